@@ -1,0 +1,16 @@
+"""minilora: LoRA rebuilt by hand in NumPy, on a GPU through CuPy.
+
+    import minilora as ml
+    model = ml.load_pretrained(path)
+    model = ml.get_peft_model(model, ml.LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
+"""
+
+from .autograd import Tensor, no_grad
+from .call import Call
+from .gradcheck import gradcheck
+from .lora.config import LoraConfig
+from .ops import cross_entropy
+
+__version__ = "0.1.0"
+
+__all__ = ["Call", "LoraConfig", "Tensor", "cross_entropy", "gradcheck", "no_grad"]

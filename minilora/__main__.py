@@ -1,0 +1,5 @@
+"""`python -m minilora` is the `minilora` command."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,189 @@
+"""Tensor and the tape: reverse-mode differentiation by hand.
+
+An operation computes its result and, when a gradient will be wanted, leaves a `Node` behind: the tensors it read and
+a function `backward(g)` that turns the gradient of its result into the gradients of those tensors, in order, `None`
+for one that is frozen. `Tensor.backward` walks the nodes from the loss down and adds up what arrives at each leaf.
+
+A tensor with `requires_grad=False` has no gradient slot: the operations skip its product instead of throwing it away.
+"""
+
+import contextlib
+import contextvars
+
+import numpy as np
+
+from .backend import array_module, device_of, to_device, to_host
+from .errors import GraphError, ShapeError
+
+_recording = contextvars.ContextVar("recording", default=True)
+
+
+@contextlib.contextmanager
+def no_grad():
+    """Inside this block no operation leaves a node: forward only, nothing kept for a backward."""
+    token = _recording.set(False)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def is_recording():
+    return _recording.get()
+
+
+class Node:
+    """One step of the tape: which tensors an operation read, and how gradients flow back to them."""
+
+    __slots__ = ("parents", "backward")
+
+    def __init__(self, parents, backward):
+        self.parents = parents
+        self.backward = backward
+
+
+FREED = Node((), None)  # stands where a node was after backward() freed it
+
+
+class Tensor:
+    """An array, and the place where its gradient will lie.
+
+    data           numpy.ndarray or cupy.ndarray
+    grad           a plain array of the same shape, or None; filled for leaves only
+    requires_grad  False for frozen weights and for everything computed from frozen tensors alone
+    """
+
+    __slots__ = ("data", "grad", "requires_grad", "node", "__weakref__")
+    __array_priority__ = 1000  # numpy_array * tensor calls the tensor's operator
+
+    def __init__(self, data, requires_grad=False, node=None):
+        if isinstance(data, float | int | list | tuple | np.generic):
+            data = np.asarray(data)
+        self.data = data
+        self.grad = None
+        self.requires_grad = requires_grad
+        self.node = node
+
+    shape = property(lambda self: self.data.shape)
+    dtype = property(lambda self: self.data.dtype)
+    ndim = property(lambda self: len(self.shape))
+    size = property(lambda self: int(np.prod(self.shape, dtype=np.int64)))
+
+    def numpy(self):  # -> numpy.ndarray
+        """The values on the host. On the CPU this is the array itself, not a copy."""
+        return to_host(self.data)
+
+    def item(self):  # -> float
+        return float(self.data)
+
+    def detach(self):
+        """The same array without its history."""
+        return Tensor(self.data)
+
+    def to(self, device):  # "cpu" | "cuda" | "cuda:n"
+        return Tensor(to_device(self.data, device), self.requires_grad)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __repr__(self):
+        values = np.array2string(self.numpy(), precision=4, threshold=12, edgeitems=2, prefix="Tensor(")
+        state = ", requires_grad" if self.requires_grad else ""
+        return f"Tensor({values}, shape={self.shape}, {self.dtype}, {device_of(self.data)}{state})"
+
+    def backward(self, gradient=None, retain_graph=False):
+        """Add d(self)/d(leaf) to `.grad` of every leaf that requires a gradient.
+
+        gradient: d(loss)/d(self), an array of this shape; 1 for a single number. The graph is freed on the way, unless
+        `retain_graph`. Raises GraphError when there is no graph, or when it was freed by an earlier backward.
+        """
+        if not self.requires_grad:
+            raise GraphError("backward() on a tensor that depends on nothing with requires_grad=True")
+        xp = array_module(self.data)
+        if gradient is None:
+            if self.size != 1:
+                raise GraphError(f"backward() without a gradient needs a single number, this tensor is {self.shape}")
+            gradient = xp.ones_like(self.data)
+        elif gradient.shape != self.shape:
+            raise ShapeError(f"gradient of shape {gradient.shape} for a tensor of shape {self.shape}")
+
+        order = _post_order(self)
+        gradients = {id(self): gradient}  # what has arrived so far at each tensor of the graph
+        owned = set()  # ids whose array in `gradients` is ours alone, so that it may be added to in place
+        while order:
+            tensor = order.pop()  # every consumer of `tensor` was popped before it: its gradient is complete
+            g = gradients.pop(id(tensor), None)
+            if g is None:
+                continue
+            if tensor.node is None:
+                _add_to_leaf(tensor, g if id(tensor) in owned else g.copy())
+                continue
+            for parent, pg in zip(tensor.node.parents, tensor.node.backward(g), strict=True):
+                if pg is not None:
+                    _arrive(gradients, owned, id(parent), pg, g)
+            if not retain_graph:
+                tensor.node = FREED
+
+
+def _arrive(gradients, owned, key, pg, g):
+    """Add `pg`, made by a backward that was given `g`, to what has arrived at tensor `key`."""
+    if key not in gradients:
+        gradients[key] = pg
+        if _memory(pg) is not _memory(g):  # otherwise it is g itself (add) or a view of it (reshape)
+            owned.add(key)
+    elif key in owned:
+        gradients[key] += pg
+    else:
+        gradients[key] = gradients[key] + pg
+        owned.add(key)
+
+
+def _memory(a):
+    """The array that owns the memory which the view `a` looks at."""
+    while getattr(a, "base", None) is not None:
+        a = a.base
+    return a
+
+
+def _add_to_leaf(leaf, g):
+    g = array_module(leaf.data).asarray(g)  # a NumPy reduction to one number is not an array
+    leaf.grad = g if leaf.grad is None else leaf.grad + g  # never in place: the caller may have kept leaf.grad
+
+
+def _post_order(root):
+    """All tensors below `root` that need a gradient, parents before children; with a stack, so that depth is free."""
+    order, seen, stack = [], set(), [(root, False)]
+    while stack:
+        tensor, expanded = stack.pop()
+        if expanded:
+            order.append(tensor)
+            continue
+        if id(tensor) in seen:
+            continue
+        if tensor.node is FREED:
+            raise GraphError("backward() a second time through a graph that is freed; keep it with retain_graph=True")
+        seen.add(id(tensor))
+        stack.append((tensor, True))
+        if tensor.node is not None:
+            stack.extend((p, False) for p in tensor.node.parents if p.requires_grad)
+    return order
+
+
+def record(data, parents, backward):
+    """The result of an operation: a Tensor with a node when a gradient will be wanted, without one otherwise.
+
+    parents: the tensors that were read. backward(g) returns one gradient per parent, None for a frozen one; it never
+    writes to g, and never returns memory that anything else keeps, except g itself or a view of it.
+    """
+    if _recording.get() and any(p.requires_grad for p in parents):
+        return Tensor(data, True, Node(parents, backward))
+    return Tensor(data)
+
+
+def as_tensor(x, beside=None):
+    """`x` as a Tensor; a Python number takes the dtype and the device of the tensor `beside` it."""
+    if isinstance(x, Tensor):
+        return x
+    if beside is not None and isinstance(x, int | float):
+        return Tensor(array_module(beside.data).asarray(x, dtype=beside.dtype))
+    return Tensor(x)

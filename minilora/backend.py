@@ -1,0 +1,82 @@
+"""Where arrays live: NumPy or CuPy, decided per array.
+
+`np` means NumPy everywhere in this package. An operation asks `xp = array_module(x)` and uses only what both
+libraries have. Random numbers are drawn by NumPy on the host and uploaded, so that a seed means the same on both.
+"""
+
+import sys
+
+import numpy as np
+
+from .errors import ConfigError
+
+
+def array_module(x):
+    """The library that `x` belongs to: numpy for NumPy arrays and Python numbers, cupy for CuPy arrays.
+
+    No import: an array of another library proves that the library is loaded.
+    """
+    if isinstance(x, np.ndarray | np.generic | int | float | list | tuple):
+        return np
+    return sys.modules[type(x).__module__.partition(".")[0]]
+
+
+def to_host(x):  # any array -> numpy.ndarray
+    """`x` as a NumPy array; a copy across the bus when it lives on a GPU."""
+    return x if isinstance(x, np.ndarray) else np.asarray(x.get() if hasattr(x, "get") else x)
+
+
+def to_device(x, device="cpu"):
+    """`x` (NumPy or CuPy) on `device`: "cpu", "cuda" or "cuda:1". Raises ConfigError when there is no such device."""
+    if device == "cpu":
+        return to_host(x)
+    cupy = require_cupy(device)
+    with cupy.cuda.Device(device_index(device)):
+        return cupy.asarray(x)
+
+
+def like(host, x):
+    """The NumPy array `host` where `x` lives: itself, or uploaded."""
+    xp = array_module(x)
+    return host if xp is np else xp.asarray(host)
+
+
+def device_of(x):  # -> "cpu" or "cuda:n"
+    return "cpu" if isinstance(x, np.ndarray) else f"cuda:{x.device.id}"
+
+
+def device_index(device):  # "cuda:1" -> 1
+    kind, _, index = str(device).partition(":")
+    if kind != "cuda" or not (index == "" or index.isdigit()):
+        raise ConfigError(f"unknown device {device!r}; expected cpu, cuda or cuda:n")
+    return int(index or 0)
+
+
+def require_cupy(device):
+    """Import CuPy and check that `device` exists. Raises ConfigError in one line when it does not."""
+    index = device_index(device)
+    try:
+        import cupy
+    except ImportError as error:
+        raise ConfigError(f"device {device} needs CuPy: install minilora[cuda12] or minilora[cuda13]") from error
+    count = cupy.cuda.runtime.getDeviceCount() if cupy.cuda.is_available() else 0
+    if index >= count:
+        raise ConfigError(f"device {device} not found: CuPy sees {count} CUDA device(s)")
+    return cupy
+
+
+def scatter_add(target, index, source):  # (N, d), (n,) int64, (n, d) -> None
+    """target[index[i]] += source[i], in place; repeated indices add up.
+
+    On NumPy by sorting, which is several times faster than `add.at` and adds in a fixed order. On a GPU by atomics:
+    the right sum, but the order of the additions, so the last bit, is not fixed.
+    """
+    if len(index) == 0:
+        return
+    if isinstance(target, np.ndarray):
+        order = np.argsort(index, kind="stable")
+        rows = index[order]
+        starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
+        target[rows[starts]] += np.add.reduceat(source[order], starts, axis=0)
+    else:
+        array_module(target).add.at(target, index, source)

@@ -1,0 +1,60 @@
+"""The `minilora` command. Each group of subcommands is a file, imported when one of its commands is run."""
+
+import importlib
+import sys
+
+import click
+
+from ..errors import MiniloraError
+
+COMMANDS = {  # name -> file in this folder, line of help
+    "tour": ("tour", "Two adapters on one base in two minutes: counts, training, merging, switching."),
+    "doctor": ("doctor", "Versions, devices, threads, and how long the tour will take on this machine."),
+    "pretrain": ("train", "Train a small base model from scratch on plain text."),
+    "train": ("train", "Fine-tune a base on a task or on your own file, with LoRA or in full."),
+    "eval": ("evaluate", "Score a base, with or without an adapter, on a task or a file."),
+    "generate": ("generate", "Continue prompts, with a base and any adapters."),
+    "merge": ("adapters", "Write base + adapter as one ordinary checkpoint."),
+    "adapters": ("adapters", "List adapters: targets, rank, scale, parameters, bytes."),
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands' names and help without importing them: `--help` answers at once."""
+
+    def list_commands(self, ctx):
+        return list(COMMANDS)
+
+    def get_command(self, ctx, name):
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{COMMANDS[name][0]}", __name__)
+        return getattr(module, name.replace("-", "_"))
+
+    def format_commands(self, ctx, formatter):
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="minilora")
+def cli():
+    """LoRA rebuilt by hand in NumPy: train, merge, switch and count adapters on one frozen base."""
+
+
+def main():
+    """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a console that cannot print a character prints a "?"
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except MiniloraError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,132 @@
+"""Decoding with a key/value cache: greedy or sampled, several prompts of different length at once."""
+
+import numpy as np
+
+from .autograd import Tensor, is_recording, no_grad
+from .backend import array_module, to_host
+from .errors import ConfigError, ShapeError
+from .ops import concat
+
+
+class KVCache:
+    """The keys and values of the tokens seen so far, per layer (B, S, K, hd).
+
+    Entries are Tensors: while recording they are joined on the tape, so that attention sends gradients back to cached
+    keys and values (a prefix is a trained cache). Otherwise they are written into one buffer of `capacity` places.
+    """
+
+    def __init__(self, capacity=0):
+        self.capacity = capacity
+        self.length = 0  # places filled before the forward that is running
+        self.entries = {}  # layer -> (keys, values)
+
+    def extend(self, layer, k, v):  # (B, T, K, hd) twice -> (B, S, K, hd) twice
+        """Append what layer `layer` just computed; returns all keys and values so far."""
+        both = tuple(self._join(i, layer, new) for i, new in enumerate((k, v)))
+        self.entries[layer] = both
+        return both
+
+    def advance(self, T):
+        """Called once after a forward over T tokens, when every layer has appended."""
+        self.length += T
+
+    def _join(self, which, layer, new):
+        old = self.entries[layer][which] if layer in self.entries else None
+        end = self.length + new.shape[1]
+        if is_recording():
+            return new if old is None else concat([old, new], axis=1)
+        if old is None or old.data.base is None or end > old.data.base.shape[1]:
+            buffer = array_module(new.data).empty(
+                (new.shape[0], max(end, self.capacity), *new.shape[2:]), dtype=new.dtype
+            )
+            if old is not None:
+                buffer[:, : self.length] = old.data
+        else:
+            buffer = old.data.base
+        buffer[:, self.length : end] = new.data
+        return Tensor(buffer[:, :end])
+
+
+def generate(model, ids, max_new_tokens, temperature=0, top_k=None, top_p=None, eos_token_id=None, seed=0):
+    """Continue each prompt by at most `max_new_tokens` tokens; returns a list of 1-D int64 host arrays.
+
+    ids           one sequence, an array (B, T), or a list of sequences of different length
+    temperature   0: the most likely token each time; otherwise sample from softmax(logits / temperature)
+    top_k, top_p  sample only among the k likeliest; only among the fewest whose probability reaches p
+    eos_token_id  an id or several: a row ends with (and includes) it; None: every row runs to max_new_tokens
+    seed          row i draws from its own stream [seed, i], so its tokens do not depend on its neighbours
+
+    Shorter prompts are padded on the left; a padded place is hidden from every query and takes no position.
+    """
+    prompts = _as_prompts(ids)
+    _check_sampling(max_new_tokens, temperature, top_k, top_p)
+    ends = set(np.atleast_1d(eos_token_id).tolist()) if eos_token_id is not None else set()
+    B, longest = len(prompts), max(len(p) for p in prompts)
+    tokens = np.zeros((B, longest), dtype=np.int64)
+    mask = np.zeros((B, longest), dtype=bool)
+    for row, prompt in enumerate(prompts):
+        tokens[row, longest - len(prompt) :] = prompt
+        mask[row, longest - len(prompt) :] = True
+    positions = np.maximum(np.cumsum(mask, axis=1, dtype=np.int64) - 1, 0)  # (B, T); padding stands at 0, unseen
+
+    padded = not mask.all()
+    cache = KVCache(longest + max_new_tokens)
+    streams = [np.random.default_rng([seed, row]) for row in range(B)]
+    new, done = [[] for _ in range(B)], np.zeros(B, dtype=bool)
+    with no_grad():
+        for _ in range(max_new_tokens):
+            call = model.new_call(positions=positions, mask=mask if padded else None, cache=cache)
+            h = model.hidden(tokens, call)  # (B, T, d)
+            cache.advance(tokens.shape[1])
+            logits = to_host(model.head(h[:, -1], call).data)  # (B, V): the one copy to the host per token
+            tokens = choose(logits, temperature, top_k, top_p, streams)[:, None]  # (B, 1)
+            for row in np.flatnonzero(~done):
+                new[row].append(int(tokens[row, 0]))
+            done |= np.isin(tokens[:, 0], list(ends))
+            if done.all():
+                break
+            positions = positions[:, -1:] + 1
+            mask = np.concatenate([mask, np.ones((B, 1), dtype=bool)], axis=1)
+    return [np.concatenate([p, np.array(n, dtype=np.int64)]) for p, n in zip(prompts, new, strict=True)]
+
+
+def choose(logits, temperature, top_k, top_p, streams):  # (B, V) -> (B,) int64
+    """The next token of each row. Host arrays; float64, so that the probabilities add up to 1."""
+    if temperature == 0:
+        return logits.argmax(axis=-1).astype(np.int64)
+    z = logits.astype(np.float64) / temperature
+    if top_k is not None and top_k < z.shape[-1]:
+        z[z < np.partition(z, -top_k, axis=-1)[:, [-top_k]]] = -np.inf
+    p = np.exp(z - z.max(axis=-1, keepdims=True))
+    p /= p.sum(axis=-1, keepdims=True)
+    if top_p is not None and top_p < 1:
+        order = np.argsort(-p, axis=-1, kind="stable")
+        ranked = np.take_along_axis(p, order, axis=-1)
+        before = np.cumsum(ranked, axis=-1) - ranked  # probability of the likelier ones: the first always stays
+        np.put_along_axis(p, order, np.where(before < top_p, ranked, 0), axis=-1)
+        p /= p.sum(axis=-1, keepdims=True)
+    return np.array([rng.choice(len(row), p=row) for rng, row in zip(streams, p, strict=True)], dtype=np.int64)
+
+
+def _as_prompts(ids):  # one sequence | (B, T) | list of sequences -> list of 1-D int64 arrays
+    if not hasattr(ids, "ndim"):
+        ids = list(ids)
+        if ids and not hasattr(ids[0], "__len__"):
+            ids = [ids]
+    elif ids.ndim == 1:
+        ids = [ids]
+    prompts = [np.asarray(to_host(p) if hasattr(p, "ndim") else p) for p in ids]
+    if not prompts or any(p.ndim != 1 or p.size == 0 or p.dtype.kind not in "iu" for p in prompts):
+        raise ShapeError("generate needs at least one prompt, each a non-empty sequence of integers")
+    return [p.astype(np.int64) for p in prompts]
+
+
+def _check_sampling(max_new_tokens, temperature, top_k, top_p):
+    if max_new_tokens < 1:
+        raise ConfigError(f"max_new_tokens {max_new_tokens}: expected at least 1")
+    if temperature < 0:
+        raise ConfigError(f"temperature {temperature}: expected 0 (greedy) or above")
+    if top_k is not None and top_k < 1:
+        raise ConfigError(f"top_k {top_k}: expected at least 1")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ConfigError(f"top_p {top_p}: expected 0 < top_p <= 1")

@@ -1,0 +1,131 @@
+"""LoraConfig: PEFT's names and meaning, which modules it chooses, and the one place where the scale is computed."""
+
+import math
+import re
+from dataclasses import dataclass, field
+
+from ..errors import ConfigError, nearest
+
+
+def scaling(lora_alpha, r, use_rslora=False):
+    """s in y = W x + s B A x:  alpha / r (Hu et al. 2021, section 4.1), or alpha / √r (rsLoRA, arXiv 2312.03732)."""
+    return lora_alpha / math.sqrt(r) if use_rslora else lora_alpha / r
+
+
+@dataclass
+class LoraConfig:
+    """Fields as in PEFT 0.21; a value that is not supported here is refused by name.
+
+    r                    rank of every update, unless rank_pattern says otherwise
+    lora_alpha           numerator of the scale (see `scaling`)
+    target_modules       list of names ("q_proj": that name or a path that ends with it), a regular expression for the
+                         whole path, or "all-linear": every linear layer but the head
+    exclude_modules      list or regular expression of what to leave out, checked first
+    lora_dropout         probability, on the input of the adapter only, in training only
+    rank_pattern         {pattern: r}, alpha_pattern {pattern: alpha}: the first key that the path ends with wins
+    layers_to_transform  index or list of indices of the layers to adapt; layers_pattern: the name of the layer list
+    modules_to_save      names of modules trained in full beside the adapter, and saved with it
+    init_lora_weights    True: A uniform in ±1/√in, B zero; "gaussian": A normal with std 1/r, B zero;
+                         False: B random too, so that the update is not zero at the start
+    """
+
+    r: int = 8
+    lora_alpha: float = 8
+    target_modules: list | str | None = None
+    exclude_modules: list | str | None = None
+    lora_dropout: float = 0.0
+    use_rslora: bool = False
+    rank_pattern: dict = field(default_factory=dict)
+    alpha_pattern: dict = field(default_factory=dict)
+    layers_to_transform: int | list | None = None
+    layers_pattern: list | str | None = None
+    modules_to_save: list | None = None
+    init_lora_weights: bool | str = True
+    fan_in_fan_out: bool = False
+    bias: str = "none"
+    task_type: str | None = None
+
+    def __post_init__(self):
+        if isinstance(self.target_modules, set | tuple):
+            self.target_modules = sorted(self.target_modules)
+        for name, r in [("r", self.r), *((f"rank_pattern[{k!r}]", v) for k, v in self.rank_pattern.items())]:
+            if isinstance(r, bool) or not isinstance(r, int) or r < 1:
+                raise ConfigError(f"{name} = {r!r}: expected a whole number of at least 1")
+        if not 0 <= self.lora_dropout < 1:
+            raise ConfigError(f"lora_dropout = {self.lora_dropout!r}: expected 0 <= p < 1")
+        if self.init_lora_weights not in (True, False, "gaussian"):
+            raise ConfigError(f"init_lora_weights = {self.init_lora_weights!r}: supported are True, False, 'gaussian'")
+        if self.bias != "none":
+            raise ConfigError(f"bias = {self.bias!r}: only 'none' is supported (biases stay frozen)")
+        for pattern in (self.target_modules, self.exclude_modules, *self.rank_pattern, *self.alpha_pattern):
+            if isinstance(pattern, str):
+                compiled(pattern)
+
+    def rank(self, path):
+        return first_match(self.rank_pattern, path, self.r)
+
+    def alpha(self, path):
+        return first_match(self.alpha_pattern, path, self.lora_alpha)
+
+    def scaling(self, path):
+        """s for the module at `path`."""
+        return scaling(self.alpha(path), self.rank(path), self.use_rslora)
+
+
+def compiled(pattern):
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"{pattern!r} is not a regular expression: {error}") from error
+
+
+def first_match(patterns, path, default):
+    """The value of the first key that `path` ends with (at a dot), as PEFT reads rank_pattern and alpha_pattern."""
+    return next((v for key, v in patterns.items() if re.match(rf"(.*\.)?({key})$", path)), default)
+
+
+def names_match(names, path):
+    """`names` a regular expression for the whole path, or a list of which one is the path or its ending."""
+    if isinstance(names, str):
+        return compiled(names).fullmatch(path) is not None
+    return any(path == n or path.endswith("." + n) for n in names)
+
+
+def chosen_modules(config, paths, linear_paths):
+    """The paths that `config` adapts, in order. paths: what can be adapted; linear_paths: what "all-linear" means.
+
+    Raises ConfigError when nothing matches, or when a name of the list matches nothing, with the near misses.
+    """
+    targets = config.target_modules
+    if not targets:
+        raise ConfigError(f"target_modules is empty; this model has {nearest('', leaves(paths))}")
+    everything = isinstance(targets, str) and targets.lower() == "all-linear"
+    chosen = [
+        path
+        for path in paths
+        if not (config.exclude_modules and names_match(config.exclude_modules, path))
+        and not (config.modules_to_save and names_match(config.modules_to_save, path))
+        and (path in linear_paths if everything else names_match(targets, path))
+        and _layer_wanted(config, path)
+    ]
+    unmatched = [] if isinstance(targets, str) else [t for t in targets if not any(names_match([t], p) for p in paths)]
+    if unmatched or not chosen:
+        wrong = repr(unmatched[0] if unmatched else targets)
+        hint = nearest(unmatched[0] if unmatched else str(targets), leaves(paths))
+        raise ConfigError(f"no module matches target {wrong}; the model has: {hint}")
+    return chosen
+
+
+def leaves(paths):
+    return sorted({p.rpartition(".")[2] for p in paths})
+
+
+def _layer_wanted(config, path):
+    """Whether the layer index in `path` is one of layers_to_transform (all are, when it is None)."""
+    wanted = config.layers_to_transform
+    if wanted is None or (isinstance(config.target_modules, list) and path in config.target_modules):
+        return True
+    names = config.layers_pattern
+    names = [names] if isinstance(names, str) else names or [r"[^.]*"]
+    found = next((m for n in names if (m := re.match(rf".*?\.{n}\.(\d+)\.", path))), None)
+    return found is not None and int(found[1]) in ([wanted] if isinstance(wanted, int) else wanted)

@@ -1,0 +1,151 @@
+"""The Llama decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU. The lesson model is a small one.
+
+Every module and weight has Hugging Face's name, so that a checkpoint from here opens there.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .. import ops
+from ..backend import like
+from ..errors import ConfigError, ShapeError
+from ..nn import Embedding, Linear, Module, RMSNorm
+from .causal_lm import CausalLM
+
+
+@dataclass
+class LlamaConfig:
+    """Sizes in Hugging Face's names. head_dim defaults to hidden_size / num_attention_heads."""
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int = 0  # 0: as many as query heads
+    head_dim: int = 0
+    max_position_embeddings: int = 2048
+    rms_norm_eps: float = 1e-6
+    rope_parameters: dict = field(default_factory=lambda: {"rope_type": "default", "rope_theta": 10000.0})
+    tie_word_embeddings: bool = False
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    bos_token_id: int | None = None
+    eos_token_id: int | list | None = None
+    pad_token_id: int | None = None
+    model_type: str = "llama"
+
+    def __post_init__(self):
+        self.num_key_value_heads = self.num_key_value_heads or self.num_attention_heads
+        self.head_dim = self.head_dim or self.hidden_size // self.num_attention_heads
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ConfigError(
+                f"{self.num_attention_heads} query heads cannot share {self.num_key_value_heads} key/value heads evenly"
+            )
+        if self.head_dim % 2:
+            raise ConfigError(f"head_dim {self.head_dim} is odd: rotary positions turn pairs")
+
+
+def inverse_frequencies(config):  # -> (hd/2,) float32 host array
+    """θ^(-2i/hd), one per pair of a head; `llama3` stretches the slow ones for a longer context (Llama 3.1)."""
+    rope = config.rope_parameters
+    hd = config.head_dim
+    inv_freq = 1.0 / rope["rope_theta"] ** (np.arange(0, hd, 2, dtype=np.float32) / np.float32(hd))
+    kind = rope.get("rope_type", "default")
+    if kind == "default":
+        return inv_freq
+    if kind == "linear":
+        return inv_freq / np.float32(rope["factor"])
+    if kind != "llama3":
+        raise ConfigError(f"rope_type {kind!r} is not supported; known: default, linear, llama3")
+    factor, low, high = rope["factor"], rope["low_freq_factor"], rope["high_freq_factor"]
+    trained = rope["original_max_position_embeddings"]
+    wavelength = 2 * math.pi / inv_freq
+    smooth = (trained / wavelength - low) / (high - low)  # 0 at the long end, 1 at the short end
+    smooth = np.clip(smooth, 0, 1)
+    return ((1 - smooth) * inv_freq / factor + smooth * inv_freq).astype(np.float32)
+
+
+class LlamaAttention(Module):
+    def __init__(self, config, layer_index):
+        H, K, hd, bias = config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.attention_bias
+        self.q_proj = Linear(config.hidden_size, H * hd, bias)
+        self.k_proj = Linear(config.hidden_size, K * hd, bias)
+        self.v_proj = Linear(config.hidden_size, K * hd, bias)
+        self.o_proj = Linear(H * hd, config.hidden_size, bias)
+        self.heads, self.kv_heads, self.head_dim, self.layer_index = H, K, hd, layer_index
+
+    def forward(self, x, geometry, call):  # (B, T, d) -> (B, T, d)
+        B, T, _ = x.shape
+        cos, sin, bias = geometry
+        q = self.q_proj(x, call).reshape(B, T, self.heads, self.head_dim)  # (B, T, H, hd)
+        k = self.k_proj(x, call).reshape(B, T, self.kv_heads, self.head_dim)  # (B, T, K, hd)
+        v = self.v_proj(x, call).reshape(B, T, self.kv_heads, self.head_dim)  # (B, T, K, hd)
+        q, k = ops.rotary(q, cos, sin), ops.rotary(k, cos, sin)
+        if call.cache is not None:
+            k, v = call.cache.extend(self.layer_index, k, v)  # (B, S, K, hd): earlier ones in front
+        o = ops.attention(q, k, v, bias)  # (B, T, H, hd)
+        return self.o_proj(o.reshape(B, T, self.heads * self.head_dim), call)
+
+
+class LlamaMLP(Module):
+    def __init__(self, config):
+        d, m, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
+        self.gate_proj, self.up_proj, self.down_proj = Linear(d, m, bias), Linear(d, m, bias), Linear(m, d, bias)
+
+    def forward(self, x, call):  # (B, T, d) -> (B, T, d)
+        # down(silu(gate(x)) · up(x))
+        return self.down_proj(ops.swiglu(self.gate_proj(x, call), self.up_proj(x, call)), call)
+
+
+class LlamaBlock(Module):
+    def __init__(self, config, layer_index):
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = LlamaAttention(config, layer_index)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = LlamaMLP(config)
+
+    def forward(self, x, geometry, call):  # (B, T, d) -> (B, T, d)
+        x = x + self.self_attn(self.input_layernorm(x), geometry, call)
+        return x + self.mlp(self.post_attention_layernorm(x), call)
+
+
+class LlamaModel(Module):
+    def __init__(self, config):
+        self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
+        self.layers = [LlamaBlock(config, i) for i in range(config.num_hidden_layers)]
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+
+class LlamaForCausalLM(CausalLM):
+    def __init__(self, config):
+        self.config = config
+        self.model = LlamaModel(config)
+        self.lm_head = Linear(config.hidden_size, config.vocab_size)
+        if config.tie_word_embeddings:
+            self.lm_head.weight = self.model.embed_tokens.weight  # one Parameter under two names
+
+    def hidden(self, ids, call):  # (B, T) int -> (B, T, d)
+        """The states that the head reads. Raises ShapeError for ids that are not (batch, tokens) or too long."""
+        if len(ids.shape) != 2:
+            raise ShapeError(f"ids of shape {tuple(ids.shape)}: expected (batch, tokens)")
+        x = self.model.embed_tokens(ids, call)
+        geometry = self.geometry(*ids.shape, call, x.data)
+        for layer in self.model.layers:
+            x = layer(x, geometry, call)
+        return self.model.norm(x)
+
+    def head(self, h, call):  # (..., d) -> (..., V)
+        return self.lm_head(h, call)
+
+    def geometry(self, B, T, call, x):  # -> cos, sin (B or 1, T, 1, hd/2), bias (B or 1, 1, T, S) or None
+        """What all layers share: the angles of the positions, and who sees whom. Made on the host, once a forward."""
+        past = 0 if call.cache is None else call.cache.length
+        positions = call.positions
+        if positions is None:
+            positions = np.arange(past, past + T, dtype=np.int64)[None]  # (1, T)
+        cos, sin = ops.rotary_angles(positions, inverse_frequencies(self.config), x.dtype)
+        bias = ops.causal_bias(T, past + T, call.mask, x.dtype)
+        return like(cos, x), like(sin, x), None if bias is None else like(bias, x)

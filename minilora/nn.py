@@ -1,0 +1,201 @@
+"""Parameters and the modules that hold them. A constructor states shapes and allocates nothing: `init(seed)` or a
+checkpoint fills the weights. So a model can be counted without memory, and loaded without a second copy."""
+
+import numpy as np
+
+from . import ops
+from .autograd import Tensor
+from .backend import device_of, to_device
+from .errors import FormatError, GraphError, nearest
+
+
+class Parameter(Tensor):
+    """A Tensor with a declared shape whose values come later.
+
+    fill: how `init` fills it, a function (rng, shape) -> float64 array.
+    """
+
+    __slots__ = ("declared", "fill", "array")
+
+    def __init__(self, shape, fill=None, data=None):
+        self.declared = tuple(int(n) for n in shape)
+        self.fill = fill or normal(0.02)
+        super().__init__(data, requires_grad=True)
+
+    @property
+    def data(self):
+        if self.array is None:
+            raise GraphError(f"a weight of shape {self.declared} is not filled: call init(seed) or load a checkpoint")
+        return self.array
+
+    @data.setter
+    def data(self, value):
+        if value is not None and value.shape != self.declared:
+            raise FormatError(f"values of shape {value.shape} for a weight of shape {self.declared}")
+        self.array = value
+
+    shape = property(lambda self: self.declared)
+    is_filled = property(lambda self: self.array is not None)
+
+    def __repr__(self):
+        return super().__repr__() if self.is_filled else f"Parameter(shape={self.shape}, not filled)"
+
+
+def normal(std):
+    return lambda rng, shape: rng.standard_normal(shape) * std
+
+
+def uniform(bound):
+    return lambda rng, shape: rng.uniform(-bound, bound, shape)
+
+
+def zeros(rng, shape):
+    return np.zeros(shape)
+
+
+def ones(rng, shape):
+    return np.ones(shape)
+
+
+class Module:
+    """Parameters and modules found by their attribute names; lists and dicts of them count too.
+
+    Names are the paths of attributes, as in PyTorch: `model.layers.0.self_attn.q_proj.weight`.
+    """
+
+    training = False  # read by the model that makes a Call; nothing below looks at it
+
+    def __call__(self, *args, **kwargs):
+        return self.forward(*args, **kwargs)
+
+    def members(self):
+        """(name, Parameter or Module) of the direct children, in order of definition."""
+        for name, value in vars(self).items():
+            if isinstance(value, list):
+                named = ((f"{name}.{i}", v) for i, v in enumerate(value))
+            elif isinstance(value, dict):
+                named = ((f"{name}.{key}", v) for key, v in value.items())
+            else:
+                named = ((name, value),)
+            if not name.startswith("_"):
+                yield from ((n, v) for n, v in named if isinstance(v, Parameter | Module))
+
+    def named_modules(self, prefix=""):
+        """(path, module) of this module and all below; the path of this one is `prefix`."""
+        yield prefix, self
+        for name, child in self.members():
+            if isinstance(child, Module):
+                yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def named_parameters(self, remove_duplicate=True):
+        """(path, Parameter); one that two modules share (a tied head) comes once, under its first name."""
+        seen = set()
+        for path, module in self.named_modules():
+            for name, value in module.members():
+                if isinstance(value, Parameter) and not (remove_duplicate and id(value) in seen):
+                    seen.add(id(value))
+                    yield (f"{path}.{name}" if path else name), value
+
+    def parameters(self):
+        return [p for _, p in self.named_parameters()]
+
+    def get_submodule(self, path):
+        """The module at `path`. Raises FormatError naming the nearest ones."""
+        modules = dict(self.named_modules())
+        if path not in modules:
+            raise FormatError(f"no module {path!r}; the nearest are {nearest(path, modules)}")
+        return modules[path]
+
+    def set_submodule(self, path, module):
+        """Put `module` in the place of the one at `path`."""
+        parent, _, name = path.rpartition(".")
+        parent = self.get_submodule(parent)
+        if name.isdigit():  # cannot be: layers stand in lists that nobody replaces
+            raise FormatError(f"{path!r} is a layer of a list; name a module inside it")
+        setattr(parent, name, module)
+
+    def init(self, seed, dtype=np.float32):
+        """Fill every parameter that is not filled, from one generator, in order of name. Returns self."""
+        rng = np.random.default_rng(seed)
+        for _, p in self.named_parameters():
+            if not p.is_filled:
+                p.data = p.fill(rng, p.shape).astype(dtype)
+        return self
+
+    def train(self, mode=True):
+        """Dropout acts from now on (mode=True), or not. Merging has nothing to do with it. Returns self."""
+        self.training = bool(mode)
+        return self
+
+    def eval(self):
+        return self.train(False)
+
+    def to(self, device):
+        """Move every parameter to "cpu", "cuda" or "cuda:n", in place. Returns self."""
+        for _, p in self.named_parameters():
+            p.data = to_device(p.data, device)
+            p.grad = None if p.grad is None else to_device(p.grad, device)
+        return self
+
+    @property
+    def device(self):
+        return next((device_of(p.data) for p in self.parameters() if p.is_filled), "cpu")
+
+
+class Linear(Module):
+    """y = x Wᵀ + b with `weight` (out, in). What an adapter asks of its base: forward, dense, replace, shape."""
+
+    def __init__(self, n_in, n_out, bias=False):
+        self.weight = Parameter((n_out, n_in))
+        if bias:
+            self.bias = Parameter((n_out,), zeros)
+
+    shape = property(lambda self: self.weight.shape)  # (out, in)
+
+    def forward(self, x, call=None):  # (..., in) -> (..., out)
+        return ops.linear(x, self.weight, getattr(self, "bias", None))
+
+    def dense(self):  # -> array (out, in)
+        return self.weight.data
+
+    def replace(self, dense):
+        """Use another weight (out, in) from now on; returns the Parameter that was there, for `restore`."""
+        before, self.weight = self.weight, Parameter(self.weight.shape, data=dense)
+        self.weight.requires_grad = before.requires_grad
+        return before
+
+    def restore(self, weight):
+        self.weight = weight
+
+
+class Embedding(Module):
+    """y = W[ids] with `weight` (vocabulary, width)."""
+
+    def __init__(self, n_rows, width):
+        self.weight = Parameter((n_rows, width))
+
+    shape = property(lambda self: self.weight.shape)  # (vocabulary, width)
+
+    def forward(self, ids, call=None):  # (...) int -> (..., width)
+        return ops.embedding(self.weight, ids)
+
+    dense, replace, restore = Linear.dense, Linear.replace, Linear.restore
+
+
+class LayerNorm(Module):
+    def __init__(self, width, eps=1e-5):
+        self.weight = Parameter((width,), ones)
+        self.bias = Parameter((width,), zeros)
+        self.eps = eps
+
+    def forward(self, x):
+        return ops.layer_norm(x, self.weight, self.bias, self.eps)
+
+
+class RMSNorm(Module):
+    def __init__(self, width, eps=1e-6):
+        self.weight = Parameter((width,), ones)
+        self.eps = eps
+
+    def forward(self, x):
+        return ops.rms_norm(x, self.weight, self.eps)

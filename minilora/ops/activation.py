@@ -1,0 +1,113 @@
+"""Element by element: GELU, SiLU and the gate of SwiGLU, softmax, dropout."""
+
+import math
+
+from ..autograd import as_tensor, record
+from ..backend import array_module, like
+from ..errors import ConfigError, ShapeError
+
+
+def sigmoid(x):  # array -> array
+    # 1 / (1 + e^-x) = (1 + tanh(x/2)) / 2, which cannot overflow
+    y = array_module(x).tanh(x * 0.5)
+    y += 1
+    y *= 0.5
+    return y
+
+
+def silu(x):
+    # y = x σ(x)        dx = g σ (1 + x (1 - σ)) = g (σ + y (1 - σ))
+    x = as_tensor(x)
+    s = sigmoid(x.data)
+    return record(x.data * s, (x,), lambda g: (g * (s + x.data * s * (1 - s)),))
+
+
+def swiglu(gate, up):
+    """y = silu(gate) · up, the gated unit of the Llama MLP (Shazeer 2020, arXiv 2002.05202)
+
+    dup = g silu(gate)        dgate = g · up · (σ + silu(gate) (1 - σ))
+    """
+    gate, up = as_tensor(gate), as_tensor(up)
+    s = sigmoid(gate.data)
+    y = gate.data * s
+    y *= up.data
+
+    def backward(g):
+        a = gate.data * s  # silu(gate)
+        dup = g * a if up.requires_grad else None
+        if not gate.requires_grad:
+            return None, dup
+        a *= 1 - s
+        a += s
+        a *= up.data
+        a *= g
+        return a, dup
+
+    return record(y, (gate, up), backward)
+
+
+def gelu(x):
+    """y = x (1 + t) / 2,   t = tanh(u),   u = √(2/π) (x + 0.044715 x³)        the tanh form, GPT-2's `gelu_new`
+
+    dx = g ((1 + t) / 2 + x (1 - t²) u' / 2),   u' = √(2/π) (1 + 3 · 0.044715 x²)
+    """
+    x = as_tensor(x)
+    c, k = math.sqrt(2 / math.pi), 0.044715
+    t = x.data * x.data  # x³ by multiplication: `**` calls pow for every element
+    t *= k
+    t += 1
+    t *= x.data
+    t *= c
+    t = array_module(t).tanh(t, out=t)
+    y = t + 1
+    y *= x.data
+    y *= 0.5
+
+    def backward(g):
+        du = x.data * x.data
+        du *= 3 * k * c
+        du += c
+        dx = 1 - t * t
+        dx *= du
+        dx *= x.data
+        dx += t
+        dx += 1
+        dx *= 0.5
+        dx *= g
+        return (dx,)
+
+    return record(y, (x,), backward)
+
+
+def softmax_(x):  # array (..., n) -> the same array
+    """Softmax over the last axis, in place. The largest of each row is subtracted: e^x then cannot overflow."""
+    xp = array_module(x)
+    if x.size:
+        x -= x.max(axis=-1, keepdims=True)
+    xp.exp(x, out=x)
+    x /= x.sum(axis=-1, keepdims=True)
+    return x
+
+
+def softmax(x):  # (..., n) -> (..., n)
+    # p = e^x / Σ e^x        dx = p · (g - Σ g · p)
+    x = as_tensor(x)
+    p = softmax_(x.data.copy())
+    return record(p, (x,), lambda g: (p * (g - (g * p).sum(axis=-1, keepdims=True)),))
+
+
+def dropout(x, p, rng):
+    """y = x · m / (1 - p), m = 1 with probability 1 - p        dx = g · m / (1 - p)
+
+    rng: numpy.random.Generator; drawn on the host, so that a seed means the same on every device.
+    """
+    x = as_tensor(x)
+    if not 0 <= p < 1:
+        raise ConfigError(f"dropout of {p}: expected 0 <= p < 1")
+    if p == 0:
+        return x
+    if rng is None:
+        raise ShapeError("dropout while training needs a random generator: Call(training=True, rng=...)")
+    keep = like(rng.random(x.shape, dtype="float32") >= p, x.data).astype(x.dtype)
+    keep *= 1 / (1 - p)
+    return record(x.data * keep, (x,), lambda g: (g * keep,))

@@ -1,0 +1,193 @@
+"""Arithmetic, reductions and shapes; broadcasting, and its undoing in the backward."""
+
+from ..autograd import Tensor, as_tensor, record
+from ..backend import array_module
+from ..errors import ShapeError
+
+
+def unbroadcast(g, shape):
+    """Sum `g` over the axes along which an array of `shape` was repeated to g's shape.
+
+    A value used k times gets the sum of its k gradients.
+    """
+    if g.shape == shape:
+        return g
+    g = g.sum(axis=tuple(range(g.ndim - len(shape))))  # axes that broadcasting put in front
+    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)
+    return g.sum(axis=stretched, keepdims=True) if stretched else g
+
+
+def _pair(a, b):
+    """Both operands as Tensors; a Python number takes the other's dtype."""
+    return as_tensor(a, beside=b if isinstance(b, Tensor) else None), as_tensor(
+        b, beside=a if isinstance(a, Tensor) else None
+    )
+
+
+def add(a, b):
+    # y = a + b        da = g        db = g
+    a, b = _pair(a, b)
+
+    def backward(g):
+        return (
+            unbroadcast(g, a.shape) if a.requires_grad else None,
+            unbroadcast(g, b.shape) if b.requires_grad else None,
+        )
+
+    return record(a.data + b.data, (a, b), backward)
+
+
+def sub(a, b):
+    # y = a - b        da = g        db = -g
+    a, b = _pair(a, b)
+
+    def backward(g):
+        return (
+            unbroadcast(g, a.shape) if a.requires_grad else None,
+            unbroadcast(-g, b.shape) if b.requires_grad else None,
+        )
+
+    return record(a.data - b.data, (a, b), backward)
+
+
+def mul(a, b):
+    # y = a · b        da = g · b        db = g · a
+    a, b = _pair(a, b)
+
+    def backward(g):
+        return (
+            unbroadcast(g * b.data, a.shape) if a.requires_grad else None,
+            unbroadcast(g * a.data, b.shape) if b.requires_grad else None,
+        )
+
+    return record(a.data * b.data, (a, b), backward)
+
+
+def div(a, b):
+    # y = a / b        da = g / b        db = -g · y / b
+    a, b = _pair(a, b)
+    y = a.data / b.data
+
+    def backward(g):
+        return (
+            unbroadcast(g / b.data, a.shape) if a.requires_grad else None,
+            unbroadcast(-g * y / b.data, b.shape) if b.requires_grad else None,
+        )
+
+    return record(y, (a, b), backward)
+
+
+def matmul(a, b):  # (..., m, k), (..., k, n) -> (..., m, n)
+    # Y = A B        dA = G Bᵀ        dB = Aᵀ G        leading axes broadcast
+    a, b = _pair(a, b)
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
+        raise ShapeError(f"matmul of {a.shape} and {b.shape}: expected (..., m, k) and (..., k, n)")
+
+    def backward(g):
+        return (
+            unbroadcast(g @ b.data.swapaxes(-1, -2), a.shape) if a.requires_grad else None,
+            unbroadcast(a.data.swapaxes(-1, -2) @ g, b.shape) if b.requires_grad else None,
+        )
+
+    return record(a.data @ b.data, (a, b), backward)
+
+
+def _keep_axes(g, x, axis, keepdims):
+    """The gradient of a reduction of `x` over `axis`, with the reduced axes put back as size 1."""
+    if axis is None:
+        return g.reshape((1,) * x.ndim)
+    return g if keepdims else array_module(g).expand_dims(g, axis)
+
+
+def sum(x, axis=None, keepdims=False):
+    # y = Σ x        dx = g, repeated along the summed axes
+    x = as_tensor(x)
+
+    def backward(g):
+        xp = array_module(g)
+        return (xp.broadcast_to(_keep_axes(xp.asarray(g), x, axis, keepdims), x.shape),)
+
+    return record(x.data.sum(axis=axis, keepdims=keepdims), (x,), backward)
+
+
+def mean(x, axis=None, keepdims=False):
+    # y = Σ x / n        dx = g / n, repeated
+    x = as_tensor(x)
+    y = x.data.mean(axis=axis, keepdims=keepdims)
+
+    def backward(g):
+        xp = array_module(g)
+        n = x.size // max(1, y.size)
+        return (xp.broadcast_to(_keep_axes(xp.asarray(g / n), x, axis, keepdims), x.shape),)
+
+    return record(y, (x,), backward)
+
+
+def reshape(x, *shape):
+    # the same numbers in another shape; so is the gradient
+    x = as_tensor(x)
+    shape = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+    return record(x.data.reshape(shape), (x,), lambda g: (g.reshape(x.shape),))
+
+
+def transpose(x, *axes):
+    # y = x with its axes permuted (reversed when none are named); the gradient goes back by the inverse permutation
+    x = as_tensor(x)
+    axes = axes[0] if len(axes) == 1 and isinstance(axes[0], tuple | list) else axes
+    axes = tuple(a % x.ndim for a in axes) or tuple(reversed(range(x.ndim)))
+    inverse = tuple(axes.index(i) for i in range(x.ndim))
+    return record(x.data.transpose(axes), (x,), lambda g: (g.transpose(inverse),))
+
+
+def getitem(x, key):
+    # y = x[key] for integers, slices, None and ...        dx = zeros, with g at [key]
+    x = as_tensor(x)
+    for k in key if isinstance(key, tuple) else (key,):
+        if not (k is None or k is Ellipsis or isinstance(k, int | slice)):
+            raise ShapeError(f"index with {type(k).__name__}: only integers and slices; ops.embedding picks rows")
+
+    def backward(g):
+        dx = array_module(g).zeros(x.shape, dtype=g.dtype)
+        dx[key] = g
+        return (dx,)
+
+    return record(x.data[key], (x,), backward)
+
+
+def pick_rows(x, index):  # (N, d), (n,) int64 without repeats -> (n, d)
+    # y = x[index]        dx = zeros, with g at [index]
+    def backward(g):
+        dx = array_module(g).zeros(x.shape, dtype=g.dtype)
+        dx[index] = g
+        return (dx,)
+
+    return record(x.data[index], (x,), backward)
+
+
+def concat(tensors, axis=0):
+    # y = [x1, x2, ...] along `axis`        each gets its own slice of g
+    tensors = tuple(as_tensor(t) for t in tensors)
+    y = array_module(tensors[0].data).concatenate([t.data for t in tensors], axis=axis)
+
+    def backward(g):
+        grads, start = [], 0
+        for t in tensors:
+            key = [slice(None)] * g.ndim
+            key[axis] = slice(start, start + t.shape[axis])
+            start += t.shape[axis]
+            grads.append(g[tuple(key)] if t.requires_grad else None)
+        return grads
+
+    return record(y, tensors, backward)
+
+
+# Tensor's operators are attached here, so that autograd.py needs to know no operation.
+Tensor.__add__ = Tensor.__radd__ = add
+Tensor.__sub__, Tensor.__rsub__ = sub, lambda a, b: sub(b, a)
+Tensor.__mul__ = Tensor.__rmul__ = mul
+Tensor.__truediv__, Tensor.__rtruediv__ = div, lambda a, b: div(b, a)
+Tensor.__neg__ = lambda a: mul(a, -1)
+Tensor.__matmul__, Tensor.__rmatmul__ = matmul, lambda a, b: matmul(b, a)
+Tensor.__getitem__ = getitem
+Tensor.sum, Tensor.mean, Tensor.reshape, Tensor.transpose = sum, mean, reshape, transpose
+Tensor.T = property(transpose)

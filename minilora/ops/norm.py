@@ -1,0 +1,69 @@
+"""Normalisation over the last axis: layer norm and RMS norm. Statistics in at least float32."""
+
+import numpy as np
+
+from ..autograd import as_tensor, record
+from ..backend import array_module
+
+
+def layer_norm(x, w, b, eps=1e-5):  # (..., d), (d,), (d,) -> (..., d)
+    """y = w · h + b,   h = (x - μ) / σ,   μ = mean(x),   σ² = mean((x - μ)²) + eps
+
+    with u = g · w:   dx = (u - mean(u) - h · mean(u · h)) / σ        dw = Σ g · h        db = Σ g
+    """
+    x = as_tensor(x)
+    h = _wide(x.data)
+    h = h - h.mean(axis=-1, keepdims=True)
+    inv = 1 / array_module(h).sqrt(_mean_square(h) + eps)  # 1/σ  (..., 1)
+    h *= inv
+
+    def backward(g):
+        dx = None
+        if x.requires_grad:
+            u = g * w.data
+            dx = h * _mean_product(u, h)
+            dx += u.mean(axis=-1, keepdims=True)
+            dx = array_module(u).subtract(u, dx, out=dx)
+            dx *= inv
+        return dx, _sum_rows(g * h) if w.requires_grad else None, _sum_rows(g) if b.requires_grad else None
+
+    return record((h * w.data + b.data).astype(x.dtype, copy=False), (x, w, b), backward)
+
+
+def rms_norm(x, w, eps=1e-6):  # (..., d), (d,) -> (..., d)
+    """y = w · h,   h = x / ρ,   ρ² = mean(x²) + eps
+
+    with u = g · w:   dx = (u - h · mean(u · h)) / ρ        dw = Σ g · h
+    """
+    x = as_tensor(x)
+    wide = _wide(x.data)
+    inv = 1 / array_module(wide).sqrt(_mean_square(wide) + eps)  # 1/ρ  (..., 1)
+
+    def backward(g):
+        dx = None
+        h = _wide(x.data) * inv  # computed again: one pass, instead of keeping a copy of every activation
+        if x.requires_grad:
+            u = g * w.data
+            dx = h * -_mean_product(u, h)
+            dx += u
+            dx *= inv
+        return dx, _sum_rows(g * h) if w.requires_grad else None
+
+    return record((wide * inv).astype(x.dtype, copy=False) * w.data, (x, w), backward)
+
+
+def _wide(x):
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
+def _mean_square(x):  # (..., d) -> (..., 1)
+    return _mean_product(x, x)
+
+
+def _mean_product(a, b):  # (..., d), (..., d) -> (..., 1), without an array of the products
+    xp = array_module(a)
+    return (xp.einsum("...i,...i->...", a, b) / a.shape[-1])[..., None]
+
+
+def _sum_rows(g):  # (..., d) -> (d,)
+    return g.reshape(-1, g.shape[-1]).sum(axis=0)
