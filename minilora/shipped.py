@@ -1,0 +1,18 @@
+"""Where the shipped data is: inside an installed wheel, or in the `data/` folder of the source tree."""
+
+from pathlib import Path
+
+from .errors import MissingFileError
+
+PLACES = (Path(__file__).parent / "_shipped", Path(__file__).parents[1] / "data")
+
+
+def shipped(name: str) -> Path:
+    """The path of shipped data, a file or a folder, by its path under `data/`: `shipped("tasks/sql/test.jsonl")`.
+
+    Raises MissingFileError when neither the installed package nor the source tree has it.
+    """
+    for place in PLACES:
+        if (place / name).exists():
+            return place / name
+    raise MissingFileError(f"shipped data '{name}' not found; looked in {' and '.join(str(p) for p in PLACES)}")
