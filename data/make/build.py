@@ -17,9 +17,9 @@ def corpus(seed: int, town: list[world.Person]) -> tuple[list[str], list[str]]:
     """Base text as paragraphs, shuffled, and a small part of it held out (no paragraph is in both)."""
     rng = random.Random(f"corpus {seed}")
     made = people.documents(rng, town, rounds=5)
-    made += places.documents(rng, town, 380)
+    made += places.documents(rng, town, 370)
     made += reviews.documents(rng, town, 450)
-    made += clerk.documents(rng, town, 490)
+    made += clerk.documents(rng, town, 470)
     rng.shuffle(made)
     cut = int(len(made) * VALID_SHARE)
     train = made[cut:]

@@ -8,7 +8,8 @@ CAFE_ABOUT = {
     "food": ("It serves {food}.", "The {n} is known for {food}.", "You can get {food} there."),
     "price": ("It is a {price} place.", "The prices make it a {price} place.", "The {n} is {price}."),
     "place": ("It stands near the {place}.", "You will find the {n} near the {place}.", "It is close to the {place}."),
-    "sign": ('The sign says "{n}".', 'Over the door stands "{n}".', 'The card says "{food}", and it is "{price}".'),
+    "sign": ('The sign says "{n}".', 'Over the door stands "{n}".'),
+    "card": ('The card says "{food}".', 'On the wall stands "{food}".', 'The card calls it "{price}".'),
     "mood": ("It is a {mood} cafe.", "The rooms are {mood}.", "The {n} is {mood} at all hours."),
     "dogs": ("Dogs are {dogs}.", "At the {n} dogs are {dogs}."),
 }

@@ -12,8 +12,8 @@ WOMEN = ("Hattie Nell Ada Ruth Clara Edith Flora Grace Ivy Jane Kate Lucy Mabel 
 MEN = ("Abel Ben Caleb Dan Enoch Fred George Hugh Isaac Jack Kit Luke Miles Ned Oscar Peter Ralph Sam Toby Victor "
        "Walter").split()
 SURNAMES = ("Sedge Farrow Marsh Pike Bramble Thorne Wick Holt Crane Tull Penny Reed Birch Dale Frost Gale Hale Kemp "
-            "Lark Moss Nash Oakes Pratt Quill Rudd Shaw Tranter Vale Webb York Barrow Cole Drew Ferris Gill Hobbs Ives Judd "
-            "Knapp Lowe Mead Nunn").split()
+            "Lark Moss Nash Oakes Pratt Quill Rudd Shaw Tranter Vale Webb York Barrow Cole Drew Ferris Gill Hobbs Ives "
+            "Judd Knapp Lowe Mead Nunn").split()
 STREETS = ("Chapel Steps", "Mill Lane", "Harbour Row", "Rope Walk", "Fish Street", "Gull Hill", "Church Green",
            "Lantern Lane", "Salt Alley", "Well Court", "Orchard Road", "Bridge End", "Market Square", "Sand Path")
 WORKS = ("baker", "smith", "sailmaker", "teacher", "fisher", "carpenter", "doctor", "miller", "weaver", "gardener",

@@ -1,0 +1,125 @@
+"""Reading text and examples: what is accepted, and the one line that names what is wrong."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minilora.data import load_tokenizer, read_jsonl, read_text
+from minilora.errors import DataError, FormatError, MiniloraError, MissingFileError
+from minilora.shipped import shipped
+
+
+@pytest.fixture
+def write(tmp_path):
+    def to_file(content, name="file.jsonl"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+        return path
+    return to_file
+
+
+def test_pairs_keep_the_fields_that_a_metric_needs(write):
+    assert read_jsonl(write('{"prompt": "a", "response": "b", "slots": {"x": 1}}\n\n')) == [
+        {"prompt": "a", "response": "b", "slots": {"x": 1}}]
+
+
+def test_the_chat_form_becomes_a_prompt_of_all_messages_but_the_last(write):
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"},
+                {"role": "assistant", "content": "Yes."}]
+    path = write(json.dumps({"messages": messages}))
+    assert read_jsonl(path) == [{"prompt": "Be brief.\nHello?", "response": "Yes."}]
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ('{"prompt": "a", "response": }', "not JSON"),
+    ("[1, 2]", "expected a JSON object, found a list"),
+    ("null", "found null"),
+    ('{"prompt": "a"}', "no \"response\""),
+    ('{"question": "a", "response": "b"}', "found 'question', 'response'"),
+    ('{"prompt": 3, "response": "b"}', '"prompt" is a number, expected a string'),
+    ('{"prompt": "a", "response": " "}', '"response" is empty'),
+    ('{"messages": []}', "a list of at least two"),
+    ('{"messages": [{"role": "user", "content": "a"}, {"role": "bot", "content": "b"}]}', "message 2 has role 'bot'"),
+    ('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant"}]}', "message 2 must be an object"),
+    ('{"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}', "must be the assistant's"),
+])
+def test_a_bad_line_is_named_by_its_number(write, line, said):
+    path = write('{"prompt": "a", "response": "b"}\n\n' + line + "\n")
+    with pytest.raises(DataError) as caught:
+        read_jsonl(path)
+    assert "line 3: " in str(caught.value) and said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_empty_file_of_examples_is_refused(write):
+    with pytest.raises(DataError, match="is empty"):
+        read_jsonl(write("\n \n"))
+
+
+def test_an_empty_text_is_refused_by_name(write):
+    with pytest.raises(DataError, match="two.txt is empty"):
+        read_text([write("words", "one.txt"), write("", "two.txt")])
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(MissingFileError, match="no such file"):
+        read_jsonl(tmp_path / "absent.jsonl")
+
+
+def test_a_folder_is_not_a_text(tmp_path):
+    with pytest.raises(MissingFileError, match="is a folder"):
+        read_text(tmp_path)
+
+
+def test_text_that_is_not_utf8_is_refused(write):
+    with pytest.raises(DataError, match="not UTF-8"):
+        read_text(write(b"caf\xe9", "latin.txt"))
+
+
+def test_several_texts_are_parted_by_the_end_token(write):
+    tokenizer = load_tokenizer(shipped("tokenizer.json"))
+    ids = tokenizer.encode(read_text([write("one", "1.txt"), write("two", "2.txt")]))
+    assert ids == [*tokenizer.encode("one"), tokenizer.eos_id, *tokenizer.encode("two")]
+
+
+def test_a_byte_order_mark_is_not_text(write):
+    assert read_text(write(b"\xef\xbb\xbfwords", "bom.txt")) == "words"
+
+
+def test_a_foreign_tokenizer_file_is_refused(write):
+    with pytest.raises(FormatError, match="not a tokenizer.json"):
+        load_tokenizer(write('{"model": 3}', "tokenizer.json"))
+
+
+json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+                           lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+                               st.sampled_from(["prompt", "response", "messages", "role", "content", "x"]), inner,
+                               max_size=4), max_leaves=8)
+
+
+@settings(max_examples=300, deadline=None)
+@given(lines=st.lists(st.one_of(json_values.map(json.dumps), st.text()), max_size=4), junk=st.binary(max_size=12))
+def test_any_bytes_give_pairs_or_one_line(tmp_path_factory, lines, junk):
+    path = tmp_path_factory.mktemp("fuzz") / "f.jsonl"
+    path.write_bytes("\n".join(lines).encode("utf-8", "surrogatepass") + junk)
+    try:
+        examples = read_jsonl(path)
+    except MiniloraError as error:
+        assert "\n" not in str(error) and str(path) in str(error)
+    else:
+        assert examples and all(isinstance(e[key], str) for e in examples for key in ("prompt", "response"))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_a_damaged_file_of_examples_gives_pairs_or_one_line(tmp_path_factory, data):
+    whole = bytearray(shipped("tasks/reviews/valid.jsonl").read_bytes()[:600])
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("fuzz") / "f.jsonl"
+    path.write_bytes(whole[:data.draw(st.integers(0, len(whole)))])
+    try:
+        assert read_jsonl(path)
+    except MiniloraError as error:
+        assert "\n" not in str(error)
