@@ -19,7 +19,7 @@ from .errors import FormatError, MiniloraError, MissingFileError
 from .files import atomic_write
 
 MAX_HEADER = 100_000_000  # bytes; the limit of the format's own library
-SLICE = 2**22  # elements converted at a time
+SLICE = 2**20  # elements converted at a time
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 NO_PICKLE = "a pickle can run code and is not read: convert with save_pretrained() of transformers or PEFT"
 FOREIGN = {  # first bytes of what is often found in the place of a safetensors file
@@ -55,11 +55,16 @@ def read_tensors(path, dtype=None):  # -> {name: numpy.ndarray}
     return dict(iterate_tensors(path, dtype))
 
 
-def iterate_tensors(path, dtype=None):  # -> iterator of (name, numpy.ndarray)
-    """The same one by one, in order of position: no more memory than the array at hand and one slice."""
+def iterate_tensors(path, dtype=None, names=None):  # -> iterator of (name, numpy.ndarray)
+    """The same one by one, in order of position: no more memory than the array at hand and one slice.
+
+    names: only these; None: all.
+    """
     with _opened(path) as file:
         entries, _, start = _parse_header(file, path)
         for name, (kind, shape, begin) in entries.items():
+            if names is not None and name not in names:
+                continue
             file.seek(start + begin)
             yield name, _read_array(file, kind, shape, dtype, path)
 

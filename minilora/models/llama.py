@@ -30,8 +30,12 @@ class LlamaConfig:
     rms_norm_eps: float = 1e-6
     rope_parameters: dict = field(default_factory=lambda: {"rope_type": "default", "rope_theta": 10000.0})
     tie_word_embeddings: bool = False
-    attention_bias: bool = False
+    attention_bias: bool = False  # on q, k, v and o
+    qkv_bias: bool = False  # on q, k and v alone: Qwen2
     mlp_bias: bool = False
+    qk_norm: bool = False  # RMS norm of every query and key head: Qwen3
+    sliding_window: int | None = None  # a query sees this many keys, its own among them: Mistral
+    layer_types: list | None = None  # which layers have the window ("sliding_attention"); None: all
     bos_token_id: int | None = None
     eos_token_id: int | list | None = None
     pad_token_id: int | None = None
@@ -44,8 +48,13 @@ class LlamaConfig:
             raise ConfigError(
                 f"{self.num_attention_heads} query heads cannot share {self.num_key_value_heads} key/value heads evenly"
             )
-        if self.head_dim % 2:
-            raise ConfigError(f"head_dim {self.head_dim} is odd: rotary positions turn pairs")
+        if self.head_dim < 2 or self.head_dim % 2:
+            raise ConfigError(f"head_dim {self.head_dim}: rotary positions turn pairs, expected 2, 4, 6, ...")
+
+    def window(self, layer_index):
+        """How many keys a query of this layer sees; None: all before it."""
+        types = self.layer_types
+        return self.sliding_window if types is None or types[layer_index] == "sliding_attention" else None
 
 
 def inverse_frequencies(config):  # -> (hd/2,) float32 host array
@@ -70,23 +79,29 @@ def inverse_frequencies(config):  # -> (hd/2,) float32 host array
 
 class LlamaAttention(Module):
     def __init__(self, config, layer_index):
-        H, K, hd, bias = config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.attention_bias
-        self.q_proj = Linear(config.hidden_size, H * hd, bias)
-        self.k_proj = Linear(config.hidden_size, K * hd, bias)
-        self.v_proj = Linear(config.hidden_size, K * hd, bias)
-        self.o_proj = Linear(H * hd, config.hidden_size, bias)
-        self.heads, self.kv_heads, self.head_dim, self.layer_index = H, K, hd, layer_index
+        d, H, K, hd = config.hidden_size, config.num_attention_heads, config.num_key_value_heads, config.head_dim
+        bias = config.attention_bias or config.qkv_bias
+        self.q_proj = Linear(d, H * hd, bias)
+        self.k_proj = Linear(d, K * hd, bias)
+        self.v_proj = Linear(d, K * hd, bias)
+        self.o_proj = Linear(H * hd, d, config.attention_bias)
+        if config.qk_norm:
+            self.q_norm, self.k_norm = RMSNorm(hd, config.rms_norm_eps), RMSNorm(hd, config.rms_norm_eps)
+        self.heads, self.kv_heads, self.head_dim, self.qk_norm = H, K, hd, config.qk_norm
+        self.layer_index, self.window = layer_index, config.window(layer_index)
 
     def forward(self, x, geometry, call):  # (B, T, d) -> (B, T, d)
         B, T, _ = x.shape
-        cos, sin, bias = geometry
+        cos, sin, biases = geometry
         q = self.q_proj(x, call).reshape(B, T, self.heads, self.head_dim)  # (B, T, H, hd)
         k = self.k_proj(x, call).reshape(B, T, self.kv_heads, self.head_dim)  # (B, T, K, hd)
         v = self.v_proj(x, call).reshape(B, T, self.kv_heads, self.head_dim)  # (B, T, K, hd)
+        if self.qk_norm:
+            q, k = self.q_norm(q), self.k_norm(k)
         q, k = ops.rotary(q, cos, sin), ops.rotary(k, cos, sin)
         if call.cache is not None:
             k, v = call.cache.extend(self.layer_index, k, v)  # (B, S, K, hd): earlier ones in front
-        o = ops.attention(q, k, v, bias)  # (B, T, H, hd)
+        o = ops.attention(q, k, v, biases[self.window])  # (B, T, H, hd)
         return self.o_proj(o.reshape(B, T, self.heads * self.head_dim), call)
 
 
@@ -108,8 +123,8 @@ class LlamaBlock(Module):
         self.mlp = LlamaMLP(config)
 
     def forward(self, x, geometry, call):  # (B, T, d) -> (B, T, d)
-        x = x + self.self_attn(self.input_layernorm(x), geometry, call)
-        return x + self.mlp(self.post_attention_layernorm(x), call)
+        x = x + self.self_attn(self.input_layernorm(x, call), geometry, call)
+        return x + self.mlp(self.post_attention_layernorm(x, call), call)
 
 
 class LlamaModel(Module):
@@ -128,24 +143,26 @@ class LlamaForCausalLM(CausalLM):
             self.lm_head.weight = self.model.embed_tokens.weight  # one Parameter under two names
 
     def hidden(self, ids, call):  # (B, T) int -> (B, T, d)
-        """The states that the head reads. Raises ShapeError for ids that are not (batch, tokens) or too long."""
+        """The states that the head reads. Raises ShapeError for ids that are not (batch, tokens)."""
         if len(ids.shape) != 2:
             raise ShapeError(f"ids of shape {tuple(ids.shape)}: expected (batch, tokens)")
         x = self.model.embed_tokens(ids, call)
         geometry = self.geometry(*ids.shape, call, x.data)
         for layer in self.model.layers:
             x = layer(x, geometry, call)
-        return self.model.norm(x)
+        return self.model.norm(x, call)
 
     def head(self, h, call):  # (..., d) -> (..., V)
         return self.lm_head(h, call)
 
-    def geometry(self, B, T, call, x):  # -> cos, sin (B or 1, T, 1, hd/2), bias (B or 1, 1, T, S) or None
-        """What all layers share: the angles of the positions, and who sees whom. Made on the host, once a forward."""
+    def geometry(self, B, T, call, x):  # -> cos, sin (B or 1, T, 1, hd/2), {window: bias (B or 1, 1, T, S) or None}
+        """What the layers share: the angles of the positions, and who sees whom. Made on the host, once a forward."""
         past = 0 if call.cache is None else call.cache.length
         positions = call.positions
         if positions is None:
             positions = np.arange(past, past + T, dtype=np.int64)[None]  # (1, T)
         cos, sin = ops.rotary_angles(positions, inverse_frequencies(self.config), x.dtype)
-        bias = ops.causal_bias(T, past + T, call.mask, x.dtype)
-        return like(cos, x), like(sin, x), None if bias is None else like(bias, x)
+        windows = {layer.self_attn.window for layer in self.model.layers}
+        biases = {w: ops.causal_bias(T, past + T, call.mask, x.dtype, w) for w in windows}
+        biases = {w: None if bias is None else like(bias, x) for w, bias in biases.items()}
+        return like(cos, x), like(sin, x), biases

@@ -56,14 +56,18 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
     return record(ungroup(o), (q, k, v), backward)
 
 
-def causal_bias(T, S, mask=None, dtype=np.float32):  # (B, S) bool -> (B or 1, 1, T, S) or None
+def causal_bias(T, S, mask=None, dtype=np.float32, window=None):  # (B, S) bool -> (B or 1, 1, T, S) or None
     """Who sees whom: query i of the last T of S positions sees the keys up to its own place that `mask` allows.
 
-    A host array. None when nothing is hidden: one new token, no padding.
+    window: only that many of them, its own included (sliding-window attention, as in Mistral). A host array. None when
+    nothing is hidden: one new token, no padding, no key outside the window.
     """
-    if T == 1 and mask is None:
+    if T == 1 and mask is None and (window is None or S <= window):
         return None
-    seen = np.arange(S, dtype=np.int64) <= np.arange(S - T, S, dtype=np.int64)[:, None]  # (T, S)
+    key, query = np.arange(S, dtype=np.int64), np.arange(S - T, S, dtype=np.int64)[:, None]
+    seen = key <= query  # (T, S)
+    if window is not None:
+        seen &= key > query - window
     seen = seen[None] if mask is None else seen & mask[:, None, :]
     return np.where(seen, 0, HIDDEN).astype(dtype)[:, None]
 

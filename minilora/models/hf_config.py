@@ -1,0 +1,233 @@
+"""Hugging Face's config.json, both directions: a key that changes the computation is honoured or refused by name."""
+
+import dataclasses
+import math
+import re
+
+from ..errors import ConfigError, FormatError, nearest
+from ..files import read_json
+from .llama import LlamaConfig, LlamaForCausalLM
+
+# What transformers assumes where config.json is silent (configuration_<type>.py of transformers 5.23).
+DEFAULTS = {
+    "llama": {"max_position_embeddings": 2048},
+    "mistral": {"max_position_embeddings": 131072, "num_key_value_heads": 8, "sliding_window": 4096},
+    "qwen2": {"max_position_embeddings": 32768, "num_key_value_heads": 32, "sliding_window": 4096},
+    "qwen3": {"max_position_embeddings": 32768, "num_key_value_heads": 32, "sliding_window": 4096, "head_dim": 128},
+}
+
+# rope_type -> the numbers it needs. What else stands in the dictionary is refused.
+ROPE_KEYS = {
+    "default": (),
+    "linear": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+}
+
+# Keys that change nothing that is computed here: dropout of the base (an adapter has its own), what a head for another
+# task would do, how to split a product over devices, where the file comes from.
+HARMLESS = re.compile(
+    r"initializer_range|pretraining_tp|\w+_dropout|\w+_pdrop|summary_\w+|task_specific_params|transformers\.js_config"
+    r"|n_ctx|n_special|_\w+|unsloth_\w+|transformers_version|is_llama_config"
+)
+# Any other key is refused when its name sounds like these and its value is not a neutral one.
+SUSPICIOUS = re.compile(
+    r"scal|cap|multipl|rotary|rope|window|bias|norm|expert|quant|sparse|sink|alibi|clip|activation|layer_types|cross"
+    r"|encoder|upcast|prefix|residual|hidden_act|prun"
+)
+
+
+def model_of(config):
+    """The unfilled model that `config` describes; no memory is taken."""
+    return LlamaForCausalLM(config)
+
+
+def read_config(path):  # -> LlamaConfig
+    """The configuration in the file `path`.
+
+    Raises MissingFileError, FormatError for what is not such a file, ConfigError for what is not supported, by name.
+    """
+    return config_from_json(read_json(path), str(path))
+
+
+def config_from_json(data, where="config.json"):  # dict -> LlamaConfig
+    keys = _Keys(data, where)
+    kind = keys.take("model_type")
+    if kind is None:
+        raise FormatError(f"{where}: no model_type; expected one of {', '.join(DEFAULTS)}")
+    if kind not in DEFAULTS:
+        raise ConfigError(f"{where}: model_type {kind!r} is not supported; known: {nearest(kind, DEFAULTS)}")
+    keys.defaults = DEFAULTS[kind]
+    config = _llama(keys, kind)
+    keys.finish()
+    return config
+
+
+def config_to_json(config):  # LlamaConfig -> dict
+    """config.json in the spelling that old and new transformers read. Raises ConfigError when it cannot be said."""
+    data = _llama_to_json(config)
+    said = config_from_json(data)
+    if said != config:
+        names = [f.name for f in dataclasses.fields(config) if getattr(said, f.name) != getattr(config, f.name)]
+        raise ConfigError(f"a config.json of model_type {config.model_type!r} cannot say {', '.join(names)}")
+    return data
+
+
+def _llama(keys, kind):
+    layers, act = keys.integer("num_hidden_layers", high=1000), keys.take("hidden_act", "silu")
+    if act not in ("silu", "swish"):
+        raise ConfigError(f"{keys.where}: hidden_act {act!r} is not supported; known: silu")
+    heads, hidden, context = (
+        keys.integer(k) for k in ("num_attention_heads", "hidden_size", "max_position_embeddings")
+    )
+    window, layer_types = _windows(keys, kind, layers)
+    return LlamaConfig(
+        vocab_size=keys.integer("vocab_size"),
+        hidden_size=hidden,
+        intermediate_size=keys.integer("intermediate_size"),
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=keys.integer("num_key_value_heads", heads),
+        head_dim=keys.integer("head_dim", hidden // heads),
+        max_position_embeddings=context,
+        rms_norm_eps=keys.number("rms_norm_eps", 1e-6),
+        rope_parameters=_rope(keys, context),
+        tie_word_embeddings=keys.flag("tie_word_embeddings"),
+        attention_bias=kind in ("llama", "qwen3") and keys.flag("attention_bias"),
+        qkv_bias=kind == "qwen2",
+        mlp_bias=kind == "llama" and keys.flag("mlp_bias"),
+        qk_norm=kind == "qwen3",
+        sliding_window=window,
+        layer_types=layer_types,
+        model_type=kind,
+        **keys.token_ids(),
+    )
+
+
+def _windows(keys, kind, layers):  # -> sliding_window or None, layer_types or None
+    """Mistral's window holds for every layer. Qwen's needs use_sliding_window, and starts at layer max_window_layers,
+    unless layer_types says which layers have it."""
+    if kind == "llama":
+        return None, None  # a window in such a file is refused by `finish`
+    window = keys.integer("sliding_window", None)
+    if kind == "mistral":
+        return window, None
+    first, use, types = keys.integer("max_window_layers", 28, low=0), keys.flag("use_sliding_window"), None
+    if "layer_types" in keys.data:
+        types = keys.take("layer_types")
+    if not use:
+        window = None
+    if types is None:
+        types = ["sliding_attention" if window and i >= first else "full_attention" for i in range(layers)]
+    known = ("full_attention", "sliding_attention")
+    if not isinstance(types, list) or len(types) != layers or any(t not in known for t in types):
+        raise ConfigError(f"{keys.where}: layer_types must be {layers} times one of {', '.join(known)}")
+    if window is None or "sliding_attention" not in types:
+        return None, None
+    return window, None if "full_attention" not in types else types
+
+
+def _rope(keys, context):  # -> {"rope_type", "rope_theta", ...}
+    """New files: rope_parameters. Old ones: rope_theta, and rope_scaling with `rope_type` or `type`."""
+    theta, old, new = (keys.take(k) for k in ("rope_theta", "rope_scaling", "rope_parameters"))
+    rope = old or new or {}
+    if not isinstance(rope, dict):
+        raise FormatError(f"{keys.where}: the rotary settings are a {type(rope).__name__}, expected an object")
+    rope = _Keys(rope, f"{keys.where}: rotary settings")
+    old_kind = rope.take("type", "default")
+    kind = rope.take("rope_type", old_kind)
+    if kind not in ROPE_KEYS:
+        raise ConfigError(f"{keys.where}: rope_type {kind!r} is not supported; known: {', '.join(ROPE_KEYS)}")
+    rope.data.setdefault("rope_theta", 10000.0 if theta is None else theta)
+    if kind == "llama3":
+        rope.data.setdefault("original_max_position_embeddings", context)
+    partial = rope.take("partial_rotary_factor", keys.take("partial_rotary_factor", 1))
+    if partial != 1:
+        raise ConfigError(f"{keys.where}: partial_rotary_factor {partial!r} is not supported, only 1")
+    made = {"rope_type": kind, "rope_theta": rope.number("rope_theta")}
+    made |= {key: rope.number(key) for key in ROPE_KEYS[kind]}
+    extra = [key for key, value in rope.data.items() if not _neutral(value)]
+    if extra:
+        raise ConfigError(f"{keys.where}: {extra[0]!r} of the rotary settings is not supported for type {kind!r}")
+    return made
+
+
+def _llama_to_json(config):
+    rope = dict(config.rope_parameters)
+    theta, kind = rope.pop("rope_theta"), rope.get("rope_type", "default")
+    names = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
+    data = dataclasses.asdict(config)
+    for key in ("rope_parameters", "qkv_bias", "qk_norm", "layer_types", "sliding_window"):
+        del data[key]
+    data |= {
+        "architectures": [f"{names.get(config.model_type, 'Llama')}ForCausalLM"],
+        "hidden_act": "silu",
+        "rope_theta": theta,
+        "rope_scaling": None if kind == "default" else rope,
+        "torch_dtype": "float32",
+        "use_cache": True,
+    }
+    if config.model_type != "llama":
+        data["sliding_window"] = config.sliding_window
+    if config.model_type in ("qwen2", "qwen3") and config.sliding_window:
+        types = config.layer_types or ["sliding_attention"] * config.num_hidden_layers
+        data |= {"use_sliding_window": True, "max_window_layers": 0, "layer_types": types}
+    for key, where in (("attention_bias", ("llama", "qwen3")), ("mlp_bias", ("llama",))):
+        if config.model_type not in where:
+            del data[key]
+    return data
+
+
+def _neutral(value):
+    return value is not True and value in (None, False, 0, 1, "", [], {})
+
+
+class _Keys:
+    """The keys of a configuration, taken one by one with a check; what is left at the end is looked at by `finish`."""
+
+    def __init__(self, data, where, defaults=None):
+        self.data, self.where, self.defaults = dict(data), where, defaults or {}
+
+    def take(self, key, default=None):
+        value = self.data.pop(key, None)
+        return default if value is None else value
+
+    def integer(self, key, *default, low=1, high=2**31 - 1):
+        """A whole number; absent or null: what the family assumes, else `default`, else an error."""
+        return self._checked(
+            key, default, f"a whole number of {low} to {high}", lambda v: type(v) is int and low <= v <= high
+        )
+
+    def number(self, key, *default):
+        def good(v):
+            return type(v) in (int, float) and math.isfinite(v) and v > 0
+
+        return self._checked(key, default, "a finite number above 0", good)
+
+    def flag(self, key, default=False):
+        return self._checked(key, (default,), "true or false", lambda v: type(v) is bool)
+
+    def token_ids(self):
+        def good(v):
+            return type(v) is int and v >= 0 or isinstance(v, list) and all(type(i) is int and i >= 0 for i in v)
+
+        names = ("bos_token_id", "eos_token_id", "pad_token_id")
+        return {k: self._checked(k, (None,), "a token id or a list of them", good) for k in names}
+
+    def _checked(self, key, default, expected, good):
+        given = key in self.data
+        value = self.data.pop(key, None)
+        if value is None:
+            if key in self.defaults and not (given and key == "sliding_window"):  # null there means: no window
+                return self.defaults[key]
+            if default:
+                return default[0]
+            raise FormatError(f"{self.where}: {key!r} is missing")
+        if not good(value):
+            raise FormatError(f"{self.where}: {key} = {str(value)[:40]!r}, expected {expected}")
+        return value
+
+    def finish(self):
+        for key, value in self.data.items():
+            if SUSPICIOUS.search(key) and not HARMLESS.fullmatch(key) and not _neutral(value):
+                shown = str(value)[:40]
+                raise ConfigError(f"{self.where}: {key} = {shown} may change the computation and is not supported")
