@@ -9,8 +9,18 @@ from .autograd import Tensor, no_grad
 from .call import Call
 from .gradcheck import gradcheck
 from .lora.config import LoraConfig
+from .lora.model import PeftModel, get_peft_model
 from .ops import cross_entropy
 
 __version__ = "0.1.0"
 
-__all__ = ["Call", "LoraConfig", "Tensor", "cross_entropy", "gradcheck", "no_grad"]
+__all__ = [
+    "Call",
+    "LoraConfig",
+    "PeftModel",
+    "Tensor",
+    "cross_entropy",
+    "get_peft_model",
+    "gradcheck",
+    "no_grad",
+]

@@ -188,7 +188,7 @@ class LayerNorm(Module):
         self.bias = Parameter((width,), zeros)
         self.eps = eps
 
-    def forward(self, x):
+    def forward(self, x, call=None):  # (..., d) -> (..., d)
         return ops.layer_norm(x, self.weight, self.bias, self.eps)
 
 
@@ -197,5 +197,5 @@ class RMSNorm(Module):
         self.weight = Parameter((width,), ones)
         self.eps = eps
 
-    def forward(self, x):
+    def forward(self, x, call=None):  # (..., d) -> (..., d)
         return ops.rms_norm(x, self.weight, self.eps)

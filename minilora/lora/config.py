@@ -92,13 +92,11 @@ def names_match(names, path):
 
 
 def chosen_modules(config, paths, linear_paths):
-    """The paths that `config` adapts, in order. paths: what can be adapted; linear_paths: what "all-linear" means.
+    """The paths, of all modules of a model, that `config` adapts, in order. linear_paths: what "all-linear" means.
 
-    Raises ConfigError when nothing matches, or when a name of the list matches nothing, with the near misses.
+    Raises ConfigError when nothing matches, with the near misses.
     """
     targets = config.target_modules
-    if not targets:
-        raise ConfigError(f"target_modules is empty; this model has {nearest('', leaves(paths))}")
     everything = isinstance(targets, str) and targets.lower() == "all-linear"
     chosen = [
         path
@@ -108,11 +106,11 @@ def chosen_modules(config, paths, linear_paths):
         and (path in linear_paths if everything else names_match(targets, path))
         and _layer_wanted(config, path)
     ]
-    unmatched = [] if isinstance(targets, str) else [t for t in targets if not any(names_match([t], p) for p in paths)]
-    if unmatched or not chosen:
-        wrong = repr(unmatched[0] if unmatched else targets)
-        hint = nearest(unmatched[0] if unmatched else str(targets), leaves(paths))
-        raise ConfigError(f"no module matches target {wrong}; the model has: {hint}")
+    if not chosen:
+        name = targets if isinstance(targets, str) else targets[0]
+        hint = f" (a regular expression for the whole path; a name is [{name!r}])" if name is targets else ""
+        near = nearest(name, leaves(linear_paths))
+        raise ConfigError(f"no module matches target_modules {targets!r}{hint}; the model has: {near}")
     return chosen
 
 

@@ -9,7 +9,8 @@ import math
 
 from .. import ops
 from ..autograd import record
-from ..errors import ConfigError
+from ..backend import array_module
+from ..errors import ConfigError, GraphError
 from ..nn import Embedding, Module, Parameter, normal, uniform, zeros
 
 
@@ -37,144 +38,117 @@ def low_rank_update(y, x, A, B, s):  # (..., out), (..., in), (r, in), (out, r) 
     return record(y.data, (y, x, A, B), backward)
 
 
-def low_rank_rows(y, ids, A, B, s):  # (..., d), (...) int, (r, V), (d, r) -> (..., d)
-    """The same for an embedding, whose input is a one-hot row: x Aᵀ picks column ids of A.  y + s · Aᵀ[ids] Bᵀ"""
-    u = ops.embedding(A.transpose(1, 0), ids)  # (..., r)
-    return y + ops.linear(u, B) * s
+class LoraAdapter:
+    """One adapter of one linear layer of `shape` (out, in): A (r, in), B (out, r) and the scale s.
+
+    This is all that a layer asks of an adapter: `update`, `delta`, `tensors`. Another kind of adapter is another class.
+    """
+
+    def __init__(self, shape, r, scaling, dropout=0.0, init=True):
+        out, n_in = shape
+        # kaiming_uniform(a=√5) of A (r, in) is uniform in ±1/√in, as loralib and PEFT have it; the paper says Gaussian
+        self.A = Parameter((r, n_in), normal(1 / r) if init == "gaussian" else uniform(1 / math.sqrt(n_in)))
+        self.B = Parameter((out, r), uniform(1 / math.sqrt(r)) if init is False else zeros)
+        self.r, self.scaling, self.dropout = r, scaling, dropout
+
+    def update(self, y, x, base, call):  # (..., out), (..., in) -> (..., out)
+        """y + s B A x, given what the frozen layer `base` made of x; dropout acts on this branch only."""
+        if call.training and self.dropout:
+            x = ops.dropout(x, self.dropout, call.rng)
+        return low_rank_update(y, x, self.A, self.B, self.scaling)
+
+    def delta(self, base):  # -> array shaped as base.dense()
+        """ΔW = s · B A"""
+        return self.scaling * (self.B.data @ self.A.data)
+
+    def tensors(self):
+        """Parameter by its name in PEFT; {} stands for the adapter's name."""
+        return {"lora_A.{}.weight": self.A, "lora_B.{}.weight": self.B}
+
+
+class EmbeddingAdapter(LoraAdapter):
+    """The same beside an embedding E (V, d), whose input is a one-hot row: A (r, V), B (d, r), ΔE = s · (B A)ᵀ.
+
+    As in loralib and PEFT the roles are exchanged: A starts at zero and B random.
+    """
+
+    def __init__(self, shape, r, scaling, dropout=0.0, init=True):
+        super().__init__(shape[::-1], r, scaling, dropout)
+        self.A.fill, self.B.fill = normal(1) if init is False else zeros, normal(1)
+
+    def update(self, y, ids, base, call):  # (..., d), (...) int -> (..., d)
+        """y + s · Aᵀ[ids] Bᵀ: a one-hot x picks a column of A. There is no dropout of an index."""
+        u = ops.embedding(self.A.transpose(1, 0), ids)  # (..., r)
+        return y + ops.linear(u, self.B) * self.scaling
+
+    def delta(self, base):  # -> array (V, d)
+        return super().delta(base).T
+
+    def tensors(self):
+        return {"lora_embedding_A.{}": self.A, "lora_embedding_B.{}": self.B}
 
 
 class LoraLayer(Module):
-    """A frozen `base_layer` and its adapters by name. What differs between kinds of base is in the two subclasses."""
+    """A frozen `base_layer` and its adapters by name; the call says which of them are active."""
 
     def __init__(self, base_layer, path):
         self.base_layer = base_layer
         self.path = path  # for messages
-        self.scaling = {}  # name -> s
-        self.dropout = {}  # name -> p
-        self.merged = {}  # name -> None, in order of merging; their ΔW are inside base_layer's weight
-        self._original = None  # the base's weight from before the first merge, the very array
+        self.adapters = {}  # name -> adapter
+        self.merged = []  # names whose ΔW are inside base_layer's weight
+        self.original = None  # the base's weight from before the first merge, the very Parameter
 
     shape = property(lambda self: self.base_layer.shape)
+
+    def add(self, name, r, scaling, dropout=0.0, init=True):
+        """Give this layer an adapter, not yet filled; everything that is not an embedding is a linear layer here."""
+        kind = EmbeddingAdapter if isinstance(self.base_layer, Embedding) else LoraAdapter
+        self.adapters[name] = kind(self.shape, r, scaling, dropout, init)
+
+    def members(self):
+        yield "base_layer", self.base_layer
+        for name, adapter in self.adapters.items():
+            for place, parameter in adapter.tensors().items():
+                yield place.format(name), parameter
 
     def forward(self, x, call):
         # y = W x + s B A x for each active adapter; one that is merged is in W already
         y = self.base_layer(x, call)
         for name in call.adapters:
-            if name in self.scaling and name not in self.merged:
-                y = self.update(y, x, name, call)
+            if name in self.merged:
+                y = self._refuse_backward(y, name)
+            elif name in self.adapters:
+                y = self.adapters[name].update(y, x, self.base_layer, call)
         return y
 
-    def add(self, name, r, s, dropout, init):
-        """Give this layer an adapter, with unfilled A (r, in) and B (out, r) that `init_lora_weights` fills."""
-        out, n_in = self.adapted_shape
-        a, b = self.fills(r, n_in, out, init)
-        self.set_tensors(name, Parameter((r, n_in), a), Parameter((out, r), b))
-        self.scaling[name], self.dropout[name] = s, dropout
+    def _refuse_backward(self, y, name):
+        """y, whose backward raises if the merged adapter is trainable: its gradient is lost inside W."""
 
-    def delta(self, name):  # -> array (out, in)
-        """ΔW = s · B A"""
-        A, B = self.tensors(name)
-        return self.scaling[name] * (B.data @ A.data)
+        def backward(g):
+            raise GraphError(f"adapter {name!r} is merged into {self.path}: unmerge_adapter() before the forward")
+
+        parameters = [p for p in self.adapters[name].tensors().values() if p.requires_grad]
+        return record(y.data, (y, *parameters), backward) if parameters else y
 
     def merge(self, names):
-        """W <- W + Σ ΔW. The array W itself is kept, so that `unmerge` gives back the same bits.
+        """W <- W + Σ ΔW. The Parameter W itself is kept, so that `unmerge` gives back the same bits.
 
         Raises ConfigError when the sum is not finite: a broken adapter must not spoil a weight.
         """
+        names = [n for n in names if n in self.adapters and n not in self.merged]
+        if not names:
+            return
         dense = self.base_layer.dense()
         total = dense
         for name in names:
-            if name in self.scaling and name not in self.merged:
-                total = total + self.stored(self.delta(name)).astype(dense.dtype, copy=False)
-        if total is dense:
-            return
-        if not math.isfinite(float(abs(total).sum())):
+            total = total + self.adapters[name].delta(self.base_layer).astype(dense.dtype, copy=False)
+        if not array_module(total).isfinite(total).all():
             raise ConfigError(f"merging {', '.join(names)} into {self.path} gives numbers that are not finite")
         before = self.base_layer.replace(total)
-        self._original = self._original or before
-        self.merged.update((n, None) for n in names if n in self.scaling)
+        self.original = before if self.original is None else self.original
+        self.merged += names
 
     def unmerge(self):
-        if self._original is not None:
-            self.base_layer.restore(self._original)
-        self._original = None
-        self.merged.clear()
-
-    def remove(self, name):
-        for store in (self.scaling, self.dropout, *self.stores()):
-            store.pop(name, None)
-
-
-class LoraLinear(LoraLayer):
-    """LoRA beside a linear layer; parameters `lora_A.<name>.weight` (r, in) and `lora_B.<name>.weight` (out, r)."""
-
-    def __init__(self, base_layer, path):
-        super().__init__(base_layer, path)
-        self.lora_A, self.lora_B = {}, {}
-
-    adapted_shape = property(lambda self: self.shape)  # (out, in)
-
-    def update(self, y, x, name, call):
-        if call.training and self.dropout[name]:
-            x = ops.dropout(x, self.dropout[name], call.rng)
-        return low_rank_update(y, x, *self.tensors(name), self.scaling[name])
-
-    def fills(self, r, n_in, out, init):
-        """kaiming_uniform(a=√5) of A (r, in) is uniform in ±1/√in, as loralib and PEFT; the paper says Gaussian."""
-        a = normal(1 / r) if init == "gaussian" else uniform(1 / math.sqrt(n_in))
-        return a, uniform(1 / math.sqrt(r)) if init is False else zeros
-
-    def set_tensors(self, name, A, B):
-        self.lora_A[name], self.lora_B[name] = _Weight(A), _Weight(B)
-
-    def tensors(self, name):  # -> A (r, in), B (out, r)
-        return self.lora_A[name].weight, self.lora_B[name].weight
-
-    def stores(self):
-        return self.lora_A, self.lora_B
-
-    def stored(self, delta):
-        return delta  # the base's `dense` is (out, in) as well
-
-
-class LoraEmbedding(LoraLayer):
-    """LoRA beside an embedding E (V, d): `lora_embedding_A.<name>` (r, V), `lora_embedding_B.<name>` (d, r).
-
-    The roles are exchanged, as in loralib and PEFT: A starts at zero and B random.
-    """
-
-    def __init__(self, base_layer, path):
-        super().__init__(base_layer, path)
-        self.lora_embedding_A, self.lora_embedding_B = {}, {}
-
-    adapted_shape = property(lambda self: self.shape[::-1])  # (d, V)
-
-    def update(self, y, ids, name, call):
-        return low_rank_rows(y, ids, *self.tensors(name), self.scaling[name])
-
-    def fills(self, r, n_in, out, init):
-        return normal(1) if init is False else zeros, normal(1)
-
-    def set_tensors(self, name, A, B):
-        self.lora_embedding_A[name], self.lora_embedding_B[name] = A, B
-
-    def tensors(self, name):  # -> A (r, V), B (d, r)
-        return self.lora_embedding_A[name], self.lora_embedding_B[name]
-
-    def stores(self):
-        return self.lora_embedding_A, self.lora_embedding_B
-
-    def stored(self, delta):
-        return delta.T  # an embedding stores (V, d)
-
-
-class _Weight(Module):
-    """One matrix under the name `weight`: PEFT's `lora_A.<name>` is a linear layer."""
-
-    def __init__(self, weight):
-        self.weight = weight
-
-
-def lora_layer(base_layer, path):
-    """The LoRA layer for this kind of base."""
-    return LoraEmbedding(base_layer, path) if isinstance(base_layer, Embedding) else LoraLinear(base_layer, path)
+        if self.merged:
+            self.base_layer.restore(self.original)
+        self.original, self.merged = None, []

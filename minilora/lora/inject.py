@@ -1,0 +1,179 @@
+"""Adapters put into a model and taken out again: which modules, under which names. PEFT calls this `base_model`."""
+
+import copy
+import warnings
+from dataclasses import replace
+
+import numpy as np
+
+from ..backend import device_of, to_device, to_host
+from ..errors import ConfigError, nearest
+from ..nn import Embedding, Module, Parameter
+from .config import chosen_modules, leaves, names_match
+from .layer import LoraLayer
+
+HEAD = "lm_head"  # the one linear layer that "all-linear" leaves out
+
+
+class SavedModule(Module):
+    """A frozen module and, per adapter, a copy of it that is trained in full and stands in for it (modules_to_save)."""
+
+    def __init__(self, original_module, path):
+        self.original_module = original_module
+        self.path = path
+        self.modules_to_save = {}  # adapter name -> copy
+
+    def forward(self, x, call):
+        name = next((n for n in call.adapters if n in self.modules_to_save), None)
+        return (self.original_module if name is None else self.modules_to_save[name])(x, call)
+
+
+class LoraModel(Module):
+    """`model` with adapters in it. Freezes every parameter of `model`; adapters come with `add`."""
+
+    def __init__(self, model):
+        self.model = model
+        self._modules = {path: m for path, m in model.named_modules() if path}  # as they were, without adapters
+        self._linear = [p for p, m in self._modules.items() if can_adapt(m) and not isinstance(m, Embedding)]
+        self._layers, self._saved = {}, {}  # path -> LoraLayer, path -> SavedModule
+        for parameter in model.parameters():
+            parameter.requires_grad = False
+
+    layers = property(lambda self: self._layers.values())
+
+    def add(self, name, config, seed, loading=False):
+        """Put adapter `name` beside every module that `config` chooses; nothing is touched when that cannot be.
+
+        Returns the config as it came to be (targets written out). `loading` an existing adapter is lenient where only
+        a maker can err: a rank above the smaller side is a warning, a name that matches nothing is not looked at.
+        Raises ConfigError.
+        """
+        config = self._written_out(config, loading)
+        chosen = chosen_modules(config, self._modules, self._linear)
+        for path in chosen:
+            self._check(path, config, loading)
+        copies = {path: self._duplicate(path) for path in self._paths_to_save(config)}
+        if both := sorted(set(copies) & {*chosen, *self._layers} | set(chosen) & set(self._saved)):
+            raise ConfigError(f"{both[0]} cannot be both adapted and in modules_to_save")
+
+        for path in chosen:
+            layer = self._wrapper(path, self._layers, LoraLayer)
+            layer.add(name, config.rank(path), config.scaling(path), config.lora_dropout, config.init_lora_weights)
+        for path, module in copies.items():
+            self._wrapper(path, self._saved, SavedModule).modules_to_save[name] = module
+        self.set_trainable(name, False)
+        self._fill(name, np.random.default_rng(seed))
+        return config
+
+    def remove(self, name):
+        """Take adapter `name` out; a module that no adapter is left for is put back as it was."""
+        for path, layer in list(self._layers.items()):
+            layer.adapters.pop(name, None)
+            if not layer.adapters:
+                self.model.set_submodule(path, self._layers.pop(path).base_layer)
+        for path, saved in list(self._saved.items()):
+            saved.modules_to_save.pop(name, None)
+            if not saved.modules_to_save:
+                self.model.set_submodule(path, self._saved.pop(path).original_module)
+
+    def put_copies_in_place(self, names):
+        """Replace every module that one of the adapters `names` has a trained copy of by that copy, for good."""
+        for path, saved in list(self._saved.items()):
+            for name in names:
+                if name in saved.modules_to_save:
+                    self.model.set_submodule(path, saved.modules_to_save[name])
+                    del self._saved[path]
+
+    def parameters_of(self, name):  # -> {(path, tensor name): Parameter}
+        """All that belongs to adapter `name`: "lora_A.{}.weight" of each adapted module, "weight" of each copy."""
+        found = {}
+        for path, layer in self._layers.items():
+            if name in layer.adapters:
+                found |= {(path, place): p for place, p in layer.adapters[name].tensors().items()}
+        for path, saved in self._saved.items():
+            if name in saved.modules_to_save:
+                found |= {(path, place): p for place, p in saved.modules_to_save[name].members()}
+        return found
+
+    def set_trainable(self, name, trainable):
+        for parameter in self.parameters_of(name).values():
+            parameter.requires_grad = trainable
+
+    def saved_by(self, names):  # -> {path: names that have a copy of it}
+        return {path: [n for n in names if n in s.modules_to_save] for path, s in self._saved.items()}
+
+    def _written_out(self, config, loading):
+        """The config with "all-linear" spelled out and fan_in_fan_out as it is here, as PEFT stores it."""
+        targets = config.target_modules
+        if not targets:
+            raise ConfigError(f"target_modules is empty; this model has: {nearest('', leaves(self._linear))}")
+        if isinstance(targets, str) and targets.lower() == "all-linear":
+            everything = [p for p in self._linear if p != HEAD and not p.endswith("." + HEAD)]
+            targets = chosen_modules(config, everything, everything)
+            short = leaves(targets)  # the names alone, when they choose the same
+            if [p for p in self._modules if names_match(short, p)] == targets:
+                targets = short
+        elif isinstance(targets, list) and not loading:
+            for target in targets:
+                if not any(names_match([target], p) for p in self._modules):
+                    near = nearest(target, leaves(self._linear))
+                    raise ConfigError(f"no module matches target {target!r}; the model has: {near}")
+        return replace(config, target_modules=targets)
+
+    def _check(self, path, config, loading):
+        """Whether the module at `path` can have the adapter that `config` says."""
+        base = self._modules[path]
+        if not can_adapt(base):
+            near = nearest(path, leaves(self._linear))
+            raise ConfigError(
+                f"target_modules {config.target_modules!r} matches {path}, a {type(base).__name__}; "
+                f"LoRA adapts linear layers and embeddings: {near}"
+            )
+        r, smaller = config.rank(path), min(base.shape)
+        if r > smaller:
+            note = f"rank {r} is above the smaller side of {path} {base.shape}: {smaller} already gives every update"
+            if not loading:
+                raise ConfigError(note)
+            warnings.warn(note, stacklevel=2)
+
+    def _paths_to_save(self, config):
+        """The modules that modules_to_save names: as in PEFT, every path that ends with the name."""
+        found = []
+        for name in config.modules_to_save or ():
+            paths = [p for p in self._modules if p.endswith(name)]
+            if not paths:
+                near = nearest(name, leaves(self._modules))
+                raise ConfigError(f"no module matches modules_to_save {name!r}; the model has: {near}")
+            found += paths
+        return list(dict.fromkeys(found))
+
+    def _duplicate(self, path):
+        """A copy of the module at `path` with parameters of its own, filled from it."""
+        original = self._modules[path]
+        twin = copy.copy(original)
+        for name, p in original.members():
+            if isinstance(p, Module):
+                raise ConfigError(f"modules_to_save: {path} holds other modules ({name}, ...); name those instead")
+            setattr(twin, name, Parameter(p.shape, lambda rng, shape, p=p: to_host(p.data)))
+        return twin
+
+    def _wrapper(self, path, wrapped, kind):
+        """The wrapper at `path`, made when this is the first adapter there."""
+        if path not in wrapped:
+            wrapped[path] = kind(self._modules[path], path)
+            self.model.set_submodule(path, wrapped[path])
+        return wrapped[path]
+
+    def _fill(self, name, rng):
+        """Fill what was just added; in a model that is not filled itself (counting by shape), leave it."""
+        filled = [p for p in self.model.parameters() if p.is_filled]
+        if not filled:
+            return
+        dtype = np.float64 if filled[0].dtype == np.float64 else np.float32  # trained in float32; float64 in gradcheck
+        for p in self.parameters_of(name).values():
+            p.data = to_device(p.fill(rng, p.shape).astype(dtype), device_of(filled[0].data))
+
+
+def can_adapt(module):
+    """Whether a low-rank update can stand beside it: a linear layer or an embedding, which can `replace` its weight."""
+    return hasattr(module, "replace")
