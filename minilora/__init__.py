@@ -7,6 +7,7 @@
 
 from .autograd import Tensor, no_grad
 from .call import Call
+from .checkpoint import load_pretrained, save_pretrained
 from .gradcheck import gradcheck
 from .lora.config import LoraConfig
 from .lora.model import PeftModel, get_peft_model
