@@ -23,5 +23,7 @@ __all__ = [
     "cross_entropy",
     "get_peft_model",
     "gradcheck",
+    "load_pretrained",
     "no_grad",
+    "save_pretrained",
 ]
