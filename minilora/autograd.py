@@ -74,7 +74,7 @@ class Tensor:
         return to_host(self.data)
 
     def item(self):  # -> float
-        return float(self.data)
+        return float(self.data.item())
 
     def detach(self):
         """The same array without its history."""
@@ -95,7 +95,8 @@ class Tensor:
         """Add d(self)/d(leaf) to `.grad` of every leaf that requires a gradient.
 
         gradient: d(loss)/d(self), an array of this shape; 1 for a single number. The graph is freed on the way, unless
-        `retain_graph`. Raises GraphError when there is no graph, or when it was freed by an earlier backward.
+        `retain_graph`. Raises GraphError when there is no graph, or when it was freed by an earlier backward;
+        ShapeError when the gradient has another shape.
         """
         if not self.requires_grad:
             raise GraphError("backward() on a tensor that depends on nothing with requires_grad=True")
@@ -104,7 +105,8 @@ class Tensor:
             if self.size != 1:
                 raise GraphError(f"backward() without a gradient needs a single number, this tensor is {self.shape}")
             gradient = xp.ones_like(self.data)
-        elif gradient.shape != self.shape:
+        gradient = xp.asarray(gradient, dtype=self.dtype)
+        if gradient.shape != self.shape:
             raise ShapeError(f"gradient of shape {gradient.shape} for a tensor of shape {self.shape}")
 
         order = _post_order(self)
@@ -146,8 +148,8 @@ def _memory(a):
 
 
 def _add_to_leaf(leaf, g):
-    g = array_module(leaf.data).asarray(g)  # a NumPy reduction to one number is not an array
-    leaf.grad = g if leaf.grad is None else leaf.grad + g  # never in place: the caller may have kept leaf.grad
+    total = g if leaf.grad is None else leaf.grad + g  # never in place: the caller may have kept leaf.grad
+    leaf.grad = array_module(leaf.data).asarray(total)  # in NumPy a sum of 0-d arrays is a scalar, not an array
 
 
 def _post_order(root):
@@ -181,9 +183,10 @@ def record(data, parents, backward):
 
 
 def as_tensor(x, beside=None):
-    """`x` as a Tensor; a Python number takes the dtype and the device of the tensor `beside` it."""
+    """`x` as a Tensor; a number takes the precision and the device of the tensor `beside` it."""
     if isinstance(x, Tensor):
         return x
-    if beside is not None and isinstance(x, int | float):
-        return Tensor(array_module(beside.data).asarray(x, dtype=beside.dtype))
+    if beside is not None and isinstance(x, int | float | np.generic):
+        number = x.item() if isinstance(x, np.generic) else x  # np.float64(2) would make float64 of everything
+        return Tensor(array_module(beside.data).asarray(number, dtype=np.result_type(beside.dtype, number)))
     return Tensor(x)

@@ -12,13 +12,13 @@ def unbroadcast(g, shape):
     """
     if g.shape == shape:
         return g
-    g = g.sum(axis=tuple(range(g.ndim - len(shape))))  # axes that broadcasting put in front
-    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)
-    return g.sum(axis=stretched, keepdims=True) if stretched else g
+    front = g.ndim - len(shape)  # axes that broadcasting put in front
+    stretched = (front + i for i, n in enumerate(shape) if n == 1)
+    return g.sum(axis=(*range(front), *stretched), keepdims=True).reshape(shape)
 
 
 def _pair(a, b):
-    """Both operands as Tensors; a Python number takes the other's dtype."""
+    """Both operands as Tensors; a number takes the other's precision."""
     return as_tensor(a, beside=b if isinstance(b, Tensor) else None), as_tensor(
         b, beside=a if isinstance(a, Tensor) else None
     )
@@ -92,35 +92,28 @@ def matmul(a, b):  # (..., m, k), (..., k, n) -> (..., m, n)
     return record(a.data @ b.data, (a, b), backward)
 
 
-def _keep_axes(g, x, axis, keepdims):
-    """The gradient of a reduction of `x` over `axis`, with the reduced axes put back as size 1."""
-    if axis is None:
-        return g.reshape((1,) * x.ndim)
-    return g if keepdims else array_module(g).expand_dims(g, axis)
+def _repeat(g, x, axis, keepdims):
+    """The gradient of a sum of `x` over `axis`: g, written out along the summed axes."""
+    xp = array_module(g)
+    if axis is not None and not keepdims:
+        g = xp.expand_dims(g, axis)
+    dx = xp.empty(x.shape, dtype=g.dtype)  # not a broadcast view: more gradients may be added to it
+    dx[...] = g
+    return dx
 
 
 def sum(x, axis=None, keepdims=False):
     # y = Σ x        dx = g, repeated along the summed axes
     x = as_tensor(x)
-
-    def backward(g):
-        xp = array_module(g)
-        return (xp.broadcast_to(_keep_axes(xp.asarray(g), x, axis, keepdims), x.shape),)
-
-    return record(x.data.sum(axis=axis, keepdims=keepdims), (x,), backward)
+    return record(x.data.sum(axis=axis, keepdims=keepdims), (x,), lambda g: (_repeat(g, x, axis, keepdims),))
 
 
 def mean(x, axis=None, keepdims=False):
     # y = Σ x / n        dx = g / n, repeated
     x = as_tensor(x)
     y = x.data.mean(axis=axis, keepdims=keepdims)
-
-    def backward(g):
-        xp = array_module(g)
-        n = x.size // max(1, y.size)
-        return (xp.broadcast_to(_keep_axes(xp.asarray(g / n), x, axis, keepdims), x.shape),)
-
-    return record(y, (x,), backward)
+    n = x.size // max(1, y.size)
+    return record(y, (x,), lambda g: (_repeat(g / n, x, axis, keepdims),))
 
 
 def reshape(x, *shape):

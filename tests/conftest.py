@@ -1,0 +1,13 @@
+"""Fixtures that every test may use. Small models are in tiny.py, the operations' cases in engine_cases.py."""
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+settings.register_profile("steady", deadline=None, derandomize=True)  # shared machines pause; the same cases every time
+settings.load_profile("steady")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

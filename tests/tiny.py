@@ -1,0 +1,36 @@
+"""Small models of the Llama kind for tests: every width differs from every other, so that a swapped axis shows."""
+
+import numpy as np
+
+from minilora.lora.layer import LoraLayer
+from minilora.models.llama import LlamaConfig, LlamaForCausalLM
+
+SIZES = {
+    "vocab_size": 29,
+    "hidden_size": 16,
+    "intermediate_size": 20,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 6,  # q_proj 16 -> 24, k_proj and v_proj 16 -> 12, o_proj 24 -> 16
+}
+
+
+def tiny_llama(seed=0, dtype=np.float32, spread=6.0, **sizes):
+    """A filled model. spread: how much larger than usual its matrices are, so that its next tokens are not near ties."""
+    model = LlamaForCausalLM(LlamaConfig(**{**SIZES, **sizes})).init(seed, dtype)
+    rng = np.random.default_rng([seed, 1])
+    for p in model.parameters():
+        p.data = p.data * dtype(spread) if p.ndim == 2 else rng.uniform(0.5, 1.5, p.shape).astype(dtype)
+    return model
+
+
+def with_lora(model, targets=("q_proj", "v_proj"), r=3, alpha=5, dropout=0.0, seed=1):
+    """`model` frozen in a PeftModel, with an adapter of B != 0 beside every module that `targets` names."""
+    targets = targets if isinstance(targets, str) else list(targets)
+    config = LoraConfig(r=r, lora_alpha=alpha, target_modules=targets, lora_dropout=dropout, init_lora_weights=False)
+    return get_peft_model(model, config, seed=seed)
+
+
+def random_ids(seed=0, shape=(2, 7), vocab=SIZES["vocab_size"]):
+    return np.random.default_rng(seed).integers(0, vocab, shape, dtype=np.int64)
