@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minilora.lora.layer import LoraLayer
+from minilora.lora.config import LoraConfig
+from minilora.lora.model import get_peft_model
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM
 
 SIZES = {
@@ -17,7 +18,7 @@ SIZES = {
 
 
 def tiny_llama(seed=0, dtype=np.float32, spread=6.0, **sizes):
-    """A filled model. spread: how much larger than usual its matrices are, so that its next tokens are not near ties."""
+    """A filled model. spread: how much larger than usual its matrices are; its next tokens are then no near ties."""
     model = LlamaForCausalLM(LlamaConfig(**{**SIZES, **sizes})).init(seed, dtype)
     rng = np.random.default_rng([seed, 1])
     for p in model.parameters():
