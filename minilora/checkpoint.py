@@ -21,7 +21,7 @@ TOKENIZER_FILES = (
 )  # fmt: skip
 
 
-def load_pretrained(path, device="cpu", dtype=np.float32):  # -> LlamaForCausalLM, in eval mode
+def load_pretrained(path, device="cpu", dtype=np.float32):  # -> CausalLM in eval mode
     """The model in the folder `path`, filled tensor by tensor: in memory are its weights and a slice, no second copy.
 
     device  "cpu", "cuda" or "cuda:n"
@@ -37,7 +37,7 @@ def load_pretrained(path, device="cpu", dtype=np.float32):  # -> LlamaForCausalL
         raise MissingFileError(f"no such folder: {folder} (a model is a folder with config.json and model.safetensors)")
     model = model_of(read_config(folder / "config.json"))
     files = {file: read_header(file)[0] for file in weight_files(folder)}
-    places = match_tensors(model, files, folder)  # name in the files -> Parameter
+    places = match_tensors(model, files, folder)  # name in the files -> Parameter that it fills
     for file, header in files.items():
         for name, array in iterate_tensors(file, dtype, [n for n in header if n in places]):
             places[name].data = to_device(array, device)
@@ -102,8 +102,11 @@ def match_tensors(model, files, folder):  # {path: {name: (dtype, shape)}} -> {n
     """Which tensor fills which parameter. Raises FormatError with all that are missing, extra or wrongly shaped."""
     found = {n: entry for header in files.values() for n, entry in header.items() if not BUFFERS.fullmatch(n)}
     expected = dict(model.named_parameters())
+    stem = next(iter(expected)).partition(".")[0] + "."  # "model." or "transformer."
+    if not any(n.startswith(stem) for n in found):  # GPT-2's files on the hub leave it out
+        expected = {n.removeprefix(stem): p for n, p in expected.items()}
     if model.config.tie_word_embeddings and "lm_head.weight" in found:
-        _check_tied_copy(model, found, files)
+        _check_tied_copy(model, expected, found, files, folder)
         del found["lm_head.weight"]
     missing = [n for n in expected if n not in found]
     extra = [n for n in found if n not in expected]
@@ -122,13 +125,12 @@ def match_tensors(model, files, folder):  # {path: {name: (dtype, shape)}} -> {n
     return {n: expected[n] for n in found}
 
 
-def _check_tied_copy(model, found, files):
+def _check_tied_copy(model, expected, found, files, folder):
     """A tied head is one weight; a file may still hold it twice, but then the copies must be equal."""
-    tied = next(n for n, p in model.named_parameters() if p is model.lm_head.weight)
-    names = [n for n in (tied, "lm_head.weight") if n in found]
-    copies = [a for file in files for _, a in iterate_tensors(file, None, names)]
-    if not all(np.array_equal(a, copies[0]) for a in copies):
-        raise FormatError(f"tie_word_embeddings is true, but lm_head.weight and {tied} differ: set it to false")
+    tied = next((n for n, p in expected.items() if p is model.lm_head.weight and n in found), None)
+    copies = [a for file in files for _, a in iterate_tensors(file, None, (tied, "lm_head.weight"))]
+    if tied and not np.array_equal(*copies):
+        raise FormatError(f"{folder}: tie_word_embeddings is true, but lm_head.weight and {tied} differ: set it to false")
 
 
 def _working_type(dtype):

@@ -6,7 +6,10 @@ import re
 
 from ..errors import ConfigError, FormatError, nearest
 from ..files import read_json
+from .gpt2 import GPT2Config, GPT2LMHeadModel
 from .llama import LlamaConfig, LlamaForCausalLM
+
+MAX_LAYERS = 1000
 
 # What transformers assumes where config.json is silent (configuration_<type>.py of transformers 5.23).
 DEFAULTS = {
@@ -14,6 +17,7 @@ DEFAULTS = {
     "mistral": {"max_position_embeddings": 131072, "num_key_value_heads": 8, "sliding_window": 4096},
     "qwen2": {"max_position_embeddings": 32768, "num_key_value_heads": 32, "sliding_window": 4096},
     "qwen3": {"max_position_embeddings": 32768, "num_key_value_heads": 32, "sliding_window": 4096, "head_dim": 128},
+    "gpt2": {"tie_word_embeddings": True},
 }
 
 # rope_type -> the numbers it needs. What else stands in the dictionary is refused.
@@ -38,10 +42,10 @@ SUSPICIOUS = re.compile(
 
 def model_of(config):
     """The unfilled model that `config` describes; no memory is taken."""
-    return LlamaForCausalLM(config)
+    return (GPT2LMHeadModel if isinstance(config, GPT2Config) else LlamaForCausalLM)(config)
 
 
-def read_config(path):  # -> LlamaConfig
+def read_config(path):  # -> LlamaConfig or GPT2Config
     """The configuration in the file `path`.
 
     Raises MissingFileError, FormatError for what is not such a file, ConfigError for what is not supported, by name.
@@ -49,7 +53,8 @@ def read_config(path):  # -> LlamaConfig
     return config_from_json(read_json(path), str(path))
 
 
-def config_from_json(data, where="config.json"):  # dict -> LlamaConfig
+def config_from_json(data, where="config.json"):  # dict -> LlamaConfig or GPT2Config
+    """The configuration that the keys of a config.json describe. `where` is what an error line begins with."""
     keys = _Keys(data, where)
     kind = keys.take("model_type")
     if kind is None:
@@ -57,14 +62,14 @@ def config_from_json(data, where="config.json"):  # dict -> LlamaConfig
     if kind not in DEFAULTS:
         raise ConfigError(f"{where}: model_type {kind!r} is not supported; known: {nearest(kind, DEFAULTS)}")
     keys.defaults = DEFAULTS[kind]
-    config = _llama(keys, kind)
+    config = _gpt2(keys) if kind == "gpt2" else _llama(keys, kind)
     keys.finish()
     return config
 
 
-def config_to_json(config):  # LlamaConfig -> dict
+def config_to_json(config):  # LlamaConfig or GPT2Config -> dict
     """config.json in the spelling that old and new transformers read. Raises ConfigError when it cannot be said."""
-    data = _llama_to_json(config)
+    data = _gpt2_to_json(config) if isinstance(config, GPT2Config) else _llama_to_json(config)
     said = config_from_json(data)
     if said != config:
         names = [f.name for f in dataclasses.fields(config) if getattr(said, f.name) != getattr(config, f.name)]
@@ -73,12 +78,11 @@ def config_to_json(config):  # LlamaConfig -> dict
 
 
 def _llama(keys, kind):
-    layers, act = keys.integer("num_hidden_layers", high=1000), keys.take("hidden_act", "silu")
-    if act not in ("silu", "swish"):
-        raise ConfigError(f"{keys.where}: hidden_act {act!r} is not supported; known: silu")
+    keys.only("hidden_act", "silu", "swish")
     heads, hidden, context = (
         keys.integer(k) for k in ("num_attention_heads", "hidden_size", "max_position_embeddings")
     )
+    layers = keys.integer("num_hidden_layers", high=MAX_LAYERS)
     window, layer_types = _windows(keys, kind, layers)
     return LlamaConfig(
         vocab_size=keys.integer("vocab_size"),
@@ -99,6 +103,22 @@ def _llama(keys, kind):
         sliding_window=window,
         layer_types=layer_types,
         model_type=kind,
+        **keys.token_ids(),
+    )
+
+
+def _gpt2(keys):
+    keys.only("activation_function", "gelu_new", "gelu_pytorch_tanh")  # two names of one function
+    keys.only("scale_attn_weights", True)
+    return GPT2Config(
+        vocab_size=keys.integer("vocab_size"),
+        n_embd=keys.integer("n_embd"),
+        n_layer=keys.integer("n_layer", high=MAX_LAYERS),
+        n_head=keys.integer("n_head"),
+        n_positions=keys.integer("n_positions", 1024),
+        n_inner=keys.integer("n_inner", 0),
+        layer_norm_epsilon=keys.number("layer_norm_epsilon", 1e-5),
+        tie_word_embeddings=keys.flag("tie_word_embeddings"),
         **keys.token_ids(),
     )
 
@@ -177,8 +197,19 @@ def _llama_to_json(config):
     return data
 
 
+def _gpt2_to_json(config):
+    return dataclasses.asdict(config) | {
+        "architectures": ["GPT2LMHeadModel"],
+        "activation_function": "gelu_new",
+        "torch_dtype": "float32",
+        "use_cache": True,
+    }
+
+
 def _neutral(value):
-    return value is not True and value in (None, False, 0, 1, "", [], {})
+    if isinstance(value, list) and all(v == "full_attention" for v in value):
+        return True
+    return value is not True and value in (None, False, 0, 1, "", {})
 
 
 class _Keys:
@@ -203,8 +234,14 @@ class _Keys:
 
         return self._checked(key, default, "a finite number above 0", good)
 
-    def flag(self, key, default=False):
-        return self._checked(key, (default,), "true or false", lambda v: type(v) is bool)
+    def flag(self, key):
+        return self._checked(key, (False,), "true or false", lambda v: type(v) is bool)
+
+    def only(self, key, *known):
+        """A key that may say one thing only, under one of several names; absent: that thing."""
+        value = self.take(key, known[0])
+        if value not in known:
+            raise ConfigError(f"{self.where}: {key} {value!r} is not supported, only {' or '.join(map(str, known))}")
 
     def token_ids(self):
         def good(v):

@@ -97,7 +97,7 @@ class LlamaAttention(Module):
         k = self.k_proj(x, call).reshape(B, T, self.kv_heads, self.head_dim)  # (B, T, K, hd)
         v = self.v_proj(x, call).reshape(B, T, self.kv_heads, self.head_dim)  # (B, T, K, hd)
         if self.qk_norm:
-            q, k = self.q_norm(q), self.k_norm(k)
+            q, k = self.q_norm(q, call), self.k_norm(k, call)
         q, k = ops.rotary(q, cos, sin), ops.rotary(k, cos, sin)
         if call.cache is not None:
             k, v = call.cache.extend(self.layer_index, k, v)  # (B, S, K, hd): earlier ones in front

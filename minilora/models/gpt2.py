@@ -1,0 +1,143 @@
+"""GPT-2: LayerNorm, learned positions, one fused matrix for queries, keys and values. Hugging Face's names.
+
+Its linear layers are `Conv1D`, which store the weight transposed, (in, out). Only that class knows it: everything above
+sees `shape` (out, in), `dense()` (out, in), `replace` and `restore`, as for nn.Linear.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import ops
+from ..backend import like
+from ..errors import ConfigError, ShapeError
+from ..nn import Embedding, LayerNorm, Linear, Module, Parameter, zeros
+from .causal_lm import CausalLM
+
+
+@dataclass
+class GPT2Config:
+    """Sizes in Hugging Face's names; the names that the Llama family uses for the same are properties."""
+
+    vocab_size: int
+    n_embd: int
+    n_layer: int
+    n_head: int
+    n_positions: int = 1024
+    n_inner: int = 0  # width of the MLP; 0: four times n_embd
+    layer_norm_epsilon: float = 1e-5
+    tie_word_embeddings: bool = True
+    bos_token_id: int | None = None
+    eos_token_id: int | list | None = None
+    pad_token_id: int | None = None
+    model_type: str = "gpt2"
+
+    hidden_size = property(lambda self: self.n_embd)
+    intermediate_size = property(lambda self: self.n_inner)
+    num_hidden_layers = property(lambda self: self.n_layer)
+    num_attention_heads = property(lambda self: self.n_head)
+    max_position_embeddings = property(lambda self: self.n_positions)
+
+    def __post_init__(self):
+        self.n_inner = self.n_inner or 4 * self.n_embd
+        if self.n_embd % self.n_head:
+            raise ConfigError(f"n_embd {self.n_embd} does not divide into {self.n_head} heads")
+
+
+class Conv1D(Module):
+    """y = x W + b with `weight` stored (in, out)."""
+
+    fan_in_fan_out = True  # PEFT's name for a base that stores (in, out)
+
+    def __init__(self, n_in, n_out):
+        self.weight = Parameter((n_in, n_out))
+        self.bias = Parameter((n_out,), zeros)
+
+    shape = property(lambda self: self.weight.shape[::-1])  # (out, in)
+
+    def forward(self, x, call=None):  # (..., in) -> (..., out)
+        return ops.linear(x, self.weight.transpose(1, 0), self.bias)
+
+    def dense(self):  # -> array (out, in), a view
+        return self.weight.data.T
+
+    def replace(self, dense):  # (out, in) -> the Parameter that was there
+        before, self.weight = self.weight, Parameter(self.weight.shape, data=dense.T)
+        self.weight.requires_grad = before.requires_grad
+        return before
+
+    restore = Linear.restore
+
+
+class GPT2Attention(Module):
+    def __init__(self, config, layer_index):
+        self.c_attn = Conv1D(config.n_embd, 3 * config.n_embd)
+        self.c_proj = Conv1D(config.n_embd, config.n_embd)
+        self.heads, self.layer_index = config.n_head, layer_index
+
+    def forward(self, x, bias, call):  # (B, T, d) -> (B, T, d)
+        B, T, d = x.shape
+        qkv = self.c_attn(x, call).reshape(B, T, 3, self.heads, d // self.heads)  # q, k, v side by side
+        q, k, v = (qkv[:, :, i] for i in range(3))  # (B, T, H, hd) each
+        if call.cache is not None:
+            k, v = call.cache.extend(self.layer_index, k, v)  # (B, S, H, hd): earlier ones in front
+        return self.c_proj(ops.attention(q, k, v, bias).reshape(B, T, d), call)
+
+
+class GPT2MLP(Module):
+    def __init__(self, config):
+        self.c_fc = Conv1D(config.n_embd, config.n_inner)
+        self.c_proj = Conv1D(config.n_inner, config.n_embd)
+
+    def forward(self, x, call):  # (B, T, d) -> (B, T, d)
+        return self.c_proj(ops.gelu(self.c_fc(x, call)), call)
+
+
+class GPT2Block(Module):
+    def __init__(self, config, layer_index):
+        self.ln_1 = LayerNorm(config.n_embd, config.layer_norm_epsilon)
+        self.attn = GPT2Attention(config, layer_index)
+        self.ln_2 = LayerNorm(config.n_embd, config.layer_norm_epsilon)
+        self.mlp = GPT2MLP(config)
+
+    def forward(self, x, bias, call):  # (B, T, d) -> (B, T, d)
+        x = x + self.attn(self.ln_1(x, call), bias, call)
+        return x + self.mlp(self.ln_2(x, call), call)
+
+
+class GPT2Model(Module):
+    def __init__(self, config):
+        self.wte = Embedding(config.vocab_size, config.n_embd)  # tokens
+        self.wpe = Embedding(config.n_positions, config.n_embd)  # positions
+        self.h = [GPT2Block(config, i) for i in range(config.n_layer)]
+        self.ln_f = LayerNorm(config.n_embd, config.layer_norm_epsilon)
+
+
+class GPT2LMHeadModel(CausalLM):
+    def __init__(self, config):
+        self.config = config
+        self.transformer = GPT2Model(config)
+        self.lm_head = Linear(config.n_embd, config.vocab_size)
+        if config.tie_word_embeddings:
+            self.lm_head.weight = self.transformer.wte.weight  # one Parameter under two names
+
+    def hidden(self, ids, call):  # (B, T) int -> (B, T, d)
+        """The states that the head reads. Raises ShapeError for ids that are not (batch, tokens), or too long."""
+        if len(ids.shape) != 2:
+            raise ShapeError(f"ids of shape {tuple(ids.shape)}: expected (batch, tokens)")
+        T = ids.shape[1]
+        past = 0 if call.cache is None else call.cache.length
+        positions = call.positions
+        if positions is None:
+            positions = np.arange(past, past + T, dtype=np.int64)[None]  # (1, T)
+        if positions.size and positions.max() >= self.config.n_positions:
+            raise ShapeError(f"{positions.max() + 1} tokens: this model has {self.config.n_positions} positions")
+        x = self.transformer.wte(ids, call) + self.transformer.wpe(positions, call)
+        bias = ops.causal_bias(T, past + T, call.mask, x.dtype)
+        bias = None if bias is None else like(bias, x.data)
+        for block in self.transformer.h:
+            x = block(x, bias, call)
+        return self.transformer.ln_f(x, call)
+
+    def head(self, h, call):  # (..., d) -> (..., V)
+        return self.lm_head(h, call)
