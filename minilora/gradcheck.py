@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .autograd import no_grad
-from .backend import like, to_host
+from .backend import array_module, like, to_host
 
 
 @dataclass
@@ -54,33 +54,52 @@ def gradcheck(f, inputs, eps=1e-5, rtol=1e-7, atol=1e-9, seed=0):
     f: takes the Tensors in `inputs`, returns a Tensor of any shape; it is reduced with random weights, so that an
     error cannot cancel in a sum. inputs: float64 Tensors; those with requires_grad are checked.
     Raises AssertionError naming the element and both numbers when |analytic - numeric| exceeds
-    rtol * max|gradient of that input| + atol, and when a frozen input received a gradient.
+    rtol * max|gradient of that input| + atol; also when f writes into an input, when a frozen input received a
+    gradient, and when a gradient shares memory with another array. TypeError for inputs that are not float64.
     """
     for i, t in enumerate(inputs):
         if t.dtype != np.float64:
             raise TypeError(f"gradcheck input {i} is {t.dtype}; a check in less than float64 proves nothing")
         t.grad = None
+    before = [t.data.copy() for t in inputs]
     y = f(*inputs)
-    weights = like(np.asarray(np.random.default_rng(seed).standard_normal(y.shape)), y.data)
-    y.backward(weights)
+    weights = np.random.default_rng(seed).standard_normal(y.shape)
+    upstream = like(weights.copy(), y.data)
+    y.backward(upstream)
+    for i, t in enumerate(inputs):
+        if not np.array_equal(to_host(t.data), to_host(before[i])):
+            raise AssertionError(f"f writes into input {i}")
+        if t.grad is not None and not t.requires_grad:
+            raise AssertionError(f"input {i} is frozen but received a gradient")
+    _check_memory(inputs, upstream)
 
     worst, worst_excess = None, -1.0
     for i, t in enumerate(inputs):
-        if not t.requires_grad:
-            assert t.grad is None, f"input {i} is frozen but received a gradient"
+        if not t.requires_grad or t.size == 0:
             continue
-        if t.size == 0:
-            continue
-        numeric = numeric_gradient(f, inputs, i, weights, eps)
+        numeric = numeric_gradient(f, inputs, i, like(weights, y.data), eps)
         analytic = np.zeros(t.shape) if t.grad is None else to_host(t.grad)
-        assert analytic.shape == t.shape, f"gradient of input {i} has shape {analytic.shape}, the input {t.shape}"
-        allowed = rtol * np.abs(numeric).max() + atol
+        if analytic.shape != t.shape:
+            raise AssertionError(f"gradient of input {i} has shape {analytic.shape}, the input {t.shape}")
         error = np.abs(analytic - numeric)
-        error[np.isnan(error)] = np.inf
+        error = np.where(np.isfinite(error), error, np.inf)  # nan and overflow are errors, whatever is allowed
+        largest = np.abs(numeric).max()
+        allowed = float(rtol * largest + atol if np.isfinite(largest) else atol)
         index = np.unravel_index(error.argmax(), error.shape)
         if error[index] / allowed > worst_excess:
             worst_excess = error[index] / allowed
             worst = Worst(i, tuple(int(k) for k in index), float(analytic[index]), float(numeric[index]), allowed)
-    if worst is not None and not worst_excess <= 1:
+    if worst is not None and worst_excess > 1:
         raise AssertionError(f"gradient wrong: {worst}")
     return worst
+
+
+def _check_memory(inputs, upstream):
+    """Every gradient is an array of its own: writing into one may change no other, no value, and not the upstream."""
+    others = [(f"the value of input {i}", t.data) for i, t in enumerate(inputs)] + [("the upstream gradient", upstream)]
+    for i, t in enumerate(inputs):
+        if t.grad is not None:
+            for name, array in others:
+                if array_module(t.grad).shares_memory(t.grad, array):
+                    raise AssertionError(f"the gradient of input {i} shares memory with {name}")
+            others.append((f"the gradient of input {i}", t.grad))
