@@ -12,13 +12,16 @@ from .gradcheck import gradcheck
 from .lora.config import LoraConfig
 from .lora.model import PeftModel, get_peft_model
 from .ops import cross_entropy
+from .optim import SGD, AdamW
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdamW",
     "Call",
     "LoraConfig",
     "PeftModel",
+    "SGD",
     "Tensor",
     "cross_entropy",
     "get_peft_model",

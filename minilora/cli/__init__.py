@@ -10,7 +10,7 @@ from ..errors import MiniloraError
 COMMANDS = {  # name -> file in this folder, line of help
     "tour": ("tour", "Two adapters on one base in two minutes: counts, training, merging, switching."),
     "doctor": ("doctor", "Versions, devices, threads, and how long the tour will take on this machine."),
-    "pretrain": ("train", "Train a small base model from scratch on plain text."),
+    "pretrain": ("pretrain", "Train a small base model from scratch on plain text."),
     "train": ("train", "Fine-tune a base on a task or on your own file, with LoRA or in full."),
     "eval": ("evaluate", "Score a base, with or without an adapter, on a task or a file."),
     "generate": ("generate", "Continue prompts, with a base and any adapters."),

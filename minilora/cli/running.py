@@ -1,0 +1,91 @@
+"""Running a training for a command: everything hung on the loop, what is kept when it stops, and going on later."""
+
+import click
+import numpy as np
+from click.core import ParameterSource
+
+from ..errors import ConfigError, TrainingError
+from ..files import write_json
+from ..optim import SCHEDULES
+from ..progress import Progress
+from ..resume import load_state, read_settings, save_state
+from ..training import Evaluation, History, Saving, StopOnInterrupt, train
+
+MAY_CHANGE = ("steps", "eval_every", "device", "plot", "out", "resume")  # of a run that is taken up again
+
+
+def settings_of(ctx, resume, out):
+    """The settings of a run as JSON: those of the command line, or those of the saved run in `out`.
+
+    Raises ConfigError for an option that contradicts the saved run.
+    """
+    given = {name: _plain(value) for name, value in ctx.params.items()}
+    if not resume:
+        return given
+    saved = read_settings(out)
+    if saved.get("command") != ctx.command.name:
+        raise ConfigError(f"the run in {out} is a {saved.get('command')} run, not {ctx.command.name}")
+    for name, value in given.items():
+        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            if name in MAY_CHANGE:
+                saved[name] = value
+            elif saved[name] != value:
+                option = name.replace("_", "-")
+                raise ConfigError(f"--{option} {value} contradicts the run in {out}: it was started with {saved[name]}")
+    return saved
+
+
+def _plain(value):  # paths and tuples, as JSON has them
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def check_same_data(settings, digest, resume):
+    """Note the digest of the training data in the settings; refuse to go on with other data."""
+    if resume and settings["digest"] != digest:
+        raise ConfigError("the training data is not what this run was started with")
+    settings["digest"] = digest
+
+
+def fit(model, optimizer, batches, valid, settings, out, save_model):
+    """Train as `settings` say, into the folder `out`; `save_model()` writes the model or adapter there.
+
+    On Ctrl-C everything is saved and the command ends with exit code 130. Raises TrainingError when the loss is not
+    finite; the last good state of the model is written then.
+    """
+    history, rng = History(), np.random.default_rng([settings["seed"], 1])
+    start = load_state(out, model, optimizer, batches, rng, history) if settings["resume"] else 0
+    if start >= settings["steps"]:
+        raise ConfigError(f"the run in {out} is at step {start} of {settings['steps']} already; ask for more --steps")
+
+    def save(run):
+        save_model()
+        save_state(out, run, history, settings)
+        write_json(out / "history.json", history.as_json() | {"settings": settings})
+
+    every = settings["eval_every"]
+    with StopOnInterrupt() as stop, Progress(history) as progress:
+        evaluation = Evaluation(valid, history, every)
+        try:
+            run = train(
+                model, batches, optimizer, settings["steps"],
+                schedule=SCHEDULES[settings["schedule"]](settings["steps"], settings["warmup"]),
+                accumulate=settings["accumulate"], rng=rng, start=start,
+                callbacks=[stop, history, evaluation, progress, Saving(save, every)],
+            )  # fmt: skip
+        except TrainingError as error:
+            good = history.rescue(optimizer.params)
+            if not good:
+                raise TrainingError(f"{error}; nothing was learned before it, nothing is saved") from error
+            save_model()
+            raise TrainingError(f"{error}; what was good, up to step {good}, is saved in {out}") from error
+    if settings["plot"]:
+        from ..plots import loss_curve
+
+        loss_curve(history, out / "loss.png")
+    if run.step < settings["steps"]:
+        click.echo(f"stopped at step {run.step} of {settings['steps']}; all is saved. Go on with:", err=True)
+        click.echo(f'  minilora {settings["command"]} --resume --out "{out}"', err=True)
+        raise SystemExit(130)
+    return history

@@ -1,0 +1,228 @@
+"""The training loop, and what can be hung on it: history, validation, saving, a stop on Ctrl-C.
+
+    model.train()
+    for step in 1 ... steps:
+        loss = model.loss(ids, labels)          # forward
+        loss.backward()                         # gradients, by hand
+        clip_grad_norm_(params, max_norm)       # one look at all of them
+        optimizer.step(schedule(step))          # p <- p - lr · ...
+        optimizer.zero_grad()
+
+Callbacks are called with the `Run` before the first step and after every step. Losses stay where they were computed
+until a callback reads them: on a GPU the host does not wait for each step.
+"""
+
+import math
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .autograd import no_grad
+from .backend import array_module, to_host
+from .errors import ConfigError, TrainingError
+from .models.causal_lm import IGNORE
+from .optim import clip_grad_norm_, constant
+
+
+@dataclass
+class Run:
+    """Where a training stands. loss: of the latest step, a 0-d array where the model lives; None before the first."""
+
+    model: Any
+    batches: Any
+    optimizer: Any
+    steps: int
+    rng: Any = None
+    step: int = 0
+    loss: Any = None
+    norm: Any = None  # of all gradients together, before clipping; 0-d array
+    factor: float = 0.0  # what the schedule multiplied the learning rates with
+    tokens: int = 0  # read so far by this process, padding included
+    stop: bool = False  # a callback sets it to end after this step
+
+    last = property(lambda self: self.stop or self.step >= self.steps)
+
+
+def train(model, batches, optimizer, steps, schedule=None, max_norm=1.0, accumulate=1, rng=None, callbacks=(), start=0):
+    """Take `steps` optimizer steps (from step `start` on, when resuming). Returns the Run.
+
+    batches     iterator of (ids, labels), both (B, T) int64 on the host, not shifted; IGNORE where there is no label
+    schedule    function step -> factor of the learning rate; None: constant
+    max_norm    bound on the global norm of the gradients
+    accumulate  batches per step; the gradient is that of one batch made of them all
+    rng         numpy.random.Generator for dropout
+    """
+    if steps < 1 or accumulate < 1:
+        raise ConfigError(f"steps {steps}, accumulate {accumulate}: expected at least 1")
+    schedule = schedule or constant()
+    run = Run(model, batches, optimizer, steps, rng, start)
+    model.train()
+    for callback in callbacks:
+        callback(run)
+    while not run.last:
+        run.step += 1
+        run.factor = schedule(run.step)
+        run.loss = add_gradients(run, [next(batches) for _ in range(accumulate)])
+        run.norm = clip_grad_norm_(optimizer.params, max_norm)
+        optimizer.step(run.factor)
+        optimizer.zero_grad()
+        for callback in callbacks:
+            callback(run)
+    model.eval()
+    return run
+
+
+def add_gradients(run, micro_batches):  # list of (ids, labels) -> 0-d array
+    """Backward through each micro-batch, weighted by its number of labels, so that the sum is the gradient of the mean
+    loss over all labels (an unweighted mean would give a label in a short micro-batch more weight). Returns that loss.
+    """
+    counts = [count_labels(labels) for _, labels in micro_batches]
+    total = 0
+    for (ids, labels), count in zip(micro_batches, counts, strict=True):
+        loss = run.model.loss(ids, labels, rng=run.rng)
+        share = count / sum(counts)
+        loss.backward(array_module(loss.data).full_like(loss.data, share))
+        total = total + loss.data * share
+        run.tokens += ids.size
+    return total
+
+
+def count_labels(labels):  # (B, T) int -> int
+    """How many labels `model.loss` predicts: nothing predicts the first of a row."""
+    return int(np.count_nonzero(labels[:, 1:] != IGNORE))
+
+
+def evaluate(model, batches):  # iterable of (ids, labels) -> float
+    """Mean loss over all labels, in nats, without dropout. One read from the device, at the end."""
+    was_training = model.training
+    model.eval()
+    total, count = 0, 0
+    with no_grad():
+        for ids, labels in batches:
+            n = count_labels(labels)
+            total, count = total + model.loss(ids, labels).data * n, count + n
+    model.train(was_training)
+    return float(to_host(total)) / count
+
+
+@dataclass
+class History:
+    """Callback: reads the losses every `every` steps, and stops a run whose loss is not finite.
+
+    loss, lr: one number per step; norm: one per reading; valid: [step, loss] per evaluation. `good` is a copy of the
+    trained arrays of which a later, finite loss has shown that they work: what `rescue` puts back.
+    """
+
+    every: int = 10
+    loss: list = field(default_factory=list)
+    lr: list = field(default_factory=list)
+    norm: list = field(default_factory=list)
+    valid: list = field(default_factory=list)
+    seconds: float = 0.0
+
+    def __post_init__(self):
+        self._unread, self._good, self._copy, self._since = [], None, None, None
+
+    def __call__(self, run):
+        if run.loss is None:
+            self._copy, self._since = self._copied(run), time.perf_counter()
+            return
+        self._unread.append(run.loss)
+        self.lr.append(run.optimizer.param_groups[0]["lr"] * run.factor)
+        if run.step % self.every == 0 or run.last:
+            self._read(run)
+
+    def _read(self, run):
+        losses = to_host(array_module(self._unread[0]).stack(self._unread)).tolist()  # the one wait for the device
+        self.norm.append([run.step, float(to_host(run.norm))])
+        self._unread = []
+        for loss in losses:
+            self.check(loss, len(self.loss) + 1, "loss")
+            self.loss.append(loss)
+            if self._copy[0] < len(self.loss):  # computed with the copied arrays, or later: they were sound
+                self._good = self._copy
+        self._copy = self._copied(run)
+        now = time.perf_counter()
+        self.seconds, self._since = self.seconds + now - self._since, now
+
+    def check(self, loss, step, what):
+        if not math.isfinite(loss):
+            raise TrainingError(f"the {what} is {loss} at step {step}; a smaller learning rate may help")
+
+    def _copied(self, run):
+        return run.step, [p.data.copy() for p in run.optimizer.params]
+
+    def rescue(self, run_params):
+        """Put the last good arrays back into the parameters. Returns the step they are from; None: there are none."""
+        if self._good is None:
+            return None
+        for p, array in zip(run_params, self._good[1], strict=True):
+            p.data[...] = array
+        return self._good[0]
+
+    def mean_loss(self, last=10):
+        """Mean of the latest losses that were read; nan before the first."""
+        return float(np.mean(self.loss[-last:])) if self.loss else math.nan
+
+    def as_json(self):
+        return {name: getattr(self, name) for name in ("loss", "lr", "norm", "valid", "seconds")}
+
+
+@dataclass
+class Evaluation:
+    """Callback: the validation loss before the first step, every `every` steps and at the end, into `history.valid`."""
+
+    batches: list
+    history: History
+    every: int
+
+    def __call__(self, run):
+        done = self.history.valid and self.history.valid[-1][0] == run.step  # a resumed run begins where it was saved
+        if self.batches and not done and (run.step % self.every == 0 or run.last):
+            loss = evaluate(run.model, self.batches)
+            self.history.check(loss, run.step, "validation loss")
+            self.history.valid.append([run.step, loss])
+
+
+@dataclass
+class Saving:
+    """Callback: calls `save(run)` every `every` steps and at the end; not before the first step."""
+
+    save: Any
+    every: int
+
+    def __call__(self, run):
+        if run.loss is not None and (run.step % self.every == 0 or run.last):
+            self.save(run)
+
+
+class StopOnInterrupt:
+    """Callback and context: the first Ctrl-C ends the run after the step at hand, so that it can be saved whole; the
+    second one ends the program at once.
+
+    Outside the main thread there are no signals to catch, and this does nothing.
+    """
+
+    asked = False
+
+    def __call__(self, run):
+        run.stop = run.stop or self.asked
+
+    def __enter__(self):
+        try:
+            self._before = signal.signal(signal.SIGINT, self._ask)
+        except ValueError:  # not the main thread
+            self._before = None
+        return self
+
+    def __exit__(self, *_):
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _ask(self, number, frame):
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
