@@ -9,6 +9,7 @@ import numpy as np
 from .backend import to_device
 from .errors import ConfigError, FormatError, MissingFileError
 from .files import atomic_write, read_json, write_json
+from .hub import model_folder
 from .models.hf_config import config_to_json, model_of, read_config
 from .safetensors_io import NO_PICKLE, iterate_tensors, read_header, write_tensors
 
@@ -22,7 +23,9 @@ TOKENIZER_FILES = (
 
 
 def load_pretrained(path, device="cpu", dtype=np.float32):  # -> CausalLM in eval mode
-    """The model in the folder `path`, filled tensor by tensor: in memory are its weights and a slice, no second copy.
+    """The model in the folder `path`, or of that name on the hub ("org/name"; a folder wins), ready to be used.
+
+    It is filled tensor by tensor: in memory are its weights and a slice of a file, no second copy.
 
     device  "cpu", "cuda" or "cuda:n"
     dtype   what the weights become whatever they are stored in: float32, float64 or float16
@@ -32,14 +35,12 @@ def load_pretrained(path, device="cpu", dtype=np.float32):  # -> CausalLM in eva
     are listed), ConfigError for a config.json that asks for what is not supported.
     """
     dtype = _working_type(dtype)
-    folder = Path(path)
-    if not folder.is_dir():
-        raise MissingFileError(f"no such folder: {folder} (a model is a folder with config.json and model.safetensors)")
+    folder = model_folder(path)
     model = model_of(read_config(folder / "config.json"))
     files = {file: read_header(file)[0] for file in weight_files(folder)}
     places = match_tensors(model, files, folder)  # name in the files -> Parameter that it fills
     for file, header in files.items():
-        for name, array in iterate_tensors(file, dtype, [n for n in header if n in places]):
+        for name, array in iterate_tensors(file, dtype, places.keys() & header.keys()):
             places[name].data = to_device(array, device)
     return model.eval()
 
@@ -130,7 +131,7 @@ def _check_tied_copy(model, expected, found, files, folder):
     tied = next((n for n, p in expected.items() if p is model.lm_head.weight and n in found), None)
     copies = [a for file in files for _, a in iterate_tensors(file, None, (tied, "lm_head.weight"))]
     if tied and not np.array_equal(*copies):
-        raise FormatError(f"{folder}: tie_word_embeddings is true, but lm_head.weight and {tied} differ: set it to false")
+        raise FormatError(f"{folder}: tie_word_embeddings is true, but lm_head.weight is not {tied}: set it to false")
 
 
 def _working_type(dtype):
