@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 
 from ..errors import ConfigError, nearest
+from .checks import check_fields
 
 
 def scaling(lora_alpha, r, use_rslora=False):
@@ -44,22 +45,13 @@ class LoraConfig:
     fan_in_fan_out: bool = False
     bias: str = "none"
     task_type: str | None = None
+    base_model_name_or_path: str | None = None
 
     def __post_init__(self):
-        if isinstance(self.target_modules, set | tuple):
-            self.target_modules = sorted(self.target_modules)
-        for name, r in [("r", self.r), *((f"rank_pattern[{k!r}]", v) for k, v in self.rank_pattern.items())]:
-            if isinstance(r, bool) or not isinstance(r, int) or r < 1:
-                raise ConfigError(f"{name} = {r!r}: expected a whole number of at least 1")
-        if not 0 <= self.lora_dropout < 1:
-            raise ConfigError(f"lora_dropout = {self.lora_dropout!r}: expected 0 <= p < 1")
-        if self.init_lora_weights not in (True, False, "gaussian"):
-            raise ConfigError(f"init_lora_weights = {self.init_lora_weights!r}: supported are True, False, 'gaussian'")
-        if self.bias != "none":
-            raise ConfigError(f"bias = {self.bias!r}: only 'none' is supported (biases stay frozen)")
-        for pattern in (self.target_modules, self.exclude_modules, *self.rank_pattern, *self.alpha_pattern):
-            if isinstance(pattern, str):
-                compiled(pattern)
+        for name in ("target_modules", "exclude_modules"):
+            if isinstance(getattr(self, name), set | tuple):
+                setattr(self, name, sorted(getattr(self, name), key=str))
+        check_fields(self)
 
     def rank(self, path):
         return first_match(self.rank_pattern, path, self.r)
@@ -72,22 +64,15 @@ class LoraConfig:
         return scaling(self.alpha(path), self.rank(path), self.use_rslora)
 
 
-def compiled(pattern):
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise ConfigError(f"{pattern!r} is not a regular expression: {error}") from error
-
-
 def first_match(patterns, path, default):
     """The value of the first key that `path` ends with (at a dot), as PEFT reads rank_pattern and alpha_pattern."""
-    return next((v for key, v in patterns.items() if re.match(rf"(.*\.)?({key})$", path)), default)
+    return next((v for key, v in (patterns or {}).items() if re.match(rf"(.*\.)?({key})$", path)), default)
 
 
 def names_match(names, path):
     """`names` a regular expression for the whole path, or a list of which one is the path or its ending."""
     if isinstance(names, str):
-        return compiled(names).fullmatch(path) is not None
+        return re.fullmatch(names, path) is not None
     return any(path == n or path.endswith("." + n) for n in names)
 
 
@@ -119,11 +104,11 @@ def leaves(paths):
 
 
 def _layer_wanted(config, path):
-    """Whether the layer index in `path` is one of layers_to_transform (all are, when it is None)."""
+    """Whether the layer index in `path` is one of layers_to_transform; a target that is a whole path needs no index."""
     wanted = config.layers_to_transform
-    if wanted is None or (isinstance(config.target_modules, list) and path in config.target_modules):
+    if wanted is None or wanted == [] or path in config.target_modules:
         return True
-    names = config.layers_pattern
-    names = [names] if isinstance(names, str) else names or [r"[^.]*"]
-    found = next((m for n in names if (m := re.match(rf".*?\.{n}\.(\d+)\.", path))), None)
+    names = config.layers_pattern or []
+    patterns = [rf"(?:^|.*?\.){n}\.(\d+)\." for n in ([names] if isinstance(names, str) else names)]
+    found = next((m for p in patterns or [r".*?\.[^.]*\.(\d+)\."] if (m := re.match(p, path))), None)
     return found is not None and int(found[1]) in ([wanted] if isinstance(wanted, int) else wanted)

@@ -29,40 +29,44 @@ class SavedModule(Module):
 
 
 class LoraModel(Module):
-    """`model` with adapters in it. Freezes every parameter of `model`; adapters come with `add`."""
+    """`model` with adapters in it. They come with `add`; the first one freezes every parameter of `model`."""
 
     def __init__(self, model):
         self.model = model
         self._modules = {path: m for path, m in model.named_modules() if path}  # as they were, without adapters
         self._linear = [p for p, m in self._modules.items() if can_adapt(m) and not isinstance(m, Embedding)]
         self._layers, self._saved = {}, {}  # path -> LoraLayer, path -> SavedModule
-        for parameter in model.parameters():
-            parameter.requires_grad = False
 
     layers = property(lambda self: self._layers.values())
 
     def add(self, name, config, seed, loading=False):
         """Put adapter `name` beside every module that `config` chooses; nothing is touched when that cannot be.
 
-        Returns the config as it came to be (targets written out). `loading` an existing adapter is lenient where only
-        a maker can err: a rank above the smaller side is a warning, a name that matches nothing is not looked at.
-        Raises ConfigError.
+        Returns the config as it came to be (targets written out). Without a seed the adapter stays unfilled. `loading`
+        an existing adapter is lenient where only its maker could err: a rank above the smaller side is a warning, a
+        name that matches nothing is not looked at. Raises ConfigError.
         """
         config = self._written_out(config, loading)
         chosen = chosen_modules(config, self._modules, self._linear)
         for path in chosen:
             self._check(path, config, loading)
+        config = self._with_orientation(config, chosen, loading)
         copies = {path: self._duplicate(path) for path in self._paths_to_save(config)}
         if both := sorted(set(copies) & {*chosen, *self._layers} | set(chosen) & set(self._saved)):
             raise ConfigError(f"{both[0]} cannot be both adapted and in modules_to_save")
 
+        if not self._layers and not self._saved:
+            for parameter in self.model.parameters():
+                parameter.requires_grad = False
         for path in chosen:
             layer = self._wrapper(path, self._layers, LoraLayer)
             layer.add(name, config.rank(path), config.scaling(path), config.lora_dropout, config.init_lora_weights)
         for path, module in copies.items():
             self._wrapper(path, self._saved, SavedModule).modules_to_save[name] = module
         self.set_trainable(name, False)
-        self._fill(name, np.random.default_rng(seed))
+        if seed is not None and any(p.is_filled for p in self.model.parameters()):  # not when counting by shape
+            rng = np.random.default_rng(seed)
+            self.fill(name, lambda place, parameter: parameter.fill(rng, parameter.shape))
         return config
 
     def remove(self, name):
@@ -95,6 +99,22 @@ class LoraModel(Module):
                 found |= {(path, place): p for place, p in saved.modules_to_save[name].members()}
         return found
 
+    def fill(self, name, values):
+        """Give the parameters of adapter `name` their values: values((path, tensor name), Parameter) -> host array.
+
+        Trained in float32 whatever the base's type, in float64 when the base is float64 (gradcheck).
+        """
+        base = next(p.data for p in self.model.parameters() if p.is_filled)
+        dtype = np.float64 if base.dtype == np.float64 else np.float32
+        for place, parameter in self.parameters_of(name).items():
+            parameter.data = to_device(values(place, parameter).astype(dtype), device_of(base))
+
+    def base_parameter(self, path):  # "model.norm.weight" -> Parameter or None
+        """The parameter of the model as it was before any adapter."""
+        path, _, name = path.rpartition(".")
+        found = getattr(self._modules.get(path), name, None)
+        return found if isinstance(found, Parameter) else None
+
     def set_trainable(self, name, trainable):
         for parameter in self.parameters_of(name).values():
             parameter.requires_grad = trainable
@@ -103,7 +123,7 @@ class LoraModel(Module):
         return {path: [n for n in names if n in s.modules_to_save] for path, s in self._saved.items()}
 
     def _written_out(self, config, loading):
-        """The config with "all-linear" spelled out and fan_in_fan_out as it is here, as PEFT stores it."""
+        """The config with "all-linear" spelled out, as PEFT stores it."""
         targets = config.target_modules
         if not targets:
             raise ConfigError(f"target_modules is empty; this model has: {nearest('', leaves(self._linear))}")
@@ -119,6 +139,15 @@ class LoraModel(Module):
                     near = nearest(target, leaves(self._linear))
                     raise ConfigError(f"no module matches target {target!r}; the model has: {near}")
         return replace(config, target_modules=targets)
+
+    def _with_orientation(self, config, chosen, loading):
+        """The config with fan_in_fan_out as the chosen layers have it: whether they store (in, out), as Conv1D."""
+        stored = any(getattr(self._modules[path], "fan_in_fan_out", False) for path in chosen)
+        if stored == config.fan_in_fan_out:
+            return config
+        if not loading:
+            warnings.warn(f"fan_in_fan_out is set to {stored}: the weights are stored so here", stacklevel=5)
+        return replace(config, fan_in_fan_out=stored)
 
     def _check(self, path, config, loading):
         """Whether the module at `path` can have the adapter that `config` says."""
@@ -163,15 +192,6 @@ class LoraModel(Module):
             wrapped[path] = kind(self._modules[path], path)
             self.model.set_submodule(path, wrapped[path])
         return wrapped[path]
-
-    def _fill(self, name, rng):
-        """Fill what was just added; in a model that is not filled itself (counting by shape), leave it."""
-        filled = [p for p in self.model.parameters() if p.is_filled]
-        if not filled:
-            return
-        dtype = np.float64 if filled[0].dtype == np.float64 else np.float32  # trained in float32; float64 in gradcheck
-        for p in self.parameters_of(name).values():
-            p.data = to_device(p.fill(rng, p.shape).astype(dtype), device_of(filled[0].data))
 
 
 def can_adapt(module):

@@ -188,22 +188,22 @@ class PeftModel(CausalLM):
 
         Raises MissingFileError, FormatError or ConfigError; the model is as before then.
         """
-        from ..peft_format import read_adapter
+        from .. import peft_format
 
         self._check_new(adapter_name)
         self._unmerge_first("load_adapter")
-        self.peft_config[adapter_name] = read_adapter(self.base_model, adapter_name, path)
+        self.peft_config[adapter_name] = peft_format.load_adapter(self.base_model, adapter_name, path)
         self.base_model.set_trainable(adapter_name, is_trainable)
 
     def save_pretrained(self, path, selected_adapters=None):
         """Write adapters in PEFT's format: "default" into `path`, every other into a subfolder of its name."""
-        from ..peft_format import write_adapter
+        from .. import peft_format
 
         names = list(self.peft_config) if selected_adapters is None else self._as_names(selected_adapters)
         self._check_known(names)
         for name in names:
             folder = Path(path) if name == "default" else Path(path) / name
-            write_adapter(self.base_model, name, self.peft_config[name], folder)
+            peft_format.save_adapter(self.base_model, name, self.peft_config[name], folder)
 
     # ---- inside
 
