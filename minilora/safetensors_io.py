@@ -192,7 +192,9 @@ def _read_array(file, kind, shape, dtype, path):  # -> numpy.ndarray of `shape`
 
 def widen(bits):  # (n,) uint16 -> (n,) float32
     """bfloat16 is the upper 16 bits of a float32, so this is exact."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+    wide = bits.astype(np.uint32)
+    wide <<= 16
+    return wide.view(np.float32)
 
 
 def _fill(file, array, path):

@@ -165,6 +165,8 @@ def _rope(keys, context):  # -> {"rope_type", "rope_theta", ...}
         raise ConfigError(f"{keys.where}: partial_rotary_factor {partial!r} is not supported, only 1")
     made = {"rope_type": kind, "rope_theta": rope.number("rope_theta")}
     made |= {key: rope.number(key) for key in ROPE_KEYS[kind]}
+    if kind == "llama3" and made["high_freq_factor"] <= made["low_freq_factor"]:
+        raise FormatError(f"{keys.where}: high_freq_factor must be above low_freq_factor")
     extra = [key for key, value in rope.data.items() if not _neutral(value)]
     if extra:
         raise ConfigError(f"{keys.where}: {extra[0]!r} of the rotary settings is not supported for type {kind!r}")
