@@ -24,7 +24,7 @@ def low_rank_update(y, x, A, B, s):  # (..., out), (..., in), (r, in), (out, r) 
     x2 = x.data.reshape(-1, n_in)  # (N, in)
     u = x2 @ A.data.T  # (N, r)
     u *= s
-    y.data.reshape(-1, out)[...] += u @ B.data.T  # into y: the frozen layer just made it, nobody else reads it
+    y.data += (u @ B.data.T).reshape(y.shape)  # into y: the frozen layer just made it, nobody else reads it
 
     def backward(g):
         g2 = g.reshape(-1, out)  # (N, out)

@@ -53,12 +53,14 @@ def gelu(x):
     """
     x = as_tensor(x)
     c, k = math.sqrt(2 / math.pi), 0.044715
-    t = x.data * x.data  # x³ by multiplication: `**` calls pow for every element
+    xp = array_module(x.data)
+    t = xp.empty_like(x.data)
+    xp.multiply(x.data, x.data, out=t)  # x³ by multiplication: `**` calls pow for every element
     t *= k
     t += 1
     t *= x.data
     t *= c
-    t = array_module(t).tanh(t, out=t)
+    xp.tanh(t, out=t)
     y = t + 1
     y *= x.data
     y *= 0.5

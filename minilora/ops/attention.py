@@ -64,6 +64,8 @@ def causal_bias(T, S, mask=None, dtype=np.float32, window=None):  # (B, S) bool 
     """
     if T == 1 and mask is None and (window is None or S <= window):
         return None
+    if mask is not None and mask.shape[-1] != S:
+        raise ShapeError(f"mask of shape {mask.shape} for {S} keys: expected (batch, {S})")
     key, query = np.arange(S, dtype=np.int64), np.arange(S - T, S, dtype=np.int64)[:, None]
     seen = key <= query  # (T, S)
     if window is not None:

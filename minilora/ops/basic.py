@@ -1,7 +1,9 @@
 """Arithmetic, reductions and shapes; broadcasting, and its undoing in the backward."""
 
+import numpy as np
+
 from ..autograd import Tensor, as_tensor, record
-from ..backend import array_module
+from ..backend import array_module, like
 from ..errors import ShapeError
 
 
@@ -136,7 +138,7 @@ def getitem(x, key):
     # y = x[key] for integers, slices, None and ...        dx = zeros, with g at [key]
     x = as_tensor(x)
     for k in key if isinstance(key, tuple) else (key,):
-        if not (k is None or k is Ellipsis or isinstance(k, int | slice)):
+        if isinstance(k, bool) or not (k is None or k is Ellipsis or isinstance(k, int | np.integer | slice)):
             raise ShapeError(f"index with {type(k).__name__}: only integers and slices; ops.embedding picks rows")
 
     def backward(g):
@@ -149,6 +151,8 @@ def getitem(x, key):
 
 def pick_rows(x, index):  # (N, d), (n,) int64 without repeats -> (n, d)
     # y = x[index]        dx = zeros, with g at [index]
+    index = like(index, x.data)
+
     def backward(g):
         dx = array_module(g).zeros(x.shape, dtype=g.dtype)
         dx[index] = g

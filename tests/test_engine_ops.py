@@ -1,0 +1,221 @@
+"""What holds for every operation alike, on every case of the table: right gradients, skipped ones, float32, memory."""
+
+import itertools
+
+import numpy as np
+import pytest
+from engine_cases import CASES
+
+from minilora import ops
+from minilora.autograd import Tensor
+from minilora.errors import MiniloraError
+from minilora.gradcheck import gradcheck
+from minilora.lora.layer import low_rank_update
+
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def tensors(case, dtype=np.float64, frozen=()):
+    return [Tensor(a.astype(dtype), requires_grad=i not in frozen) for i, a in enumerate(case.arrays)]
+
+
+def strided(a):
+    """The same values as a view with gaps along every axis, and its axes in the other order in memory."""
+    view = np.zeros([2 * n + 1 for n in reversed(a.shape)]).T[(..., *(slice(1, 2 * n + 1, 2) for n in a.shape))]
+    view[...] = a
+    return view
+
+
+def test_every_operation_has_a_case():
+    helpers = {"causal_bias", "rotary_angles", "unbroadcast"}
+    named = {case.name.split()[0] for case in CASES}
+    assert set(ops.__all__) - helpers <= named
+
+
+@each_case
+def test_the_gradient_equals_central_differences_in_float64(case):
+    gradcheck(case.f, tensors(case))
+
+
+@each_case
+def test_the_gradient_is_right_for_inputs_and_upstream_that_are_not_contiguous(case):
+    views = [Tensor(strided(a), requires_grad=True) for a in case.arrays]
+    assert all(v.data.flags.c_contiguous is False for v in views if v.size > 1)
+    gradcheck(lambda *inputs: ops.transpose(case.f(*inputs)), views)
+
+
+@each_case
+def test_freezing_inputs_changes_no_other_gradient(case):
+    everything = tensors(case)
+    y = case.f(*everything)
+    g = np.random.default_rng(1).standard_normal(y.shape)
+    y.backward(g)
+    n = len(everything)
+    for frozen in itertools.chain.from_iterable(itertools.combinations(range(n), k) for k in range(1, n)):
+        some = tensors(case, frozen=frozen)
+        case.f(*some).backward(g)
+        for i, (t, whole) in enumerate(zip(some, everything, strict=True)):
+            assert t.grad is None if i in frozen else np.array_equal(t.grad, whole.grad)
+
+
+@each_case
+def test_with_all_inputs_frozen_nothing_is_recorded(case):
+    assert case.f(*tensors(case, frozen=range(9))).node is None
+
+
+@each_case
+def test_float32_stays_float32(case):
+    inputs = tensors(case, np.float32)
+    y = case.f(*inputs)
+    assert y.dtype == np.float32
+    assert isinstance(y.data, np.ndarray)
+    y.backward(np.ones(y.shape, np.float32))
+    for t in inputs:
+        assert t.grad.dtype == np.float32
+        assert t.grad.shape == t.shape
+
+
+@each_case
+def test_a_second_backward_through_the_retained_graph_gives_exactly_the_same(case):
+    inputs = tensors(case)
+    y = case.f(*inputs)
+    value, g = y.data.copy(), np.random.default_rng(1).standard_normal(y.shape)
+    y.backward(g, retain_graph=True)
+    first = [t.grad.copy() for t in inputs]
+    for t in inputs:
+        t.grad[...] = 77  # the user's own now: what is written there reaches no later gradient
+        t.grad = None
+    y.backward(g)
+    assert all(np.array_equal(t.grad, once) for t, once in zip(inputs, first, strict=True))
+    assert np.array_equal(y.data, value)
+
+
+@each_case
+def test_used_twice_an_operation_gives_twice_the_gradient(case):
+    once, twice = tensors(case), tensors(case)
+    y = case.f(*once)
+    g = np.random.default_rng(1).standard_normal(y.shape)
+    y.backward(g)
+    (case.f(*twice) + case.f(*twice)).backward(g)
+    for a, b in zip(once, twice, strict=True):
+        np.testing.assert_allclose(b.grad, 2 * a.grad, rtol=1e-12, atol=1e-12)
+
+
+# ---- errors: one line that names both sides
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda x: x @ Tensor(np.ones((4, 2))), r"matmul of \(2, 3\) and \(4, 2\)"),
+        (lambda x: x @ Tensor(np.ones(3)), "matmul"),
+        (lambda x: ops.linear(x, Tensor(np.ones((5, 4)))), r"3 features.*\(5, 4\)"),
+        (lambda x: x[np.array([0, 1])], "ndarray"),
+        (lambda x: x[True], "bool"),
+        (lambda x: x["a"], "str"),
+        (lambda x: ops.embedding(x, np.array([0, 2])), "id 2 is outside 0..1"),
+        (lambda x: ops.embedding(x, np.array([-1])), "id -1 is outside 0..1"),
+        (lambda x: ops.embedding(x, np.array([0.5])), "integers, got float64"),
+        (lambda x: ops.cross_entropy(x, np.array([0, 3])), "target 3 is outside 0..2"),
+        (lambda x: ops.cross_entropy(x, np.array([0])), r"\(1,\).*\(2, 3\)"),
+        (lambda x: ops.dropout(x, 1.0, np.random.default_rng(0)), "0 <= p < 1"),
+        (lambda x: ops.dropout(x, 0.5, None), "generator"),
+        (lambda x: ops.attention(x[None, None], x[None, None], x[None, None, :1]), r"attention: q \(1, 1, 2, 3\)"),
+        (lambda x: ops.causal_bias(2, 3, np.ones((1, 4), bool)), r"mask of shape \(1, 4\).*3"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_one_line(call, said):
+    with pytest.raises(MiniloraError, match=said) as error:
+        call(Tensor(np.ones((2, 3)), requires_grad=True))
+    assert "\n" not in str(error.value)
+
+
+def test_an_index_may_be_a_numpy_integer():
+    x = Tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    x[np.int64(1), np.int32(2)].backward()
+    assert x.grad.tolist() == [[0, 0, 0], [0, 0, 1]]
+
+
+def test_dropout_keeps_the_mean_and_zero_probability_is_the_identity():
+    x = Tensor(np.ones(200_000, np.float32), requires_grad=True)
+    y = ops.dropout(x, 0.25, np.random.default_rng(0))
+    assert set(np.unique(y.data)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert abs(y.data.mean() - 1) < 0.01
+    assert ops.dropout(x, 0, None) is x
+
+
+def test_the_loss_and_its_gradient_are_nan_and_zero_when_every_target_is_ignored():  # as in PyTorch
+    z = Tensor(np.ones((2, 3)), requires_grad=True)
+    loss = ops.cross_entropy(z, np.array([-100, -100]))
+    loss.backward()
+    assert np.isnan(loss.item())
+    assert not z.grad.any()
+
+
+def test_the_loss_of_no_rows_is_nan():
+    assert np.isnan(ops.cross_entropy(Tensor(np.ones((0, 3))), np.zeros(0, np.int64)).item())
+
+
+def test_cross_entropy_does_not_overflow():
+    z = Tensor(np.array([[1e4, 0.0], [0.0, -1e4]], np.float32), requires_grad=True)
+    loss = ops.cross_entropy(z, np.array([1, 0]))
+    loss.backward()
+    assert loss.item() == 5000
+    assert np.isfinite(z.grad).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64])
+def test_any_integer_type_may_hold_ids_and_targets(dtype):
+    z = Tensor(np.random.default_rng(0).standard_normal((3, 7)))
+    a = ops.cross_entropy(z, np.array([1, 2, 6], dtype=dtype))
+    assert a.item() == ops.cross_entropy(z, np.array([1, 2, 6])).item()
+    assert np.array_equal(ops.embedding(z, np.array([2, 0], dtype=dtype)).data, z.data[[2, 0]])
+
+
+def test_large_values_do_not_overflow_in_the_activations():
+    x = Tensor(np.array([-1e4, -90, 90, 1e4], np.float32))
+    with np.errstate(over="raise", invalid="raise"):
+        assert ops.silu(x).data.tolist() == [0, 0, 90, 1e4]
+        assert ops.gelu(x).data.tolist() == [0, 0, 90, 1e4]
+        assert ops.softmax(x).data.tolist() == [0, 0, 0, 1]
+
+
+def test_a_hidden_key_counts_exactly_nothing():
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((1, 3, 2, 4)).astype(np.float32) for _ in range(3))
+    bias = ops.causal_bias(3, 3)
+    full = ops.attention(Tensor(q), Tensor(k), Tensor(v), bias).data
+    k[:, 2], v[:, 2] = 1e6, 1e6  # the future of queries 0 and 1
+    changed = ops.attention(Tensor(q), Tensor(k), Tensor(v), bias).data
+    assert np.array_equal(full[:, :2], changed[:, :2])
+    assert not np.array_equal(full[:, 2], changed[:, 2])
+
+
+def test_a_query_that_sees_no_key_gives_numbers_and_not_nan():
+    mask = np.array([[False, True]])
+    q, k, v = (np.ones((1, 2, 1, 2), np.float32) for _ in range(3))
+    assert np.isfinite(ops.attention(Tensor(q), Tensor(k), Tensor(v), ops.causal_bias(2, 2, mask)).data).all()
+
+
+def test_nothing_to_hide_needs_no_bias():
+    assert ops.causal_bias(1, 5) is None
+    assert ops.causal_bias(2, 2).shape == (1, 1, 2, 2)
+
+
+def test_low_rank_update_adds_into_y_and_writes_nowhere_else():
+    rng = np.random.default_rng(0)
+    x, A, B = (Tensor(rng.standard_normal(s), requires_grad=True) for s in [(4, 5), (3, 5), (7, 3)])
+    y = Tensor(rng.standard_normal((4, 7)))
+    before = [t.data.copy() for t in (x, A, B)]
+    expected = y.data + 0.7 * (x.data @ A.data.T) @ B.data.T
+    result = low_rank_update(y, x, A, B, 0.7)
+    np.testing.assert_allclose(result.data, expected, rtol=1e-14)
+    assert all(np.array_equal(t.data, b) for t, b in zip((x, A, B), before, strict=True))
+
+
+def test_low_rank_update_is_right_for_a_y_that_is_not_contiguous():
+    rng = np.random.default_rng(0)
+    x, A, B = (Tensor(rng.standard_normal(s)) for s in [(2, 4, 5), (3, 5), (7, 3)])
+    y = rng.standard_normal((2, 7, 4)).transpose(0, 2, 1)
+    expected = y + 0.7 * (x.data @ A.data.T) @ B.data.T
+    np.testing.assert_allclose(low_rank_update(Tensor(y), x, A, B, 0.7).data, expected, rtol=1e-14)
