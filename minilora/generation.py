@@ -12,38 +12,38 @@ class KVCache:
     """The keys and values of the tokens seen so far, per layer (B, S, K, hd).
 
     Entries are Tensors: while recording they are joined on the tape, so that attention sends gradients back to cached
-    keys and values (a prefix is a trained cache). Otherwise they are written into one buffer of `capacity` places.
+    keys and values (a prefix is a trained cache). Otherwise they are the front of a buffer with `capacity` places.
     """
 
     def __init__(self, capacity=0):
         self.capacity = capacity
-        self.length = 0  # places filled before the forward that is running
         self.entries = {}  # layer -> (keys, values)
+        self._buffers = {}  # (layer, 0 or 1) -> the array that the keys or the values are the front of
+
+    @property
+    def length(self):
+        """How many tokens S have passed."""
+        return next((keys.shape[1] for keys, _ in self.entries.values()), 0)
 
     def extend(self, layer, k, v):  # (B, T, K, hd) twice -> (B, S, K, hd) twice
         """Append what layer `layer` just computed; returns all keys and values so far."""
-        both = tuple(self._join(i, layer, new) for i, new in enumerate((k, v)))
-        self.entries[layer] = both
-        return both
+        old = self.entries.get(layer, (None, None))
+        self.entries[layer] = tuple(self._join((layer, i), old[i], new) for i, new in enumerate((k, v)))
+        return self.entries[layer]
 
-    def advance(self, T):
-        """Called once after a forward over T tokens, when every layer has appended."""
-        self.length += T
-
-    def _join(self, which, layer, new):
-        old = self.entries[layer][which] if layer in self.entries else None
-        end = self.length + new.shape[1]
+    def _join(self, place, old, new):
         if is_recording():
+            self._buffers.pop(place, None)  # it does not hold what is recorded
             return new if old is None else concat([old, new], axis=1)
-        if old is None or old.data.base is None or end > old.data.base.shape[1]:
-            buffer = array_module(new.data).empty(
-                (new.shape[0], max(end, self.capacity), *new.shape[2:]), dtype=new.dtype
-            )
+        start = 0 if old is None else old.shape[1]
+        end = start + new.shape[1]
+        buffer = self._buffers.get(place)
+        if buffer is None or end > buffer.shape[1]:
+            shape = (new.shape[0], max(end, self.capacity), *new.shape[2:])
+            buffer = self._buffers[place] = array_module(new.data).empty(shape, dtype=new.dtype)
             if old is not None:
-                buffer[:, : self.length] = old.data
-        else:
-            buffer = old.data.base
-        buffer[:, self.length : end] = new.data
+                buffer[:, :start] = old.data
+        buffer[:, start:end] = new.data
         return Tensor(buffer[:, :end])
 
 
@@ -77,7 +77,6 @@ def generate(model, ids, max_new_tokens, temperature=0, top_k=None, top_p=None, 
         for _ in range(max_new_tokens):
             call = model.new_call(positions=positions, mask=mask if padded else None, cache=cache)
             h = model.hidden(tokens, call)  # (B, T, d)
-            cache.advance(tokens.shape[1])
             logits = to_host(model.head(h[:, -1], call).data)  # (B, V): the one copy to the host per token
             tokens = choose(logits, temperature, top_k, top_p, streams)[:, None]  # (B, 1)
             for row in np.flatnonzero(~done):
