@@ -21,9 +21,8 @@ class Progress:
         if self.bar:
             self.bar.update(self.task, completed=run.step, loss=self._loss(), speed=self._speed(run))
         for step, loss in self.history.valid[self.shown :]:
-            left = "" if self.bar or run.last else f", {self._time_left(run)}"
-            speed = "" if self.bar or run.loss is None else f", {self._speed(run)}"
-            self._print(f"step {step:>5} of {run.steps}: loss {self._loss()}, validation {loss:.4f}{speed}{left}")
+            pace = "" if self.bar or run.loss is None else f", {self._speed(run)}, {self._time_left(run)}"
+            self._print(f"step {step:>5} of {run.steps}: loss {self._loss()}, validation {loss:.4f}{pace}")
         self.shown = len(self.history.valid)
 
     def __enter__(self):
@@ -57,8 +56,5 @@ class Progress:
         return f"{run.tokens / max(1e-9, time.perf_counter() - self.began):,.0f} tokens/s"
 
     def _time_left(self, run):
-        done = run.step - self.first
-        if not done:
-            return "time left not known yet"
-        seconds = (run.steps - run.step) * (time.perf_counter() - self.began) / done
+        seconds = (run.steps - run.step) * (time.perf_counter() - self.began) / (run.step - self.first)
         return f"{seconds:.0f} s left" if seconds < 120 else f"{seconds / 60:.0f} min left"

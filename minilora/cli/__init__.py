@@ -53,7 +53,8 @@ def main():
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        is_help = isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ()))  # `minilora` alone
+        click.echo(error.format_message() if is_help else f"error: {error.format_message()}", err=True)
         sys.exit(2)
     except MiniloraError as error:
         click.echo(f"error: {error}", err=True)

@@ -1,12 +1,12 @@
 """What several commands share: options with one meaning everywhere, the default base, reading a person's own files."""
 
+import tempfile
 from pathlib import Path
 
 import click
 import numpy as np
 
-from ..errors import DataError, MiniloraError, MissingFileError
-from ..files import atomic_write
+from ..errors import ConfigError, DataError, MiniloraError
 
 WINDOW = 128  # tokens of one training example cut from plain text; less when the context or the text is shorter
 HELD_OUT = 0.05  # share of a person's own data that is kept for validation
@@ -15,7 +15,7 @@ device_option = click.option(
     "--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda or cuda:N (CuPy)."
 )
 base_option = click.option(
-    "--base", type=click.Path(path_type=Path), metavar="DIR", help="The base model.  [default: the shipped one]"
+    "--base", metavar="DIR", help="Folder of the base model, or its name on the hub.  [default: the shipped base]"
 )
 seed_option = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of everything random.")
 
@@ -45,25 +45,39 @@ class FilesCommand(click.Command):
         return super().parse_args(ctx, spread)
 
 
-def load_base(path, device):
-    """(model, tokenizer, path) of `--base`, or of the shipped base when it is None."""
+def load_base(path, device):  # -> model, TextTokenizer, folder
+    """The base at `path` (a folder, or a name on the hub); the shipped base when it is None."""
     from ..checkpoint import load_pretrained
     from ..data import load_tokenizer
+    from ..hub import model_folder
     from ..shipped import shipped
 
-    path = shipped("base") if path is None else path
-    if not path.is_dir():
-        raise MissingFileError(f"no such folder: {path}; a base is config.json, model.safetensors and tokenizer.json")
-    return load_pretrained(path, device=device), load_tokenizer(path), path
+    folder = shipped("base") if path is None else model_folder(path)
+    return load_pretrained(folder, device=device), load_tokenizer(folder), folder
+
+
+def the_source(settings):
+    """Raises ConfigError unless exactly one of --task, --text and --jsonl is given."""
+    given = [f"--{name}" for name in ("task", "text", "jsonl") if settings[name]]
+    if len(given) != 1:
+        raise ConfigError(f"expected one of --task, --text and --jsonl; given: {' and '.join(given) or 'none'}")
 
 
 def check_out(folder):
-    """Find out now, not after the training, whether `folder` can be written."""
+    """Find out now, not after the training, whether `folder` can be written. Leaves nothing behind."""
     if folder.exists() and not folder.is_dir():
-        raise MiniloraError(f"cannot write {folder}: it is a file, expected a folder")
-    with atomic_write(folder / ".writable") as temporary:
-        temporary.write_bytes(bytes(2**16))
-    (folder / ".writable").unlink()
+        raise MiniloraError(f"cannot write in {folder}: it is a file, expected a folder")
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(2**16))
+    except OSError as error:
+        raise MiniloraError(f"cannot write in {folder}: {error.strerror or error}") from error
+    finally:
+        for place in missing:  # nothing is there until there is something to keep
+            if place.is_dir():
+                place.rmdir()
 
 
 def split_text(ids, share=HELD_OUT):  # (N,) -> training part, validation part: the end of the text
@@ -105,7 +119,7 @@ def pair_batches(pairs, batch_size, pad_id):  # list of (prompt ids, response id
     return [pad_pairs(pairs[i : i + batch_size], pad_id) for i in range(0, len(pairs), batch_size)]
 
 
-def text_window(ids, context):  # -> int
+def training_window(ids, context):  # -> int
     """The length of a training window of this text. Raises DataError when the text is too short to learn from."""
     if len(ids) < 16:
         raise DataError(f"the text has {len(ids)} tokens, expected at least 16")

@@ -15,7 +15,7 @@ from .running import check_same_data, fit, settings_of
 @click.command(cls=FilesCommand)
 @text_option
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the model goes.")
-@click.option("--tokenizer", type=click.Path(path_type=Path), metavar="PATH", help="A tokenizer.json, else one is made.")
+@click.option("--tokenizer", type=click.Path(path_type=Path), metavar="PATH", help="tokenizer.json; else one is made.")
 @click.option("--vocab", default=1024, show_default=True, type=click.IntRange(300), help="Size of a trained tokenizer.")
 @click.option("--width", default=128, show_default=True, type=click.IntRange(2), help="Hidden size.")
 @click.option("--layers", default=4, show_default=True, type=click.IntRange(1))

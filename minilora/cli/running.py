@@ -29,9 +29,9 @@ def settings_of(ctx, resume, out):
         if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
             if name in MAY_CHANGE:
                 saved[name] = value
-            elif saved[name] != value:
+            elif saved.get(name) != value:
                 option = name.replace("_", "-")
-                raise ConfigError(f"--{option} {value} contradicts the run in {out}: it was started with {saved[name]}")
+                raise ConfigError(f"--{option} {value} contradicts the run in {out}: it was started with {saved.get(name)}")
     return saved
 
 
@@ -65,7 +65,8 @@ def fit(model, optimizer, batches, valid, settings, out, save_model):
         write_json(out / "history.json", history.as_json() | {"settings": settings})
 
     every = settings["eval_every"]
-    with StopOnInterrupt() as stop, Progress(history) as progress:
+    quiet = np.errstate(over="ignore", invalid="ignore")  # History stops a run that overflows, in one line
+    with StopOnInterrupt() as stop, Progress(history) as progress, quiet:
         evaluation = Evaluation(valid, history, every)
         try:
             run = train(

@@ -1,0 +1,72 @@
+"""`minilora eval`: how well a base answers, with or without an adapter."""
+
+import math
+from pathlib import Path
+
+import click
+
+from ..training import count_labels, evaluate
+from .common import (
+    FilesCommand,
+    base_option,
+    device_option,
+    jsonl_option,
+    load_base,
+    pair_batches,
+    text_option,
+    text_windows,
+    the_source,
+    training_window,
+)
+
+BATCH = 32
+
+
+@click.command("eval", cls=FilesCommand)
+@base_option
+@click.option("--adapter", type=click.Path(path_type=Path), metavar="DIR", help="An adapter for this base.")
+@click.option("--task", metavar="NAME", help="A shipped task: the test split, scored by the task's own metric.")
+@text_option
+@jsonl_option
+@device_option
+def eval(base, adapter, task, text, jsonl, device):
+    """Score a base, with or without an adapter, on --task, --text or --jsonl: the loss, and a task's own metric."""
+    the_source({"task": task, "text": text, "jsonl": jsonl})
+    model, tokenizer, folder = load_base(base, device)
+    if adapter is not None:
+        from ..lora.model import PeftModel
+
+        model = PeftModel.from_pretrained(model, adapter)
+    batches, examples = read_held_out(task, text, jsonl, tokenizer, model.config.max_position_embeddings)
+    labels = sum(count_labels(labels) for _, labels in batches)
+    loss = evaluate(model, batches)
+    click.echo(f"base {folder}, " + (f"adapter {adapter}" if adapter else "no adapter"))
+    click.echo(f"loss {loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.2f}, {labels:,} tokens")
+    if task:
+        show_score(model, tokenizer, task, examples)
+
+
+def read_held_out(task, text, jsonl, tokenizer, context):  # -> batches (a list), examples
+    """All of a person's files, or the test split of a task."""
+    from ..data import check_lengths, encode_pair, encode_text, read_jsonl, read_text
+    from ..tasks import get_task
+
+    if text:
+        ids = encode_text(read_text(text), tokenizer)
+        return text_windows(ids, training_window(ids, context), BATCH, most=len(ids)), []
+    examples = get_task(task).examples("test") if task else [e for path in jsonl for e in read_jsonl(path)]
+    pairs = [encode_pair(e, tokenizer) for e in examples]
+    check_lengths(pairs, context)
+    return pair_batches(pairs, BATCH, tokenizer.pad_id), examples
+
+
+def show_score(model, tokenizer, name, examples):
+    from ..scoring import forced_choice, score
+    from ..tasks import get_task
+
+    task = get_task(name)
+    share, _ = score(model, tokenizer, task, examples)
+    click.echo(f"{name}: {share:.3f} of {len(examples)} test answers right ({task.scored})")
+    if task.choices:
+        chosen = forced_choice(model, tokenizer, task, examples)
+        click.echo(f"{name}: {chosen:.3f} right when choosing among the labels (chance {1 / len(task.choices):.2f})")

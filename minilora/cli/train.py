@@ -1,0 +1,139 @@
+"""`minilora train`: fine-tune a base on a shipped task or on a person's own file, with LoRA or in full."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import click
+import numpy as np
+
+from ..errors import ConfigError
+from ..optim import SCHEDULES, AdamW
+from ..resume import trained
+from .common import (
+    FilesCommand,
+    base_option,
+    check_out,
+    device_option,
+    jsonl_option,
+    load_base,
+    pair_batches,
+    seed_option,
+    split_pairs,
+    split_text,
+    text_option,
+    text_windows,
+    the_source,
+    training_window,
+)
+from .running import check_same_data, fit, settings_of
+
+LEARNING_RATES = {"lora": 3e-3, "full": 1e-3}
+RATES_HELP = ", ".join(f"{rate} for {method}" for method, rate in LEARNING_RATES.items())
+
+
+@click.command(cls=FilesCommand)
+@base_option
+@click.option("--task", metavar="NAME", help="A shipped task: data-to-text, sql, reviews, style-json, ...")
+@text_option
+@jsonl_option
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the result goes.")
+@click.option("--method", default="lora", show_default=True, type=click.Choice(["lora", "full"]))
+@click.option("--rank", default=8, show_default=True, help="r: rank of every update.")
+@click.option("--alpha", default=16.0, show_default=True, help="The update is scaled by alpha / r.")
+@click.option(
+    "--targets", default="all-linear", show_default=True, metavar="NAMES",
+    help="q_proj,v_proj or a regular expression for whole paths.",
+)  # fmt: skip
+@click.option("--dropout", default=0.0, show_default=True, help="On the adapter's input.")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help=f"Learning rate.  [default: {RATES_HELP}]")
+@click.option("--steps", default=200, show_default=True, type=click.IntRange(1))
+@click.option("--batch-size", default=16, show_default=True, type=click.IntRange(1))
+@click.option("--accumulate", default=1, show_default=True, type=click.IntRange(1), help="Batches per step.")
+@click.option("--schedule", default="cosine", show_default=True, type=click.Choice(list(SCHEDULES)))
+@click.option("--warmup", default=10, show_default=True, type=click.IntRange(0), help="Steps of rising learning rate.")
+@click.option("--eval-every", default=25, show_default=True, type=click.IntRange(1), help="Steps; also saves.")
+@click.option("--plot/--no-plot", default=True, show_default=True, help="Draw the loss curve, loss.png.")
+@click.option("--resume", is_flag=True, help="Go on with the run that was saved in --out.")
+@seed_option
+@device_option
+@click.pass_context
+def train(ctx, out, resume, **options):
+    """Fine-tune a base model with LoRA, or in full, on --task, --text or --jsonl."""
+    settings = settings_of(ctx, resume, out) | {"command": "train"}
+    the_source(settings)
+    check_out(out)
+    model, tokenizer, base = load_base(settings["base"], settings["device"])
+    batches, valid, digest = read_data(settings, tokenizer, model.config.max_position_embeddings)
+    check_same_data(settings, digest, resume)
+    model, save_model = prepare(model, settings, base, out)
+
+    parameters = [p for _, p in trained(model)]
+    total = sum(p.size for p in model.parameters())
+    click.echo(f"training {sum(p.size for p in parameters):,} of {total:,} parameters, base {base}")
+    if not valid:
+        click.echo("too few examples to hold some out: no validation loss", err=True)
+    settings["lr"] = settings["lr"] or LEARNING_RATES[settings["method"]]
+    history = fit(model, AdamW(parameters, settings["lr"]), batches, valid, settings, out, save_model)
+
+    losses = f": validation loss {history.valid[0][1]:.4f} -> {history.valid[-1][1]:.4f}" if valid else ""
+    click.echo(f"saved in {out} after {settings['steps']} steps{losses}")
+
+
+def read_data(settings, tokenizer, context):  # -> training batches, validation batches (a list), digest
+    """What to train on and what is held out: the shipped split of a task, or a part of the person's own file."""
+    from ..data import PairBatches, TextBatches, check_lengths, encode_pair, encode_text, read_jsonl, read_text
+    from ..tasks import get_task
+
+    rng, size = np.random.default_rng([settings["seed"], 2]), settings["batch_size"]
+    if settings["text"]:
+        ids = encode_text(read_text(settings["text"]), tokenizer)
+        ids, held = split_text(ids)
+        window = training_window(ids, context)
+        return TextBatches(ids, size, window, rng), text_windows(held, window, size), digest_of(ids)
+
+    if settings["task"]:
+        task = get_task(settings["task"])
+        examples, held = task.examples("train"), task.examples("valid")
+    else:
+        examples, held = [e for path in settings["jsonl"] for e in read_jsonl(path)], []
+    check_lengths([encode_pair(e, tokenizer) for e in examples], context)
+    if not settings["task"]:
+        examples, held = split_pairs(examples)
+    pairs = [encode_pair(e, tokenizer) for e in held]
+    batches = PairBatches(examples, tokenizer, size, context, rng)
+    return batches, pair_batches(pairs, size, tokenizer.pad_id), digest_of(batches.pairs)
+
+
+def digest_of(data):
+    return hashlib.sha256(repr(data).encode() if isinstance(data, list) else data.tobytes()).hexdigest()
+
+
+def prepare(model, settings, base, out):  # -> model to train, function that saves it
+    """The model with a fresh adapter in it, or all of it set free."""
+    from ..checkpoint import save_pretrained
+    from ..lora.config import LoraConfig
+    from ..lora.model import get_peft_model
+
+    if settings["method"] == "full":
+        return model, lambda: save_pretrained(model, out, tokenizer_from=base)
+    config = LoraConfig(
+        r=settings["rank"],
+        lora_alpha=settings["alpha"],
+        lora_dropout=settings["dropout"],
+        target_modules=parse_targets(settings["targets"]),
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=settings["base"],
+    )
+    adapted = get_peft_model(model, config, seed=settings["seed"])
+    return adapted, lambda: adapted.save_pretrained(out)
+
+
+def parse_targets(text):
+    """Plain names joined by commas are a list; `all-linear` is itself; anything else is a regular expression."""
+    names = [name.strip() for name in text.split(",")]
+    if all(re.fullmatch(r"\w+", name) for name in names):
+        return names
+    if not text.strip():
+        raise ConfigError("--targets is empty; expected names like q_proj,v_proj, a regular expression or all-linear")
+    return text
