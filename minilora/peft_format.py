@@ -86,10 +86,10 @@ def read_adapter_config(folder):  # -> LoraConfig
     _check_folder(folder)
     path = folder / CONFIG
     data = read_json(path)
+    if data.get("peft_type", "LORA") != "LORA":
+        raise ConfigError(f"{path}: peft_type {data['peft_type']!r} is not supported, only 'LORA'")
     if missing := [key for key in REQUIRED if data.get(key) is None]:
         raise FormatError(f"{path}: {', '.join(missing)} missing; an adapter without it has no defined meaning")
-    if data["peft_type"] != "LORA":
-        raise ConfigError(f"{path}: peft_type {data['peft_type']!r} is not supported, only 'LORA'")
     for key, value in data.items():
         if key not in HONOURED and key not in HARMLESS and value not in (None, False, "", [], {}):
             raise ConfigError(f"{path}: {key} = {str(value)[:60]} is not supported")

@@ -83,19 +83,19 @@ def chosen_modules(config, paths, linear_paths):
     """
     targets = config.target_modules
     everything = isinstance(targets, str) and targets.lower() == "all-linear"
-    chosen = [
-        path
-        for path in paths
-        if not (config.exclude_modules and names_match(config.exclude_modules, path))
-        and not (config.modules_to_save and names_match(config.modules_to_save, path))
-        and (path in linear_paths if everything else names_match(targets, path))
-        and _layer_wanted(config, path)
-    ]
-    if not chosen:
+    matched = [p for p in paths if (p in linear_paths if everything else names_match(targets, p))]
+    if not matched:
         name = targets if isinstance(targets, str) else targets[0]
         hint = f" (a regular expression for the whole path; a name is [{name!r}])" if name is targets else ""
         near = nearest(name, leaves(linear_paths))
         raise ConfigError(f"no module matches target_modules {targets!r}{hint}; the model has: {near}")
+    left_out = [names for names in (config.exclude_modules, config.modules_to_save) if names]
+    chosen = [p for p in matched if _layer_wanted(config, p) and not any(names_match(n, p) for n in left_out)]
+    if not chosen:
+        raise ConfigError(
+            f"all {len(matched)} modules that match target_modules {targets!r} are left out again, by "
+            "exclude_modules, modules_to_save or layers_to_transform"
+        )
     return chosen
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from ..backend import to_device
 from ..errors import ConfigError, UnknownNameError, nearest
 from ..models.causal_lm import CausalLM
-from .inject import LoraModel
+from .inject import LoraModel, SavedModule
+from .layer import LoraLayer
 
 
 def get_peft_model(model, config, adapter_name="default", seed=0):
@@ -35,7 +36,7 @@ class PeftModel(CausalLM):
     """
 
     def __init__(self, model):
-        if isinstance(model, PeftModel) or any(isinstance(m, LoraModel) for _, m in model.named_modules()):
+        if any(isinstance(m, LoraModel | LoraLayer | SavedModule) for _, m in model.named_modules()):
             raise ConfigError("the model has adapters already: use its add_adapter() or load_adapter()")
         self.base_model = LoraModel(model)
         self.peft_config = {}
@@ -84,7 +85,7 @@ class PeftModel(CausalLM):
 
     def delete_adapter(self, name):
         """Remove an adapter. When it was the only active one, the first that is left becomes active, as in PEFT."""
-        self._check_known([name])
+        self._names(name)
         self._unmerge_first("delete_adapter")
         self.base_model.remove(name)
         del self.peft_config[name]
@@ -98,8 +99,7 @@ class PeftModel(CausalLM):
         They become trainable, all others frozen; with `inference_mode` these are frozen too.
         Raises UnknownNameError, ConfigError when two of them have a copy of the same module.
         """
-        names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
-        self._check_known(names)
+        names = self._names(names)
         for path, having in self.base_model.saved_by(names).items():
             if len(having) > 1:
                 raise ConfigError(f"adapters {', '.join(having)} each have a copy of {path}: only one can be active")
@@ -131,7 +131,7 @@ class PeftModel(CausalLM):
         The model computes the same function as before (up to rounding), so an adapter that is not active is refused.
         Raises ConfigError, UnknownNameError; nothing is merged then.
         """
-        names = self.active_adapters if adapter_names is None else self._as_names(adapter_names)
+        names = self._names(adapter_names, self._active)
         if self._disabled:
             raise ConfigError("merge_adapter inside disable_adapter(): the adapters do not act here")
         if inactive := [n for n in names if n not in self._active]:
@@ -149,7 +149,7 @@ class PeftModel(CausalLM):
 
         A tied embedding or head that an adapter changed is a matrix of its own from then on; its partner stays.
         """
-        names = self.active_adapters if adapter_names is None else self._as_names(adapter_names)
+        names = self._names(adapter_names, self._active)
         self.set_adapter(names, inference_mode=True)  # unmerges first; refuses two copies of one module
         self._merge(names)
         self.base_model.put_copies_in_place(names)
@@ -199,22 +199,19 @@ class PeftModel(CausalLM):
         """Write adapters in PEFT's format: "default" into `path`, every other into a subfolder of its name."""
         from .. import peft_format
 
-        names = list(self.peft_config) if selected_adapters is None else self._as_names(selected_adapters)
-        self._check_known(names)
+        names = self._names(selected_adapters, self.peft_config)
         for name in names:
             folder = Path(path) if name == "default" else Path(path) / name
             peft_format.save_adapter(self.base_model, name, self.peft_config[name], folder)
 
     # ---- inside
 
-    @staticmethod
-    def _as_names(names):
-        return [names] if isinstance(names, str) else list(dict.fromkeys(names))
-
-    def _check_known(self, names):
-        for name in names:
+    def _names(self, given, otherwise=()):  # name, names or None -> list of known names, each once
+        given = otherwise if given is None else [given] if isinstance(given, str) else given
+        for name in given:
             if name not in self.peft_config:
                 raise UnknownNameError(f"no adapter {name!r}; loaded: {nearest(name, self.peft_config)}")
+        return list(dict.fromkeys(given))
 
     def _check_new(self, name):
         if name in self.peft_config:
@@ -228,7 +225,6 @@ class PeftModel(CausalLM):
             self.unmerge_adapter()
 
     def _merge(self, names):
-        self._check_known(names)
         try:
             for layer in self.base_model.layers:
                 layer.merge(names)

@@ -1,0 +1,272 @@
+"""What LoRA promises: it starts as the base, only the adapter learns, and its gradients are those of the equation."""
+
+import numpy as np
+import pytest
+from tiny import random_ids, tiny_llama, with_lora
+
+from minilora import LoraConfig, PeftModel, Tensor, get_peft_model, gradcheck, no_grad
+from minilora.errors import ConfigError, GraphError
+from minilora.lora.layer import LoraLayer, low_rank_update
+from minilora.nn import Embedding, Linear, Parameter
+
+IDS = random_ids()
+EVERYWHERE = ["q_proj", "v_proj", "down_proj", "embed_tokens", "lm_head"]
+
+
+def fresh(targets, **options):
+    return get_peft_model(tiny_llama(), LoraConfig(r=3, lora_alpha=5, target_modules=targets, **options), seed=1)
+
+
+def trainable(model):
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def one_step(model, rate=0.5):
+    model.loss(IDS, IDS).backward()
+    for p in model.parameters():
+        if p.grad is not None:
+            p.data = p.data - np.float32(rate) * p.grad
+            p.grad = None
+
+
+@pytest.mark.parametrize("init", [True, "gaussian"])
+def test_before_the_first_step_the_adapted_model_equals_the_base_exactly(init):
+    before = tiny_llama()(IDS).numpy()
+    assert np.array_equal(fresh(EVERYWHERE, init_lora_weights=init)(IDS).numpy(), before)
+
+
+def test_random_b_makes_the_adapted_model_differ_from_the_start():
+    before = tiny_llama()(IDS).numpy()
+    assert abs(fresh(EVERYWHERE, init_lora_weights=False)(IDS).numpy() - before).max() > 1e-2
+
+
+def test_the_first_step_gives_a_of_linear_layers_a_gradient_of_zero_and_b_another():
+    model = fresh(["q_proj", "down_proj", "lm_head"])
+    model.loss(IDS, IDS).backward()
+    for name, p in trainable(model).items():
+        assert np.any(p.grad != 0) == (".lora_B." in name), name
+
+
+def test_the_first_step_gives_b_of_an_embedding_a_gradient_of_zero_and_a_another():
+    model = fresh(["embed_tokens"])
+    model.loss(IDS, IDS).backward()
+    for name, p in trainable(model).items():
+        assert np.any(p.grad != 0) == (".lora_embedding_A." in name), name
+
+
+def test_training_leaves_every_frozen_array_bit_identical():
+    model = fresh(EVERYWHERE).train()
+    frozen = {n: (p.data, p.data.copy()) for n, p in model.named_parameters() if not p.requires_grad}
+    moving = {n: p.data.copy() for n, p in trainable(model).items()}
+    for _ in range(3):
+        one_step(model)
+    for name, p in model.named_parameters():
+        if name in frozen:
+            assert p.data is frozen[name][0] and np.array_equal(p.data, frozen[name][1]), name
+        else:
+            assert np.any(p.data != moving[name]), name
+
+
+def test_everything_but_the_adapters_is_frozen_norms_and_embeddings_too():
+    model = fresh(["q_proj"])
+    assert all(".lora_" in name for name in trainable(model)) and len(trainable(model)) == 4
+    frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
+    assert any("layernorm" in n for n in frozen) and any("embed_tokens" in n for n in frozen)
+
+
+def test_frozen_parameters_get_no_gradient():
+    model = fresh(EVERYWHERE)
+    model.loss(IDS, IDS).backward()
+    assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
+
+
+def test_gradients_of_an_adapted_layer_are_those_of_the_equations(rng):
+    n_in, out, r, s = 7, 11, 3, 5 / 3
+    x, g = rng.standard_normal((4, n_in)), rng.standard_normal((4, out))
+    base = Linear(n_in, out).init(0, np.float64)
+    base.weight.requires_grad = False
+    layer = LoraLayer(base, "layer")
+    layer.add("a", r, s, init=False)
+    layer.init(1, np.float64)
+    W, A, B = base.weight.data, layer.adapters["a"].A, layer.adapters["a"].B
+
+    class Active:
+        training, adapters = False, ("a",)
+
+    leaf = Tensor(x, requires_grad=True)
+    y = layer(leaf, Active)
+    y.backward(g)
+    assert np.allclose(y.numpy(), x @ W.T + s * (x @ A.data.T) @ B.data.T, rtol=1e-12)
+    assert np.allclose(B.grad, s * g.T @ (x @ A.data.T), rtol=1e-12)
+    assert np.allclose(A.grad, s * (g @ B.data).T @ x, rtol=1e-12)
+    assert np.allclose(leaf.grad, g @ W + s * (g @ B.data) @ A.data, rtol=1e-12)
+    assert base.weight.grad is None
+
+
+@pytest.mark.parametrize("lead", [(5,), (2, 3), (0,), (1, 1)])
+def test_the_low_rank_update_passes_the_gradient_check(rng, lead):
+    y, x, A, B = (
+        Tensor(rng.standard_normal(shape), requires_grad=True) for shape in (lead + (6,), lead + (4,), (3, 4), (6, 3))
+    )
+    gradcheck(lambda y, x, A, B: low_rank_update(y * 1.0, x, A, B, 0.7), [y, x, A, B])
+
+
+def test_the_embedding_adapter_passes_the_gradient_check(rng):
+    base = Embedding(9, 5).init(0, np.float64)
+    layer = LoraLayer(base, "embedding")
+    layer.add("a", 2, 1.5, init=False)
+    layer.init(1, np.float64)
+    adapter, ids = layer.adapters["a"], np.array([[1, 1, 8], [0, 2, 1]])
+
+    def update(E, A, B):
+        base.weight.data, adapter.A.data, adapter.B.data = E.data, A.data, B.data
+        base.weight, adapter.A, adapter.B = E, A, B
+        return layer(ids, type("Active", (), {"training": False, "adapters": ("a",)}))
+
+    values = [base.weight.data, adapter.A.data, adapter.B.data]
+    gradcheck(update, [Tensor(v.copy(), requires_grad=True) for v in values])
+
+
+def test_a_model_with_an_adapter_computes_in_float64_when_the_base_is_float64():
+    model = with_lora(tiny_llama(dtype=np.float64))
+    loss = model.loss(IDS, IDS)
+    loss.backward()
+    assert loss.dtype == np.float64
+    assert all(p.grad.dtype == np.float64 for p in trainable(model).values())
+
+
+def test_a_float32_model_stays_float32_in_forward_and_backward():
+    model = with_lora(tiny_llama(), EVERYWHERE)
+    loss = model.loss(IDS, IDS)
+    loss.backward()
+    assert model(IDS).dtype == np.float32
+    assert all(p.grad.dtype == np.float32 for p in trainable(model).values())
+
+
+def test_dropout_acts_in_training_only():
+    model = with_lora(tiny_llama(), dropout=0.5)
+    quiet = model(IDS).numpy()
+    assert np.array_equal(model(IDS).numpy(), quiet)
+    assert np.any(model.train()(IDS, rng=np.random.default_rng(0)).numpy() != quiet)
+    assert np.array_equal(model.eval()(IDS).numpy(), quiet)
+
+
+def test_dropout_acts_on_the_adapter_branch_only():
+    model = with_lora(tiny_llama(), EVERYWHERE, dropout=0.9).train()
+    for name, p in trainable(model).items():
+        if "lora_B" in name or "embedding_A" in name:
+            p.data = np.zeros_like(p.data)  # the branch adds nothing, whatever is dropped
+    assert np.array_equal(model(IDS, rng=np.random.default_rng(0)).numpy(), tiny_llama()(IDS).numpy())
+
+
+def test_the_same_generator_drops_the_same_inputs():
+    model = with_lora(tiny_llama(), dropout=0.5).train()
+    one, two = (model(IDS, rng=np.random.default_rng(7)).numpy() for _ in range(2))
+    assert np.array_equal(one, two)
+
+
+def test_the_same_seed_gives_the_same_adapter_and_another_seed_another():
+    def values(seed):
+        model = get_peft_model(tiny_llama(), LoraConfig(r=3, target_modules=["q_proj"]), seed=seed)
+        return next(p.data for n, p in model.named_parameters() if "lora_A" in n)
+
+    assert np.array_equal(values(3), values(3))
+    assert np.any(values(3) != values(4))
+
+
+def test_a_starts_uniform_within_one_over_the_root_of_its_inputs():
+    model = tiny_llama(hidden_size=96, intermediate_size=20)
+    model = get_peft_model(model, LoraConfig(r=12, target_modules=["gate_proj"]))
+    A = np.concatenate([p.data.ravel() for n, p in model.named_parameters() if "lora_A" in n])
+    bound = 1 / np.sqrt(96)
+    assert 0.99 * bound < abs(A).max() <= bound
+    assert abs(A.std() - bound / np.sqrt(3)) < 0.05 * bound
+
+
+def test_a_starts_normal_with_standard_deviation_one_over_r_when_gaussian():
+    model = tiny_llama(hidden_size=96, intermediate_size=20)
+    model = get_peft_model(model, LoraConfig(r=12, target_modules=["gate_proj"], init_lora_weights="gaussian"))
+    A = np.concatenate([p.data.ravel() for n, p in model.named_parameters() if "lora_A" in n])
+    assert abs(A.std() - 1 / 12) < 0.1 / 12
+
+
+def test_named_parameters_are_pefts():
+    names = {n for n, _ in fresh(["q_proj", "embed_tokens"], modules_to_save=["lm_head"]).named_parameters()}
+    root = "base_model.model."
+    assert {
+        root + "model.layers.0.self_attn.q_proj.base_layer.weight",
+        root + "model.layers.0.self_attn.q_proj.lora_A.default.weight",
+        root + "model.layers.1.self_attn.q_proj.lora_B.default.weight",
+        root + "model.embed_tokens.lora_embedding_A.default",
+        root + "model.embed_tokens.base_layer.weight",
+        root + "lm_head.original_module.weight",
+        root + "lm_head.modules_to_save.default.weight",
+        root + "model.layers.0.input_layernorm.weight",
+    } <= names
+
+
+def test_trainable_parameters_are_printed_in_pefts_words(capsys):
+    model = fresh(["q_proj"])  # 2 layers, r 3, 16 -> 24
+    trainable, total = model.get_nb_trainable_parameters()
+    assert trainable == 2 * 3 * (16 + 24)
+    assert total == trainable + sum(p.size for p in tiny_llama().parameters())
+    model.print_trainable_parameters()
+    share = 100 * trainable / total
+    line = f"trainable params: {trainable:,d} || all params: {total:,d} || trainable%: {share:.4f}\n"
+    assert capsys.readouterr().out == line
+
+
+def test_a_model_without_weights_can_be_adapted_and_counted():
+    from minilora.models.llama import LlamaConfig, LlamaForCausalLM
+
+    model = LlamaForCausalLM(LlamaConfig(32000, 4096, 11008, 32, 32))
+    model = get_peft_model(model, LoraConfig(r=16, target_modules="all-linear", modules_to_save=["norm"]))
+    norms = 65 * 4096  # modules_to_save takes every module whose path ends so, as PEFT does: input_layernorm too
+    assert model.get_nb_trainable_parameters() == (39_976_960 + norms, 6_738_415_616 + 39_976_960 + norms)
+    assert not any(p.is_filled for p in model.parameters())
+
+
+def test_a_model_adapted_without_weights_can_be_filled_later():
+    from minilora.models.llama import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(29, 16, 20, 2, 4)
+    plain = LlamaForCausalLM(config).init(5)
+    model = LlamaForCausalLM(config)
+    model = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["lm_head"])).init(5)
+    head = model.get_base_model().lm_head
+    assert np.array_equal(head.modules_to_save["default"].weight.data, head.original_module.weight.data)
+    assert model(IDS).shape == plain(IDS).shape
+
+
+def test_generate_loss_and_forward_use_the_active_adapter():
+    base, model = tiny_llama(), with_lora(tiny_llama(), EVERYWHERE)
+    assert np.any(model(IDS).numpy() != base(IDS).numpy())
+    assert model.loss(IDS, IDS).item() != base.loss(IDS, IDS).item()
+    greedy = model.generate(IDS[:1], max_new_tokens=5)[0]
+    tokens = IDS[:1]
+    with no_grad():
+        for _ in range(5):
+            tokens = np.concatenate([tokens, model(tokens).numpy()[:, -1:].argmax(-1)], axis=1)
+    assert greedy.tolist() == tokens[0].tolist()
+    assert greedy.tolist() != base.generate(IDS[:1], max_new_tokens=5)[0].tolist()
+
+
+def test_training_mode_is_the_peft_models_own_and_a_loaded_model_stays_in_eval():
+    model = fresh(["q_proj"])
+    assert not model.training and model.train().training and not model.eval().training
+    assert model.new_call().adapters == ("default",)
+
+
+def test_a_model_with_adapters_cannot_be_wrapped_again():
+    model = fresh(["q_proj"])
+    with pytest.raises(ConfigError, match="add_adapter"):
+        get_peft_model(model, LoraConfig(target_modules=["q_proj"]))
+    with pytest.raises(ConfigError, match="add_adapter"):
+        PeftModel(model.get_base_model())
+
+
+def test_a_base_without_values_says_so_in_one_line():
+    layer = LoraLayer(Linear(3, 4), "x")
+    layer.base_layer.weight = Parameter((4, 3))
+    with pytest.raises(GraphError, match="not filled"):
+        layer(Tensor(np.ones((2, 3))), type("Call", (), {"adapters": ()}))
