@@ -71,17 +71,17 @@ class Optimizer:
 
     def load_state_dict(self, arrays):
         """Take over what `state_dict` gave. Raises FormatError when it does not fit these parameters."""
-        indices = sorted({int(name.partition(".")[0]) for name in arrays})
-        expected = {f"{i}.{name}" for i in indices for name in ("step", *self.buffers)}
-        wrong = expected.symmetric_difference(arrays)
-        if wrong or any(i >= len(self.params) for i in indices):
-            raise FormatError(f"the optimizer's state is of another run: {nearest('', wrong)} do not fit")
+        indices = [i for i in range(len(self.params)) if f"{i}.step" in arrays]
+        wrong = arrays.keys() ^ {f"{i}.{name}" for i in indices for name in ("step", *self.buffers)}
+        if wrong:
+            raise FormatError(f"the optimizer's state is of another run: {nearest('', sorted(wrong))} do not fit")
         for i in indices:
+            p, step = self.params[i], arrays[f"{i}.step"]
             for name in self.buffers:
-                if arrays[f"{i}.{name}"].shape != self.params[i].shape:
+                found = arrays[f"{i}.{name}"]
+                if found.shape != p.shape or found.dtype != p.dtype or step.shape != () or step.dtype != np.int64:
                     raise FormatError(
-                        f"the optimizer's state {i}.{name} is {arrays[f'{i}.{name}'].shape}, "
-                        f"its parameter {self.params[i].shape}"
+                        f"the optimizer's state {i}.{name} is {found.shape} {found.dtype}, not {p.shape} {p.dtype}"
                     )
         self.steps = [int(arrays.get(f"{i}.step", 0)) for i in range(len(self.params))]
         self.state = [

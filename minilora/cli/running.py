@@ -31,7 +31,7 @@ def settings_of(ctx, resume, out):
                 saved[name] = value
             elif saved.get(name) != value:
                 option = name.replace("_", "-")
-                raise ConfigError(f"--{option} {value} contradicts the run in {out}: it was started with {saved.get(name)}")
+                raise ConfigError(f"--{option} {value} contradicts the run in {out}, started with {saved.get(name)}")
     return saved
 
 
