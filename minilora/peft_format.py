@@ -86,7 +86,7 @@ def read_adapter_config(folder):  # -> LoraConfig
     _check_folder(folder)
     path = folder / CONFIG
     data = read_json(path)
-    if data.get("peft_type", "LORA") != "LORA":
+    if data.get("peft_type") not in (None, "LORA"):
         raise ConfigError(f"{path}: peft_type {data['peft_type']!r} is not supported, only 'LORA'")
     if missing := [key for key in REQUIRED if data.get(key) is None]:
         raise FormatError(f"{path}: {', '.join(missing)} missing; an adapter without it has no defined meaning")

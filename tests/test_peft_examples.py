@@ -1,0 +1,74 @@
+"""The 27 adapters as PEFT 0.21.2 writes them: each loads with every tensor in place, or is refused by name."""
+
+import json
+
+import numpy as np
+import pytest
+from peft_cases import EXAMPLES, ROOT, base
+
+from minilora import PeftModel
+from minilora.errors import MiniloraError
+from minilora.models.llama import LlamaConfig, LlamaForCausalLM
+from minilora.safetensors_io import read_tensors, write_tensors
+
+REFUSED = {
+    "llama_dora": "use_dora",
+    "llama_bias_lora_only": "bias",
+    "gpt2_bias_all": "bias",
+    "gpt2_bias_lora_only": "bias",
+    "llama_lora_bias": "lora_bias",
+    "llama_tokidx": "trainable_token_indices",
+    "roberta_seqcls": "target_modules",  # a model that is not here
+    "llama_adalora": "ADALORA",
+    "llama_prefix": "PREFIX_TUNING",
+    "llama_prefix_proj": "PREFIX_TUNING",
+    "gpt2_prefix": "PREFIX_TUNING",
+    "llama_prompt": "PROMPT_TUNING",
+    "llama_vera": "VERA",
+    "llama_ia3": "IA3",
+}
+
+
+def example_base(name):
+    """The base of an example: 97 tokens, width 32, two layers."""
+    if name.startswith("gpt2"):
+        return base("gpt2_tiny")
+    sizes = {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": "tied" in name}
+    return LlamaForCausalLM(LlamaConfig(97, 32, 48, 2, **sizes)).init(0)
+
+
+def write_example(name, model, folder):
+    """The example's files with random values; what PEFT copies from the base comes from `model`."""
+    rng, tensors = np.random.default_rng(0), {}
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for key, (shape, _) in EXAMPLES[name]["tensors"].items():
+        own = key.removeprefix(ROOT).replace(".base_layer", "")
+        is_copy = ".base_layer.weight" in key and own in parameters
+        tensors[key] = parameters[own].data if is_copy else rng.standard_normal(shape).astype(np.float32)
+    write_tensors(folder / "adapter_model.safetensors", tensors)
+    (folder / "adapter_config.json").write_text(json.dumps(EXAMPLES[name]["config"]), encoding="utf-8")
+    return tensors
+
+
+@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - set(REFUSED)))
+def test_every_lora_that_peft_writes_on_these_models_loads_with_every_tensor_in_place(name, tmp_path):
+    model = example_base(name)
+    tensors = write_example(name, model, tmp_path)
+    wrapped = PeftModel.from_pretrained(model, tmp_path, is_trainable=True)
+    assert wrapped.get_nb_trainable_parameters() == tuple(EXAMPLES[name]["trainable"])
+    adapter = {n for n in tensors if ".base_layer." not in n}
+    wrapped.save_pretrained(tmp_path / "again")
+    again = read_tensors(tmp_path / "again" / "adapter_model.safetensors")
+    assert set(again) == adapter and all(np.array_equal(again[n], tensors[n]) for n in adapter)
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_every_other_example_is_refused_by_naming_what_it_is(name, tmp_path):
+    model = example_base(name)
+    write_example(name, model, tmp_path)
+    with pytest.raises(MiniloraError, match=REFUSED[name]):
+        PeftModel.from_pretrained(model, tmp_path)
+
+
+def test_all_27_examples_are_covered():
+    assert len(EXAMPLES) == 27 and set(REFUSED) < set(EXAMPLES)
