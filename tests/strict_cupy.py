@@ -1,0 +1,269 @@
+"""A stand-in for CuPy where there is no GPU: NumPy arrays in a box that refuses what CuPy refuses.
+
+Also refused is what works on CuPy at a hidden cost (a host array as an index is uploaded every time, np.exp(device
+array) is dispatched) and what is undefined there (duplicate indices in an assignment). What makes the host wait for the
+device is allowed and counted: see `count_syncs`. The box is no subclass of numpy.ndarray, because np.asarray of a
+subclass asks nobody. Names and keywords are those of CuPy 14.2 (golden/cupy_14_2_api.json). Its fidelity was judged
+from CuPy's source and documentation.
+"""
+
+import contextlib
+import json
+import operator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+
+API = json.loads((Path(__file__).parent / "golden" / "cupy_14_2_api.json").read_text(encoding="utf-8"))
+METHODS = API["ndarray_methods"]
+REDUCE, AT = {"add", "multiply"}, {"add", "subtract", "maximum", "minimum"}
+CONSTRUCTORS = {"array", "asarray"}  # the explicit uploads
+WAITING = {"nonzero", "flatnonzero", "argwhere", "unique", "tolist", "item", "get", "asnumpy"}  # copy, or look at values
+_syncs = []
+
+
+@contextlib.contextmanager
+def count_syncs():
+    """Collects what made the host wait for the device inside the block."""
+    start = len(_syncs)
+    found = []
+    try:
+        yield found
+    finally:
+        found += _syncs[start:]
+
+
+def unbox(x, lists=True):
+    """The NumPy arrays inside `x`. Numbers pass, Python's and NumPy's; a host array does not."""
+    if isinstance(x, ndarray):
+        return x._host
+    if isinstance(x, np.ndarray):
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>: upload it with xp.asarray")
+    if isinstance(x, list | tuple):
+        if not lists:
+            raise TypeError(f"Unsupported type {type(x)}")
+        return type(x)(unbox(part) for part in x)
+    return x
+
+
+def box(result, *sources):
+    """`result` as a device array; when it is a view of one of the sources, its base is that source's."""
+    if isinstance(result, tuple):
+        return tuple(box(r, *sources) for r in result)
+    if not isinstance(result, np.ndarray | np.generic):
+        return result
+    base = None
+    for source in sources:
+        if isinstance(source, ndarray):
+            if result is source._host:
+                return source
+            if isinstance(result, np.ndarray) and _root(result) is _root(source._host):
+                base = source if source.base is None else source.base
+    return ndarray(np.asarray(result), base)
+
+
+def _root(a):
+    return a if a.base is None else _root(a.base)
+
+
+def check_keywords(name, keywords, known):
+    for keyword in keywords:
+        if known is not None and keyword not in known:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{keyword}'")
+
+
+class ndarray:
+    __module__ = "strict_cupy"
+    __array_priority__ = 100
+
+    def __init__(self, host, base=None):
+        if host.dtype.kind in "OSU":
+            raise TypeError(f"Unsupported dtype {host.dtype}")
+        self._host, self.base = host, base
+
+    shape, dtype, ndim = (property(operator.attrgetter("_host." + n)) for n in ("shape", "dtype", "ndim"))
+    size, nbytes, strides = (property(operator.attrgetter("_host." + n)) for n in ("size", "nbytes", "strides"))
+    flags = property(operator.attrgetter("_host.flags"))
+    T = property(lambda self: box(self._host.T, self))
+    device = SimpleNamespace(id=0)
+
+    def __getattr__(self, name):
+        if name not in METHODS:
+            raise AttributeError(f"'cupy.ndarray' object has no attribute '{name}'")
+
+        def method(*args, **keywords):
+            check_keywords(name, keywords, METHODS[name])
+            if name in WAITING:
+                _syncs.append(name)
+            if name == "get":
+                return self._host.copy()
+            keywords = {k: unbox(v) for k, v in keywords.items()}
+            result = getattr(self._host, name)(*(unbox(a) for a in args), **keywords)
+            return result if name in WAITING else box(result, self)
+
+        return method
+
+    # ---- nothing becomes a host array by itself
+
+    def __array__(self, *args, **keywords):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
+
+    def __array_function__(self, func, types, args, kwargs):
+        raise TypeError(f"np.{func.__name__} of a device array: use xp")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+        if method == "__call__" and ufunc.nin == 2 and isinstance(inputs[0], np.generic) and not keywords:
+            return Ufunc(ufunc)(*inputs)  # np.float32(2) * x
+        raise TypeError(f"np.{ufunc.__name__} of a device array: use xp")
+
+    def __index__(self):
+        raise TypeError("'cupy.ndarray' object cannot be interpreted as an integer")
+
+    def _wait(self, how):
+        _syncs.append(how.__name__)
+        return how(self._host)
+
+    __bool__, __int__, __float__ = (lambda self, t=t: self._wait(t) for t in (bool, int, float))
+    __repr__ = __str__ = lambda self: self._wait(repr)
+    __hash__ = None
+
+    def __format__(self, spec):
+        _syncs.append("format")
+        return format(self._host.item() if self.ndim == 0 else self._host, spec)
+
+    def __len__(self):
+        return len(self._host)
+
+    # ---- indices
+
+    def _key(self, key):
+        parts = key if isinstance(key, tuple) else (key,)
+        for part in parts:
+            if isinstance(part, np.ndarray | list | bool | np.bool_):
+                raise TypeError(f"index of type {type(part).__name__}: a host index is uploaded at every use")
+            if isinstance(part, slice) and any(isinstance(n, ndarray) for n in (part.start, part.stop, part.step)):
+                raise TypeError("a device array in a slice")
+        return tuple(unbox(part) for part in parts)
+
+    def __getitem__(self, key):
+        key = self._key(key)
+        if any(isinstance(k, np.ndarray) and k.dtype == bool for k in key):
+            _syncs.append("mask")  # how many elements there are must be known
+        return box(self._host[key], self)
+
+    def __setitem__(self, key, value):
+        key = self._key(key)
+        arrays = [k for k in key if isinstance(k, np.ndarray)]
+        if arrays and all(a.dtype.kind in "iu" for a in arrays):
+            places = np.stack([a.ravel() for a in np.broadcast_arrays(*arrays)], axis=1)
+            if len(np.unique(places, axis=0)) < len(places):
+                raise ValueError("duplicate indices in an assignment: the result is undefined")
+        if arrays and arrays[0].dtype == bool and isinstance(value, ndarray) and value.ndim:
+            _syncs.append("mask")
+        self._host[key] = unbox(value, lists=False)
+
+
+class Ufunc:
+    """A ufunc with the keywords and methods that CuPy's have."""
+
+    def __init__(self, ufunc):
+        self.ufunc, self.name = ufunc, ufunc.__name__
+
+    def __call__(self, *args, **keywords):
+        check_keywords(self.name, keywords, API.get(self.name))
+        if isinstance(keywords.get("out"), tuple):
+            raise TypeError("out= is one array")
+        out = keywords.pop("out", args[self.ufunc.nin] if len(args) > self.ufunc.nin else None)
+        if out is not None and not isinstance(out, ndarray):
+            raise TypeError("out= must be a device array")
+        args = [unbox(a, lists=False) for a in args[: self.ufunc.nin]]
+        result = self.ufunc(*args, **keywords, **({} if out is None else {"out": out._host}))
+        return box(result) if out is None else out
+
+    def reduce(self, x, axis=0, dtype=None, out=None, keepdims=False):
+        if self.name not in REDUCE:
+            raise NotImplementedError(f"{self.name}.reduce")
+        return box(self.ufunc.reduce(unbox(x), axis=axis, dtype=dtype, out=unbox(out), keepdims=keepdims))
+
+    def at(self, target, index, *values):
+        if self.name not in AT:
+            raise NotImplementedError(f"{self.name}.at")
+        self.ufunc.at(target._host, target._key(index), *(unbox(v, lists=False) for v in values))
+
+
+def _binary(ufunc, swap):
+    def operation(self, other):
+        if not isinstance(other, ndarray | np.ndarray | np.generic | int | float | list | tuple):
+            return NotImplemented  # a Tensor knows what to do
+        return Ufunc(ufunc)(*((other, self) if swap else (self, other)))
+
+    return operation
+
+
+def _in_place(ufunc):
+    return lambda self, other: Ufunc(ufunc)(self, other, out=self)
+
+
+for _names, _ufunc in {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "floordiv": np.floor_divide,
+    "mod": np.remainder, "pow": np.power, "matmul": np.matmul, "and": np.bitwise_and, "or": np.bitwise_or,
+}.items():  # fmt: skip
+    setattr(ndarray, f"__{_names}__", _binary(_ufunc, swap=False))
+    setattr(ndarray, f"__r{_names}__", _binary(_ufunc, swap=True))
+    setattr(ndarray, f"__i{_names}__", _in_place(_ufunc))
+for _names, _ufunc in {
+    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+}.items():  # fmt: skip
+    setattr(ndarray, f"__{_names}__", _binary(_ufunc, swap=False))
+for _names, _ufunc in {"neg": np.negative, "abs": np.absolute, "invert": np.invert, "pos": np.positive}.items():
+    setattr(ndarray, f"__{_names}__", lambda self, u=_ufunc: Ufunc(u)(self))
+
+
+# ---- the module: xp.<name>
+
+
+def __getattr__(name):
+    if name.startswith("__") or name not in API or isinstance(getattr(np, name), ModuleType):  # random: draw on the host
+        raise AttributeError(f"module 'cupy' has no attribute '{name}'")
+    thing = getattr(np, name)
+    if isinstance(thing, np.ufunc):
+        return Ufunc(thing)
+    if isinstance(thing, type) or not callable(thing):  # float32, pi, newaxis
+        return thing
+    return _function(name, thing)
+
+
+def _function(name, function):
+    def call(*args, **keywords):
+        check_keywords(name, keywords, API[name])
+        if name in WAITING or (name == "where" and len(args) == 1):
+            _syncs.append(name)
+        if name in CONSTRUCTORS and not isinstance(args[0], ndarray):
+            return ndarray(np.array(args[0], **keywords))  # a copy, on another device
+        result = function(*(unbox(a) for a in args), **{k: unbox(v) for k, v in keywords.items()})
+        return box(result, *args, *(args[0] if args and isinstance(args[0], list | tuple) else ()))
+
+    return call
+
+
+def asnumpy(x):
+    return x.get()
+
+
+linalg = SimpleNamespace(
+    **{n.partition(".")[2]: _function(n, getattr(np.linalg, n.partition(".")[2]))
+       for n in API if n.startswith("linalg.") and callable(getattr(np.linalg, n.partition(".")[2], None))}
+)  # fmt: skip
+
+
+class Device(contextlib.nullcontext):
+    def __init__(self, index=0):
+        super().__init__()
+        self.id = index
+
+    def use(self):
+        return self
+
+
+cuda = SimpleNamespace(is_available=lambda: True, Device=Device, runtime=SimpleNamespace(getDeviceCount=lambda: 1))
