@@ -56,7 +56,7 @@ def read_config(path):  # -> LlamaConfig or GPT2Config
 def config_from_json(data, where="config.json"):  # dict -> LlamaConfig or GPT2Config
     """The configuration that the keys of a config.json describe. `where` is what an error line begins with."""
     keys = _Keys(data, where)
-    kind = keys.take("model_type")
+    kind = keys.word("model_type")
     if kind is None:
         raise FormatError(f"{where}: no model_type; expected one of {', '.join(DEFAULTS)}")
     if kind not in DEFAULTS:
@@ -153,8 +153,8 @@ def _rope(keys, context):  # -> {"rope_type", "rope_theta", ...}
     if not isinstance(rope, dict):
         raise FormatError(f"{keys.where}: the rotary settings are a {type(rope).__name__}, expected an object")
     rope = _Keys(rope, f"{keys.where}: rotary settings")
-    old_kind = rope.take("type", "default")
-    kind = rope.take("rope_type", old_kind)
+    old_kind = rope.word("type", "default")
+    kind = rope.word("rope_type", old_kind)
     if kind not in ROPE_KEYS:
         raise ConfigError(f"{keys.where}: rope_type {kind!r} is not supported; known: {', '.join(ROPE_KEYS)}")
     rope.data.setdefault("rope_theta", 10000.0 if theta is None else theta)
@@ -235,6 +235,9 @@ class _Keys:
             return type(v) in (int, float) and math.isfinite(v) and v > 0
 
         return self._checked(key, default, "a finite number above 0", good)
+
+    def word(self, key, default=None):
+        return self._checked(key, (default,), "a name", lambda v: isinstance(v, str))
 
     def flag(self, key):
         return self._checked(key, (False,), "true or false", lambda v: type(v) is bool)
