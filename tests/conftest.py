@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from commands import minilora  # noqa: F401 (a fixture)
 from hypothesis import settings
 
 settings.register_profile("steady", deadline=None, derandomize=True)  # shared machines pause; the same cases every time

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import warnings
 
 import click
 
@@ -14,8 +15,9 @@ COMMANDS = {  # name -> file in this folder, line of help
     "train": ("train", "Fine-tune a base on a task or on your own file, with LoRA or in full."),
     "eval": ("evaluate", "Score a base, with or without an adapter, on a task or a file."),
     "generate": ("generate", "Continue prompts, with a base and any adapters."),
-    "merge": ("adapters", "Write base + adapter as one ordinary checkpoint."),
+    "merge": ("merge", "Write base + adapter as one ordinary checkpoint."),
     "adapters": ("adapters", "List adapters: targets, rank, scale, parameters, bytes."),
+    "inspect": ("adapters", "What is in an adapter or a base, how large its updates are, whether it fits a base."),
 }
 
 
@@ -42,11 +44,20 @@ def cli():
     """LoRA rebuilt by hand in NumPy: train, merge, switch and count adapters on one frozen base."""
 
 
+def show_note(message, category, *place, as_python_does=warnings.showwarning):
+    """What a person should know is one line, without the place in the code; other warnings stay as they are."""
+    if category is UserWarning:
+        click.echo(f"note: {message}", err=True)
+    else:
+        as_python_does(message, category, *place)
+
+
 def main():
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a console that cannot print a character prints a "?"
+    warnings.showwarning = show_note
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:

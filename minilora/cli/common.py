@@ -1,5 +1,7 @@
 """What several commands share: options with one meaning everywhere, the default base, reading a person's own files."""
 
+import re
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,6 +18,18 @@ device_option = click.option(
 )
 base_option = click.option(
     "--base", metavar="DIR", help="Folder of the base model, or its name on the hub.  [default: the shipped base]"
+)
+
+
+def _folders(ctx, param, value):  # "a,b" -> [Path("a"), Path("b")]; a comma may also be part of a folder's name
+    parts = [] if value is None else [value] if Path(value).is_dir() else [p.strip() for p in value.split(",")]
+    if not all(parts):
+        raise ConfigError(f"--adapter {value!r}: expected one folder, or several joined by commas")
+    return [Path(p) for p in parts]
+
+
+adapter_option = click.option(
+    "--adapter", metavar="DIR[,DIR]", callback=_folders, help="Adapter folders in PEFT's format; several add up."
 )
 seed_option = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of everything random.")
 
@@ -54,6 +68,49 @@ def load_base(path, device):  # -> model, TextTokenizer, folder
 
     folder = shipped("base") if path is None else model_folder(path)
     return load_pretrained(folder, device=device), load_tokenizer(folder), folder
+
+
+def with_adapters(model, folders):  # -> the model itself when there are none, else a PeftModel
+    """The adapters in `folders` loaded and active, frozen; their updates add up. Named after their folders."""
+    from ..lora.model import PeftModel
+
+    if not folders:
+        return model
+    model, names = PeftModel(model), []
+    for folder in folders:
+        name = re.sub(r"[./\\{}]", "_", folder.resolve().name) or "adapter"
+        names.append(name if name not in names else f"{name}_{len(names) + 1}")
+        model.load_adapter(folder, names[-1])
+    model.set_adapter(names, inference_mode=True)
+    return model
+
+
+def console():
+    """Where tables go: text as it is, never cut or folded when it is read by a program."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 400)
+
+
+def new_table(*columns, text=None):
+    """A table for `console()`. The first `text` columns are text, the others numbers; None: all are text."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if text is None or i < text else "right", overflow="fold")
+    return table
+
+
+def show_facts(*facts):  # (name, value)
+    """Names on the left, values on the right."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 3))
+    for name, value in facts:
+        table.add_row(name, str(value))
+    console().print(table)
 
 
 def the_source(settings):

@@ -1,0 +1,299 @@
+"""`minilora merge`, `adapters` and `inspect`: what is written, what is shown, what is refused."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from checkpoints import GOLDEN, edit_json
+from commands import base_model, folder_bytes, make_adapter, make_base, refused
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minilora as ml
+from minilora.cli.adapters import Update, read
+from minilora.cli.merge import MARK, fixed_prompt
+from minilora.errors import MiniloraError
+from minilora.safetensors_io import read_tensors, write_tensors
+
+
+@pytest.fixture
+def base(tmp_path):
+    return make_base(tmp_path / "base")
+
+
+@pytest.fixture
+def adapter(tmp_path):
+    return make_adapter(tmp_path / "adapter")
+
+
+def rows(out):  # the lines of a table below its rule -> list of lists of words
+    lines = out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.strip() and not re.search(r"\w", line)) + 1
+    return [line.split() for line in lines[start:] if line.strip() and line.startswith(" ")]
+
+
+def facts(out):  # "name   value" lines -> dict
+    split = (re.split(r"\s{3,}", line.strip(), maxsplit=1) for line in out.splitlines() if not line.startswith(" "))
+    return dict(words for words in split if len(words) == 2)
+
+
+# ---- merge
+
+
+def test_a_merged_folder_computes_what_base_and_adapter_compute(minilora, base, adapter, tmp_path):
+    result = minilora("merge", "--base", base, "--adapter", adapter, "--out", tmp_path / "out")
+    model = ml.PeftModel.from_pretrained(ml.load_pretrained(base), adapter)
+    ids = fixed_prompt(model.config)
+    apart, together = model(ids).numpy(), ml.load_pretrained(tmp_path / "out")(ids).numpy()
+    moved = abs(apart - ml.load_pretrained(base)(ids).numpy()).max()
+    assert result.code == 0 and abs(together - apart).max() < 1e-4 * moved
+
+
+def test_the_printed_difference_is_that_of_the_files(minilora, base, adapter, tmp_path):
+    out = minilora("merge", "--base", base, "--adapter", adapter, "--out", tmp_path / "out").out
+    model = ml.PeftModel.from_pretrained(ml.load_pretrained(base), adapter)
+    ids = fixed_prompt(model.config)
+    difference = abs(ml.load_pretrained(tmp_path / "out")(ids).numpy() - model(ids).numpy()).max()
+    assert f"merged against apart: {difference:.2g} " in out and difference > 0
+
+
+def test_two_adapters_are_merged_into_their_sum(minilora, base, adapter, tmp_path):
+    other = make_adapter(tmp_path / "other", seed=2, targets=("q_proj", "v_proj"), r=2, alpha=7)
+    minilora("merge", "--base", base, "--adapter", f"{adapter},{other}", "--out", tmp_path / "out")
+    path = "model.layers.1.self_attn.q_proj"
+    deltas = [next(u.scaling * u.B @ u.A for u in read(f).updates if u.path == path) for f in (adapter, other)]
+    before, after = (read_tensors(f / "model.safetensors")[f"{path}.weight"] for f in (base, tmp_path / "out"))
+    np.testing.assert_allclose(after, before + sum(deltas), rtol=1e-5, atol=1e-6)
+
+
+def test_the_tokenizer_comes_along(minilora, base, adapter, tmp_path):
+    (base / "chat_template.jinja").write_text("{{ messages }}", encoding="utf-8")
+    minilora("merge", "--base", base, "--adapter", adapter, "--out", tmp_path / "out")
+    for name in ("tokenizer.json", "chat_template.jinja"):
+        assert (tmp_path / "out" / name).read_bytes() == (base / name).read_bytes()
+
+
+def test_merging_again_replaces_what_merge_wrote_and_leaves_nothing_of_it(minilora, base, adapter, tmp_path):
+    (base / "chat_template.jinja").write_text("{{ messages }}", encoding="utf-8")
+    command = ("merge", "--base", base, "--adapter", adapter, "--out")
+    minilora(*command, tmp_path / "out")
+    (base / "chat_template.jinja").unlink()
+    make_adapter(adapter, seed=9)
+    assert minilora(*command, tmp_path / "out").code == minilora(*command, tmp_path / "fresh").code == 0
+    assert folder_bytes(tmp_path / "out") == folder_bytes(tmp_path / "fresh")
+
+
+def test_a_folder_with_a_file_of_another_hand_is_refused_and_not_touched(minilora, base, adapter, tmp_path):
+    command = ("merge", "--base", base, "--adapter", adapter, "--out", tmp_path / "out")
+    minilora(*command)
+    (tmp_path / "out" / "thesis.txt").write_text("years of work", encoding="utf-8")
+    before = folder_bytes(tmp_path / "out")
+    assert refused(minilora(*command), "not empty", "thesis.txt", "another --out")
+    assert folder_bytes(tmp_path / "out") == before
+
+
+def test_a_mark_that_names_files_elsewhere_deletes_nothing_there(minilora, base, adapter, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "precious").write_text("mine", encoding="utf-8")
+    (tmp_path / "out" / MARK).write_text(json.dumps({"files": ["../precious", MARK]}), encoding="utf-8")
+    assert minilora("merge", "--base", base, "--adapter", adapter, "--out", tmp_path / "out").code == 0
+    assert (tmp_path / "precious").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_what_goes_wrong_leaves_the_target_as_it_was(minilora, base, adapter, tmp_path, exists, monkeypatch):
+    out = tmp_path / "out"
+    if exists:
+        minilora("merge", "--base", base, "--adapter", adapter, "--out", out)
+    before = folder_bytes(tmp_path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("minilora.checkpoint.copy_tokenizer", full)  # late: the weights are written by then
+    assert refused(minilora("merge", "--base", base, "--adapter", adapter, "--out", out), "No space left")
+    assert folder_bytes(tmp_path) == before and out.exists() == exists
+
+
+def test_an_adapted_head_that_was_tied_is_saved_beside_the_embedding(minilora, tmp_path):
+    base = make_base(tmp_path / "tied", tie_word_embeddings=True)
+    adapter = make_adapter(tmp_path / "head", targets=("lm_head",), tie_word_embeddings=True)
+    result = minilora("merge", "--base", base, "--adapter", adapter, "--out", tmp_path / "out")
+    weights = read_tensors(tmp_path / "out" / "model.safetensors")
+    assert "both are saved" in result.out
+    assert not np.array_equal(weights["lm_head.weight"], weights["model.embed_tokens.weight"])
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"--out": "base"}, ["is what is merged"]),
+        ({"--out": "adapter"}, ["is what is merged"]),
+        ({"--out": "base/config.json"}, ["is a file"]),
+        ({"--out": "base/config.json/out"}, ["cannot write"]),
+        ({"--adapter": None}, ["--adapter"]),
+        ({"--adapter": "base"}, ["adapter_config.json"]),
+        ({"--base": "adapter"}, ["config.json"]),
+        ({"--base": "nowhere/at/all"}, ["nowhere/at/all"]),
+    ],
+)
+def test_merge_refuses_in_one_line(minilora, base, adapter, tmp_path, monkeypatch, change, words):
+    monkeypatch.chdir(tmp_path)
+    before = folder_bytes(tmp_path)
+    options = {"--base": "base", "--adapter": "adapter", "--out": "out"} | change
+    result = minilora("merge", *(word for name, value in options.items() if value for word in (name, value)))
+    assert refused(result, *words), result
+    assert folder_bytes(tmp_path) == before
+
+
+# ---- adapters
+
+
+def test_the_list_has_counts_scale_and_bytes_of_each_adapter(minilora, tmp_path):
+    make_adapter(tmp_path / "all" / "one", targets=("q_proj",), r=3, alpha=5)
+    make_adapter(tmp_path / "all" / "two", targets=("q_proj", "down_proj"), r=2, alpha=7)
+    size = sum(len(data) for data in folder_bytes(tmp_path / "all" / "two").values())
+    first, second = rows(minilora("adapters", tmp_path / "all").out)
+    assert first[1:6] == ["q_proj", "3", "5", f"{5 / 3:g}", str(2 * 3 * (16 + 24))]
+    assert second[0] == str(tmp_path / "all" / "two")
+    assert second[1:] == ["q_proj,", "down_proj", "2", "7", "3.5", str(2 * 2 * (16 + 24 + 20 + 16)), f"{size:,}"]
+
+
+def test_ranks_that_differ_are_shown_as_a_range(minilora, adapter, tmp_path):
+    model = base_model()
+    config = ml.LoraConfig(r=3, lora_alpha=5, target_modules=["q_proj", "k_proj"], rank_pattern={"k_proj": 5})
+    ml.get_peft_model(model, config).save_pretrained(tmp_path / "mixed")
+    assert "3 .. 5" in minilora("adapters", tmp_path / "mixed").out
+
+
+def test_a_folder_without_adapters_is_refused(minilora, base, adapter):
+    assert refused(minilora("adapters", adapter, base), "no adapter", str(base), "adapter_config.json")
+
+
+# ---- inspect
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 5), st.floats(-4, 4), st.integers(0, 2**32))
+def test_the_norm_of_an_update_is_that_of_the_formed_matrix(out, n_in, r, scale, seed):
+    rng = np.random.default_rng(seed)
+    update = Update("q", rng.normal(size=(r, n_in)), rng.normal(size=(out, r)), scale)
+    assert update.norm() == pytest.approx(np.linalg.norm(scale * update.B @ update.A), rel=1e-9, abs=1e-12)
+
+
+def test_every_update_is_shown_with_its_norm_and_its_share_of_the_weight(minilora, base, adapter):
+    shown = {row[0]: row[1:] for row in rows(minilora("inspect", adapter, "--base", base).out)}
+    weights = read_tensors(base / "model.safetensors")
+    updates = read(adapter).updates
+    assert len(shown) == len(updates) == 4
+    for u in updates:
+        W = np.linalg.norm(weights[f"{u.path}.weight"].astype(np.float64))
+        norm = np.linalg.norm(u.scaling * u.B.astype(np.float64) @ u.A)
+        out, n_in = u.shape
+        assert shown[u.path] == [
+            str(out), "x", str(n_in), "3", f"{5 / 3:g}", f"{norm:.4g}", f"{W:.4g}", f"{norm / W:.2%}"
+        ]  # fmt: skip
+
+
+def test_layers_are_shown_in_their_order(minilora, tmp_path):
+    make_adapter(tmp_path / "deep", targets=("q_proj",), num_hidden_layers=11)
+    shown = [row[0] for row in rows(minilora("inspect", tmp_path / "deep").out)]
+    assert shown == [f"model.layers.{i}.self_attn.q_proj" for i in range(11)]
+
+
+def test_facts_of_an_adapter_are_those_of_its_config(minilora, adapter):
+    shown = facts(minilora("inspect", adapter).out)
+    assert (shown["targets"], shown["r"], shown["alpha"]) == ("q_proj, down_proj", "3", "5")
+    assert shown["scale"] == f"{5 / 3:g} = alpha / r"
+    assert shown["parameters"] == f"{2 * 3 * (16 + 24 + 20 + 16)} in 4 modules"
+
+
+def test_an_adapter_of_another_base_is_refused_with_names_and_shapes(minilora, base, tmp_path):
+    wide = make_adapter(tmp_path / "wide", hidden_size=32)
+    result = minilora("inspect", wide, "--base", base)
+    assert refused(result, "q_proj.lora_A", "(3, 32)", "(3, 16)"), result
+
+
+def test_a_head_tied_to_the_embedding_is_compared_with_the_one_weight(minilora, tmp_path):
+    base = make_base(tmp_path / "tied", tie_word_embeddings=True)
+    adapter = make_adapter(tmp_path / "both", targets=("lm_head", "embed_tokens"), tie_word_embeddings=True)
+    shown = {row[0]: row for row in rows(minilora("inspect", adapter, "--base", base).out)}
+    weight = read_tensors(base / "model.safetensors")["model.embed_tokens.weight"].astype(np.float64)
+    assert shown["lm_head"][-2] == shown["model.embed_tokens"][-2] == f"{np.linalg.norm(weight):.4g}"
+
+
+def test_a_base_is_shown_with_sizes_count_and_tie(minilora, tmp_path):
+    base = make_base(tmp_path / "tied", tie_word_embeddings=True)
+    shown = facts(minilora("inspect", base).out)
+    assert shown["parameters"] == f"{sum(p.size for p in base_model(tie_word_embeddings=True).parameters()):,}"
+    assert (shown["model type"], shown["hidden size"], shown["num key value heads"]) == ("llama", "16", "2")
+    assert shown["head"].startswith("tied") and shown["stored as"] == "F32"
+
+
+@pytest.mark.parametrize("kind, stored, files", [("base_bf16", "BF16", 1), ("base_sharded", "F32", 6)])
+def test_a_base_of_other_hands_is_shown_as_it_is_stored(minilora, kind, stored, files):
+    folder = GOLDEN / "gpt2_tiny" / kind
+    size = sum(f.stat().st_size for f in folder.glob("*.safetensors"))
+    shown = facts(minilora("inspect", folder).out)
+    assert (shown["model type"], shown["stored as"]) == ("gpt2", stored)
+    assert shown["weights on disk"] == f"{size:,} bytes in {files} file(s)"
+
+
+def spoil(adapter, change):
+    tensors = read_tensors(adapter / "adapter_model.safetensors")
+    change(tensors, next(name for name in tensors if "lora_B" in name))
+    write_tensors(adapter / "adapter_model.safetensors", tensors)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda tensors, name: tensors.pop(name), ["has no lora_B"]),
+        (lambda tensors, name: tensors.update({name: tensors[name][:, :2]}), ["lora_B", "not of rank 3"]),
+        (lambda tensors, name: tensors.update({name: tensors[name] * np.float32("nan")}), ["not finite"]),
+        (lambda tensors, name: tensors.clear(), ["no tensor of LoRA"]),
+        (lambda tensors, name: tensors.update({"base_model.model.x.lora_magnitude_vector": np.ones(3)}), ["magnitude"]),
+    ],
+)
+def test_a_broken_adapter_is_refused_by_name(minilora, adapter, change, words):
+    spoil(adapter, change)
+    for command in ("inspect", "adapters"):
+        assert refused(minilora(command, adapter), str(adapter), *words)
+
+
+def test_a_base_whose_weights_are_not_those_of_its_config_is_refused(minilora, base):
+    edit_json(base / "config.json", intermediate_size=21)
+    assert refused(minilora("inspect", base), "down_proj.weight", "(16, 20)", "(16, 21)")
+
+
+@pytest.mark.parametrize("folder, words", [("nowhere", ["no such folder"]), (".", ["neither"])])
+def test_inspect_refuses_what_is_neither(minilora, base, tmp_path, monkeypatch, folder, words):
+    monkeypatch.chdir(tmp_path)
+    assert refused(minilora("inspect", folder), *words)
+
+
+@given(st.data())
+def test_a_damaged_adapter_is_read_or_refused_but_never_crashes(tmp_path_factory, data):
+    folder = make_adapter(tmp_path_factory.mktemp("fuzz"), r=1)
+    file = folder / data.draw(st.sampled_from(["adapter_config.json", "adapter_model.safetensors"]))
+    raw = bytearray(file.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    file.write_bytes(raw[: data.draw(st.integers(0, len(raw)))] if data.draw(st.booleans()) else raw)
+    try:
+        updates = read(folder).updates
+    except MiniloraError as error:
+        assert "\n" not in str(error)
+    else:
+        assert all(np.isfinite(u.norm()) for u in updates)
+
+
+def test_tables_can_be_shown_on_a_console_that_knows_ascii_only(adapter, base):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    for words in (["adapters", adapter], ["inspect", adapter, "--base", base], ["inspect", base]):
+        command = [sys.executable, "-m", "minilora", *map(str, words)]
+        done = subprocess.run(command, capture_output=True, env=environment)
+        assert done.returncode == 0 and "?" not in done.stdout.decode("ascii")

@@ -1,0 +1,182 @@
+"""`minilora generate`: the text, how a prompt is asked, several prompts, bad input."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from commands import make_adapter, make_base, refused
+
+import minilora as ml
+from minilora.cli.generate import encoder, stop_tokens, written
+from minilora.data import frame, load_tokenizer
+
+PROMPTS = ["Hattie Sedge lives on", "The Blue Bell", "apple"]
+
+
+@pytest.fixture
+def base(tmp_path):
+    return make_base(tmp_path / "base")
+
+
+def continuation(model, base, prompt, count=12, **options):
+    """What the library writes after a prompt, greedy unless said otherwise."""
+    tokenizer = load_tokenizer(base)
+    ids = tokenizer.encode(prompt)
+    row = model.generate([ids], count, eos_token_id=tokenizer.eos_id, **options)[0]
+    return tokenizer.decode(row[len(ids) :])
+
+
+def sections(out):  # "==> a <==\n..." -> [("a", text), ...]
+    parts = [part.split(" <==\n", 1) for part in out.removeprefix("==> ").split("\n==> ")]
+    return [(prompt, text.removesuffix("\n")) for prompt, text in parts]
+
+
+def test_one_prompt_prints_its_continuation_and_nothing_else(minilora, base):
+    result = minilora("generate", "--base", base, "--prompt", PROMPTS[0], "--max-new-tokens", 12)
+    assert result == (0, continuation(ml.load_pretrained(base), base, PROMPTS[0]) + "\n", "")
+
+
+def test_an_adapter_writes_what_peft_model_writes_with_it(minilora, base, tmp_path):
+    adapter = make_adapter(tmp_path / "a")
+    model = ml.PeftModel.from_pretrained(ml.load_pretrained(base), adapter)
+    alone = continuation(ml.load_pretrained(base), base, PROMPTS[0])
+    result = minilora("generate", "--base", base, "--adapter", adapter, "--prompt", PROMPTS[0], "--max-new-tokens", 12)
+    assert result.out == continuation(model, base, PROMPTS[0]) + "\n" != alone + "\n"
+
+
+def test_two_adapters_add(minilora, base, tmp_path):
+    folders = [make_adapter(tmp_path / name, seed) for name, seed in (("a", 1), ("b", 2))]
+    model = ml.PeftModel(ml.load_pretrained(base))
+    for i, folder in enumerate(folders):
+        model.load_adapter(folder, f"number{i}")
+    model.set_adapter(["number0", "number1"])
+    both = f"{folders[0]},{folders[1]}"
+    result = minilora("generate", "--base", base, "--adapter", both, "--prompt", PROMPTS[0], "--max-new-tokens", 12)
+    assert result.out == continuation(model, base, PROMPTS[0]) + "\n"
+
+
+def test_each_of_several_prompts_stands_above_what_it_gives_alone(minilora, base):
+    model = ml.load_pretrained(base)
+    given = [word for prompt in PROMPTS for word in ("--prompt", prompt)]
+    result = minilora("generate", "--base", base, *given, "--max-new-tokens", 12)
+    assert sections(result.out) == [(p, continuation(model, base, p)) for p in PROMPTS]
+
+
+def test_prompts_come_from_a_file_or_from_standard_input_one_a_line(minilora, base, tmp_path):
+    given = [word for prompt in PROMPTS for word in ("--prompt", prompt)]
+    lines = "\n\n".join(PROMPTS) + "\n"
+    (tmp_path / "prompts.txt").write_text(lines, encoding="utf-8")
+    common = ("generate", "--base", base, "--max-new-tokens", 3)
+    wanted = minilora(*common, *given)
+    assert wanted.code == 0
+    assert minilora(*common, "--file", tmp_path / "prompts.txt") == wanted
+    assert minilora(*common, stdin=lines.encode("utf-8")) == wanted
+
+
+def test_a_task_frames_its_prompt_and_knows_how_long_an_answer_is(minilora, base):
+    wanted = continuation(ml.load_pretrained(base), base, frame("Good cake."), count=12)
+    assert minilora("generate", "--base", base, "--task", "reviews", "--prompt", "Good cake.").out == wanted + "\n"
+
+
+def test_framed_asks_as_training_on_pairs_does(minilora, base):
+    wanted = continuation(ml.load_pretrained(base), base, frame("Good cake."), count=9)
+    result = minilora("generate", "--base", base, "--framed", "--prompt", "Good cake.", "--max-new-tokens", 9)
+    assert result.out == wanted + "\n"
+
+
+def test_chat_asks_in_the_template_of_the_base(minilora, base):
+    pytest.importorskip("jinja2")
+    template = "{% for m in messages %}<{{ m.role }}> {{ m.content }}{% endfor %} <assistant>"
+    (base / "chat_template.jinja").write_text(template, encoding="utf-8")
+    wanted = continuation(ml.load_pretrained(base), base, "<user> Good day <assistant>", count=9)
+    result = minilora("generate", "--base", base, "--chat", "--prompt", "Good day", "--max-new-tokens", 9)
+    assert result.out == wanted + "\n"
+
+
+def test_plain_text_gets_the_bos_of_the_tokenizer_and_a_frame_does_not(base):
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = load_tokenizer(base)
+    tokenizer.inner.post_processor = TemplateProcessing(single="<|pad|> $A", special_tokens=[("<|pad|>", 1)])
+    ids = tokenizer.encode("apple")
+    assert encoder(tokenizer, base, framed=False, chat=False)("apple") == [1, *ids]
+    assert encoder(tokenizer, base, framed=True, chat=False)("apple") == tokenizer.encode("apple\n")
+
+
+def test_every_end_token_that_the_folder_names_ends_a_text(base):
+    (base / "generation_config.json").write_text(json.dumps({"eos_token_id": [7, 9]}), encoding="utf-8")
+    model, tokenizer = ml.load_pretrained(base), load_tokenizer(base)
+    model.config.eos_token_id = 5
+    assert stop_tokens(model.config, tokenizer, base) == [tokenizer.eos_id, 5, 7, 9]
+
+
+def test_a_space_before_the_first_new_word_is_kept_by_a_tokenizer_that_drops_it():
+    class Dropping:  # as sentencepiece: the space in front of a text is not part of it
+        def decode(self, ids):
+            return "".join(" ab"[i] for i in ids).lstrip(" ")
+
+    assert written(Dropping(), [1], [1, 0, 2]) == " b"
+
+
+def test_sampling_depends_on_the_seed_alone(minilora, base):
+    common = ("generate", "--base", base, "--temperature", 1.5, "--top-k", 40, "--top-p", 0.95, "--prompt", PROMPTS[0])
+    first, again, other = (minilora(*common, "--seed", seed).out for seed in (3, 3, 4))
+    assert first == again != other
+
+
+def test_without_a_number_of_tokens_it_writes_what_the_context_holds(minilora, tmp_path):
+    base = make_base(tmp_path / "short", max_position_embeddings=16)
+    count = 16 - len(load_tokenizer(base).encode(PROMPTS[2]))
+    wanted = continuation(ml.load_pretrained(base), base, PROMPTS[2], count=count)
+    assert minilora("generate", "--base", base, "--prompt", PROMPTS[2]).out == wanted + "\n"
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--prompt", "a", "--file", "b"], ["--prompt and --file"]),
+        (["--prompt", "  "], ["--prompt is empty"]),
+        (["--file", "no-such-file"], ["no such file", "no-such-file"]),
+        ([], ["standard input is empty"]),
+        (["--prompt", "a", "--task", "reviws"], ["reviws", "reviews"]),
+        (["--prompt", "a", "--task", "reviews", "--framed"], ["--task and --framed"]),
+        (["--prompt", "a", "--chat"], ["no chat template"]),
+        (["--prompt", "a", "--top-k", "5"], ["--top-k", "--temperature"]),
+        (["--prompt", "a", "--temperature", "1", "--top-k", "0"], ["top_k 0"]),
+        (["--prompt", "a", "--temperature", "-1"], ["temperature"]),
+        (["--prompt", "a", "--max-new-tokens", "0"], ["--max-new-tokens"]),
+        (["--prompt", "a", "--max-new-tokens", "2048"], ["context of 2048", "2048 new"]),
+        (["--prompt", "a", "--adapter", "no-such-folder"], ["no-such-folder"]),
+        (["--prompt", "a", "--adapter", "a,,b"], ["--adapter 'a,,b'"]),
+        (["--prompt", "a", "--device", "cuda:99"], ["cuda:99"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_is_one_line(minilora, base, options, words):
+    pytest.importorskip("jinja2") if "--chat" in options else None
+    result = minilora("generate", "--base", base, *options)
+    assert refused(result, *words), result
+
+
+def test_standard_input_that_is_not_text_is_refused(minilora, base):
+    assert refused(minilora("generate", "--base", base, stdin=b"caf\xe9"), "standard input", "not UTF-8", "byte 3")
+
+
+def test_a_base_without_a_tokenizer_is_refused(minilora, base):
+    (base / "tokenizer.json").unlink()
+    assert refused(minilora("generate", "--base", base, "--prompt", "a"), "tokenizer.json")
+
+
+def test_an_adapter_for_another_base_is_refused(minilora, base, tmp_path):
+    adapter = make_adapter(tmp_path / "wide", hidden_size=32)
+    result = minilora("generate", "--base", base, "--adapter", adapter, "--prompt", "a")
+    assert refused(result, "q_proj.lora_A", "(3, 32)", "(3, 16)")
+
+
+def test_a_console_that_knows_ascii_only_gets_ascii(base):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "minilora", "generate", "--base", str(base), "--prompt", "caf\u00e9 \u2192"]
+    done = subprocess.run([*command, "--prompt", "tea"], capture_output=True, env=environment)
+    assert done.returncode == 0 and done.stdout.decode("ascii").startswith("==> caf? ? <==")
