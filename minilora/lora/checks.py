@@ -1,6 +1,5 @@
 """Which values the fields of a LoraConfig may have. From a file or from a person, a wrong one is refused by name."""
 
-import math
 import re
 
 from ..errors import ConfigError
@@ -10,15 +9,10 @@ TASK_TYPES = ("CAUSAL_LM", "SEQ_CLS", "SEQ_2_SEQ_LM", "TOKEN_CLS", "QUESTION_ANS
 
 def check_fields(config):
     """Raises ConfigError naming the first field that cannot be, or that is not supported."""
-    for name, fits, expected in _RULES:
+    for name, (fits, expected) in RULES.items():
         value = getattr(config, name)
         if not fits(value):
-            raise ConfigError(f"{name} = {value!r}: expected {expected}")
-    for name in ("rank_pattern", "alpha_pattern"):
-        for key, value in (getattr(config, name) or {}).items():
-            if not (_is_rank if name == "rank_pattern" else _is_number)(value):
-                expected = "a whole number of at least 1" if name == "rank_pattern" else "a number"
-                raise ConfigError(f"{name}[{key!r}] = {value!r}: expected {expected}")
+            raise ConfigError(f"{name} = {repr(value)[:80]}: expected {expected}")
     if isinstance(config.target_modules, str) and (config.layers_to_transform is not None or config.layers_pattern):
         raise ConfigError("layers_to_transform and layers_pattern need target_modules as a list of names")
     if config.layers_pattern and config.layers_to_transform is None:
@@ -34,47 +28,60 @@ def _is_rank(v):
 
 
 def _is_number(v):
-    return isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
-
-
-def _is_pattern(v):
-    try:
-        return isinstance(v, str) and bool(re.compile(rf"(.*\.)?({v})$"))
-    except (re.error, OverflowError, RecursionError):
-        return False
+    return isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e30  # neither nan nor inf
 
 
 def _is_names(v):
     return isinstance(v, list) and all(isinstance(n, str) and n for n in v)
 
 
-_RULES = [  # field, whether a value fits, what is expected
-    ("r", _is_rank, "a whole number of at least 1"),
-    ("lora_alpha", _is_number, "a number"),
-    ("lora_dropout", lambda v: _is_number(v) and 0 <= v < 1, "a number p with 0 <= p < 1"),
-    *(
-        (name, lambda v: v is None or _is_names(v) or _is_pattern(v), "a list of names or a regular expression")
-        for name in ("target_modules", "exclude_modules")
-    ),
-    *(
-        (name, lambda v: v is None or (isinstance(v, dict) and all(map(_is_pattern, v))), "{regular expression: value}")
-        for name in ("rank_pattern", "alpha_pattern")
-    ),
-    (
-        "layers_to_transform",
-        lambda v: v is None or _is_int(v) or (isinstance(v, list) and all(map(_is_int, v))),
-        "an index or a list of indices",
-    ),
-    (
-        "layers_pattern",
-        lambda v: v is None or _is_pattern(v) or (_is_names(v) and all(map(_is_pattern, v))),
-        "the name of the list of layers, or several",
-    ),
-    ("modules_to_save", lambda v: v is None or _is_names(v), "a list of names"),
-    ("init_lora_weights", lambda v: v is True or v is False or v == "gaussian", "True, False or 'gaussian'"),
-    ("use_rslora", lambda v: isinstance(v, bool), "True or False"),
-    ("fan_in_fan_out", lambda v: isinstance(v, bool), "True or False"),
-    ("bias", lambda v: v == "none", "'none': biases stay frozen, training them is not supported"),
-    ("task_type", lambda v: v is None or v in TASK_TYPES, "one of " + ", ".join(TASK_TYPES)),
-    ("base_model_name_or_path", lambda v: v is None or isinstance(v, str), "a name or a path"),
-]
+def _is_pattern(inside):
+    """Whether a string is a regular expression in its place, the expression `inside`."""
+
+    def check(v):
+        try:
+            return isinstance(v, str) and bool(re.compile(inside.replace("{}", v)))
+        except (re.error, OverflowError, RecursionError):
+            return False
+
+    return check
+
+
+def _is_either(*kinds):
+    return lambda v: v is None or any(fits(v) for fits in kinds)
+
+
+def _is_list_of(fits):
+    return lambda v: isinstance(v, list) and all(map(fits, v))
+
+
+def _is_patterned(fits):  # {path ending: value}
+    key_fits = _is_pattern(r"(.*\.)?({})$")
+    return lambda v: v is None or isinstance(v, dict) and all(key_fits(k) and fits(x) for k, x in v.items())
+
+
+def _is_one_of(*known):
+    return lambda v: any(v is k or (isinstance(v, str) and v == k) for k in known)
+
+
+_TARGETS = _is_either(_is_names, _is_pattern("{}"))
+_LAYERS = _is_pattern(r"(?:^|.*?\.){}\.(?P<idx>\d+)\.")
+
+RULES = {  # field -> whether a value fits, what is expected
+    "r": (_is_rank, "a whole number of at least 1"),
+    "lora_alpha": (_is_number, "a number"),
+    "lora_dropout": (lambda v: _is_number(v) and 0 <= v < 1, "a number p with 0 <= p < 1"),
+    "target_modules": (_TARGETS, "a list of names or a regular expression"),
+    "exclude_modules": (_TARGETS, "a list of names or a regular expression"),
+    "rank_pattern": (_is_patterned(_is_rank), "{regular expression: whole number of at least 1}"),
+    "alpha_pattern": (_is_patterned(_is_number), "{regular expression: number}"),
+    "layers_to_transform": (_is_either(_is_int, _is_list_of(_is_int)), "an index or a list of indices"),
+    "layers_pattern": (_is_either(_LAYERS, _is_list_of(_LAYERS)), "the name of the list of layers, or several"),
+    "modules_to_save": (_is_either(_is_names), "a list of names"),
+    "init_lora_weights": (_is_one_of(True, False, "gaussian"), "True, False or 'gaussian'"),
+    "use_rslora": (_is_one_of(True, False), "True or False"),
+    "fan_in_fan_out": (_is_one_of(True, False), "True or False"),
+    "bias": (_is_one_of("none"), "'none': biases stay frozen, training them is not supported"),
+    "task_type": (_is_one_of(None, *TASK_TYPES), "one of " + ", ".join(TASK_TYPES)),
+    "base_model_name_or_path": (_is_either(lambda v: isinstance(v, str)), "a name or a path"),
+}

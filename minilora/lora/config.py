@@ -109,6 +109,6 @@ def _layer_wanted(config, path):
     if wanted is None or wanted == [] or path in config.target_modules:
         return True
     names = config.layers_pattern or []
-    patterns = [rf"(?:^|.*?\.){n}\.(\d+)\." for n in ([names] if isinstance(names, str) else names)]
-    found = next((m for p in patterns or [r".*?\.[^.]*\.(\d+)\."] if (m := re.match(p, path))), None)
-    return found is not None and int(found[1]) in ([wanted] if isinstance(wanted, int) else wanted)
+    patterns = [rf"(?:^|.*?\.){n}\.(?P<idx>\d+)\." for n in ([names] if isinstance(names, str) else names)]
+    found = next((m for p in patterns or [r".*?\.[^.]*\.(?P<idx>\d+)\."] if (m := re.match(p, path))), None)
+    return found is not None and int(found["idx"]) in ([wanted] if isinstance(wanted, int) else wanted)

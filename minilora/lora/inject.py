@@ -29,12 +29,13 @@ class SavedModule(Module):
 
 
 class LoraModel(Module):
-    """`model` with adapters in it. They come with `add`; the first one freezes every parameter of `model`."""
+    """`model` with adapters in it; they come with `add`."""
 
     def __init__(self, model):
         self.model = model
         self._modules = {path: m for path, m in model.named_modules() if path}  # as they were, without adapters
         self._linear = [p for p, m in self._modules.items() if can_adapt(m) and not isinstance(m, Embedding)]
+        self._base = model.parameters()
         self._layers, self._saved = {}, {}  # path -> LoraLayer, path -> SavedModule
 
     layers = property(lambda self: self._layers.values())
@@ -55,9 +56,6 @@ class LoraModel(Module):
         if both := sorted(set(copies) & {*chosen, *self._layers} | set(chosen) & set(self._saved)):
             raise ConfigError(f"{both[0]} cannot be both adapted and in modules_to_save")
 
-        if not self._layers and not self._saved:
-            for parameter in self.model.parameters():
-                parameter.requires_grad = False
         for path in chosen:
             layer = self._wrapper(path, self._layers, LoraLayer)
             layer.add(name, config.rank(path), config.scaling(path), config.lora_dropout, config.init_lora_weights)
@@ -114,6 +112,10 @@ class LoraModel(Module):
         path, _, name = path.rpartition(".")
         found = getattr(self._modules.get(path), name, None)
         return found if isinstance(found, Parameter) else None
+
+    def freeze_base(self):
+        for parameter in self._base:
+            parameter.requires_grad = False
 
     def set_trainable(self, name, trainable):
         for parameter in self.parameters_of(name).values():

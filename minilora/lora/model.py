@@ -82,6 +82,7 @@ class PeftModel(CausalLM):
         self._check_new(name)
         self._unmerge_first("add_adapter")
         self.peft_config[name] = self.base_model.add(name, config, seed)
+        self.base_model.freeze_base()
 
     def delete_adapter(self, name):
         """Remove an adapter. When it was the only active one, the first that is left becomes active, as in PEFT."""
@@ -193,6 +194,7 @@ class PeftModel(CausalLM):
         self._check_new(adapter_name)
         self._unmerge_first("load_adapter")
         self.peft_config[adapter_name] = peft_format.load_adapter(self.base_model, adapter_name, path)
+        self.base_model.freeze_base()
         self.base_model.set_trainable(adapter_name, is_trainable)
 
     def save_pretrained(self, path, selected_adapters=None):
