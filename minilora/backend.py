@@ -4,11 +4,14 @@
 libraries have. Random numbers are drawn by NumPy on the host and uploaded, so that a seed means the same on both.
 """
 
+import re
 import sys
 
 import numpy as np
 
 from .errors import ConfigError
+
+HOST_TYPES = (np.ndarray, np.generic, int, float, list, tuple)
 
 
 def array_module(x):
@@ -16,7 +19,7 @@ def array_module(x):
 
     No import: an array of another library proves that the library is loaded.
     """
-    if isinstance(x, np.ndarray | np.generic | int | float | list | tuple):
+    if isinstance(x, HOST_TYPES):
         return np
     return sys.modules[type(x).__module__.partition(".")[0]]
 
@@ -27,12 +30,15 @@ def to_host(x):  # any array -> numpy.ndarray
 
 
 def to_device(x, device="cpu"):
-    """`x` (NumPy or CuPy) on `device`: "cpu", "cuda" or "cuda:1". Raises ConfigError when there is no such device."""
+    """`x` (NumPy or CuPy) on `device`: "cpu", "cuda" or "cuda:1". Raises ConfigError when there is no such device.
+
+    A GPU stays the current one afterwards: operations on its arrays run there, and new arrays are made there.
+    """
     if device == "cpu":
         return to_host(x)
     cupy = require_cupy(device)
-    with cupy.cuda.Device(device_index(device)):
-        return cupy.asarray(x)
+    cupy.cuda.Device(device_index(device)).use()
+    return cupy.asarray(x)
 
 
 def like(host, x):
@@ -46,10 +52,10 @@ def device_of(x):  # -> "cpu" or "cuda:n"
 
 
 def device_index(device):  # "cuda:1" -> 1
-    kind, _, index = str(device).partition(":")
-    if kind != "cuda" or not (index == "" or index.isdigit()):
+    match = re.fullmatch(r"cuda(?::([0-9]+))?", str(device))
+    if match is None:
         raise ConfigError(f"unknown device {device!r}; expected cpu, cuda or cuda:n")
-    return int(index or 0)
+    return int(match[1] or 0)
 
 
 def require_cupy(device):

@@ -19,7 +19,7 @@ API = json.loads((Path(__file__).parent / "golden" / "cupy_14_2_api.json").read_
 METHODS = API["ndarray_methods"]
 REDUCE, AT = {"add", "multiply"}, {"add", "subtract", "maximum", "minimum"}
 CONSTRUCTORS = {"array", "asarray"}  # the explicit uploads
-WAITING = {"nonzero", "flatnonzero", "argwhere", "unique", "tolist", "item", "get", "asnumpy"}  # copy, or look at values
+WAITING = {"nonzero", "flatnonzero", "argwhere", "unique", "tolist", "item", "get", "asnumpy"}  # the host needs values
 _syncs = []
 
 
@@ -224,9 +224,9 @@ for _names, _ufunc in {"neg": np.negative, "abs": np.absolute, "invert": np.inve
 
 
 def __getattr__(name):
-    if name.startswith("__") or name not in API or isinstance(getattr(np, name), ModuleType):  # random: draw on the host
+    thing = getattr(np, name, None)
+    if name.startswith("__") or name not in API or isinstance(thing, ModuleType):  # np.random is drawn on the host
         raise AttributeError(f"module 'cupy' has no attribute '{name}'")
-    thing = getattr(np, name)
     if isinstance(thing, np.ufunc):
         return Ufunc(thing)
     if isinstance(thing, type) or not callable(thing):  # float32, pi, newaxis

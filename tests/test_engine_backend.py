@@ -1,0 +1,133 @@
+"""Where arrays live: NumPy's are found without an import, a missing GPU is one clear line, scatter_add adds up."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilora.autograd import Tensor
+from minilora.backend import array_module, device_index, device_of, like, require_cupy, scatter_add, to_device, to_host
+from minilora.errors import ConfigError, MiniloraError
+
+
+@pytest.fixture
+def no_cupy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)  # import cupy raises ImportError
+
+
+@pytest.mark.parametrize("x", [np.ones(2), np.float32(1), 1, 1.5, True, [1], (1, 2)])
+def test_host_values_belong_to_numpy(x):
+    assert array_module(x) is np
+
+
+def test_an_array_of_another_library_is_found_by_its_type():
+    import strict_cupy
+
+    assert array_module(strict_cupy.asarray([1.0])) is strict_cupy
+
+
+def test_on_the_cpu_nothing_is_copied():
+    x = np.ones(3)
+    assert to_host(x) is x
+    assert to_device(x, "cpu") is x
+    assert like(x, np.zeros(1)) is x
+    assert Tensor(x).numpy() is x
+    assert device_of(x) == "cpu"
+
+
+def test_a_list_becomes_a_host_array():
+    assert to_host([1, 2]).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("device", "index"), [("cuda", 0), ("cuda:0", 0), ("cuda:12", 12)])
+def test_the_index_of_a_device(device, index):
+    assert device_index(device) == index
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:1:2", "cuda:²", "cpu:0", "", None, 0])
+def test_an_unknown_device_is_named(device):
+    with pytest.raises(ConfigError, match="expected cpu, cuda or cuda:n") as error:
+        to_device(np.ones(2), device)
+    assert repr(device) in str(error.value)
+
+
+def test_a_gpu_without_cupy_is_one_line_that_says_what_to_install(no_cupy):
+    with pytest.raises(ConfigError, match=r"device cuda:0 needs CuPy: .*minilora\[cuda12\]") as error:
+        require_cupy("cuda:0")
+    assert isinstance(error.value, MiniloraError)
+    assert "\n" not in str(error.value)
+
+
+def test_a_tensor_that_cannot_move_stays_usable(no_cupy):
+    x = Tensor(np.ones(2), requires_grad=True)
+    with pytest.raises(ConfigError):
+        x.to("cuda")
+    (x * 2.0).sum().backward()
+    assert x.grad.tolist() == [2, 2]
+
+
+def test_cupy_without_a_gpu_counts_no_device(monkeypatch):
+    import strict_cupy
+
+    monkeypatch.setitem(sys.modules, "cupy", strict_cupy)
+    monkeypatch.setattr(strict_cupy.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="device cuda not found: CuPy sees 0 CUDA"):
+        to_device(np.ones(2), "cuda")
+
+
+def test_the_device_that_arrays_went_to_is_the_current_one_for_the_operations_that_follow(monkeypatch):
+    import strict_cupy
+
+    used = []
+    monkeypatch.setitem(sys.modules, "cupy", strict_cupy)
+    monkeypatch.setattr(strict_cupy.cuda.runtime, "getDeviceCount", lambda: 2)
+    monkeypatch.setattr(strict_cupy.Device, "use", lambda self: used.append(self.id))
+    to_device(np.ones(2), "cuda:1")
+    assert used == [1]
+
+
+def test_importing_minilora_loads_neither_cupy_nor_matplotlib_nor_tokenizers():
+    code = "import minilora, sys; print(sorted({'cupy', 'matplotlib', 'tokenizers'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# ---- scatter_add
+
+
+@given(st.data())
+def test_scatter_add_equals_add_at(data):
+    rows, width = data.draw(st.integers(1, 6)), data.draw(st.integers(0, 3))
+    index = np.array(data.draw(st.lists(st.integers(0, rows - 1), max_size=12)), dtype=np.int64)
+    rng = np.random.default_rng(data.draw(st.integers(0, 9)))
+    target, source = rng.standard_normal((rows, width)), rng.standard_normal((len(index), width))
+    expected = target.copy()
+    np.add.at(expected, index, source)
+    scatter_add(target, index, source)
+    np.testing.assert_allclose(target, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.intp])
+def test_scatter_add_takes_any_width_of_index(dtype):
+    target = np.zeros((3, 1), np.float32)
+    scatter_add(target, np.array([2, 2, 0], dtype=dtype), np.ones((3, 1), np.float32))
+    assert target.ravel().tolist() == [1, 0, 2]
+    assert target.dtype == np.float32
+
+
+def test_scatter_add_gives_the_same_bits_every_time():
+    rng = np.random.default_rng(0)
+    index, source = rng.integers(0, 3, 500), rng.standard_normal((500, 4)).astype(np.float32)
+    first, second = np.zeros((3, 4), np.float32), np.zeros((3, 4), np.float32)
+    scatter_add(first, index, source)
+    scatter_add(second, index, source)
+    assert np.array_equal(first, second)
+
+
+def test_scatter_add_does_not_write_into_its_source():
+    source = np.ones((3, 2))
+    scatter_add(np.zeros((2, 2)), np.array([0, 0, 1]), source)
+    assert (source == 1).all()
