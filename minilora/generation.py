@@ -1,5 +1,7 @@
 """Decoding with a key/value cache: greedy or sampled, several prompts of different length at once."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from .autograd import Tensor, is_recording, no_grad
@@ -59,7 +61,7 @@ def generate(model, ids, max_new_tokens, temperature=0, top_k=None, top_p=None, 
     Shorter prompts are padded on the left; a padded place is hidden from every query and takes no position.
     """
     prompts = _as_prompts(ids)
-    _check_sampling(max_new_tokens, temperature, top_k, top_p)
+    _check_sampling(max_new_tokens, temperature, top_k, top_p, seed)
     ends = set(np.atleast_1d(eos_token_id).tolist()) if eos_token_id is not None else set()
     B, longest = len(prompts), max(len(p) for p in prompts)
     tokens = np.zeros((B, longest), dtype=np.int64)
@@ -76,6 +78,7 @@ def generate(model, ids, max_new_tokens, temperature=0, top_k=None, top_p=None, 
     with no_grad():
         for _ in range(max_new_tokens):
             call = model.new_call(positions=positions, mask=mask if padded else None, cache=cache)
+            call = replace(call, training=False)  # no dropout while decoding, not even in the middle of a training
             h = model.hidden(tokens, call)  # (B, T, d)
             logits = to_host(model.head(h[:, -1], call).data)  # (B, V): the one copy to the host per token
             tokens = choose(logits, temperature, top_k, top_p, streams)[:, None]  # (B, 1)
@@ -120,12 +123,14 @@ def _as_prompts(ids):  # one sequence | (B, T) | list of sequences -> list of 1-
     return [p.astype(np.int64) for p in prompts]
 
 
-def _check_sampling(max_new_tokens, temperature, top_k, top_p):
-    if max_new_tokens < 1:
-        raise ConfigError(f"max_new_tokens {max_new_tokens}: expected at least 1")
-    if temperature < 0:
-        raise ConfigError(f"temperature {temperature}: expected 0 (greedy) or above")
-    if top_k is not None and top_k < 1:
-        raise ConfigError(f"top_k {top_k}: expected at least 1")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ConfigError(f"top_p {top_p}: expected 0 < top_p <= 1")
+def _check_sampling(max_new_tokens, temperature, top_k, top_p, seed):
+    whole = int | np.integer
+    for name, value, fits, expected in (
+        ("max_new_tokens", max_new_tokens, isinstance(max_new_tokens, whole) and max_new_tokens >= 1, "at least 1"),
+        ("temperature", temperature, 0 <= temperature < np.inf, "0 (greedy) or above"),
+        ("top_k", top_k, top_k is None or (isinstance(top_k, whole) and top_k >= 1), "at least 1"),
+        ("top_p", top_p, top_p is None or 0 < top_p <= 1, "0 < top_p <= 1"),
+        ("seed", seed, isinstance(seed, whole) and seed >= 0, "a whole number of at least 0"),
+    ):
+        if not fits:
+            raise ConfigError(f"{name} {value}: expected {expected}")

@@ -1,0 +1,326 @@
+"""Decoding: the cache changes nothing, neighbours change nothing, sampling draws from the distribution it should."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import SIZES, random_ids, tiny_llama, with_lora
+
+from minilora import ops
+from minilora.autograd import Tensor, no_grad
+from minilora.errors import ConfigError, MiniloraError, ShapeError
+from minilora.generation import KVCache, choose, generate
+
+V = SIZES["vocab_size"]
+MODEL, ADAPTED = tiny_llama(), with_lora(tiny_llama(), "all-linear")
+tokens = st.integers(0, V - 1)
+prompts = st.lists(st.lists(tokens, min_size=1, max_size=7), min_size=1, max_size=4)
+some = settings(max_examples=20)
+
+
+def uncached(model, prompt, n):
+    """Greedy decoding that computes everything anew for every token."""
+    ids = list(prompt)
+    for _ in range(n):
+        with no_grad():
+            ids.append(int(model(np.array([ids])).data[0, -1].argmax()))
+    return ids
+
+
+# ---- the cache and the padding
+
+
+@some
+@given(st.lists(tokens, min_size=1, max_size=7), st.sampled_from([MODEL, ADAPTED]))
+def test_cached_and_uncached_decoding_give_the_same_tokens(prompt, model):
+    assert model.generate(prompt, 5)[0].tolist() == uncached(model, prompt, 5)
+
+
+@some
+@given(prompts)
+def test_what_follows_a_prompt_does_not_depend_on_its_neighbours(batch):
+    together = MODEL.generate(batch, 4)
+    alone = [MODEL.generate(prompt, 4)[0] for prompt in batch]
+    assert [row.tolist() for row in together] == [row.tolist() for row in alone]
+
+
+@some
+@given(prompts, prompts)
+def test_a_sampled_row_depends_on_its_place_and_the_seed_and_not_on_the_other_prompts(batch, others):
+    options = {"temperature": 1.5, "top_p": 0.95, "seed": 5}
+    together = MODEL.generate(batch[:1] + others, 4, **options)
+    assert together[0].tolist() == MODEL.generate(batch[:1], 4, **options)[0].tolist()
+
+
+def test_padding_is_never_looked_at():
+    batch = [[3, 1, 4, 1, 5, 9], [2]]
+    logits = []
+    for filler in (0, 7):  # the token that stands in the padded places
+        ids = np.array([[3, 1, 4, 1, 5, 9], [filler] * 5 + [2]])
+        mask = np.array([[True] * 6, [False] * 5 + [True]])
+        positions = np.array([range(6), [0] * 6])
+        logits.append(MODEL(ids, mask=mask, positions=positions).data[1, -1])
+    assert np.array_equal(*logits)
+    np.testing.assert_allclose(logits[0], MODEL(np.array([batch[1]])).data[0, -1], rtol=1e-4, atol=1e-5)
+
+
+# ---- what goes in and comes out
+
+
+ARRAY = np.array([3, 1, 4])
+
+
+@pytest.mark.parametrize("ids", [[3, 1, 4], (3, 1, 4), ARRAY, ARRAY[None], [[3, 1, 4]], [ARRAY.astype(np.uint8)]])
+def test_prompts_may_be_lists_or_arrays_of_any_integer_type(ids):
+    (row,) = MODEL.generate(ids, 2)
+    assert row[:3].tolist() == [3, 1, 4]
+    assert row.shape == (5,)
+    assert row.dtype == np.int64
+
+
+def test_the_prompt_is_not_changed():
+    ids = random_ids()
+    before = ids.copy()
+    MODEL.generate(ids, 3)
+    assert np.array_equal(ids, before)
+
+
+def test_every_row_runs_to_max_new_tokens_without_an_end_token():
+    assert [len(row) for row in MODEL.generate([[1, 2, 3], [4]], 6)] == [9, 7]
+
+
+def test_a_row_ends_with_its_end_token_and_the_others_go_on():
+    free = [row.tolist() for row in MODEL.generate([[3, 1, 4], [9, 2]], 8)]
+    end = free[0][4]  # the second new token of the first row
+    assert end != free[0][3]
+    rows = [row.tolist() for row in MODEL.generate([[3, 1, 4], [9, 2]], 8, eos_token_id=end)]
+    assert rows[0] == free[0][:5]
+    stop = free[1].index(end, 2) + 1 if end in free[1][2:] else None
+    assert rows[1] == free[1][:stop]
+
+
+@pytest.mark.parametrize("ends", [lambda e: e, lambda e: [e, V + 5], lambda e: np.array([e])])
+def test_end_tokens_may_be_one_or_several(ends):
+    free = MODEL.generate([3, 1, 4], 6)[0].tolist()
+    assert MODEL.generate([3, 1, 4], 6, eos_token_id=ends(free[3]))[0].tolist() == free[:4]
+
+
+def test_an_end_token_in_the_prompt_ends_nothing():
+    free = MODEL.generate([3, 1, 4], 3)[0].tolist()
+    assert 1 not in free[3:]
+    assert MODEL.generate([3, 1, 4], 3, eos_token_id=1)[0].tolist() == free
+
+
+def test_no_forward_runs_after_every_row_has_ended():
+    model, calls = tiny_llama(), []
+    hidden = model.hidden
+    model.hidden = lambda ids, call: calls.append(ids.shape) or hidden(ids, call)
+    first = model.generate([3, 1, 4], 1)[0][-1]
+    calls.clear()
+    model.generate([3, 1, 4], 9, eos_token_id=int(first))
+    assert calls == [(1, 3)]
+    calls.clear()
+    model.generate([3, 1, 4], 3)
+    assert calls == [(1, 3), (1, 1), (1, 1)]  # the prompt once, then one token at a time
+
+
+def test_generating_records_nothing_and_leaves_the_model_in_its_mode():
+    model = with_lora(tiny_llama(), dropout=0.5)
+    model.train()
+    first = model.generate([3, 1, 4], 4)[0].tolist()  # no dropout while decoding, though the model trains
+    assert model.training
+    assert all(p.grad is None for p in model.parameters())
+    assert first == model.eval().generate([3, 1, 4], 4)[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("ids", "options", "said"),
+    [
+        ([], {}, "at least one prompt"),
+        ([[]], {}, "non-empty"),
+        ([[1], []], {}, "non-empty"),
+        ([0.5, 1.5], {}, "integers"),
+        (np.array([[[1]]]), {}, "integers"),
+        ("hello", {}, "integers"),
+        ([1, V], {}, f"id {V} is outside"),
+        ([1, -1], {}, "id -1 is outside"),
+        ([1], {"max_new_tokens": 0}, "max_new_tokens 0"),
+        ([1], {"max_new_tokens": 2.5}, "max_new_tokens 2.5"),
+        ([1], {"temperature": -0.1}, "temperature -0.1"),
+        ([1], {"temperature": float("nan")}, "temperature nan"),
+        ([1], {"temperature": float("inf")}, "temperature inf"),
+        ([1], {"top_k": 0}, "top_k 0"),
+        ([1], {"top_k": 1.5}, "top_k 1.5"),
+        ([1], {"top_p": 0}, "top_p 0"),
+        ([1], {"top_p": 1.01}, "top_p 1.01"),
+        ([1], {"top_p": float("nan")}, "top_p nan"),
+        ([1], {"seed": -1}, "seed -1"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(ids, options, said):
+    with pytest.raises((ShapeError, ConfigError), match=said) as error:
+        generate(MODEL, ids, **{"max_new_tokens": 2, **options})
+    assert "\n" not in str(error.value)
+    assert isinstance(error.value, MiniloraError)
+
+
+# ---- sampling
+
+
+class Recorder:
+    """A stream that notes the probabilities it is asked to draw from."""
+
+    def choice(self, n, p):
+        self.p = p
+        return int(p.argmax())
+
+
+def reference(logits, temperature, top_k, top_p):
+    """One row, as one would write it down: sort, keep the k first, then the fewest whose sum reaches p."""
+    p = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
+    order = sorted(range(len(p)), key=lambda i: -p[i])[:top_k]
+    kept, total, mass = [], 0.0, p[order].sum()
+    for i in order:
+        kept.append(i)
+        total += p[i] / mass
+        if top_p is not None and total >= top_p:
+            break
+    result = np.zeros(len(p))
+    result[kept] = p[kept] / p[kept].sum()
+    return result
+
+
+@given(
+    st.lists(st.integers(-300, 300), min_size=2, max_size=12, unique=True),
+    st.floats(0.3, 3),
+    st.none() | st.integers(1, 15),
+    st.none() | st.integers(1, 99).map(lambda n: n / 100 + 1e-4),
+)
+def test_top_k_and_top_p_keep_what_the_plain_reference_keeps(values, temperature, top_k, top_p):
+    logits = np.array(values) / 100
+    streams = [Recorder(), Recorder()]
+    choose(np.stack([logits, logits[::-1]]).astype(np.float32), temperature, top_k, top_p, streams)
+    for stream, row in zip(streams, (logits, logits[::-1]), strict=True):
+        expected = reference(row.astype(np.float32).astype(np.float64), temperature, top_k, top_p)
+        np.testing.assert_allclose(stream.p, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_temperature_zero_takes_the_likeliest_and_a_tiny_one_does_too_without_overflow():
+    logits = np.array([[1.0, 3.0, 2.0], [5.0, -4.0, 0.0]], np.float32)
+    streams = [np.random.default_rng(i) for i in range(2)]
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        for temperature in (0, 1e-300, 1e-12):
+            assert choose(logits, temperature, None, None, streams).tolist() == [1, 0]
+
+
+def test_a_temperature_above_zero_follows_the_probabilities():
+    logits = np.log(np.array([[0.5, 0.3, 0.2]]))
+    stream = [np.random.default_rng(0)]
+    drawn = [choose(logits, 1.0, None, None, stream)[0] for _ in range(4000)]
+    np.testing.assert_allclose(np.bincount(drawn) / 4000, [0.5, 0.3, 0.2], atol=0.03)
+
+
+def test_choosing_does_not_change_the_logits():
+    logits = np.random.default_rng(0).standard_normal((2, 5)).astype(np.float32)
+    before = logits.copy()
+    choose(logits, 0.7, 2, 0.9, [np.random.default_rng(0)] * 2)
+    assert np.array_equal(logits, before)
+
+
+def test_each_row_has_its_own_stream_and_a_seed_gives_the_same_tokens_again():
+    options = {"temperature": 2.0, "seed": 11}
+    rows = [row.tolist() for row in MODEL.generate([[3, 1]] * 3, 8, **options)]
+    assert rows[0] != rows[1] != rows[2]
+    assert rows == [row.tolist() for row in MODEL.generate([[3, 1]] * 3, 8, **options)]
+    assert rows != [row.tolist() for row in MODEL.generate([[3, 1]] * 3, 8, temperature=2.0, seed=12)]
+
+
+def test_top_k_of_one_is_greedy():
+    greedy = MODEL.generate([3, 1, 4], 6)[0].tolist()
+    assert MODEL.generate([3, 1, 4], 6, temperature=5.0, top_k=1)[0].tolist() == greedy
+
+
+# ---- the cache itself: whose memory is it
+
+
+def entry(rng, T):
+    return Tensor(rng.standard_normal((1, T, 2, 3)).astype(np.float32))
+
+
+def test_a_cache_returns_everything_in_order_and_knows_its_length(rng):
+    for capacity in (0, 2, 9):
+        cache, parts = KVCache(capacity), []
+        assert cache.length == 0
+        with no_grad():
+            for T in (2, 1, 3):
+                parts.append((entry(rng, T), entry(rng, T)))
+                keys, values = cache.extend(0, *parts[-1])
+        assert cache.length == 6
+        assert np.array_equal(keys.data, np.concatenate([k.data for k, _ in parts], axis=1))
+        assert np.array_equal(values.data, np.concatenate([v.data for _, v in parts], axis=1))
+
+
+def test_a_cache_with_room_writes_into_one_buffer_and_copies_nothing_twice(rng):
+    cache = KVCache(8)
+    with no_grad():
+        first, _ = cache.extend(0, entry(rng, 2), entry(rng, 2))
+        second, _ = cache.extend(0, entry(rng, 1), entry(rng, 1))
+    assert np.shares_memory(first.data, second.data)
+    assert second.data.base.shape[1] == 8
+
+
+def test_keys_and_values_that_were_recorded_are_not_written_over_by_decoding(rng):
+    cache = KVCache()
+    flat = Tensor(rng.standard_normal((20, 6)), requires_grad=True)
+    prefix = flat[:2].reshape(1, 2, 2, 3)  # a view of a larger array, as the output of a projection is
+    cache.extend(0, prefix, prefix)
+    before = flat.data.copy()
+    with no_grad():
+        keys, _ = cache.extend(0, Tensor(np.ones((1, 1, 2, 3))), Tensor(np.ones((1, 1, 2, 3))))
+    assert np.array_equal(flat.data, before)
+    assert np.array_equal(keys.data[:, :2], prefix.data)
+    assert cache.length == 3
+
+
+def test_recording_after_decoding_keeps_what_was_decoded(rng):
+    cache = KVCache(9)
+    with no_grad():
+        first = [t.data.copy() for t in cache.extend(0, entry(rng, 2), entry(rng, 2))]
+    new = entry(rng, 1)
+    new.requires_grad = True
+    keys, _ = cache.extend(0, new, new)
+    keys.sum().backward()
+    assert np.array_equal(keys.data[:, :2], first[0])
+    assert (new.grad == 1).all()
+    with no_grad():
+        longer, _ = cache.extend(0, entry(rng, 1), entry(rng, 1))
+    assert np.array_equal(longer.data[:, :3], keys.data)
+
+
+def test_two_continuations_of_one_prompt_do_not_overwrite_each_other():
+    ids = random_ids(shape=(1, 5))
+    shared = KVCache(16)
+    with no_grad():
+        MODEL(ids, cache=shared)
+        branches = []
+        for token in (3, 7):
+            branch = KVCache(16)
+            branch.entries = dict(shared.entries)
+            branches.append((branch, token, MODEL(np.array([[token]]), cache=branch).data))
+        for branch, token, _ in branches:  # both go on, after both have begun
+            found = MODEL(np.array([[1]]), cache=branch).data[0, -1]
+            whole = MODEL(np.concatenate([ids, [[token, 1]]], axis=1)).data[0, -1]
+            np.testing.assert_allclose(found, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_flow_to_cached_keys_and_values_through_the_model():
+    ids = random_ids(shape=(1, 6))
+    whole = tiny_llama(dtype=np.float64)
+    whole.loss(ids, ids).backward()
+    parts = tiny_llama(dtype=np.float64)
+    cache = KVCache()
+    front, back = parts(ids[:, :3], cache=cache), parts(ids[:, 3:], cache=cache)
+    logits = ops.concat([front, back], axis=1)[:, :-1]
+    ops.cross_entropy(logits, ids[:, 1:]).backward()
+    for (name, a), b in zip(parts.named_parameters(), whole.parameters(), strict=True):
+        np.testing.assert_allclose(a.grad, b.grad, rtol=1e-9, atol=1e-12, err_msg=name)
