@@ -1,0 +1,60 @@
+"""`minilora claims`: the published figures and popular claims about LoRA, recomputed now and judged."""
+
+import json
+from dataclasses import asdict
+
+import click
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="A JSON array, one object per claim.")
+def claims(as_json):
+    """Recompute every published figure and popular claim in the ledger, and say which hold.
+
+    Each comes with its source, the configurations that could give it, their arithmetic, and the verdict that follows.
+    """
+    from ..counting.ledger import claims as recomputed
+
+    rows = [as_row(claim) for claim in recomputed()]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        show(rows)
+
+
+def as_row(claim):  # Claim -> dict
+    row = {key: getattr(claim, key) for key in ("id", "says", "source", "published", "compare", "factor")}
+    row |= {"verdict": claim.verdict, "assumption": claim.assumption}
+    row |= {key: [asdict(case) for case in getattr(claim, key)] for key in ("cases", "evidence")}
+    return row | {"note": claim.note}
+
+
+def working(case):
+    """The lines to redo by hand: how each function's number is made, then the formula, unless it is that function."""
+    from ..counting.formulas import shown
+
+    steps = case["steps"]
+    if steps and steps[0].startswith(f"{case['formula']} = "):
+        return steps
+    return [*steps, f"{case['formula']} = {shown(case['value'])}"]
+
+
+def show(rows):
+    from ..counting.ledger import VERDICTS
+
+    for row in rows:
+        click.echo(f"{row['verdict'].upper()}: {row['says']}")
+        rule = {"rounded": "", "within": f", within a factor of {row['factor']}"}.get(row["compare"])
+        rule = f", {row['compare']}" if rule is None else rule
+        click.echo(f"    published  {row['published']}{rule}   {row['source']}   [{row['id']}]")
+        for mark, key in (("", "cases"), ("besides", "evidence")):
+            for case in row[key]:
+                click.echo(f"    {mark or ('yes' if case['holds'] else 'no'):10} {case['shown']}   {case['when']}")
+                for line in working(case):
+                    click.echo(f"{'':15}{line}")
+        for key in ("assumption", "note"):
+            if row[key]:
+                click.echo(f"    {key:10} {row[key]}")
+        click.echo()
+    for verdict in VERDICTS:
+        click.echo(f"{sum(r['verdict'] == verdict for r in rows):4} {verdict}")

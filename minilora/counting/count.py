@@ -1,0 +1,143 @@
+"""How many parameters LoRA trains: the closed formula, matrix by matrix.
+
+    trainable = Σ r (in + out)  over the adapted matrices        (Hu et al. 2021, section 5.1)
+    percent   = 100 · trainable / (base + trainable)             (what PEFT prints)
+    reduction = base / trainable
+"""
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from ..errors import ConfigError, nearest
+from ..lora.config import leaves, names_match
+from .parts import LORA_KINDS, Architecture
+
+
+@dataclass(frozen=True)
+class Count:
+    """One configuration, counted. chosen: the adapted Parts."""
+
+    architecture: Architecture
+    targets: str
+    rank: int
+    chosen: tuple
+
+    @property
+    def base(self):
+        return self.architecture.base
+
+    @property
+    def trainable(self):
+        return sum(p.lora_size(self.rank) for p in self.chosen)
+
+    @property
+    def total(self):
+        return self.base + self.trainable
+
+    @property
+    def percent(self):
+        return 100 * self.trainable / self.total
+
+    @property
+    def reduction(self):
+        return self.base / self.trainable
+
+    @property
+    def working(self):
+        """The sum to redo by hand: "8 x (32 x (4096 + 4096) + 32 x (4096 + 1024))"."""
+        shapes = Counter((p.n_in, p.out) for p in self.chosen)
+        return f"{self.rank} x ({' + '.join(f'{n} x ({i} + {o})' for (i, o), n in shapes.items())})"
+
+    @property
+    def notes(self):
+        """What a reader of the number should know."""
+        notes = []
+        wide = [p for p in self.chosen if self.rank > min(p.n_in, p.out)]
+        if wide:
+            p = min(wide, key=lambda p: min(p.n_in, p.out))
+            side = min(p.n_in, p.out)
+            notes.append(
+                f"rank {self.rank} is above the smaller side of {len(wide)} of {len(self.chosen)} matrices (such as "
+                f"{p.path}, {p.out} x {p.n_in}): rank {side} already gives every update, so this saves nothing there"
+            )
+        kept = [p for p in self.chosen if p.head or p.kind == "embedding"]
+        if kept:
+            notes.append(f"PEFT also saves the base weight of {kept[0].path}; the sizes here are the adapter's alone")
+        if any(p.tied for p in self.chosen):
+            notes.append("the head shares the embedding's weight: merging this adapter must untie the two")
+        return notes
+
+    def adapter_bytes(self, width):
+        """Bytes of A and B alone. width: 4 for float32, 2 for a 16-bit type."""
+        return width * self.trainable
+
+    def file_bytes(self, dtype):
+        """Bytes of adapter_model.safetensors. dtype: "F32", "BF16" or "F16"."""
+        tensors = {}
+        for part in self.chosen:
+            tensors |= part.lora_tensors(self.rank)
+        return safetensors_bytes(tensors, dtype)
+
+
+def count(architecture, targets, rank):  # Architecture, str, int -> Count
+    """Count LoRA of `rank` beside the modules that `targets` chooses (see `choose`). Raises ConfigError."""
+    if type(rank) is not int or rank < 1:
+        raise ConfigError(f"rank {rank!r}: expected a whole number of at least 1")
+    return Count(architecture, targets, rank, tuple(choose(architecture, targets)))
+
+
+def as_target_modules(targets):  # str -> list or str, as LoraConfig and PEFT take them
+    """Plain names joined by commas are a list, even one; any other character makes it a regular expression for the
+    whole path; "all-linear" is reserved."""
+    names = [name.strip() for name in targets.split(",")]
+    return names if all(re.fullmatch(r"\w+", name) for name in names) else targets
+
+
+def choose(architecture, targets):  # Architecture, str -> [Part]
+    """The parts that `targets` adapts. Raises ConfigError when a name or the expression matches nothing, or matches
+    something that cannot have a low-rank update."""
+    wanted = as_target_modules(targets)
+    adaptable = {p.path: p for p in architecture.parts if p.kind in LORA_KINDS}
+    known = leaves(adaptable)
+    if not targets.strip():
+        raise ConfigError(f"no target is named; {architecture.name} has: {nearest('', known)}")
+    if wanted == "all-linear":
+        return architecture.linears
+    for name in wanted if isinstance(wanted, list) else [wanted]:
+        if not any(names_match([name] if isinstance(wanted, list) else name, path) for path in paths(architecture)):
+            hint = "" if isinstance(wanted, list) else " (a regular expression for the whole path)"
+            near = nearest(name, known)
+            raise ConfigError(f"no module matches target {name!r}{hint}; {architecture.name} has: {near}")
+    chosen = [path for path in paths(architecture) if names_match(wanted, path)]
+    if wrong := [path for path in chosen if path not in adaptable]:
+        near = nearest(wrong[0], known)
+        raise ConfigError(f"target {targets!r} matches {wrong[0]}, which is no linear layer or embedding; try {near}")
+    return [adaptable[path] for path in chosen]
+
+
+def paths(architecture):
+    """The path of every module: those with weights, and those that only hold others ("model.layers.0.mlp")."""
+    found = {}
+    for part in architecture.parts:
+        pieces = part.path.split(".")
+        found |= dict.fromkeys(".".join(pieces[:n]) for n in range(1, len(pieces) + 1))
+    return list(found)
+
+
+def safetensors_bytes(shapes, dtype):  # {name: shape}, "F32" | "BF16" | "F16" -> int
+    """Size of a safetensors file: 8 bytes, a JSON header padded to a multiple of 8, then the data in order of name.
+
+        {"__metadata__":{"format":"pt"},"name":{"dtype":"F32","shape":[8,64],"data_offsets":[0,2048]},...}
+    """
+    header, end = {"__metadata__": {"format": "pt"}}, 0
+    for name in sorted(shapes):
+        begin = end
+        width = 4 if dtype == "F32" else 2
+        for side in shapes[name]:
+            width *= side
+        end = begin + width
+        header[name] = {"dtype": dtype, "shape": list(shapes[name]), "data_offsets": [begin, end]}
+    text = len(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8"))
+    return 8 + text + -text % 8 + end
