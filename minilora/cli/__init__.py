@@ -18,6 +18,8 @@ COMMANDS = {  # name -> file in this folder, line of help
     "merge": ("merge", "Write base + adapter as one ordinary checkpoint."),
     "adapters": ("adapters", "List adapters: targets, rank, scale, parameters, bytes."),
     "inspect": ("adapters", "What is in an adapter or a base, how large its updates are, whether it fits a base."),
+    "params": ("params", "Count LoRA on any model: parameters, bytes, memory, operations, which card holds it."),
+    "claims": ("claims", "The published figures and popular claims about LoRA, recomputed and judged."),
 }
 
 
