@@ -136,7 +136,7 @@ def _check_tied_copy(model, expected, found, files, folder):
 
 def _working_type(dtype):
     try:
-        made = np.dtype(dtype)
+        made = None if dtype is None else np.dtype(dtype)
     except TypeError:
         made = None
     if made not in (np.float32, np.float64, np.float16):
@@ -145,4 +145,5 @@ def _working_type(dtype):
 
 
 def _some(names, limit=4):
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+    shown = [n if n.isprintable() else repr(n) for n in names[:limit]]  # a file may hold any name
+    return ", ".join(shown) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -271,5 +271,5 @@ class _Keys:
     def finish(self):
         for key, value in self.data.items():
             if SUSPICIOUS.search(key) and not HARMLESS.fullmatch(key) and not _neutral(value):
-                shown = str(value)[:40]
-                raise ConfigError(f"{self.where}: {key} = {shown} may change the computation and is not supported")
+                shown = repr(value)[:40]
+                raise ConfigError(f"{self.where}: {key!r} = {shown} may change the computation and is not supported")
