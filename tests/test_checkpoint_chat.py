@@ -1,0 +1,215 @@
+"""Chat templates: rendered in a sandbox as transformers renders them, tokenized without a second BOS."""
+
+import json
+import sys
+
+import pytest
+
+pytest.importorskip("jinja2")
+
+from minilora.chat import ChatTemplate
+from minilora.data import TextTokenizer
+from minilora.errors import ConfigError, DataError, FormatError, MiniloraError
+
+# Written for these tests in the manner of published templates: what they use of jinja is what those use.
+MARKED = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+TEMPLATES = {
+    "marked": MARKED,
+    "headers": """{{- bos_token }}
+{%- if tools is not none %}{{ '[tools]' + (tools | tojson(indent=2)) }}{% endif %}
+{%- for message in messages %}
+    {%- set content = '<|h|>' + message.role + '<|/h|>\n\n' + message.content | trim + '<|eot|>' %}
+    {%- if loop.first and not date_string is defined %}{{ '[' + strftime_now('%Y')[:0] + ']' }}{% endif %}
+    {{- content }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|h|>assistant<|/h|>\n\n' }}{% endif %}
+""",
+    "instructions": """{% if messages[0]['role'] == 'system' %}
+    {% set system = messages[0]['content'] %}
+    {% set rest = messages[1:] %}
+{% else %}
+    {% set rest = messages %}
+{% endif %}
+{{ bos_token }}{% for message in rest %}
+    {% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+        {{ raise_exception('roles must alternate user/assistant') }}
+    {% endif %}
+    {% if message['role'] == 'user' %}
+{{ '[INST] ' + (system + '\n\n' if system is defined and loop.last else '') + message['content'] + ' [/INST]' }}
+    {% else %}
+{% generation %}{{ ' ' + message['content'] + eos_token }}{% endgeneration %}
+    {% endif %}
+{% endfor %}""",
+    "thinking": """{%- set ns = namespace(last=messages | length - 1, seen=false) %}
+{%- for message in messages[::-1] %}
+    {%- if message.role == 'tool' %}{% continue %}{% endif %}
+    {%- if ns.seen %}{% break %}{% endif %}
+    {%- set ns.seen = true %}
+{{ message | tojson }}
+{%- endfor %}
+{%- if enable_thinking is defined and enable_thinking is false %}{{ '<think></think>' }}{% endif %}""",
+}
+CHATS = {
+    "one question": [{"role": "user", "content": " Where is the harbour? "}],
+    "with system": [
+        {"role": "system", "content": "Be <short> & polite."},
+        {"role": "user", "content": "Wo gibt es Käse?"},
+        {"role": "assistant", "content": "On Chapel Steps.", "tool_calls": None},
+        {"role": "user", "content": "Thanks — \"really\"? 'Yes'"},
+    ],
+    "two users": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}],
+}
+TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
+ASK = CHATS["one question"]
+
+
+def folder_with(folder, **files):
+    for name, value in files.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        (folder / name.replace("__", ".")).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_a_template_writes_the_messages_and_opens_the_answer():
+    text = ChatTemplate(MARKED).render(ASK)
+    assert text == "<|im_start|>user\n Where is the harbour? <|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_without_the_generation_prompt_the_text_ends_with_the_last_message():
+    assert ChatTemplate(MARKED).render(ASK, add_generation_prompt=False).endswith("<|im_end|>\n")
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("chat", CHATS)
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("options", [{}, {"add_generation_prompt": False}, {"tools": [{"name": "f"}]},
+                                     {"enable_thinking": False, "date_string": "1 May"}], ids=str)  # fmt: skip
+def test_the_text_is_what_transformers_writes(name, chat, options):
+    transformers = pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, models
+
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()), **TOKENS)
+    tokenizer.chat_template = TEMPLATES[name]
+    given = {"add_generation_prompt": True} | options
+
+    def attempt(call):
+        try:
+            return call()
+        except Exception as error:
+            return "refused" if "alternate" in str(error) else repr(error)
+
+    theirs = attempt(lambda: tokenizer.apply_chat_template(CHATS[chat], tokenize=False, **given))
+    ours = attempt(lambda: ChatTemplate(TEMPLATES[name], TOKENS).render(CHATS[chat], **given))
+    assert ours == theirs and not ours.startswith(("DataError", "KeyError"))
+
+
+def test_the_beginning_of_sequence_stands_once():
+    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
+
+    inner = Tokenizer(models.WordLevel({"<s>": 0, "?": 1, "harbour": 2}, unk_token="?"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.add_special_tokens([AddedToken("<s>", special=True)])
+    inner.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    assert inner.encode("harbour").ids == [0, 2]
+    template = ChatTemplate("{{ bos_token }}{{ messages[0].content }}", TOKENS)
+    assert template.encode([{"role": "user", "content": "harbour"}], TextTokenizer(inner)) == [0, 2]
+
+
+# ---- where a template is found
+
+
+def test_a_jinja_file_comes_before_the_tokenizers_settings(tmp_path):
+    folder_with(tmp_path, chat_template__jinja="file é", tokenizer_config__json={"chat_template": "setting"})
+    assert ChatTemplate.from_folder(tmp_path).render(ASK) == "file é"
+
+
+def test_the_template_in_the_tokenizers_settings_is_used(tmp_path):
+    folder_with(tmp_path, tokenizer_config__json={"chat_template": "{{ bos_token }}!", "bos_token": "<b>"})
+    assert ChatTemplate.from_folder(tmp_path).render(ASK) == "<b>!"
+
+
+def test_of_several_named_templates_the_default_is_used(tmp_path):
+    named = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "plain"}]
+    folder_with(tmp_path, tokenizer_config__json={"chat_template": named})
+    assert ChatTemplate.from_folder(tmp_path).render(ASK) == "plain"
+
+
+def test_the_old_file_of_its_own_is_used_when_there_is_nothing_else(tmp_path):
+    folder_with(tmp_path, chat_template__json={"chat_template": "old"}, tokenizer_config__json={})
+    assert ChatTemplate.from_folder(tmp_path).render(ASK) == "old"
+
+
+def test_special_tokens_are_read_as_text_or_as_an_object_and_from_both_files(tmp_path):
+    folder_with(
+        tmp_path,
+        chat_template__jinja="{{ bos_token }}{{ eos_token }}{{ pad_token }}",
+        special_tokens_map__json={"eos_token": "<old>", "pad_token": "<p>"},
+        tokenizer_config__json={"bos_token": {"content": "<b>", "lstrip": False}, "eos_token": "<e>"},
+    )
+    assert ChatTemplate.from_folder(tmp_path).render(ASK) == "<b><e><p>"
+
+
+def test_a_model_without_a_template_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="has no chat template"):
+        ChatTemplate.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("found", [3, {"a": 1}, [{"name": "default", "template": 3}]])
+def test_a_template_that_is_no_text_is_refused(tmp_path, found):
+    folder_with(tmp_path, tokenizer_config__json={"chat_template": found})
+    with pytest.raises(FormatError, match="chat_template is a"):
+        ChatTemplate.from_folder(tmp_path)
+
+
+def test_a_list_without_a_default_counts_as_no_template(tmp_path):
+    folder_with(tmp_path, tokenizer_config__json={"chat_template": [{"name": "rag", "template": "x"}, 3]})
+    with pytest.raises(ConfigError, match="has no chat template"):
+        ChatTemplate.from_folder(tmp_path)
+
+
+def test_without_jinja_the_extra_that_brings_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(ConfigError, match=r"minilora\[hf\]"):
+        ChatTemplate("x")
+
+
+def test_a_jinja_with_known_holes_in_its_sandbox_is_refused(monkeypatch):
+    monkeypatch.setattr("jinja2.__version__", "3.1.5")
+    with pytest.raises(ConfigError, match="3.1.6"):
+        ChatTemplate("x")
+
+
+# ---- what goes wrong
+
+
+@pytest.mark.parametrize("source", ["{% for %}", "{{ ", "{% generation %}", "{{ a | nofilter }}", "{% unknown %}"])
+def test_a_template_that_does_not_parse_is_refused_in_one_line(source):
+    with pytest.raises(FormatError, match="does not parse") as caught:
+        ChatTemplate(source)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{{ ''.__class__.__mro__[1].__subclasses__() }}", "{{ messages.append({}) }}", "{{ messages[0].update(a=1) }}",
+     "{{ raise_exception.__globals__.json }}", "{{ '{0.__class__}'.format(messages) }}{{ 1 / 0 }}",
+     "{% set ns = namespace() %}{% set ns.__class__ = 1 %}", "{{ namespace(__init__=1) }}",
+     "{{ lipsum.__globals__['os'].system('true') }}", "{{ cycler.__init__.__globals__ }}",
+     "{{ range(10 ** 9) | list }}", "{{ messages[0].content.nope.nope }}", "{{ dict.mro() }}",
+     "{{ raise_exception('no\ngood') }}"],
+)  # fmt: skip
+def test_a_template_that_reaches_out_of_the_sandbox_or_fails_is_refused_in_one_line(source):
+    with pytest.raises(DataError, match="refuses") as caught:
+        ChatTemplate(source).render(ASK)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "messages", [[], None, "hello", [3], [{"content": "x"}], {"role": "user"}, [{"role": object()}]]
+)
+def test_what_is_not_a_conversation_is_refused(messages):
+    with pytest.raises(MiniloraError, match="messages"):
+        ChatTemplate(MARKED).render(messages)
