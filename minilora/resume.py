@@ -17,12 +17,13 @@ KIND = "minilora training state 1"
 
 
 def save_state(folder, run, history, settings):
-    """Write the run into `folder`. settings: anything JSON can hold, handed back by `read_settings`."""
+    """Write the run into `folder`. settings: anything JSON can hold, given back by `read_settings`."""
+    history.read(run)
     tensors = {f"weights/{name}": p.data for name, p in trained(run.model)}
     tensors |= {f"optimizer/{name}": array for name, array in run.optimizer.state_dict().items()}
     facts = {
         "step": run.step,
-        "rng": None if run.rng is None else run.rng.bit_generator.state,
+        "rng": run.rng.bit_generator.state,
         "batches": run.batches.state(),
         "history": history.as_json(),
         "settings": settings,
@@ -44,22 +45,24 @@ def load_state(folder, model, optimizer, batches, rng, history):
         raise FormatError(f"{path} is of another run: {nearest('', wrong)} do not fit the model")
     arrays = {name.removeprefix("optimizer/"): a for name, a in tensors.items() if name.startswith("optimizer/")}
     optimizer.load_state_dict(arrays)
+    try:
+        batches.restore(facts["batches"])
+        rng.bit_generator.state = facts["rng"]
+        history.restore(facts["history"], facts["step"])
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, IndexError) as error:
+        raise FormatError(f"{path}: the description of the run is damaged") from error
     for name, p in wanted.items():
         p.data = like(weights[name], p.data)
-    batches.restore(facts["batches"])
-    if rng is not None:
-        rng.bit_generator.state = facts["rng"]
-    for name, value in facts["history"].items():
-        setattr(history, name, value)
     return facts["step"]
 
 
-def read_settings(folder):
-    """The settings that a saved run was started with. Raises MissingFileError when there is none in `folder`."""
+def read_settings(folder):  # -> dict, int
+    """The settings that a saved run was started with, and its step. Raises MissingFileError when there is none."""
     path = Path(folder) / FILE
     if not path.is_file():
         raise MissingFileError(f"nothing to resume in {folder}: there is no {FILE}")
-    return _facts(path)["settings"]
+    facts = _facts(path)
+    return facts["settings"], facts["step"]
 
 
 def trained(model):
@@ -73,8 +76,9 @@ def _facts(path):
         raise FormatError(f"{path} is not a training state of minilora")
     try:
         facts = json.loads(metadata["run"])
-        if facts.keys() == {"step", "rng", "batches", "history", "settings"}:
-            return facts
-    except (KeyError, ValueError, AttributeError, RecursionError):
-        pass
-    raise FormatError(f"{path}: the description of the run is damaged")
+        settings, step = facts["settings"], facts["step"]
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise FormatError(f"{path}: the description of the run is damaged") from error
+    if not isinstance(settings, dict) or isinstance(step, bool) or not isinstance(step, int):
+        raise FormatError(f"{path}: the description of the run is damaged")
+    return facts

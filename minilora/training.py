@@ -133,9 +133,12 @@ class History:
         self._unread.append(run.loss)
         self.lr.append(run.optimizer.param_groups[0]["lr"] * run.factor)
         if run.step % self.every == 0 or run.last:
-            self._read(run)
+            self.read(run)
 
-    def _read(self, run):
+    def read(self, run):
+        """Fetch the losses of all steps so far; whoever evaluates or saves waits for the device anyway."""
+        if not self._unread:
+            return
         losses = to_host(array_module(self._unread[0]).stack(self._unread)).tolist()  # the one wait for the device
         self.norm.append([run.step, float(to_host(run.norm))])
         self._unread = []
@@ -170,6 +173,16 @@ class History:
     def as_json(self):
         return {name: getattr(self, name) for name in ("loss", "lr", "norm", "valid", "seconds")}
 
+    def restore(self, saved, step):
+        """Take over what `as_json` gave after `step` steps. Raises ValueError when it cannot be that."""
+        loss, lr, norm, valid, seconds = (saved[name] for name in self.as_json())
+        numbers = [*loss, *lr, *(x for pair in [*norm, *valid] for x in pair), seconds]
+        if not (len(loss) == len(lr) == step and all(isinstance(x, int | float) for x in numbers)):
+            raise ValueError
+        if any(len(pair) != 2 for pair in [*norm, *valid]):
+            raise ValueError
+        self.loss, self.lr, self.norm, self.valid, self.seconds = loss, lr, norm, valid, seconds
+
 
 @dataclass
 class Evaluation:
@@ -182,6 +195,7 @@ class Evaluation:
     def __call__(self, run):
         done = self.history.valid and self.history.valid[-1][0] == run.step  # a resumed run begins where it was saved
         if self.batches and not done and (run.step % self.every == 0 or run.last):
+            self.history.read(run)
             loss = evaluate(run.model, self.batches)
             self.history.check(loss, run.step, "validation loss")
             self.history.valid.append([run.step, loss])

@@ -22,16 +22,18 @@ def settings_of(ctx, resume, out):
     given = {name: _plain(value) for name, value in ctx.params.items()}
     if not resume:
         return given
-    saved = read_settings(out)
-    if saved.get("command") != ctx.command.name:
-        raise ConfigError(f"the run in {out} is a {saved.get('command')} run, not {ctx.command.name}")
+    saved, step = read_settings(out)
+    if saved.get("command") != ctx.command.name or not given.keys() <= saved.keys():
+        raise ConfigError(f"the run in {out} was not saved by this version's {ctx.command.name}")
     for name, value in given.items():
         if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
             if name in MAY_CHANGE:
                 saved[name] = value
-            elif saved.get(name) != value:
+            elif saved[name] != value:
                 option = name.replace("_", "-")
-                raise ConfigError(f"--{option} {value} contradicts the run in {out}, started with {saved.get(name)}")
+                raise ConfigError(f"--{option} {value} contradicts the run in {out}, started with {saved[name]}")
+    if step >= (saved["steps"] or step):
+        raise ConfigError(f"the run in {out} is at step {step} of {saved['steps']} already; ask for more --steps")
     return saved
 
 
@@ -56,8 +58,6 @@ def fit(model, optimizer, batches, valid, settings, out, save_model):
     """
     history, rng = History(), np.random.default_rng([settings["seed"], 1])
     start = load_state(out, model, optimizer, batches, rng, history) if settings["resume"] else 0
-    if start >= settings["steps"]:
-        raise ConfigError(f"the run in {out} is at step {start} of {settings['steps']} already; ask for more --steps")
 
     def save(run):
         save_model()

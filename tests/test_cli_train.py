@@ -1,0 +1,218 @@
+"""pretrain, train and eval as a person types them: what comes out, and going on after a stop."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cli_training
+import numpy as np
+import pytest
+from cli_training import SMALL, history, pairs, refused, trained_to
+
+import minilora as ml
+from minilora.data import load_tokenizer
+from minilora.resume import FILE
+from minilora.safetensors_io import read_header
+
+run, base, files = cli_training.run, cli_training.base, cli_training.files  # fixtures
+
+def test_pretrain_writes_a_checkpoint_with_its_tokenizer_and_a_falling_validation_loss(base):
+    assert {p.name for p in base.iterdir()} == {
+        "config.json", "model.safetensors", "tokenizer.json", "history.json", FILE
+    }  # fmt: skip
+    valid = history(base)["valid"]
+    assert [step for step, _ in valid] == [0, 20]
+    assert valid[-1][1] < valid[0][1]
+    model, tokenizer = ml.load_pretrained(base), load_tokenizer(base)
+    assert model.config.vocab_size == tokenizer.vocab_size <= 300
+    assert len(tokenizer.encode("1234")) == 4
+
+
+def test_an_adapter_is_saved_in_pefts_format_with_a_falling_validation_loss(run, base, files):
+    code, out, _ = run("train", "--base", base, "--jsonl", files / "pairs.jsonl", "--steps", 30, "--out", files / "out",
+                       "--rank", 3, "--alpha", 5, "--targets", "q_proj,down_proj", "--eval-every", 10)  # fmt: skip
+    assert code == 0
+    config = json.loads((files / "out" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert (config["r"], config["lora_alpha"], config["peft_type"]) == (3, 5.0, "LORA")
+    assert sorted(config["target_modules"]) == ["down_proj", "q_proj"]
+    header, _ = read_header(files / "out" / "adapter_model.safetensors")
+    assert {shape for _, shape in header.values()} == {(3, 16), (16, 3), (3, 24), (16, 3)}
+    valid = history(files / "out")["valid"]
+    assert [step for step, _ in valid] == [0, 10, 20, 30]
+    assert valid[-1][1] < valid[0][1]
+    assert (files / "out" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert f"{valid[0][1]:.4f} -> {valid[-1][1]:.4f}" in out
+
+
+def test_eval_gives_the_validation_loss_of_the_saved_adapter(run, base, files):
+    run("train", "--base", base, "--jsonl", files / "pairs.jsonl", "--steps", 5, "--out", files / "out", "--no-plot")
+    from minilora.cli.common import split_pairs
+    from minilora.data import read_jsonl
+
+    held = split_pairs(read_jsonl(files / "pairs.jsonl"))[1]
+    (files / "held.jsonl").write_text("".join(json.dumps(e) + "\n" for e in held), encoding="utf-8")
+    code, out, _ = run("eval", "--base", base, "--adapter", files / "out", "--jsonl", files / "held.jsonl")
+    assert code == 0
+    shown = float(re.search(r"loss ([\d.]+)", out)[1])
+    assert shown == pytest.approx(history(files / "out")["valid"][-1][1], abs=1e-3)
+
+
+def test_full_fine_tuning_is_one_flag_and_writes_a_base(run, base, files):
+    code, _, _ = run("train", "--base", base, "--text", files / "a.txt", "--method", "full", "--steps", 3,
+                     "--out", files / "out", "--no-plot")  # fmt: skip
+    assert code == 0
+    before, after = ml.load_pretrained(base), ml.load_pretrained(files / "out")
+    changed = [not np.array_equal(a.data, b.data) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
+    assert all(changed)
+    assert load_tokenizer(files / "out").encode("the sea") == load_tokenizer(base).encode("the sea")
+
+
+def test_several_files_may_follow_one_option(run, base, files):
+    for spelled in (["--text", files / "a.txt", files / "b.txt"], ["--text", files / "a.txt", f"--text={files}/b.txt"]):
+        run("train", "--base", base, *spelled, "--steps", 1, "--out", files / "out", "--no-plot")
+        assert [Path(p).name for p in history(files / "out")["settings"]["text"]] == ["a.txt", "b.txt"]
+
+
+def test_the_chat_form_is_read_too(run, base, files):
+    turns = [[{"role": "user", "content": f"hi {i}"}, {"role": "assistant", "content": "sea"}] for i in range(8)]
+    lines = "".join(json.dumps({"messages": messages}) + "\n" for messages in turns)
+    (files / "chat.jsonl").write_text(lines, encoding="utf-8")
+    code, _, _ = run("train", "--base", base, "--jsonl", files / "chat.jsonl", "--steps", 2, "--out", files / "out",
+                     "--no-plot")  # fmt: skip
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("targets", "adapted"),
+    [
+        ("q_proj, v_proj", {"q_proj", "v_proj"}),
+        (r".*mlp\..*", {"gate_proj", "up_proj", "down_proj"}),
+        ("all-linear", {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}),
+    ],
+)
+def test_targets_are_names_a_regular_expression_or_all_linear(run, base, files, targets, adapted):
+    run("train", "--base", base, "--text", files / "a.txt", "--targets", targets, "--steps", 1, "--out", files / "out",
+        "--no-plot")  # fmt: skip
+    header, _ = read_header(files / "out" / "adapter_model.safetensors")
+    assert {name.split(".")[-3] for name in header} == adapted
+
+
+def test_no_held_out_prompt_is_trained_on_even_when_it_has_several_responses():
+    from minilora.cli.common import split_pairs
+
+    examples = [{"prompt": f"p{i // 5}", "response": str(i)} for i in range(500)]
+    train, held = split_pairs(examples)
+    assert len(train) + len(held) == 500
+    assert len(held) == 25
+    assert not {e["prompt"] for e in train} & {e["prompt"] for e in held}
+
+
+def test_one_example_alone_is_trained_on_without_validation(run, base, files):
+    (files / "one.jsonl").write_text(pairs(1), encoding="utf-8")
+    code, _, err = run("train", "--base", base, "--jsonl", files / "one.jsonl", "--steps", 2, "--out", files / "out")
+    assert code == 0
+    assert "no validation loss" in err
+    assert history(files / "out")["valid"] == []
+
+
+# ---- stopping and going on
+
+
+def test_a_run_stopped_by_ctrl_c_saves_says_how_to_resume_and_resumes_to_the_same_bits(run, base, files, monkeypatch):
+    trained_to(run, base, files, files / "straight")
+
+    from minilora import training
+
+    real, calls = training.add_gradients, []
+
+    def pressed_in_the_seventh_step(run, batches):
+        calls.append(run.step)
+        if len(calls) == 7:
+            signal.raise_signal(signal.SIGINT)
+        return real(run, batches)
+
+    monkeypatch.setattr(training, "add_gradients", pressed_in_the_seventh_step)
+    code, _, err = trained_to(run, base, files, files / "stopped")
+    assert code == 130
+    assert "stopped at step 7 of 12" in err
+    assert "train --resume --out" in err
+    assert (files / "stopped" / "adapter_model.safetensors").exists()
+
+    code, _, _ = run("train", "--resume", "--out", files / "stopped")
+    assert code == 0
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        assert (files / "stopped" / name).read_bytes() == (files / "straight" / name).read_bytes()
+    a, b = history(files / "stopped"), history(files / "straight")
+    assert a["loss"] == b["loss"]
+    assert [v for v in a["valid"] if v[0] != 7] == b["valid"]  # stopping added one evaluation
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is not there")
+def test_a_run_killed_without_warning_resumes_to_the_same_bits(run, base, files):
+    trained_to(run, base, files, files / "straight", "--steps", 40)
+    args = ["train", "--base", base, "--jsonl", files / "pairs.jsonl", "--dropout", 0.2, "--steps", 40,
+            "--eval-every", 5, "--accumulate", 2, "--out", files / "killed", "--no-plot"]  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "minilora", *map(str, args)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (files / "killed" / FILE).exists() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    code, _, err = run("train", "--resume", "--out", files / "killed")
+    assert code == 0 or "is at step 40 of 40 already" in err
+    name = "adapter_model.safetensors"
+    assert (files / "killed" / name).read_bytes() == (files / "straight" / name).read_bytes()
+
+
+def test_pretraining_resumes_to_the_same_bits_and_more_steps_may_be_asked_for(run, files):
+    args = ["pretrain", "--text", files / "a.txt", *SMALL, "--eval-every", 4, "--no-plot"]
+    run(*args, "--steps", 4, "--out", files / "out")
+    code, _, _ = run("pretrain", "--resume", "--steps", 8, "--out", files / "out")
+    assert code == 0
+    assert len(history(files / "out")["loss"]) == 8
+
+
+def test_resuming_with_another_setting_or_other_data_is_refused(run, base, files):
+    trained_to(run, base, files, files / "out")
+    refused(run("train", "--resume", "--out", files / "out", "--rank", 5), "--rank 5", "started with 8")
+    refused(run("train", "--resume", "--out", files / "out"), "step 12 of 12")
+    refused(run("pretrain", "--resume", "--out", files / "out"), "pretrain")
+    (files / "pairs.jsonl").write_text(pairs(41), encoding="utf-8")
+    refused(run("train", "--resume", "--out", files / "out", "--steps", 20), "data is not what this run")
+    refused(run("train", "--resume", "--out", files / "nowhere"), FILE)
+
+
+# ---- the command as a process
+
+
+def test_help_loads_neither_matplotlib_nor_tokenizers_nor_rich_nor_cupy():
+    code = (
+        "import sys; sys.argv = ['minilora', '--help']\n"
+        "from minilora.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'matplotlib', 'tokenizers', 'rich', 'cupy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_training_without_a_terminal_and_without_a_plot_loads_neither_rich_nor_matplotlib(base, files):
+    args = ["train", "--base", base, "--text", files / "a.txt", "--steps", 2, "--out", files / "out", "--no-plot"]
+    code = (
+        f"import sys; sys.argv = {['minilora', *map(str, args)]!r}\n"
+        "from minilora.cli import main\n"
+        "main()\n"
+        "print(sorted({'matplotlib', 'rich', 'cupy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_a_mistake_ends_the_process_with_code_2():
+    done = subprocess.run([sys.executable, "-m", "minilora", "train", "--out", "x"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["error: expected one of --task, --text and --jsonl; given: none"]

@@ -1,0 +1,140 @@
+"""What train, pretrain and eval refuse: one line, exit code 2, nothing half-written."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import cli_training
+import numpy as np
+import pytest
+from cli_training import SMALL, pairs, refused, trained_to
+
+from minilora.safetensors_io import read_tensors, write_tensors
+
+run, base, files = cli_training.run, cli_training.base, cli_training.files  # fixtures
+
+BAD = {
+    "a missing file": (["--text", "none.txt"], ["none.txt"]),
+    "an empty text": (["--text", "empty.txt"], ["empty.txt is empty"]),
+    "a short text": (["--text", "short.txt"], ["tokens, expected at least 16"]),
+    "an empty list of examples": (["--jsonl", "empty.txt"], ["is empty"]),
+    "bad JSON": (["--jsonl", "bad.jsonl"], ["bad.jsonl, line 2"]),
+    "a missing key": (["--jsonl", "keys.jsonl"], ["line 1", "response"]),
+    "examples too long": (["--jsonl", "long.jsonl"], ["2 of 42 examples", "example 41", "context of 64"]),
+    "bytes that are no text": (["--text", "bytes.txt"], ["not UTF-8"]),
+    "rank 0": (["--text", "a.txt", "--rank", "0"], ["r = 0"]),
+    "a rank above a side": (["--text", "a.txt", "--rank", "17"], ["rank 17", "q_proj", "(16, 16)"]),
+    "an unknown target": (["--text", "a.txt", "--targets", "q_prj"], ["'q_prj'", "q_proj"]),
+    "a regular expression that matches nothing": (["--text", "a.txt", "--targets", "x.*"], ["x.*"]),
+    "a broken regular expression": (["--text", "a.txt", "--targets", "(q"], ["(q"]),
+    "a dropout of 1": (["--text", "a.txt", "--dropout", "1"], ["dropout"]),
+    "an unknown task": (["--task", "sqll"], ["sqll", "sql"]),
+    "no data": ([], ["--task", "--text", "--jsonl"]),
+    "two kinds of data": (["--task", "sql", "--text", "a.txt"], ["--task and --text"]),
+    "an unknown option": (["--text", "a.txt", "--rnk", "3"], ["--rnk"]),
+    "a stray argument": (["a.txt", "--text", "b.txt"], ["a.txt"]),
+    "no steps": (["--text", "a.txt", "--steps", "0"], ["--steps"]),
+    "a rate of nothing": (["--text", "a.txt", "--lr", "nan"], ["lr"]),
+    "an unknown device": (["--text", "a.txt", "--device", "tpu"], ["tpu"]),
+    "a missing base": (["--text", "a.txt", "--base", "./none"], ["none"]),
+    "a base without weights": (["--text", "a.txt", "--base", "."], ["config.json"]),
+}
+
+
+@pytest.mark.parametrize(("args", "says"), BAD.values(), ids=BAD)
+def test_train_refuses_in_one_line_and_writes_nothing(run, base, files, monkeypatch, args, says):
+    (files / "empty.txt").write_text("\n", encoding="utf-8")
+    (files / "short.txt").write_text("sea", encoding="utf-8")
+    (files / "bytes.txt").write_bytes(b"sea \xff\xfe")
+    (files / "bad.jsonl").write_text(pairs(1) + "{oops\n", encoding="utf-8")
+    (files / "keys.jsonl").write_text('{"prompt": "a"}\n', encoding="utf-8")
+    long = json.dumps({"prompt": "count", "response": "grey tea " * 60}) + "\n"
+    (files / "long.jsonl").write_text(pairs(40) + long + long, encoding="utf-8")
+    monkeypatch.chdir(files)
+    base_args = [] if "--base" in args else ["--base", base]
+    status, out, err = run("train", *base_args, *args, "--out", "out")
+    refused((status, "", err), *says)  # what is being trained may have been printed before
+    assert not (files / "out").exists()
+
+
+def test_a_truncated_or_foreign_base_is_refused_in_one_line(run, base, files):
+    broken = files / "broken"
+    shutil.copytree(base, broken)
+    raw = (base / "model.safetensors").read_bytes()
+    for content in (raw[: len(raw) // 2], b"PK\x03\x04 not a safetensors file", b""):
+        (broken / "model.safetensors").write_bytes(content)
+        refused(run("train", "--base", broken, "--text", files / "a.txt", "--out", files / "out"), "model.safetensors")
+    tensors = read_tensors(base / "model.safetensors")
+    write_tensors(broken / "model.safetensors", {**tensors, "extra": np.zeros(2, dtype=np.float32)})
+    refused(run("train", "--base", broken, "--text", files / "a.txt", "--out", files / "out"), "extra")
+
+
+def test_eval_refuses_an_adapter_for_another_base(run, base, files):
+    other = [*SMALL[:3], "24", *SMALL[4:]]  # width 24
+    run("pretrain", "--text", files / "a.txt", "--out", files / "other", "--steps", 1, *other, "--no-plot")
+    run("train", "--base", files / "other", "--text", files / "a.txt", "--steps", 1, "--out", files / "adapter")
+    result = run("eval", "--base", base, "--adapter", files / "adapter", "--text", files / "a.txt")
+    refused(result, "adapter_model.safetensors", "q_proj", "(8, 24)", "(8, 16)")
+
+
+def test_an_out_folder_that_is_a_file_is_refused(run, base, files):
+    result = run("train", "--base", base, "--text", files / "a.txt", "--out", files / "b.txt")
+    refused(result, "b.txt", "expected a folder")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_read_only_out_folder_is_refused_before_training(run, base, files):
+    (files / "locked").mkdir(mode=0o500)
+    refused(run("train", "--base", base, "--text", files / "a.txt", "--out", files / "locked" / "out"), "cannot write")
+
+
+def test_a_disk_that_fills_up_is_one_line_and_leaves_what_was_saved(run, base, files, monkeypatch):
+    trained_to(run, base, files, files / "out")
+    before = {p.name: p.read_bytes() for p in (files / "out").iterdir()}
+
+    def full(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    status, _, err = trained_to(run, base, files, files / "out", "--seed", 1)
+    monkeypatch.undo()
+    assert status == 2
+    assert err.splitlines()[-1].startswith("error: cannot write")
+    assert "No space left" in err
+    assert {p.name: p.read_bytes() for p in (files / "out").iterdir()} == before
+
+
+def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_adapter(run, base, files, monkeypatch):
+    from minilora import optim
+
+    real = optim.AdamW.step
+
+    def explode_at_25(self, factor=1.0):
+        real(self, factor)
+        if self.steps[0] == 25:
+            self.params[0].data[...] = np.inf
+
+    monkeypatch.setattr(optim.AdamW, "step", explode_at_25)
+    status, _, err = trained_to(run, base, files, files / "out", "--steps", 40)
+    assert status == 2
+    assert "is nan at step" in err.splitlines()[-1]
+    assert "up to step 20, is saved" in err.splitlines()[-1]
+    tensors = read_tensors(files / "out" / "adapter_model.safetensors")
+    assert all(np.isfinite(a).all() for a in tensors.values())
+    assert any(np.any(a) for name, a in tensors.items() if "lora_B" in name)
+
+
+def test_a_rate_far_too_large_stops_in_one_line_without_writing(run, base, files):
+    status, _, err = run("train", "--base", base, "--text", files / "a.txt", "--lr", "1e30", "--out", files / "out")
+    assert status == 2
+    assert "nothing is saved" in err.splitlines()[-1]
+    assert "Warning" not in err
+    assert not (files / "out").exists()
+
+
+def test_pretrain_refuses_sizes_that_do_not_divide(run, files):
+    sizes = ["--width", "30", "--heads", "4"]
+    refused(run("pretrain", "--text", files / "a.txt", "--out", files / "out", *sizes), "--width 30", "--heads 4")
+    sizes = ["--width", "32", "--heads", "4", "--kv-heads", "3"]
+    refused(run("pretrain", "--text", files / "a.txt", "--out", files / "out", *sizes), "4 query heads")
