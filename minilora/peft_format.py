@@ -5,6 +5,7 @@ its place in the model. (PEFT warns about missing tensors and runs with B = 0; i
 Facts are those of PEFT 0.21.2, read in its sources and its files.
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from .backend import to_host
 from .errors import ConfigError, FormatError, MissingFileError
-from .files import read_json, write_json
+from .files import read_json, write_text
 from .lora.config import LoraConfig
 from .safetensors_io import read_tensors, write_tensors
 
@@ -74,7 +75,9 @@ def save_adapter(lora_model, name, config, folder):
     write_tensors(folder / TENSORS, tensors)
     written = {key: getattr(config, key) for key in HONOURED}
     fixed = {"peft_type": "LORA", "inference_mode": True, "use_dora": False, "auto_mapping": None, "revision": None}
-    write_json(folder / CONFIG, written | fixed)
+    # sorted as PEFT's file, but not inside: the first pattern that matches wins, so their order has a meaning
+    text = json.dumps(dict(sorted((written | fixed).items())), indent=2, ensure_ascii=False)
+    write_text(folder / CONFIG, text + "\n")
 
 
 def read_adapter_config(folder):  # -> LoraConfig

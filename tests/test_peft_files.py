@@ -96,6 +96,13 @@ def test_a_regular_expression_and_all_linear_survive_saving(tmp_path):
         assert np.array_equal(again(IDS).numpy(), model(IDS).numpy())
 
 
+def test_patterns_keep_their_order_in_the_file_because_the_first_match_wins(tmp_path):
+    saved(tmp_path, rank_pattern={"q_proj": 2, "layers.0.self_attn.q_proj": 4})
+    text = (tmp_path / "adapter_config.json").read_text(encoding="utf-8")
+    assert list(json.loads(text)["rank_pattern"]) == ["q_proj", "layers.0.self_attn.q_proj"]
+    assert list(json.loads(text)) == sorted(json.loads(text))
+
+
 def test_files_are_named_and_marked_as_pefts(tmp_path):
     saved(tmp_path, ["q_proj", "embed_tokens"], modules_to_save=["lm_head"])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]

@@ -131,10 +131,8 @@ class LoraModel(Module):
             raise ConfigError(f"target_modules is empty; this model has: {nearest('', leaves(self._linear))}")
         if isinstance(targets, str) and targets.lower() == "all-linear":
             everything = [p for p in self._linear if p != HEAD and not p.endswith("." + HEAD)]
-            targets = chosen_modules(config, everything, everything)
-            short = leaves(targets)  # the names alone, when they choose the same
-            if [p for p in self._modules if names_match(short, p)] == targets:
-                targets = short
+            short = leaves(everything)  # the names alone, when they choose the same
+            targets = short if [p for p in self._modules if names_match(short, p)] == everything else everything
         elif isinstance(targets, list) and not loading:
             for target in targets:
                 if not any(names_match([target], p) for p in self._modules):
