@@ -28,7 +28,7 @@ def load_pretrained(path, device="cpu", dtype=np.float32):  # -> CausalLM in eva
     It is filled tensor by tensor: in memory are its weights and a slice of a file, no second copy.
 
     device  "cpu", "cuda" or "cuda:n"
-    dtype   what the weights become whatever they are stored in: float32, float64 or float16
+    dtype   what the weights become whatever they are stored in: float32, or float64 for gradient checks
 
     Every parameter requires a gradient (full fine-tuning); `get_peft_model` freezes them. Raises MissingFileError,
     FormatError for a broken file or one whose tensors are not exactly the model's (missing, extra, wrongly shaped: all
@@ -139,8 +139,8 @@ def _working_type(dtype):
         made = None if dtype is None else np.dtype(dtype)
     except TypeError:
         made = None
-    if made not in (np.float32, np.float64, np.float16):
-        raise ConfigError(f"dtype {dtype!r}: expected float32, float64 or float16")
+    if made not in (np.float32, np.float64):
+        raise ConfigError(f"dtype {dtype!r}: expected float32 or float64; 16-bit files are widened, which is exact")
     return made
 
 

@@ -65,15 +65,15 @@ def test_bfloat16_weights_are_the_float32_ones_rounded_to_8_bits(name):
         assert not (rounded[n].data.view(np.uint32) & 0xFFFF).any()
 
 
-@pytest.mark.parametrize("dtype", [np.float32, "float64", np.float16])
+@pytest.mark.parametrize("dtype", [np.float32, "float64"])
 def test_weights_take_the_working_type(folder, dtype):
     model = ml.load_pretrained(folder, dtype=dtype)
     assert {p.dtype for p in model.parameters()} == {np.dtype(dtype)}
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", np.int32, "float31", None])
-def test_a_working_type_that_numpy_cannot_work_in_is_refused(folder, dtype):
-    with pytest.raises(ConfigError, match="expected float32, float64 or float16"):
+@pytest.mark.parametrize("dtype", ["bfloat16", np.float16, np.int32, "float31", None])
+def test_another_working_type_is_refused(folder, dtype):
+    with pytest.raises(ConfigError, match="expected float32 or float64"):
         ml.load_pretrained(folder, dtype=dtype)
 
 
@@ -162,7 +162,7 @@ def test_tokenizer_files_are_copied_along_and_nothing_else(tmp_path, folder):
     files = {"tokenizer.json": "{}", "tokenizer_config.json": "{}", "chat_template.jinja": "é", "notes.txt": "private"}
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
-    ml.save_pretrained(ml.load_pretrained(folder), tmp_path / "out", tokenizer_from=folder)
+    ml.load_pretrained(folder).save_pretrained(tmp_path / "out", tokenizer_from=folder)
     names = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
     assert {f.name for f in (tmp_path / "out").iterdir()} == names
     assert (tmp_path / "out" / "chat_template.jinja").read_text(encoding="utf-8") == "é"

@@ -46,8 +46,8 @@ class CausalLM(Module):
 
         return generate(self, ids, max_new_tokens, **options)
 
-    def save_pretrained(self, path):
-        """Write config.json and model.safetensors in Hugging Face's layout."""
+    def save_pretrained(self, path, tokenizer_from=None):
+        """Write config.json and model.safetensors in Hugging Face's layout; see `checkpoint.save_pretrained`."""
         from ..checkpoint import save_pretrained
 
-        save_pretrained(self, path)
+        save_pretrained(self, path, tokenizer_from)
