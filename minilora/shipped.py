@@ -1,14 +1,16 @@
-"""Where the shipped data is: inside an installed wheel, or in the `data/` folder of the source tree."""
+"""Where the shipped data is: inside an installed wheel, or in the source tree: in `data/`, and what lessons need."""
 
 from pathlib import Path
 
 from .errors import MissingFileError
 
-PLACES = (Path(__file__).parent / "_shipped", Path(__file__).parents[1] / "data")
+SOURCE = Path(__file__).parents[1]
+PLACES = (Path(__file__).parent / "_shipped", SOURCE / "data", SOURCE)
 
 
 def shipped(name: str) -> Path:
-    """The path of shipped data, a file or a folder, by its path under `data/`: `shipped("tasks/sql/test.jsonl")`.
+    """The path of shipped data, a file or a folder, by its path under `data/`: `shipped("tasks/sql/test.jsonl")`,
+    or by its path in the source tree: `shipped("lessons/exercises")`.
 
     Raises MissingFileError when neither the installed package nor the source tree has it.
     """

@@ -20,6 +20,9 @@ COMMANDS = {  # name -> file in this folder, line of help
     "inspect": ("adapters", "What is in an adapter or a base, how large its updates are, whether it fits a base."),
     "params": ("params", "Count LoRA on any model: parameters, bytes, memory, operations, which card holds it."),
     "claims": ("claims", "The published figures and popular claims about LoRA, recomputed and judged."),
+    "exercises": ("course", "Write the exercises of the lessons into a folder of yours."),
+    "check": ("course", "Check your exercises, or a whole class's, property by property."),
+    "hint": ("course", "A hint for an exercise: a nudge, a sketch, almost the answer."),
 }
 
 

@@ -1,0 +1,94 @@
+"""From the lessons' sources to what is handed out: executed notebooks, class copies without outputs, HTML pages.
+
+    python lessons/build.py                 run every lesson; write NN_title.ipynb and class/NN_title.ipynb
+    python lessons/build.py 5 7             only these
+    python lessons/build.py --html pages    write a page for each lesson and an index, from the notebooks that are there
+
+A source is a plain script in jupytext's percent format. Nothing else is edited by hand. Needs minilora[lessons].
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+# The first code cell of every notebook, put there by `notebook`. It must work where there is nothing but Python.
+INSTALL_CELL = '''\
+# Run this first where minilora is not installed (on Colab, say); elsewhere it does nothing.
+# It installs the wheel minilora-*.whl, or the clone, that lies beside this notebook or above it.
+import importlib.util, pathlib, subprocess, sys
+if importlib.util.find_spec("minilora") is None:
+    here = pathlib.Path.cwd()
+    clones = [p for p in (here, *here.parents, *here.glob("*/")) if (p / "minilora" / "__init__.py").exists()]
+    found = [*sorted(here.glob("minilora-*.whl"))[-1:], *(p for p in clones if (p / "pyproject.toml").exists())]
+    if not found:
+        raise ModuleNotFoundError("minilora: put its wheel or a clone of its repository here and run this cell again")
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", str(found[0])], check=True)
+    importlib.invalidate_caches()'''
+
+CLASS_NOTE = "*Class copy: nothing has been run yet, so that a prediction is one.*"
+
+
+def sources(numbers=()):  # -> list of Path, NN_title.py, those of the given lessons
+    found = sorted(HERE.glob("[0-9][0-9]_*.py"))
+    return [p for p in found if not numbers or int(p.name[:2]) in numbers]
+
+
+def notebook(source):  # Path -> notebook without outputs
+    """The notebook of a source: its cells, the install cell after the title, ids that never change."""
+    import jupytext
+    import nbformat
+
+    made = jupytext.read(source)
+    made.cells.insert(1, nbformat.v4.new_code_cell(INSTALL_CELL, metadata={"tags": ["install"]}))
+    for i, cell in enumerate(made.cells):
+        cell["id"] = f"{source.name[:2]}-{i:02d}"
+    made.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    return nbformat.from_dict(made)
+
+
+def class_copy(source):
+    """The same for handing out: no outputs, and a line that says so."""
+    made = notebook(source)
+    made.cells[0].source += f"\n\n{CLASS_NOTE}"
+    return made
+
+
+def execute(made):  # notebook -> notebook with outputs, run in an empty namespace, in the folder of the lessons
+    from nbclient import NotebookClient
+
+    NotebookClient(made, timeout=240, resources={"metadata": {"path": str(HERE)}}).execute()
+    for cell in made.cells:
+        cell.metadata.pop("execution", None)      # times of day
+    return made
+
+
+def write(made, path):
+    import nbformat
+
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(nbformat.writes(made), encoding="utf-8", newline="\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("numbers", nargs="*", type=int, metavar="LESSON")
+    parser.add_argument("--html", type=Path, metavar="DIR", help="write HTML pages instead of notebooks")
+    arguments = parser.parse_args()
+    if arguments.html:
+        import pages
+
+        return pages.write_site(sources(arguments.numbers), arguments.html)
+    for source in sources(arguments.numbers):
+        write(class_copy(source), HERE / "class" / f"{source.stem}.ipynb")
+        began = time.perf_counter()
+        write(execute(notebook(source)), source.with_suffix(".ipynb"))
+        print(f"{source.stem}.ipynb  {time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

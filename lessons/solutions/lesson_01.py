@@ -1,0 +1,25 @@
+"""Solutions of lesson 1. One way of writing each; `minilora check 1 --dir lessons/solutions` says that they pass."""
+
+import numpy as np
+
+
+def central_difference(f, x, eps):
+    return (f(x + eps) - f(x - eps)) / (2 * eps)
+
+
+def numeric_gradient(f, x, eps):
+    z = x.copy()                       # the caller's x stays as it is
+    gradient = np.zeros_like(x)
+    for i in np.ndindex(*x.shape):
+        z[i] = x[i] + eps
+        high = f(z)
+        z[i] = x[i] - eps
+        low = f(z)
+        z[i] = x[i]                    # back to its place before the next one moves
+        gradient[i] = (high - low) / (2 * eps)
+    return gradient
+
+
+def silu_backward(x, g):
+    s = 1 / (1 + np.exp(-x))
+    return g * (s + x * s * (1 - s))   # product rule: x' σ + x σ', and σ' = σ (1 - σ)

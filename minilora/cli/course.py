@@ -1,0 +1,121 @@
+"""`minilora exercises`, `check` and `hint`: the exercises of the lessons, from an installed package as from a clone."""
+
+import csv
+import io
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import click
+
+from ..course import runner
+from ..course.runner import LESSONS, exercise, file_name, find_folder, told
+from ..errors import ConfigError
+from ..files import write_text
+from ..shipped import shipped
+
+NO_SANDBOX = ("note: each submission runs in a process of its own with a time and a memory limit, which is no sandbox: "
+              "it can read and write your files")
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+def exercises(folder):
+    """Write the exercises into DIR: one file for each lesson, functions to fill in. Files that are there stay."""
+    for source in sorted(shipped("lessons/exercises").glob("*.py")):
+        if (folder / source.name).exists():
+            click.echo(f"kept     {folder / source.name}")
+        else:
+            write_text(folder / source.name, source.read_text(encoding="utf-8"))
+            click.echo(f"written  {folder / source.name}")
+    click.echo(f"write your answers there; then: minilora check 5 --dir {folder}")
+
+
+@click.command()
+@click.argument("number", metavar="EXERCISE")
+@click.option("--level", default=1, show_default=True, type=click.IntRange(1, 3),
+              help="1: a nudge, 2: a sketch, 3: almost the answer.")
+def hint(number, level):
+    """A hint for EXERCISE, such as 5.2."""
+    asked = exercise(number)
+    click.echo(f"{number}  {asked.title}, hint {level} of {len(asked.hints)}\n\n{asked.hints[level - 1]}")
+
+
+@click.command()
+@click.argument("what", metavar="[LESSON | EXERCISE | DIR]...", nargs=-1)
+@click.option("--dir", "folder", metavar="DIR", type=click.Path(path_type=Path),
+              help="Where your files are.  [default: here, ./exercises or ./lessons/exercises]")
+@click.option("--all", "everyone", is_flag=True, help="Check every exercise in each DIR: a folder for each student.")
+@click.option("--csv", "table", metavar="FILE", type=click.Path(path_type=Path), help="With --all: write the results.")
+def check(what, folder, everyone, table):
+    """Check exercises: `minilora check 5`, `minilora check 5.2`, `minilora check --all DIR... --csv FILE`.
+
+    Your own file is checked, one property at a time. The exit code is 0 when everything passes, else 1.
+    """
+    if everyone:
+        results = check_class(what, folder, table)
+    elif table is not None:
+        raise ConfigError("--csv goes with --all DIR...")
+    else:
+        results = check_own(what, folder)
+    sys.exit(0 if all(verdict.state == "passed" for verdict in results) else 1)
+
+
+def check_own(what, folder):  # ("5", "6.1"), Path or None -> list of Verdict
+    chosen = [e for w in what or [str(n) for n in LESSONS] for e in numbered(w)]
+    places = {e.lesson: find_folder(folder, e.lesson) for e in chosen}
+    results = []
+    for e in chosen:
+        results.append(runner.check(e.number, places[e.lesson]))
+        click.echo("\n".join(told(e, results[-1])))
+    passed = sum(v.state == "passed" for v in results)
+    click.echo(f"\n{passed} of {len(results)} passed")
+    return results
+
+
+def numbered(what):  # "5" or "05" or "5.2" -> list of Exercise
+    return list(runner.exercises(int(what))) if what.isdigit() else [exercise(what)]
+
+
+def check_class(folders, folder, table):  # -> list of Verdict
+    """Every exercise of every student: a line for each student, and with `table` a row for each exercise."""
+    if folder is not None or not folders:
+        raise ConfigError("--all takes the folders of the students: minilora check --all DIR...")
+    students = [s for f in folders for s in submissions(Path(f))]
+    click.echo(NO_SANDBOX, err=True)
+    chosen = [e for lesson in LESSONS for e in runner.exercises(lesson)]
+    rows = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:    # each check waits for a process of its own
+        asked = {s: [pool.submit(runner.check, e.number, s) for e in chosen] for s in students}
+        for student, waiting in asked.items():
+            verdicts = [w.result() for w in waiting]
+            rows += [(student, e, v) for e, v in zip(chosen, verdicts, strict=True)]
+            click.echo(f"{student}: {sum(v.state == 'passed' for v in verdicts)} of {len(verdicts)} passed"
+                       + "".join(f"\n    {e.number} {v.state}" for e, v in zip(chosen, verdicts, strict=True)
+                                 if v.state not in ("passed", "not started", "no file")))
+    if table is not None:
+        write_text(table, as_csv(rows))
+        click.echo(f"written: {table}")
+    return [v for _, _, v in rows]
+
+
+def submissions(folder):  # Path -> list of Path
+    """`folder` when it holds exercise files, else those of its subfolders that do. Raises ConfigError for none."""
+    names = [file_name(lesson) for lesson in LESSONS]
+    found = [f for f in (folder, *sorted(p for p in folder.glob("*") if p.is_dir()))
+             if any((f / name).is_file() for name in names)]
+    if not found:
+        raise ConfigError(f"no {names[0]} to {names[-1]} in {folder}, nor one folder down")
+    return found[:1] if found[0] == folder else found
+
+
+def as_csv(rows):  # [(folder, Exercise, Verdict)] -> str
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["folder", "exercise", "function", "state", "properties passed", "failing", "message"])
+    for student, e, v in rows:
+        message = " ".join(v.message.split())    # what a student printed must not become a spreadsheet's formula
+        writer.writerow([student.as_posix(), e.number, e.function, v.state, len(v.passed), v.failing,
+                         f"'{message}" if message[:1] in ("=", "+", "-", "@") else message])
+    return text.getvalue()

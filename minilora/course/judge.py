@@ -1,0 +1,305 @@
+"""Does a function have the properties that an exercise asks for? If not: which one fails, where, and by what mistake.
+
+A check never compares source text, and never asks for one way of writing: it calls the student's function on small
+inputs, smallest first, and looks at what comes back. Properties are tried one at a time, easy ones first.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..autograd import Tensor
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """number          "5.2"
+    function        the name of the function that the student writes
+    cases           () -> list of argument tuples, the smallest first
+    properties      (sentence, check): check(f, cases) raises Wrong
+    misconceptions  (sentence, function): what comes out of a known mistake, and what the mistake is
+    hints           three: a nudge, a sketch, almost the answer
+    """
+
+    number: str
+    function: str
+    title: str
+    difficulty: str
+    minutes: int
+    cases: Callable
+    properties: tuple
+    misconceptions: tuple = ()
+    hints: tuple = ()
+
+    lesson = property(lambda self: int(self.number.split(".")[0]))
+
+
+class Wrong(Exception):
+    """A property does not hold. args: what the student is told; the arguments of the call that showed it, or None."""
+
+    def __init__(self, message, arguments=None):
+        super().__init__(message, arguments)
+        self.message, self.arguments = message, arguments
+
+
+class Raised(Exception):
+    """The student's function raised `error` when called with `arguments`."""
+
+    def __init__(self, error, arguments):
+        super().__init__(error, arguments)
+        self.error, self.arguments = error, arguments
+
+
+@dataclass
+class Verdict:
+    """state    "passed", "failed" or "not started"; the runner adds "no file", "does not load", "stopped"
+    passed   sentences of the properties that hold, in order
+    failing  the sentence of the first that does not, or ""
+    message  what is wrong, in a student's words
+    paste    two lines that show the failing call, or ()
+    """
+
+    state: str
+    passed: list = field(default_factory=list)
+    failing: str = ""
+    message: str = ""
+    paste: tuple = ()
+    error: BaseException | None = None
+
+
+class Formula:
+    """A function of one array given as text, so that a failing call can be shown: Formula("np.sin(x).sum()")."""
+
+    def __init__(self, text):
+        self.text = text
+        self.call = eval(f"lambda x: {text}", {"np": np})  # text written in this package, never a student's
+
+    def __call__(self, x):
+        return self.call(x)
+
+    def __repr__(self):
+        return f"lambda x: {self.text}"
+
+
+# ---- calling
+
+
+class Guarded:
+    """The student's function, called on copies of its arguments; remembers whether it ever wrote into one."""
+
+    def __init__(self, function):
+        self.function = function
+        self.wrote = None  # (position, arguments) of the first argument that was written into
+
+    def __call__(self, *arguments):
+        given = copy.deepcopy(arguments)
+        try:
+            result = self.function(*given)
+        except NotImplementedError:
+            raise
+        except BaseException as error:  # SystemExit too: a submission must not end the check
+            raise Raised(error, arguments) from error
+        changed = (i for i, (a, b) in enumerate(zip(arguments, given, strict=True)) if not _same_bits(a, b))
+        self.wrote = self.wrote or next(((i, arguments) for i in changed), None)
+        return copy.deepcopy(result)  # an array that is an argument itself stays what it is now
+
+
+def _same_bits(a, b):
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, list | tuple | dict):
+        items = zip(a.values(), b.values(), strict=False) if isinstance(a, dict) else zip(a, b, strict=False)
+        return type(a) is type(b) and len(a) == len(b) and all(_same_bits(x, y) for x, y in items)
+    return True
+
+
+def judge(exercise, function, progress=lambda sentence: None):
+    """Try the properties of `exercise` on `function`, one after another. Returns a Verdict; never raises.
+
+    progress(sentence) is called before each property.
+    """
+    guarded = Guarded(function)
+    cases = exercise.cases()
+    properties = [*exercise.properties, ("leaves its inputs as they were", _leaves_inputs)]
+    passed = []
+    for sentence, check in properties:
+        progress(sentence)
+        try:
+            check(guarded, cases)
+        except NotImplementedError:
+            return Verdict("not started" if not passed else "failed", passed, sentence, "NotImplementedError is left")
+        except Wrong as wrong:
+            message = wrong.message
+            if name := recognise(exercise, function):
+                message += f". This is what comes out when {name}"
+            return Verdict("failed", passed, sentence, message, paste(exercise, wrong.arguments))
+        except Raised as raised:
+            return Verdict("failed", passed, sentence, "", paste(exercise, raised.arguments), raised.error)
+        passed.append(sentence)
+    return Verdict("passed", passed)
+
+
+def _leaves_inputs(f, cases):
+    if f.wrote:
+        position, arguments = f.wrote
+        ordinal = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")[position]
+        raise Wrong(f"your function leaves its {ordinal} argument changed: whoever called it still needs the old "
+                    "values. Work on a copy, or write y = y + z instead of y += z", arguments)
+
+
+def recognise(exercise, function):
+    """The sentence of the known mistake whose results equal the function's in every case, or None."""
+    for sentence, mistaken in exercise.misconceptions:
+        same = [_same_result(function, mistaken, arguments) for arguments in exercise.cases()]
+        if all(same):
+            return sentence
+    return None
+
+
+def _same_result(function, mistaken, arguments):
+    try:
+        a, b = (_flat(f(*copy.deepcopy(arguments))) for f in (function, mistaken))
+        pairs = list(zip(a, b, strict=True))
+        return all(x.shape == y.shape and np.allclose(x, y, 1e-5, 1e-9) for x, y in pairs)
+    except Exception:
+        return False
+
+
+def _flat(result):  # number, array, or a tuple, list or dict of them -> list of arrays
+    if isinstance(result, dict):
+        return [np.asarray(k) for k in result] + [a for v in result.values() for a in _flat(v)]
+    if isinstance(result, tuple):
+        return [a for part in result for a in _flat(part)]
+    return [np.asarray(plain(result), dtype=np.float64)]
+
+
+def paste(exercise, arguments):
+    """The failing call as two lines that can be pasted into Python."""
+    if arguments is None:
+        return ()
+    given = ", ".join(_written(a) for a in arguments)
+    return (f"import numpy as np; from lesson_{exercise.lesson:02d} import {exercise.function}",
+            f"print({exercise.function}({given}))")
+
+
+def _written(value):
+    if isinstance(value, np.ndarray):
+        kind = "" if value.dtype == np.float64 and value.size else f", dtype=np.{value.dtype}"
+        return f"np.array({value.tolist()}{kind})"
+    if isinstance(value, tuple | list):
+        inner = ", ".join(_written(v) for v in value)
+        return f"[{inner}]" if isinstance(value, list) else f"({inner},)" if len(value) == 1 else f"({inner})"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k!r}: {_written(v)}" for k, v in value.items()) + "}"
+    return repr(value)
+
+
+# ---- comparing
+
+
+def parts(result, names, arguments):
+    """The result as a tuple of as many parts as `names`. Raises Wrong when it is something else."""
+    listed = " and ".join(names) if len(names) < 3 else ", ".join(names)
+    if result is None:
+        raise Wrong(f"your function returned None, expected {listed}: is the `return` missing?", arguments)
+    if not isinstance(result, tuple | list) or len(result) != len(names):
+        got = f"{len(result)} of them" if isinstance(result, tuple | list) else f"a {type(result).__name__}"
+        raise Wrong(f"your function returned {got}, expected {len(names)}: return {', '.join(names)}", arguments)
+    return tuple(result)
+
+
+def as_array(value, what, arguments):
+    """`value` as a float64 array: a number, a list, an array, a Tensor. Raises Wrong when it is something else."""
+    if value is None:
+        raise Wrong(f"{what} is None: is the `return` missing?", arguments)
+    value = plain(value)
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiub":
+            raise ValueError
+        return array.astype(np.float64)
+    except (ValueError, TypeError):
+        raise Wrong(f"{what} is {_describe(value)}, expected an array of numbers", arguments) from None
+
+
+def plain(value):
+    """A Tensor's array; anything else as it is."""
+    return value.numpy() if isinstance(value, Tensor) else value
+
+
+def _describe(value):
+    shown = repr(value)
+    return f"a {type(value).__name__}: {shown if len(shown) < 40 else shown[:37] + '...'}"
+
+
+def same_shape(got, shape, what, axes, arguments):
+    """Raise Wrong unless `got` has `shape`. axes: what the shape means, "(r, in)"."""
+    if got.shape != tuple(shape):
+        flipped = len(shape) == 2 and got.shape == tuple(shape)[::-1]
+        raise Wrong(f"{what} has the shape {got.shape}, expected {tuple(shape)}{' ' + axes if axes else ''}"
+                    + (": it is transposed" if flipped else ""), arguments)
+
+
+def same(got, expected, what, arguments, axes="", factors=None, rtol=1e-5, atol=1e-8):
+    """Raise Wrong unless `got` equals the array `expected`: first the shape, then the values and what is known of them.
+
+    factors: {"alpha/r": 2.0}, names for factors by which a wrong result may be off.
+    allowed: |got - expected| <= rtol * max|expected| + atol, so that float32 answers pass.
+    """
+    expected = np.asarray(expected, dtype=np.float64)
+    got = as_array(got, what, arguments)
+    same_shape(got, expected.shape, what, axes, arguments)
+    if not expected.size:
+        return
+    allowed = rtol * np.abs(expected).max() + atol
+    bad = ~(np.abs(got - expected) <= allowed)
+    if not bad.any():
+        return
+    at = tuple(int(i) for i in np.argwhere(bad)[0])
+    place = f"first at {list(at)}: yours {got[at]:.6g}, expected {expected[at]:.6g}" if at else \
+        f"yours {got[()]:.6g}, expected {expected[()]:.6g}"
+    shape = "the right shape; " if expected.ndim else ""
+    raise Wrong(f"{what} has {shape}wrong values{_off_by(got, expected, factors or {})}; {place}", arguments)
+
+
+def _off_by(got, expected, factors):
+    """": off by the factor alpha/r (= 2)" when one number, other than 1, makes all the difference."""
+    if not np.isfinite(got).all():
+        return ": some are nan or infinite"
+    if not got.any():
+        return ": all are zero"
+    ratio = float((got * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0
+    if not ratio or not np.allclose(got, ratio * expected, 1e-4, 1e-8):
+        square = expected.ndim == 2 and expected.shape[0] == expected.shape[1]
+        return ": they are transposed" if square and np.allclose(got.T, expected) else ""
+    if math.isclose(ratio, -1, rel_tol=1e-3):
+        return ": the sign is wrong"
+    for name, value in factors.items():
+        if math.isclose(abs(ratio), value, rel_tol=1e-3):
+            return f": too large by the factor {name} (= {value:.4g})"
+        if math.isclose(abs(ratio), 1 / value, rel_tol=1e-3):
+            return f": too small by the factor {name} (= {value:.4g})"
+    return f": off by the factor {ratio:.4g} everywhere" if expected.size > 1 else ""
+
+
+def numeric_gradient(f, x, eps=1e-5):  # (array -> number), array -> array like x
+    """Central differences in float64: what a gradient is compared with, without anybody's formula."""
+    x = np.array(x, dtype=np.float64)
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(*x.shape):
+        centre = x[index]
+        x[index] = centre + eps
+        high = f(x)
+        x[index] = centre - eps
+        low = f(x)
+        x[index] = centre
+        gradient[index] = (high - low) / (2 * eps)
+    return gradient
+
+
+def small(rng, *shape):  # -> array of one-decimal numbers in ±2, none of them zero: short when printed
+    """Numbers that a student can copy: one decimal, never zero."""
+    return rng.integers(1, 20, shape) / 10 * rng.choice([-1.0, 1.0], shape)

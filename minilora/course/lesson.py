@@ -1,0 +1,138 @@
+"""What the cells of a lesson call: predict before running, expect while running, show what came, replay a sweep."""
+
+import contextlib
+import io
+import json
+import sys
+
+import numpy as np
+
+from ..plots import COLOURS, STYLE
+from ..shipped import shipped
+
+BLUE, ORANGE, GREEN, PINK, YELLOW, SKY = COLOURS
+
+
+class Prediction:
+    """What the reader expects, kept until the run has an answer."""
+
+    def __init__(self, question, answer):
+        self.question, self.answer = question, answer
+
+    def compare(self, actual):
+        """Print the prediction beside what came. Nothing is right or wrong here, and nothing stops."""
+        said = "no prediction" if self.answer is None else f"you said {shown(self.answer)}"
+        print(f"{self.question}\n    {said}; the run says {shown(actual)}{self._distance(actual)}")
+
+    def _distance(self, actual):
+        if self.answer is None:
+            return ""
+        if isinstance(self.answer, str) or isinstance(actual, str):
+            return "  (as predicted)" if str(self.answer).strip().lower() == str(actual).strip().lower() else ""
+        if np.shape(self.answer) != () or np.shape(actual) != ():
+            return "  (as predicted)" if np.array_equal(self.answer, actual) else ""
+        if self.answer == actual:
+            return "  (as predicted)"
+        return f"  (you were off by a factor of {max(self.answer / actual, actual / self.answer):.3g})" \
+            if self.answer > 0 and actual > 0 else ""
+
+
+def predict(question, answer=None):  # str, number or text or None -> Prediction
+    """Keep an answer to compare with what the run gives. With None it says that there is none yet, and goes on."""
+    if answer is None:
+        print(f"predict: {question}\n    put your answer in place of None and run this cell again, or go on without")
+    else:
+        print(f"predict: {question}\n    you say {shown(answer)}")
+    return Prediction(question, answer)
+
+
+def expect(what, got, wanted, within=0.0):
+    """Print what was expected and what came; raise AssertionError when they differ by more than `within`.
+
+    Numbers, texts and truth values are compared as they are, arrays by their largest difference.
+    """
+    if isinstance(got, np.ndarray) or isinstance(wanted, np.ndarray):
+        difference = float(np.max(np.abs(np.asarray(got, np.float64) - np.asarray(wanted, np.float64)), initial=0.0))
+        _say(difference <= within, what, f"largest difference {difference:.3g}, allowed {within:.3g}")
+    elif within:
+        _say(abs(got - wanted) <= within, what, f"expected {shown(wanted)} ± {within:.3g}, got {shown(got)}")
+    else:
+        _say(bool(got == wanted), what, f"expected {shown(wanted)}, got {shown(got)}")
+
+
+def expect_between(what, got, low, high):
+    """Print the range that was expected and what came; raise AssertionError when it is outside."""
+    _say(bool(low <= got <= high), what, f"expected {shown(low)} to {shown(high)}, got {shown(got)}")
+
+
+def _say(match, what, line):
+    text = f"match: {match}   {what}: {line}"
+    if not match:
+        raise AssertionError(text)
+    print(text)
+
+
+def shown(value):
+    """A number as one reads it: 16,777,216, 0.0423, 3.1e-07; anything else as its text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def table(rows, head):  # list of tuples, tuple of str -> None
+    """Print rows under a head: texts to the left, numbers to the right."""
+    cells = [[str(h) for h in head], *([shown(v) for v in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    right = [all(not isinstance(row[i], str) for row in rows) for i in range(len(head))]
+    for n, row in enumerate(cells):
+        print("  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)).rstrip())
+        if n == 0:
+            print("  ".join("-" * w for w in widths))
+
+
+def replay(name):  # str -> dict
+    """The committed result of a sweep, "scale" for lessons/results/scale.json; prints how it was made."""
+    result = json.loads(shipped(f"lessons/results/{name}.json").read_text(encoding="utf-8"))
+    made = result["made_by"]
+    versions = ", ".join(f"{k} {v}" for k, v in made["versions"].items())
+    print(f"replayed: {made['command']}   ({made['seconds']:,.0f} s on one core; seeds {made['seeds']}; {versions})")
+    return result
+
+
+def cards(lesson):
+    """Print the exercises of a lesson: what to write, how hard, how long, how to check."""
+    from .runner import exercises, file_name
+
+    for e in exercises(lesson):
+        print(f"{e.number}  {e.title} ({e.difficulty}, {e.minutes} minutes): `{e.function}` in {file_name(lesson)}")
+    print(f"\nthe files: minilora exercises DIR     check: minilora check {lesson}     "
+          f"a hint: minilora hint {lesson}.1 --level 1")
+
+
+# ---- figures: in the style of minilora.plots, shown in the notebook instead of written to a file
+
+MARKERS = ("o", "s", "^", "D", "v", "P")  # one for each of COLOURS, so that no colour is needed
+
+
+@contextlib.contextmanager
+def figure(columns=1, width=8.0, height=4.6, **options):  # -> axes, or an array of `columns` axes
+    """Yield empty axes to draw on, side by side; a notebook shows them when the block ends, a script draws nothing.
+
+    options: as for matplotlib's subplots.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE | {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}):
+        drawn = Figure(figsize=(width if columns == 1 else 1.5 * width, height), layout="constrained")
+        FigureCanvasAgg(drawn)
+        yield drawn.subplots(1, columns, **options)
+        if "ipykernel" in sys.modules:
+            from IPython.display import Image, display
+
+            picture = io.BytesIO()
+            drawn.savefig(picture, format="png", dpi=90)
+            display(Image(picture.getvalue()))

@@ -1,0 +1,224 @@
+"""Check a student's own file: each exercise in a process of its own, with a time and a memory limit.
+
+The process protects this one from a submission that hangs, crashes or eats the memory. It is no sandbox: the submission
+runs with your rights and can read and write your files.
+"""
+
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import tracemalloc
+from dataclasses import asdict
+from pathlib import Path
+
+from ..errors import ConfigError, UnknownNameError, nearest
+from .judge import Exercise, Verdict, judge
+
+LESSONS = (1,)
+SECONDS = 30                     # per exercise; the slowest solution needs less than a second
+MEGABYTES = 1024                 # per exercise, beyond what Python and NumPy take at the start
+MODULE = "minilora.course.runner"
+ENDED_OVER_MEMORY = 77           # exit code of a check that was stopped by its own watch over the memory
+
+
+def exercises(lesson):  # int -> tuple of Exercise
+    """The exercises of a lesson. Raises UnknownNameError when there is no such lesson."""
+    if lesson not in LESSONS:
+        raise UnknownNameError(f"no lesson {lesson}; there are {LESSONS[0]} to {LESSONS[-1]}")
+    return importlib.import_module(f".checks.lesson_{lesson:02d}", __package__).EXERCISES
+
+
+def exercise(number: str) -> Exercise:
+    """The exercise of that number, "5.2". Raises UnknownNameError naming the ones there are."""
+    lesson, _, rest = number.partition(".")
+    if not (lesson.isdigit() and rest.isdigit()):
+        raise UnknownNameError(f"{number!r} is not the number of an exercise; expected one like 5.2")
+    known = {e.number: e for e in exercises(int(lesson))}
+    if number not in known:
+        raise UnknownNameError(f"no exercise {number}; lesson {lesson} has {nearest(number, known)}")
+    return known[number]
+
+
+def file_name(lesson):  # 5 -> "lesson_05.py"
+    return f"lesson_{lesson:02d}.py"
+
+
+def check(number, folder, seconds=SECONDS, megabytes=MEGABYTES):  # "5.2", Path -> Verdict
+    """What `judge` says of the student's function, found in `folder`/lesson_05.py. Never raises for what is there."""
+    asked = exercise(number)
+    path = Path(folder).resolve() / file_name(asked.lesson)
+    if not path.is_file():
+        return Verdict("no file", message=f"there is no {path.name} in {folder}")
+    with tempfile.TemporaryDirectory() as temporary:
+        report = Path(temporary) / "report.json"
+        command = [sys.executable, "-P", "-m", MODULE, str(path), number, str(report), str(megabytes)]
+        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
+        environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)   # the same minilora in the new process
+        quiet = subprocess.DEVNULL
+        streams = {"stdin": quiet, "stdout": quiet, "stderr": quiet}
+        with subprocess.Popen(command, cwd=path.parent, env=environment, **streams) as child:
+            try:
+                code = child.wait(seconds)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                code = None
+        return _verdict(report, code, seconds, megabytes)
+
+
+def _verdict(report, code, seconds, megabytes):
+    """What the report says; when it was not finished, what became of the process."""
+    said = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {"passed": [], "failing": ""}
+    if "state" in said:
+        said["paste"] = tuple(said["paste"])
+        return Verdict(**said)
+    where = f' at "{said["failing"]}"' if said["failing"] else " while loading the file"
+    if code is None:
+        why = f"stopped after {seconds:g} seconds{where}: is there a loop that does not end?"
+    elif code == ENDED_OVER_MEMORY:
+        why = f"stopped{where}: it took more than {megabytes:,} MB of memory"
+    else:
+        why = f"Python itself ended{where} (exit code {code}): does the code end the process, or run out of memory?"
+    return Verdict("stopped", said["passed"], said["failing"], why)
+
+
+# ---- inside the child process
+
+
+def _child(path, number, report, megabytes):
+    """Load the student's file, judge one function, write the report; before each property too, in case one hangs."""
+    path, report = Path(path), Path(report)
+    printed = sys.stdout = sys.stderr = Shown(1000)
+    said = {"passed": [], "failing": ""}
+
+    def write(verdict):
+        temporary = report.with_suffix(".part")
+        temporary.write_text(json.dumps(verdict), encoding="utf-8")
+        temporary.replace(report)
+
+    def progress(sentence):
+        if said["failing"]:
+            said["passed"].append(said["failing"])
+        said["failing"] = sentence
+        write(said)
+
+    watch_memory(megabytes)
+    asked = exercise(number)
+    function, verdict = find_function(path, asked.function)
+    verdict = verdict or judge(asked, function, progress)
+    if verdict.error is not None:
+        verdict.message = own_lines(verdict.error, path)
+    if printed.text.strip() and verdict.state == "failed":
+        verdict.message += f"\nyour code printed: {printed.text.strip()}"
+    verdict.error = None
+    write(asdict(verdict))
+    os._exit(0)      # whatever the submission left behind (threads, exit handlers) does not run
+
+
+def find_function(path, name):  # -> (function, None) or (None, Verdict)
+    """The student's function `name` in the file `path`, or the Verdict that says why there is none."""
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        return None, Verdict("does not load", message=own_lines(error, path))
+    function = getattr(module, name, None)
+    if not callable(function):
+        there = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+        why = f"no function {name} in {path.name}; it has: {nearest(name, there)}"
+        return None, Verdict("does not load", message=why)
+    return function, None
+
+
+def own_lines(error, path):  # -> str
+    """The error and the lines of the student's own file that led to it; nothing of NumPy's inside, nothing of ours."""
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename) == path:
+        return f"{path.name}, line {error.lineno}: {(error.text or '').strip()}\n{type(error).__name__}: {error.msg}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path][-4:]
+    lines = [f"{path.name}, line {f.lineno}, in {f.name}: {f.line}" for f in frames]
+    said = str(error).splitlines()
+    return "\n".join([*lines, f"{type(error).__name__}: {said[0][:300] if said else ''}".rstrip(": ")])
+
+
+class Shown:
+    """Where the submission prints: keeps the first characters, drops the rest."""
+
+    def __init__(self, limit):
+        self.text, self.limit = "", limit
+
+    def write(self, text):
+        self.text += text[: self.limit - len(self.text)]
+        return len(text)
+
+    def flush(self):
+        pass
+
+
+def watch_memory(megabytes):
+    """End this process when what Python and NumPy have allocated since now exceeds the limit.
+
+    Where the system can refuse memory (Linux) it is asked to as well: then the submission gets a MemoryError.
+    """
+    limit = megabytes * 2**20
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (limit + 2**31, limit + 2**31))   # Python's own address space is large
+    except (ImportError, ValueError, OSError):
+        pass
+    tracemalloc.start(1)
+
+    def watch():
+        while True:
+            time.sleep(0.05)
+            if tracemalloc.get_traced_memory()[0] > limit:
+                os._exit(ENDED_OVER_MEMORY)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+# ---- what is said about a verdict
+
+
+def told(asked, verdict):  # Exercise, Verdict -> list of lines
+    """A verdict as a student reads it."""
+    head = f"{asked.number}  {asked.function}"
+    if verdict.state == "passed":
+        return [f"{head}: passed ({len(verdict.passed)} properties)"]
+    if verdict.state in ("not started", "no file"):
+        return [f"{head}: {verdict.state}{': ' + verdict.message if verdict.state == 'no file' else ''}"]
+    lines = [f"{head}: " + {"failed": "not right yet"}.get(verdict.state, verdict.state)]
+    lines += [f"    holds        {sentence}" for sentence in verdict.passed]
+    if verdict.failing:
+        lines.append(f"    fails        {verdict.failing}")
+    lines += [f"                 {line}" for line in verdict.message.splitlines()]
+    if verdict.paste:
+        lines += ["    to see it, paste:", *(f"        {line}" for line in verdict.paste)]
+    return [*lines, f"    a hint       minilora hint {asked.number}"]
+
+
+def find_folder(folder, lesson):  # Path or None, int -> Path
+    """Where the student's files are: `folder`, or the first of here, ./exercises, ./lessons/exercises with the file.
+
+    Raises ConfigError.
+    """
+    here = Path.cwd()
+    places = [Path(folder)] if folder else [here, here / "exercises", here / "lessons" / "exercises"]
+    for place in places:
+        if (place / file_name(lesson)).is_file():
+            return place
+    looked = " or ".join(str(p) for p in places)
+    raise ConfigError(f"no {file_name(lesson)} in {looked}; `minilora exercises DIR` writes the exercises "
+                      "into a folder, `--dir DIR` says where yours are")
+
+
+if __name__ == "__main__":
+    _child(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))

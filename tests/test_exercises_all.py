@@ -1,0 +1,175 @@
+"""What holds for every exercise: its stub, its solution, its card, its hints; and the three commands."""
+
+import ast
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from minilora.cli.course import check, exercises, hint
+from minilora.course import runner
+from minilora.course.judge import judge
+from minilora.course.runner import LESSONS, file_name, find_function
+from minilora.errors import ConfigError, UnknownNameError
+from minilora.shipped import shipped
+
+STUBS = shipped("lessons/exercises")
+SOLUTIONS = Path(__file__).parents[1] / "lessons" / "solutions"
+EXERCISES = [e for lesson in LESSONS for e in runner.exercises(lesson)]
+each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.number)
+
+
+def functions_in(path):  # -> {name: source node}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+@each
+def test_every_stub_is_not_started(exercise):
+    assert runner.check(exercise.number, STUBS).state == "not started"
+
+
+@each
+def test_every_solution_passes(exercise):
+    verdict = runner.check(exercise.number, SOLUTIONS)
+    assert (verdict.state, verdict.message) == ("passed", "")
+
+
+@each
+def test_every_known_mistake_is_caught_and_named_as_itself(exercise):
+    for sentence, mistaken in exercise.misconceptions:
+        verdict = judge(exercise, mistaken)
+        assert verdict.state == "failed", sentence
+        assert sentence in verdict.message or verdict.error is not None, (sentence, verdict.message)
+
+
+@each
+def test_a_stub_has_the_arguments_of_its_solution(exercise):
+    name = file_name(exercise.lesson)
+    stub, solution = (functions_in(folder / name)[exercise.function] for folder in (STUBS, SOLUTIONS))
+    assert [a.arg for a in stub.args.args] == [a.arg for a in solution.args.args]
+
+
+@each
+def test_a_stub_stands_under_its_card(exercise):
+    text = (STUBS / file_name(exercise.lesson)).read_text(encoding="utf-8")
+    card = f"# ---- {exercise.number} · {exercise.difficulty}, {exercise.minutes} minutes · "
+    assert f"{card}{exercise.title}\n\ndef {exercise.function}(".lower() in text.lower()
+
+
+@each
+def test_every_exercise_has_three_hints_that_grow(exercise):
+    assert len(set(exercise.hints)) == 3
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_stubs_and_solutions_hold_the_exercises_in_order(lesson):
+    names = [e.function for e in runner.exercises(lesson)]
+    assert list(functions_in(STUBS / file_name(lesson))) == names
+    assert [n for n in functions_in(SOLUTIONS / file_name(lesson)) if n in names] == names
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_no_hint_is_in_a_stub(lesson):
+    text = (STUBS / file_name(lesson)).read_text(encoding="utf-8")
+    assert not [e.number for e in runner.exercises(lesson) for h in e.hints if h in text]
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda command, *arguments: CliRunner().invoke(command, [str(a) for a in arguments])
+
+
+def test_exercises_are_written_into_a_folder_and_checked_there(in_folder, tmp_path):
+    assert in_folder(exercises, "mine").exit_code == 0
+    assert {p.name for p in (tmp_path / "mine").iterdir()} == {p.name for p in STUBS.glob("*.py")}
+    result = in_folder(check, "1", "--dir", "mine")
+    assert (result.exit_code, result.output.count("not started")) == (1, len(runner.exercises(1)))
+
+
+def test_writing_the_exercises_again_keeps_what_a_student_wrote(in_folder, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "lesson_01.py").write_text("answer = 42\n", encoding="utf-8")
+    result = in_folder(exercises, "mine")
+    assert "kept" in result.output
+    assert (tmp_path / "mine" / "lesson_01.py").read_text(encoding="utf-8") == "answer = 42\n"
+
+
+def test_check_finds_the_file_here(in_folder, tmp_path):
+    shutil.copy(SOLUTIONS / "lesson_01.py", tmp_path)
+    result = in_folder(check, "1")
+    assert (result.exit_code, result.output.count(": passed")) == (0, len(runner.exercises(1)))
+
+
+def test_check_takes_the_number_of_one_exercise(in_folder, tmp_path):
+    shutil.copy(SOLUTIONS / "lesson_01.py", tmp_path)
+    assert in_folder(check, "1.2").output.count("passed (") == 1
+
+
+def test_check_without_a_file_says_how_to_get_one(in_folder):
+    with pytest.raises(ConfigError, match="minilora exercises DIR"):
+        CliRunner().invoke(check, ["1"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("wrong", ["99", "1.9", "1.x", "abc"])
+def test_check_and_hint_refuse_a_number_that_is_none(wrong):
+    for command in (check, hint):
+        with pytest.raises(UnknownNameError):
+            CliRunner().invoke(command, [wrong], catch_exceptions=False)
+
+
+def test_hints_come_level_by_level(in_folder):
+    first, last = in_folder(hint, "1.1").output, in_folder(hint, "1.1", "--level", "3").output
+    assert "hint 1 of 3" in first and "hint 3 of 3" in last
+    assert first != last
+
+
+def test_a_class_is_graded_in_one_command_and_one_that_hangs_hides_nobody(in_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("minilora.course.runner.check.__defaults__", (3, 1024))
+    monkeypatch.setattr("minilora.cli.course.LESSONS", (1,))
+    for student in ("ada", "ben", "cleo", "not-a-student"):
+        (tmp_path / "class" / student).mkdir(parents=True)
+    shutil.copy(SOLUTIONS / "lesson_01.py", tmp_path / "class" / "ada")
+    (tmp_path / "class" / "ben" / "lesson_01.py").write_text("while True: pass\n", encoding="utf-8")
+    (tmp_path / "class" / "cleo" / "lesson_01.py").write_text(
+        "def central_difference(f, x, eps):\n    print('=cmd')\n    return 0.0\n", encoding="utf-8")
+    result = in_folder(check, "--all", "class", "--csv", "class.csv")
+    rows = list(csv.DictReader((tmp_path / "class.csv").open(encoding="utf-8")))
+    states = {(Path(r["folder"]).name, r["exercise"]): r["state"] for r in rows}
+    assert result.exit_code == 1
+    assert len(rows) == 3 * len(runner.exercises(1))
+    assert states["ada", "1.1"] == "passed" and states["ben", "1.1"] == "stopped" and states["cleo", "1.1"] == "failed"
+
+
+def test_grading_says_that_it_is_no_sandbox(in_folder, tmp_path):
+    shutil.copy(STUBS / "lesson_01.py", tmp_path)
+    assert "no sandbox" in in_folder(check, "--all", ".").stderr
+
+
+def test_a_message_cannot_become_a_formula_of_a_spreadsheet():
+    from minilora.cli.course import as_csv
+    from minilora.course.judge import Verdict
+
+    row = as_csv([(Path("a"), EXERCISES[0], Verdict("failed", message="=1+1"))]).splitlines()[1]
+    assert row.endswith(",'=1+1")
+
+
+def test_pytest_checks_the_own_file_by_lesson(tmp_path):
+    for source in (STUBS / "test_exercises.py", SOLUTIONS / "lesson_01.py"):
+        shutil.copy(source, tmp_path)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path), "-k", "01"]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=tmp_path)
+    assert f"{len(runner.exercises(1))} passed" in done.stdout
+
+
+def test_the_reference_is_never_imported_in_place_of_the_students_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setitem(sys.modules, "lesson_01", None)      # so that what is loaded here is forgotten again
+    (tmp_path / "lesson_01.py").write_text("def central_difference(f, x, eps):\n    return 'mine'\n", encoding="utf-8")
+    function, _ = find_function(tmp_path / "lesson_01.py", "central_difference")
+    assert function(None, 0, 0) == "mine"

@@ -1,0 +1,131 @@
+"""The notebooks are what their sources say, the class copies spoil nothing, and the pages need nothing from outside."""
+
+import json
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+LESSONS = Path(__file__).parents[1] / "lessons"
+SOURCES = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
+FACTS = re.compile(r"\*(\d+) minutes to read · needs .+ · reads .+ · exercises? \d+\.\d.*\*")
+each = pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
+
+
+@pytest.fixture
+def build(monkeypatch):
+    """lessons/build.py as a module, where jupytext is installed."""
+    pytest.importorskip("jupytext")
+    monkeypatch.syspath_prepend(LESSONS)
+    import build
+
+    return build
+
+
+def cells(path):
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def outputs(source):
+    return [o for c in cells(source.with_suffix(".ipynb")) for o in c.get("outputs", [])]
+
+
+def text(cell):
+    return "".join(cell["source"])
+
+
+def compared(cell):  # what must agree: not the outputs, not the ids
+    return cell["cell_type"], text(cell)
+
+
+@each
+def test_notebook_and_source_agree(build, source):
+    built = [compared(c) for c in build.notebook(source).cells]
+    assert [compared(c) for c in cells(source.with_suffix(".ipynb"))] == built
+
+
+@each
+def test_class_copy_and_source_agree_and_nothing_is_spoiled(build, source):
+    copy = cells(LESSONS / "class" / f"{source.stem}.ipynb")
+    assert [compared(c) for c in copy] == [compared(c) for c in build.class_copy(source).cells]
+    assert not [c for c in copy if c.get("outputs") or c.get("execution_count")]
+
+
+@each
+def test_the_notebook_was_run_from_top_to_bottom_without_an_error(source):
+    code = [c for c in cells(source.with_suffix(".ipynb")) if c["cell_type"] == "code"]
+    assert [c["execution_count"] for c in code] == list(range(1, len(code) + 1))
+    assert not [o for c in code for o in c["outputs"] if o["output_type"] == "error"]
+
+
+@each
+def test_every_expectation_in_the_notebook_was_met(source):
+    printed = "".join("".join(o.get("text", "")) for o in outputs(source))
+    assert "match: True" in printed
+    assert "match: False" not in printed
+
+
+@each
+def test_a_lesson_says_what_it_takes_and_has_all_its_parts(source):
+    markdown = "\n".join(text(c) for c in cells(source.with_suffix(".ipynb")) if c["cell_type"] == "markdown")
+    assert FACTS.search(markdown.replace("\n", " "))
+    parts = ("**You will be able to**", "redict", "## Do", "## Where this lives in the code",
+             "## What this does not show")
+    assert not [p for p in parts if p not in markdown]
+
+
+@each
+def test_code_fits_a_projector(source):
+    code = [line for c in cells(source.with_suffix(".ipynb")) if c["cell_type"] == "code"
+            for line in text(c).splitlines() if "install" not in c["metadata"].get("tags", [])]
+    assert not [line for line in code if len(line) > 100]
+
+
+@each
+def test_a_lesson_shows_a_figure(source):
+    assert any("image/png" in o.get("data", {}) for o in outputs(source))
+
+
+def test_there_is_no_notebook_without_a_source():
+    found = {p.stem for folder in (LESSONS, LESSONS / "class") for p in folder.glob("*.ipynb")}
+    assert found == {p.stem for p in SOURCES}
+
+
+def test_pages_show_formulas_and_figures_and_ask_nobody_for_anything(build, tmp_path):
+    pytest.importorskip("latex2mathml")
+    import pages
+
+    pages.write_site(SOURCES, tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"index.html", *(f"{s.stem}.html" for s in SOURCES)}
+    for path in tmp_path.iterdir():
+        page = path.read_text(encoding="utf-8")
+        links = [u for u in re.findall(r"""(?:src|href)=["']([^"']*)""", page) if not u.startswith("data:image/png;")]
+        assert all((tmp_path / u).is_file() for u in links)
+        assert "<script" not in page and "@import" not in page and "url(" not in page
+        assert not re.search(r"\$[^$]*\\[a-z]+", re.sub(r"<pre.*?</pre>", "", page, flags=re.DOTALL))
+    assert any("<math" in p.read_text(encoding="utf-8") for p in tmp_path.iterdir())
+
+
+def test_the_install_cell_does_nothing_where_minilora_is(build, monkeypatch):
+    monkeypatch.setattr(subprocess, "run", None)     # it would be called
+    exec(build.INSTALL_CELL, {})
+
+
+@pytest.mark.slow
+def test_the_install_cell_installs_a_built_wheel_and_a_lesson_runs(build, tmp_path):
+    """In a fresh environment and an empty folder that holds the wheel; needs pip to find NumPy and the rest."""
+    root = LESSONS.parent
+    run = {"check": True, "capture_output": True, "text": True, "encoding": "utf-8"}
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, root], **run)
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = next(p for name in ("bin/python", "Scripts/python.exe") if (p := tmp_path / "venv" / name).exists())
+    first = build.INSTALL_CELL + "\nimport minilora\nprint(minilora.__file__)\n"
+    (tmp_path / "first.py").write_text(first, encoding="utf-8")
+    done = subprocess.run([python, "first.py"], cwd=tmp_path, **run)
+    assert str(tmp_path / "venv") in done.stdout
+    lesson = (LESSONS / "01_check_a_derivative.py").read_text(encoding="utf-8")
+    (tmp_path / "lesson.py").write_text(lesson, encoding="utf-8")
+    assert "match: True" in subprocess.run([python, "lesson.py"], cwd=tmp_path, **run).stdout

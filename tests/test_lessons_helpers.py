@@ -1,0 +1,64 @@
+"""predict, expect and the rest: what the cells of a lesson call."""
+
+import numpy as np
+import pytest
+
+from minilora.course.lesson import expect, expect_between, figure, predict, shown, table
+
+
+def test_a_prediction_never_blocks_and_never_fails(capsys):
+    predict("how many?", None).compare(128)
+    assert "no prediction; the run says 128" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("answer", "actual", "said"), [
+    (128, 128, "(as predicted)"), (64, 128, "off by a factor of 2"), (256, 128, "off by a factor of 2"),
+    ("GELU", "gelu", "(as predicted)"), ([1, 2], [1, 2], "(as predicted)"), (0, 5, "you said 0; the run says 5"),
+    ("about ten", 10, "you said about ten"), (3, "three", "you said 3"), (-1, 5, "you said -1"),
+])
+def test_a_prediction_is_shown_beside_what_came(capsys, answer, actual, said):
+    predict("?", answer).compare(actual)
+    assert said in capsys.readouterr().out
+
+
+def test_an_expectation_prints_what_is_expected_and_what_came(capsys):
+    expect("parameters", 131_072, 131_072)
+    assert capsys.readouterr().out == "match: True   parameters: expected 131,072, got 131,072\n"
+
+
+@pytest.mark.parametrize(("got", "wanted", "within"), [
+    (1, 2, 0.0), (1.0, 1.2, 0.1), (np.ones(3), np.zeros(3), 0.5), (["a"], ["b"], 0.0), (True, False, 0.0),
+    (float("nan"), 1.0, 0.1), (np.array([np.nan]), np.zeros(1), 1.0),
+])
+def test_an_expectation_that_is_not_met_stops_the_lesson(got, wanted, within):
+    with pytest.raises(AssertionError, match="match: False"):
+        expect("this", got, wanted, within)
+
+
+@pytest.mark.parametrize("got", [0.9, 2.1, float("nan")])
+def test_a_value_outside_its_range_stops_the_lesson(got):
+    with pytest.raises(AssertionError, match="expected 1 to 2"):
+        expect_between("this", got, 1, 2)
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (16_777_216, "16,777,216"), (np.int64(1000), "1,000"), (0.04231, "0.04231"), (3.1e-7, "3.1e-07"),
+    (True, "True"), (np.bool_(False), "False"), ("a", "a"),
+])
+def test_numbers_are_shown_as_one_reads_them(value, text):
+    assert shown(value) == text
+
+
+def test_a_table_aligns_numbers_to_the_right(capsys):
+    table([("a", 1), ("long", 1000)], ("name", "n"))
+    assert capsys.readouterr().out.splitlines()[2:] == ["a         1", "long  1,000"]
+
+
+def test_a_figure_in_a_script_opens_no_window_and_changes_no_setting():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    with figure(2) as (left, right):
+        left.plot([1, 2])
+        right.plot([2, 1])
+    assert dict(matplotlib.rcParams) == before
