@@ -25,6 +25,8 @@ def atomic_write(path):
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private
         temporary.replace(path)
+    except MiniloraError:  # the block's own, among them MissingFileError, which is an OSError too
+        raise
     except OSError as error:
         raise MiniloraError(f"cannot write {path}: {error.strerror or error}") from error
     finally:

@@ -99,20 +99,28 @@ class Module:
     def parameters(self):
         return [p for _, p in self.named_parameters()]
 
+    def find(self, path):  # -> Module or None
+        """The module at `path`, by walking down: a large model has thousands."""
+        if not path:
+            return self
+        for name, child in self.members():
+            if isinstance(child, Module) and (path + ".").startswith(name + "."):
+                return child.find(path[len(name) + 1 :])
+        return None
+
     def get_submodule(self, path):
         """The module at `path`. Raises FormatError naming the nearest ones."""
-        modules = dict(self.named_modules())
-        if path not in modules:
-            raise FormatError(f"no module {path!r}; the nearest are {nearest(path, modules)}")
-        return modules[path]
+        module = self.find(path)
+        if module is None:
+            raise FormatError(f"no module {path!r}; the nearest are {nearest(path, dict(self.named_modules()))}")
+        return module
 
     def set_submodule(self, path, module):
         """Put `module` in the place of the one at `path`."""
         parent, _, name = path.rpartition(".")
-        parent = self.get_submodule(parent)
         if name.isdigit():  # cannot be: layers stand in lists that nobody replaces
             raise FormatError(f"{path!r} is a layer of a list; name a module inside it")
-        setattr(parent, name, module)
+        setattr(self.get_submodule(parent), name, module)
 
     def init(self, seed, dtype=np.float32):
         """Fill every parameter that is not filled, from one generator, in order of name. Returns self."""

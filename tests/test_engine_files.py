@@ -1,0 +1,175 @@
+"""Files are written whole or not at all; errors name the nearest right answer in one line."""
+
+import os
+import stat
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilora import errors
+from minilora.errors import DataError, FormatError, MiniloraError, MissingFileError, UnknownNameError, nearest
+from minilora.files import atomic_write, read_json, write_json, write_text
+
+
+def test_what_is_written_is_there_and_nothing_else(tmp_path):
+    write_text(tmp_path / "new" / "deep" / "a.txt", "ü\n")
+    assert (tmp_path / "new" / "deep" / "a.txt").read_bytes() == "ü\n".encode()
+    assert os.listdir(tmp_path / "new" / "deep") == ["a.txt"]
+
+
+def test_line_ends_are_the_same_on_every_system(tmp_path):
+    write_text(tmp_path / "a.txt", "one\ntwo\n")
+    assert (tmp_path / "a.txt").read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("error", [RuntimeError(), KeyboardInterrupt(), MemoryError(), OSError(28, "No space left")])
+def test_a_block_that_fails_leaves_the_old_file_and_no_other(tmp_path, error):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises((type(error), MiniloraError)), atomic_write(path) as temporary:
+        temporary.write_text("half", encoding="utf-8")
+        raise error
+    assert path.read_text(encoding="utf-8") == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_until_the_block_ends_the_old_file_stands(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with atomic_write(path) as temporary:
+        temporary.write_text("new", encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == "old"
+        assert temporary.parent == tmp_path
+    assert path.read_text(encoding="utf-8") == "new"
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    with pytest.raises(MiniloraError, match=r"cannot write .*a\.txt: No space left") as error:
+        with atomic_write(tmp_path / "a.txt"):
+            raise OSError(28, "No space left on device")
+    assert "\n" not in str(error.value)
+
+
+def test_an_error_of_ones_own_inside_the_block_keeps_its_message(tmp_path):
+    with pytest.raises(MissingFileError, match=r"^no such file: other$"), atomic_write(tmp_path / "a.txt"):
+        raise MissingFileError("no such file: other")
+
+
+def test_a_folder_that_is_a_file_is_one_line(tmp_path):
+    write_text(tmp_path / "a", "x")
+    with pytest.raises(MiniloraError, match="cannot write"):
+        write_text(tmp_path / "a" / "b.txt", "y")
+
+
+def test_a_path_that_is_a_folder_is_one_line(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(MiniloraError, match="cannot write"):
+        write_text(tmp_path / "a", "y")
+    assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no such permission on Windows")
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_one_line(tmp_path):
+    tmp_path.chmod(0o555)
+    try:
+        with pytest.raises(MiniloraError, match="cannot write .*Permission denied"):
+            write_text(tmp_path / "a.txt", "x")
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def test_a_folder_in_which_no_file_can_be_made_is_one_line(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with pytest.raises(MiniloraError, match="cannot write .*: Permission denied") as error:
+        write_text(tmp_path / "a.txt", "x")
+    assert "\n" not in str(error.value)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions of another kind")
+def test_the_file_has_the_permissions_that_new_files_have(tmp_path):
+    (tmp_path / "plain").touch()
+    write_text(tmp_path / "a.txt", "x")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "a.txt")]
+    assert modes[0] == modes[1]
+
+
+# ---- JSON
+
+
+def test_json_comes_back_and_is_laid_out_as_peft_does(tmp_path):
+    write_json(tmp_path / "a.json", {"b": [1, 2.5, None], "a": "ü"})
+    assert read_json(tmp_path / "a.json") == {"b": [1, 2.5, None], "a": "ü"}
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert text.startswith('{\n  "a": "ü",\n  "b": [')
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "line 1, column 1"),
+        (b'{"a": 1,\n "b" 2}', "line 2, column 6"),
+        (b"[1, 2]", "expected a JSON object, found list"),
+        (b'{"a": "\xff"}', "not UTF-8 text .* at byte 7"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "not JSON that can be read"),
+    ],
+)
+def test_json_that_cannot_be_read_is_one_line_that_says_where(tmp_path, content, said):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=said) as error:
+        read_json(path)
+    assert "a.json" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_json_that_is_missing_a_folder_or_too_large_is_one_line(tmp_path):
+    with pytest.raises(MissingFileError, match="no such file: .*a.json"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(MissingFileError):
+        read_json(tmp_path)
+    write_json(tmp_path / "a.json", {"a": 1})
+    with pytest.raises(FormatError, match="expected at most 3"):
+        read_json(tmp_path / "a.json", limit=3)
+
+
+@given(content=st.binary(max_size=40) | st.text('{}[]":,0eE-. \\u\n', max_size=40).map(str.encode))
+def test_any_bytes_are_an_object_or_one_line(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "fuzz.json"
+    path.write_bytes(content)
+    try:
+        assert isinstance(read_json(path), dict)
+    except FormatError as error:
+        assert "\n" not in str(error)
+
+
+# ---- errors
+
+
+def test_every_error_is_a_minilora_error_and_what_python_programmers_would_catch():
+    kinds = [v for v in vars(errors).values() if isinstance(v, type) and v is not MiniloraError]
+    for kind in kinds:
+        builtins = [base for base in kind.__mro__ if base.__module__ == "builtins"]
+        assert issubclass(kind, MiniloraError)
+        assert builtins[0] not in (Exception, BaseException)
+    assert issubclass(MissingFileError, FileNotFoundError)
+    assert issubclass(DataError, ValueError)
+
+
+def test_a_name_error_prints_its_message_without_quotes():
+    assert str(UnknownNameError("no adapter 'a'")) == "no adapter 'a'"
+
+
+def test_nearest_puts_close_names_first_and_says_how_many_are_left():
+    assert nearest("q_prj", ["k_proj", "up", "q_proj"]) == "q_proj, k_proj, up"
+    assert nearest("x", ["a", "b", "c"], limit=2) == "a, b and 1 more"
+    assert nearest("x", []) == "none"
+    assert nearest("", ["a", "a"]) == "a"
+    assert nearest(3, ["a"]) == "a"
