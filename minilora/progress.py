@@ -39,6 +39,7 @@ class Progress:
         self.bar = Progress(
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"),
             TextColumn("{task.fields[speed]}"), TimeRemainingColumn(), console=Console(file=self.stream),
+            refresh_per_second=2,
         )  # fmt: skip
         self.task = self.bar.add_task("", total=run.steps, completed=run.step, loss="-", speed="")
         self.bar.start()

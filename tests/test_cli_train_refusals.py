@@ -78,6 +78,13 @@ def test_eval_refuses_an_adapter_for_another_base(run, base, files):
     refused(result, "adapter_model.safetensors", "q_proj", "(8, 24)", "(8, 16)")
 
 
+def test_an_out_folder_that_is_the_base_is_refused(run, base, files):
+    before = {p.name: p.read_bytes() for p in base.iterdir()}
+    result = run("train", "--base", base, "--method", "full", "--text", files / "a.txt", "--out", base)
+    refused(result, "is the base itself")
+    assert {p.name: p.read_bytes() for p in base.iterdir()} == before
+
+
 def test_an_out_folder_that_is_a_file_is_refused(run, base, files):
     result = run("train", "--base", base, "--text", files / "a.txt", "--out", files / "b.txt")
     refused(result, "b.txt", "expected a folder")

@@ -64,6 +64,8 @@ def train(ctx, out, resume, **options):
     the_source(settings)
     check_out(out)
     model, tokenizer, base = load_base(settings["base"], settings["device"])
+    if out.resolve() == base.resolve():
+        raise ConfigError(f"--out {out} is the base itself; name another folder")
     batches, valid, digest = read_data(settings, tokenizer, model.config.max_position_embeddings)
     check_same_data(settings, digest, resume)
     model, save_model = prepare(model, settings, base, out)

@@ -1,0 +1,65 @@
+"""What a person sees while a model trains, and what is drawn afterwards."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from tiny import random_ids, tiny_llama
+
+from minilora.errors import MiniloraError
+from minilora.optim import AdamW
+from minilora.plots import loss_curve, running_mean
+from minilora.progress import Progress
+from minilora.training import Evaluation, History, train
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def shown(stream, steps=6):
+    model, history = tiny_llama(), History(every=2)
+    batch = (random_ids(), random_ids())
+    with Progress(history, stream) as progress:
+        callbacks = [history, Evaluation([batch], history, every=3), progress]
+        train(model, iter([batch] * steps), AdamW(model.parameters()), steps, callbacks=callbacks)
+    return stream.getvalue(), history
+
+
+def test_without_a_terminal_there_is_a_plain_line_for_every_evaluation():
+    printed, history = shown(io.StringIO())
+    lines = printed.splitlines()
+    assert [re.match(r"step +(\d+) of 6: ", line)[1] for line in lines] == ["0", "3", "6"]
+    for line, (_, loss) in zip(lines, history.valid, strict=True):
+        assert f"validation {loss:.4f}" in line
+    assert f"loss {np.mean(history.loss):.4f}" in lines[-1]
+    assert "tokens/s" in lines[1]
+    assert "s left" in lines[1]
+    assert printed.isascii()
+
+
+def test_in_a_terminal_there_is_a_bar_with_loss_speed_and_time():
+    printed, history = shown(Terminal())
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed)
+    assert "6/6" in plain
+    assert "tokens/s" in plain
+    assert f"validation {history.valid[-1][1]:.4f}" in plain
+
+
+def test_the_running_mean_of_a_constant_is_that_constant_from_the_first_value_on():
+    assert running_mean([3.0] * 5) == pytest.approx([3.0] * 5)
+    assert running_mean([0.0, 1.0], share=0.5) == pytest.approx([0.0, 2 / 3])
+
+
+def test_the_loss_curve_is_a_png_and_needs_no_validation(tmp_path):
+    loss_curve(History(loss=[3.0, 2.0, 1.5], valid=[[0, 3.1], [3, 1.4]]), tmp_path / "a.png")
+    loss_curve(History(loss=[3.0]), tmp_path / "b.png")
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("a.png", "b.png"))
+
+
+def test_a_loss_curve_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(MiniloraError, match="cannot write"):
+        loss_curve(History(loss=[3.0]), tmp_path / "file" / "a.png")
