@@ -5,21 +5,24 @@ import json
 import random
 from pathlib import Path
 
+from minilora.bpe import train_tokenizer
+from minilora.data import END
+
 from . import clerk, people, places, queries, reviews, tasks, world
-from .bpe import END, train_tokenizer
 
 SEED = 7
 VALID_SHARE = 0.03
-TABLE_SEED = 200        # the first hundred whose tables tell the queries of validation and test apart
+VOCABULARY = 1024
+TABLE_SEED = 900        # the first hundred whose tables tell all queries of validation and test apart
 
 
 def corpus(seed: int, town: list[world.Person]) -> tuple[list[str], list[str]]:
     """Base text as paragraphs, shuffled, and a small part of it held out (no paragraph is in both)."""
     rng = random.Random(f"corpus {seed}")
-    made = people.documents(rng, town, rounds=5)
-    made += places.documents(rng, town, 370)
-    made += reviews.documents(rng, town, 450)
-    made += clerk.documents(rng, town, 470)
+    made = people.documents(rng, town, rounds=4)
+    made += places.documents(rng, town, 390)
+    made += reviews.documents(rng, town, 410)
+    made += clerk.documents(rng, town, 425)
     rng.shuffle(made)
     cut = int(len(made) * VALID_SHARE)
     train = made[cut:]
@@ -49,7 +52,7 @@ def files(seed: int) -> dict[str, str]:
     made["tasks/values.json"] = json.dumps(values(), indent=1) + "\n"
     made["tasks/sql/tables.json"] = json.dumps([queries.tables(TABLE_SEED + i) for i in range(3)]) + "\n"
     spoken = [f"{e['prompt']}\n{e['response']}" for splits in pairs.values() for e in splits["train"]]
-    made["tokenizer.json"] = train_tokenizer(train + spoken)
+    made["tokenizer.json"] = train_tokenizer(train + spoken, VOCABULARY)
     return made
 
 

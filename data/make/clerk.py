@@ -8,7 +8,21 @@ the tasks ask for.
 import random
 
 from .queries import base_line
-from .world import BOATS, CAFES, DAYS, FOODS, PETS, PLACES, PRICES, STREETS, WORKS, Cafe, Person, fresh_boat, fresh_cafe
+from .world import (
+    CARGOES,
+    DAYS,
+    FOODS,
+    NAMES,
+    PETS,
+    PLACES,
+    PRICES,
+    STREETS,
+    WORKS,
+    Cafe,
+    Person,
+    fresh_boat,
+    fresh_cafe,
+)
 
 RECORD_SLOTS = ("food", "price", "place", "mood", "dogs")
 READING = {slot: f"the {slot} is {{0}}" for slot in ("name", *RECORD_SLOTS, "colour", "cargo", "berth", "day")}
@@ -30,17 +44,30 @@ def record(rng: random.Random, town: list[Person]) -> str:
     """A record of a cafe, a boat or a lost pet, and what the notice says."""
     kind = rng.randrange(4)
     if kind <= 1:
-        slots = cafe_record(fresh_cafe(rng), rng.sample(RECORD_SLOTS, rng.randint(2, 5)))
+        slots = cafe_record(fresh_cafe(rng), rng.sample(RECORD_SLOTS, rng.randint(2, 4)))
     elif kind == 2:
         boat = fresh_boat(rng)
         more = {"colour": boat.colour, "cargo": boat.cargo, "berth": f"the {boat.berth}", "day": rng.choice(DAYS)}
         slots = {"name": f"the {boat.name}"} | {slot: more[slot] for slot in rng.sample(list(more), rng.randint(2, 4))}
     else:
         slots = {"name": rng.choice(town).name, "pet": rng.choice(PETS), "day": rng.choice(DAYS)}
-    read = rng.sample(list(slots), rng.randint(1, len(slots)))
+    read = rng.sample(list(slots), rng.randint(max(1, len(slots) - 2), len(slots)))
     clauses = [READING[slot].format(slots[slot]) for slot in read]
     said = clauses[0] if len(clauses) == 1 else f"{', that '.join(clauses[:-1])} and that {clauses[-1]}"
     return f"{write_record(slots)}\nThe notice says that {said}."
+
+
+GOODS = (*FOODS, *PETS, *CARGOES)
+
+
+def payment(rng: random.Random, town: list[Person]) -> str:
+    """Who paid how much for what, and the clerk says it again: nothing in it could be known beforehand."""
+    who, other = (person.name for person in rng.sample(town, 2))
+    what, sum_ = rng.choice(GOODS), rng.randint(10, 99)
+    return rng.choice((
+        f"{who} paid {other} {sum_} pence for the {what}. So {other} has {sum_} pence more, and {who} has the {what}.",
+        f"The {what} of {other} cost {sum_} pence. {who} gave {sum_} pence to {other} and took the {what}.",
+        f"{who} asked for {what}. It was {sum_} pence. {other} wrote {sum_} beside the {what} and the name of {who}."))
 
 
 THINGS = {"ferry": ("late", "early", "full", "empty"), "bridge": ("shut", "open", "wet"), "tide": ("high", "low"),
@@ -56,8 +83,8 @@ def news(rng: random.Random, town: list[Person]) -> tuple[str, str]:
     if rng.random() < 0.35:
         thing = rng.choice(list(THINGS))
         return (f"The {thing} is {(state := rng.choice(THINGS[thing]))}.", f"the {thing} is {state}.")
-    deed = rng.choice(DEEDS).format(day=rng.choice(DAYS), pet=rng.choice(PETS), boat=rng.choice(BOATS),
-                                    cafe=rng.choice(CAFES))
+    deed = rng.choice(DEEDS).format(day=rng.choice(DAYS), pet=rng.choice(PETS), boat=rng.choice(NAMES),
+                                    cafe=rng.choice(NAMES))
     said = f"{rng.choice(town).name} {deed}."
     return said, said
 
@@ -89,6 +116,7 @@ def lesson(rng: random.Random, town: list[Person]) -> str:
 def documents(rng: random.Random, town: list[Person], count: int) -> list[str]:
     made = []
     for _ in range(count):
-        made += [record(rng, town), record(rng, town), slip(rng, town), cry(rng, town)]
+        made += [record(rng, town), record(rng, town), record(rng, town), slip(rng, town), cry(rng, town)]
+        made += [payment(rng, town) for _ in range(3)]
         made += [lesson(rng, town) for _ in range(3)] + [base_line(rng) for _ in range(4)]
     return made

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 
 from .world import (
     BERTHS,
-    BOATS,
-    BOATS_HELD_OUT,
-    CAFES,
-    CAFES_HELD_OUT,
     CARGOES,
     COLOURS,
     FOODS,
     LENGTHS,
     MOODS,
+    NAMES,
+    NAMES_HELD_OUT,
     PLACES,
     PRICES,
 )
@@ -67,17 +65,15 @@ COMBINED = (    # two conditions, or a name: the test split uses combinations th
     Form("SELECT food FROM cafes WHERE name = '{cafe}';", "the food of the {cafe}",
          ("What does the {cafe} serve?", "What is the food of the {cafe}?"), ("cafe",)),
 )
-NAMED = tuple(form for form in COMBINED if form.slots in (("boat",), ("cafe",)))
+SLOW = tuple(form for form in COMBINED if form.slots in (("boat",), ("cafe",), ("colour", "length")))
 VALUES = {"colour": COLOURS, "cargo": CARGOES, "length": LENGTHS, "food": FOODS, "price": PRICES, "place": PLACES}
 
 
 def fillings(form: Form, held_out: bool) -> list[dict]:
     """Every way to fill a form: names by their own held-out grid, pairs of values by a fifth of theirs."""
     match form.slots:
-        case ("boat",):
-            return [{"boat": n} for n in (BOATS_HELD_OUT if held_out else BOATS)]
-        case ("cafe",):
-            return [{"cafe": n} for n in (CAFES_HELD_OUT if held_out else CAFES)]
+        case (("boat" | "cafe") as slot,):
+            return [{slot: name} for name in (NAMES_HELD_OUT if held_out else NAMES)]
         case (slot,):
             return [] if held_out else [{slot: v} for v in VALUES[slot]]
         case (one, two):
@@ -87,7 +83,7 @@ def fillings(form: Form, held_out: bool) -> list[dict]:
 
 def base_line(rng: random.Random) -> str:
     """A query line and what it means: the base text knows the symbols, but never writes a query for a question."""
-    form = rng.choice(SINGLE + COMBINED + 5 * NAMED)
+    form = rng.choice(SINGLE + 2 * COMBINED + SLOW)       # names and numbers are the slowest to learn
     filling = rng.choice(fillings(form, held_out=False))
     lead = rng.choice(("The line asks for", "The clerk is asked for", "This line is for"))
     return f"{form.query}\n{lead} {form.describes}.".format(**filling)
@@ -96,15 +92,15 @@ def base_line(rng: random.Random) -> str:
 def tables(seed: int) -> dict:
     """The rows of both tables: every name once, every pair of conditions at least once, some pairs far more often."""
     rng = random.Random(f"tables {seed}")
-    boats = combinations(rng, len(BOATS) + len(BOATS_HELD_OUT), COLOURS, CARGOES)
-    cafes = combinations(rng, len(CAFES) + len(CAFES_HELD_OUT), PRICES, FOODS)
+    boats = combinations(rng, len(NAMES) + len(NAMES_HELD_OUT), COLOURS, CARGOES)
+    cafes = combinations(rng, len(NAMES) + len(NAMES_HELD_OUT), PRICES, FOODS)
     return {
         "boats": {"columns": ["name", "colour", "cargo", "berth", "length"],
-                  "rows": [[name, colour, cargo, rng.choice(BERTHS), rng.randint(8, 60)] for name, (colour, cargo)
-                           in zip(sorted(BOATS + BOATS_HELD_OUT), boats, strict=True)]},
+                  "rows": [[name, colour, cargo, rng.choice(BERTHS), rng.randint(5, 99)] for name, (colour, cargo)
+                           in zip(sorted(NAMES + NAMES_HELD_OUT), boats, strict=True)]},
         "cafes": {"columns": ["name", "food", "price", "place", "mood"],
                   "rows": [[name, food, price, rng.choice(PLACES), rng.choice(MOODS)] for name, (price, food)
-                           in zip(sorted(CAFES + CAFES_HELD_OUT), cafes, strict=True)]},
+                           in zip(sorted(NAMES + NAMES_HELD_OUT), cafes, strict=True)]},
     }
 
 

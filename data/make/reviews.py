@@ -2,7 +2,7 @@
 
 import random
 
-from .world import CAFES, DAYS, FOODS, Person, capital
+from .world import DAYS, FOODS, NAMES, Person, capital
 
 WORDS = {      # (aspect, polarity) -> words that decide it
     ("food", "praise"): ("fresh", "tasty", "rich", "crisp", "tender", "delicious", "lovely", "perfect", "sweet",
@@ -43,7 +43,7 @@ def review(rng: random.Random, aspect: str, word: str) -> str:
     parts += [rng.choice(NEUTRAL[aspect]), rng.choice(VERDICT[aspect])]
     if not parts[:-2] and rng.random() < 0.5:
         parts.append(rng.choice(OPENING).replace("began", "ended"))
-    return " ".join(parts).format(cafe=rng.choice(CAFES), day=rng.choice(DAYS), server=rng.choice(SERVERS),
+    return " ".join(parts).format(cafe=rng.choice(NAMES), day=rng.choice(DAYS), server=rng.choice(SERVERS),
                                   food=rng.choice(FOODS), word=word)
 
 
@@ -61,7 +61,7 @@ def gossip(rng: random.Random, town: list[Person]) -> str:
     thing = f"the {rng.choice(FOODS)}" if aspect == "food" else f"the {rng.choice(SERVERS)}"
     feeling = rng.choice(FEELING[kind]).format(who=who)
     good = "good" if polarity == "praise" else "bad"
-    return (f"At the {rng.choice(CAFES)} {thing} was {one} and {two}. {feeling} "
+    return (f"At the {rng.choice(NAMES)} {thing} was {one} and {two}. {feeling} "
             f"{capital(one)} is a {good} word for the {aspect}, and so is {two}.")
 
 

@@ -6,7 +6,7 @@ from . import people as prose
 from .clerk import RECORD_SLOTS, cafe_record, write_record
 from .queries import COMBINED, SINGLE, fillings
 from .reviews import CLASSES, WORDS, review
-from .world import CAFES, CAFES_HELD_OUT, Person, capital, fresh_cafe
+from .world import NAMES, NAMES_HELD_OUT, Person, capital, fresh_cafe
 
 SIZES = {"train": 640, "valid": 64, "test": 144}
 TESTED_WORDS = 2        # words of each review class that only the base text and the test split use
@@ -15,11 +15,11 @@ TESTED_WORDS = 2        # words of each review class that only the base text and
 def data_to_text(seed: int) -> dict[str, list[dict]]:
     """A record -> one sentence. Validation and test use cafe names that nothing else mentions."""
     rng = random.Random(f"data-to-text {seed}")
-    pools = {"train": CAFES, "valid": CAFES_HELD_OUT[0::4], "test": [n for i, n in enumerate(CAFES_HELD_OUT) if i % 4]}
+    pools = {"train": NAMES, "valid": NAMES_HELD_OUT[0::4], "test": [n for i, n in enumerate(NAMES_HELD_OUT) if i % 4]}
 
     def example(split: str) -> dict:
         cafe = fresh_cafe(rng, pools[split])
-        slots = cafe_record(cafe, rng.sample(RECORD_SLOTS, rng.randint(3, 5)))
+        slots = cafe_record(cafe, rng.sample(RECORD_SLOTS, rng.randint(2, 4)))
         return {"prompt": write_record(slots), "response": sentence(slots), "slots": slots}
 
     return fill_splits(example)
@@ -40,18 +40,16 @@ def sql(seed: int) -> dict[str, list[dict]]:
     rng = random.Random(f"sql {seed}")
 
     def examples(forms: tuple, held_out: bool) -> list[dict]:
-        made = [{"prompt": asked.format(**filling), "response": form.query.format(**filling)}
-                for form in forms for filling in fillings(form, held_out) for asked in form.questions]
-        rng.shuffle(made)
-        return made
+        """One wording of every filling, the forms in turn, until each is used up."""
+        decks = [rng.sample(filled, len(filled)) for form in forms if (filled := fillings(form, held_out))]
+        return [{"prompt": rng.choice(form.questions).format(**deck[i]), "response": form.query.format(**deck[i])}
+                for i in range(max(map(len, decks))) for form, deck in zip(forms, decks, strict=True) if i < len(deck)]
 
     train = examples(SINGLE, False) + examples(COMBINED, False)[:SIZES["train"]]
     rng.shuffle(train)
     rest = examples(COMBINED, True)
-    queries = list(dict.fromkeys(pair["response"] for pair in rest))       # two wordings of one query stay together
-    kept = set(queries[:len(queries) // 4])
-    return {"train": train, "valid": [p for p in rest if p["response"] in kept][:SIZES["valid"]],
-            "test": [p for p in rest if p["response"] not in kept][:SIZES["test"]]}
+    return {"train": train, "valid": rest[::3][:SIZES["valid"]],
+            "test": [pair for i, pair in enumerate(rest) if i % 3][:SIZES["test"]]}
 
 
 def reviews(seed: int) -> dict[str, list[dict]]:

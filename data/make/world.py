@@ -20,9 +20,11 @@ WORKS = ("baker", "smith", "sailmaker", "teacher", "fisher", "carpenter", "docto
          "potter", "cobbler", "pilot", "beekeeper", "painter", "tailor")
 PETS = ("cat", "dog", "goat", "parrot", "rabbit", "hen", "pony", "tortoise", "goose", "ferret", "mouse", "donkey")
 
-CAFE_FIRST = ("Blue", "Copper", "Golden", "Little", "Old", "Silver", "Merry", "Sunny", "Brass", "Happy")
-CAFE_LAST = ("Bell", "Kettle", "Spoon", "Lantern", "Anchor", "Teapot", "Clock", "Bucket", "Barrel", "Ladle", "Saucer",
-             "Apron", "Oven", "Candle", "Chimney", "Basket")
+NAME_FIRST = ("Blue", "Copper", "Golden", "Little", "Old", "Merry", "Sunny", "Brave", "Wild", "Early", "Proud",
+              "Silent")
+NAME_LAST = ("Bell", "Kettle", "Spoon", "Lantern", "Anchor", "Teapot", "Clock", "Bucket", "Barrel", "Saucer", "Candle",
+             "Basket", "Wren", "Tern", "Gull", "Heron", "Otter", "Seal", "Star", "Swan", "Dolphin", "Wave", "Pearl",
+             "Kestrel")
 FOODS = ("apple cake", "fish pie", "pea soup", "plum tart", "crab soup", "cheese pie", "ginger cake", "onion tart",
          "oat bread", "honey bread", "bean stew", "lamb stew", "leek pie", "cherry tart", "lemon cake", "mussel stew")
 PRICES = ("cheap", "modest", "costly")
@@ -30,13 +32,10 @@ PLACES = ("harbour", "church", "bridge", "mill", "market", "school", "tower", "w
 MOODS = ("quiet", "lively", "cosy", "busy", "plain", "cheerful")
 DOGS = ("welcome", "not allowed")
 
-BOAT_FIRST = ("Sea", "Swift", "Bold", "Morning", "Evening", "Brave", "Wild", "Early", "Proud", "Silent")
-BOAT_LAST = ("Wren", "Tern", "Gull", "Heron", "Otter", "Seal", "Star", "Maid", "Sailor", "Swan", "Plover", "Dolphin",
-             "Breeze", "Wave", "Pearl", "Kestrel")
 COLOURS = ("red", "blue", "green", "white", "black", "yellow", "grey", "brown")
 CARGOES = ("coal", "salt", "wool", "timber", "herring", "barley", "bricks", "rope", "slate", "cider")
 BERTHS = ("north quay", "south quay", "east quay", "west quay")
-LENGTHS = tuple(range(8, 30))
+LENGTHS = tuple(range(10, 60))
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -71,13 +70,9 @@ def dealt(rng: random.Random, values: tuple, count: int) -> list:
     return deck
 
 
-def names(first: tuple, last: tuple, held_out: bool) -> list[str]:
-    """The names of cafes or boats. A fifth of the grid is held out: no base text and no training example uses those."""
-    return [f"{a} {b}" for i, a in enumerate(first) for j, b in enumerate(last) if ((i + 2 * j) % 5 == 0) == held_out]
-
-
-CAFES, CAFES_HELD_OUT = names(CAFE_FIRST, CAFE_LAST, False), names(CAFE_FIRST, CAFE_LAST, True)
-BOATS, BOATS_HELD_OUT = names(BOAT_FIRST, BOAT_LAST, False), names(BOAT_FIRST, BOAT_LAST, True)
+# Cafes and boats share the names. A fifth of them is held out: no base text and no training example uses those.
+NAMES, NAMES_HELD_OUT = ([f"{a} {b}" for i, a in enumerate(NAME_FIRST) for j, b in enumerate(NAME_LAST)
+                          if ((i + 2 * j) % 5 == 0) == held_out] for held_out in (False, True))
 
 
 @dataclass(frozen=True)
@@ -99,11 +94,11 @@ class Boat:
     length: int
 
 
-def fresh_cafe(rng: random.Random, pool: list[str] = CAFES) -> Cafe:
+def fresh_cafe(rng: random.Random, pool: list[str] = NAMES) -> Cafe:
     return Cafe(*(rng.choice(values) for values in (pool, FOODS, PRICES, PLACES, MOODS, DOGS)))
 
 
-def fresh_boat(rng: random.Random, pool: list[str] = BOATS) -> Boat:
+def fresh_boat(rng: random.Random, pool: list[str] = NAMES) -> Boat:
     return Boat(*(rng.choice(values) for values in (pool, COLOURS, CARGOES, BERTHS, LENGTHS)))
 
 
