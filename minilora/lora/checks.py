@@ -13,7 +13,8 @@ def check_fields(config):
         value = getattr(config, name)
         if not fits(value):
             raise ConfigError(f"{name} = {repr(value)[:80]}: expected {expected}")
-    if isinstance(config.target_modules, str) and (config.layers_to_transform is not None or config.layers_pattern):
+    where = (config.layers_to_transform, config.layers_pattern)
+    if isinstance(config.target_modules, str) and where != (None, None):
         raise ConfigError("layers_to_transform and layers_pattern need target_modules as a list of names")
     if config.layers_pattern and config.layers_to_transform is None:
         raise ConfigError("layers_pattern says where the layers are; layers_to_transform must say which")
