@@ -172,3 +172,17 @@ def test_sizes_of_a_llama_that_do_not_fit_are_refused(change, word):
 def test_heads_of_a_gpt2_that_do_not_divide_its_width_are_refused():
     with pytest.raises(ConfigError, match="n_embd 12 does not divide into 5 heads"):
         GPT2Config(**GPT2 | {"n_head": 5})
+
+
+@pytest.mark.parametrize("name", ["llama3rope_tiny", "gpt2_tiny"])
+def test_a_hidden_token_inside_a_prompt_is_skipped_as_transformers_skips_it(name):
+    """The recorded tokens are the adapted model's, and token 0 of its prompt was taken for padding: mask = ids != 0."""
+    golden = expected(name)
+    model = ml.PeftModel.from_pretrained(ml.load_pretrained(GOLDEN / name / "base"), GOLDEN / name / "adapter")
+    recorded = golden["greedy_from_first8"]
+    prompt = golden["input_ids"][:1, :8]
+    mask = np.concatenate([prompt != 0, np.ones((1, 12), bool)], axis=1)
+    positions = np.cumsum(mask, axis=1) - 1
+    assert not mask.all()
+    logits = model(recorded, mask=mask, positions=positions).numpy()
+    np.testing.assert_array_equal(logits[0, 7:-1].argmax(axis=-1), recorded[0, 8:])
