@@ -118,10 +118,10 @@ def test_embedding(rows, width, ids, seed):
 @given(sides, st.integers(2, 6), st.sampled_from([1e-6, 1e-5, 0.1]), seeds, dtypes)
 def test_norms(lead, d, eps, seed, dtype):
     shapes = [(*lead, d), (d,), (d,)]
-    compare(
-        lambda x, w, b: ops.layer_norm(x, w, b, eps), lambda x, w, b: F.layer_norm(x, (d,), w, b, eps), shapes, seed, dtype
-    )
-    compare(lambda x, w: ops.rms_norm(x, w, eps), lambda x, w: F.rms_norm(x, (d,), w, eps), shapes[:2], seed, dtype)
+    ours, theirs = lambda *a: ops.layer_norm(*a, eps), lambda x, w, b: F.layer_norm(x, (d,), w, b, eps)
+    compare(ours, theirs, shapes, seed, dtype)
+    ours, theirs = lambda *a: ops.rms_norm(*a, eps), lambda x, w: F.rms_norm(x, (d,), w, eps)
+    compare(ours, theirs, shapes[:2], seed, dtype)
 
 
 @many
