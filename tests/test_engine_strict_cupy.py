@@ -14,6 +14,7 @@ from minilora import ops
 from minilora.autograd import Tensor
 from minilora.backend import array_module, device_of, like, scatter_add, to_device, to_host
 from minilora.errors import ConfigError
+from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from minilora.optim import SGD, AdamW, clip_grad_norm_
 from minilora.training import History, train
 
@@ -203,7 +204,13 @@ MODELS = {
     "q and v": lambda: with_lora(tiny_llama()),
     "all-linear with dropout": lambda: with_lora(tiny_llama(), "all-linear", dropout=0.2),
     "embedding and head": lambda: with_lora(tiny_llama(), ("embed_tokens", "lm_head")),
+    "gpt2": lambda: tiny_gpt2().init(0, np.float64),
+    "gpt2, fused projections": lambda: with_lora(tiny_gpt2().init(0), ("c_attn", "c_proj", "wte"), transposed=True),
 }
+
+
+def tiny_gpt2():
+    return GPT2LMHeadModel(GPT2Config(vocab_size=29, n_embd=16, n_layer=2, n_head=4, n_positions=32))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -224,10 +231,11 @@ def test_sgd_trains_there_too():
 
 def test_generation_gives_the_tokens_of_numpy():
     prompts = [[3, 1, 4, 1, 5], [9, 2], [6]]
-    for options in ({}, {"temperature": 0.8, "top_k": 9, "top_p": 0.9, "seed": 3}):
-        here = with_lora(tiny_llama()).generate(prompts, 6, **options)
-        there = on_stand_in(with_lora(tiny_llama())).generate(prompts, 6, **options)
-        assert [row.tolist() for row in there] == [row.tolist() for row in here]
+    for make in (lambda: with_lora(tiny_llama()), lambda: tiny_gpt2().init(0)):
+        for options in ({}, {"temperature": 0.8, "top_k": 9, "top_p": 0.9, "seed": 3}):
+            here = make().generate(prompts, 6, **options)
+            there = on_stand_in(make()).generate(prompts, 6, **options)
+            assert [row.tolist() for row in there] == [row.tolist() for row in here]
 
 
 def test_generation_copies_to_the_host_once_per_token():

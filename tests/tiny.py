@@ -26,10 +26,17 @@ def tiny_llama(seed=0, dtype=np.float32, spread=6.0, **sizes):
     return model
 
 
-def with_lora(model, targets=("q_proj", "v_proj"), r=3, alpha=5, dropout=0.0, seed=1):
+def with_lora(model, targets=("q_proj", "v_proj"), r=3, alpha=5, dropout=0.0, seed=1, transposed=False):
     """`model` frozen in a PeftModel, with an adapter of B != 0 beside every module that `targets` names."""
     targets = targets if isinstance(targets, str) else list(targets)
-    config = LoraConfig(r=r, lora_alpha=alpha, target_modules=targets, lora_dropout=dropout, init_lora_weights=False)
+    config = LoraConfig(
+        r=r,
+        lora_alpha=alpha,
+        target_modules=targets,
+        lora_dropout=dropout,
+        init_lora_weights=False,
+        fan_in_fan_out=transposed,  # GPT-2's layers
+    )
     return get_peft_model(model, config, seed=seed)
 
 
