@@ -13,6 +13,7 @@ from .lora.config import LoraConfig
 from .lora.model import PeftModel, get_peft_model
 from .ops import cross_entropy
 from .optim import SGD, AdamW
+from .shipped import shipped
 
 __version__ = "0.1.0"
 
@@ -29,4 +30,5 @@ __all__ = [
     "load_pretrained",
     "no_grad",
     "save_pretrained",
+    "shipped",
 ]

@@ -1,5 +1,7 @@
 """Fixtures that every test may use. Small models are in tiny.py, the operations' cases in engine_cases.py."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from commands import minilora  # noqa: F401 (a fixture)
@@ -12,3 +14,8 @@ settings.load_profile("steady")
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def readme():
+    return (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
