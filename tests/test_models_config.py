@@ -263,7 +263,7 @@ odd = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(st.sampled_from(MODELS), st.data())
 def test_any_value_under_any_key_makes_a_config_or_an_error_of_one_line(name, data):
     config = dict(REAL[name])
