@@ -170,6 +170,17 @@ def test_ranks_that_differ_are_shown_as_a_range(minilora, adapter, tmp_path):
     assert "3 .. 5" in minilora("adapters", tmp_path / "mixed").out
 
 
+def test_one_that_cannot_be_read_does_not_hide_the_others(minilora, tmp_path):
+    for name in ("a", "b", "c"):
+        make_adapter(tmp_path / name)
+    for name in ("b", "c"):
+        edit_json(tmp_path / name / "adapter_config.json", use_dora=True)
+    result = minilora("adapters", tmp_path)
+    assert result.code == 2 and [row[0] for row in rows(result.out)] == [str(tmp_path / "a")]
+    error = f"error: {tmp_path / 'b' / 'adapter_config.json'}: use_dora = True is not supported (and 1 more)\n"
+    assert result.err == error
+
+
 def test_a_folder_without_adapters_is_refused(minilora, base, adapter):
     assert refused(minilora("adapters", adapter, base), "no adapter", str(base), "adapter_config.json")
 

@@ -126,6 +126,22 @@ def test_sampling_depends_on_the_seed_alone(minilora, base):
     assert first == again != other
 
 
+def test_more_prompts_than_a_batch_holds_give_the_same_texts(minilora, base, monkeypatch):
+    given = [word for prompt in PROMPTS for word in ("--prompt", prompt)]
+    command = ("generate", "--base", base, *given, "--max-new-tokens", 12)
+    at_once = minilora(*command)
+    monkeypatch.setattr("minilora.cli.generate.BATCH", 2)
+    assert minilora(*command) == at_once
+
+
+def test_the_same_prompt_in_two_batches_is_sampled_anew(minilora, base, monkeypatch):
+    monkeypatch.setattr("minilora.cli.generate.BATCH", 1)
+    (_, first), (_, second) = sections(
+        minilora("generate", "--base", base, "--prompt", "apple", "--prompt", "apple", "--temperature", 2).out
+    )
+    assert first != second
+
+
 def test_without_a_number_of_tokens_it_writes_what_the_context_holds(minilora, tmp_path):
     base = make_base(tmp_path / "short", max_position_embeddings=16)
     count = 16 - len(load_tokenizer(base).encode(PROMPTS[2]))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ..errors import FormatError, MissingFileError
+from ..errors import FormatError, MiniloraError, MissingFileError
 from .common import console, new_table, show_facts
 
 ADAPTER, BASE = "adapter_config.json", "config.json"
@@ -110,17 +110,28 @@ def targets(config):
 @click.command()
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
 def adapters(folders):
-    """List adapters: those in each DIR, or in the folders right inside it."""
+    """List adapters: those in each DIR, or in the folders right inside it.
+
+    One that cannot be read does not hide the others: it is named after the table, with exit code 2.
+    """
     table = new_table("name", "targets", "r", "alpha", "scale", "parameters", "bytes on disk", text=2)
+    problems = []
     for folder in dict.fromkeys(inside for given in folders for inside in adapter_folders(given)):
-        adapter = read(folder)
+        try:
+            adapter = read(folder)
+        except MiniloraError as error:
+            problems.append(error)
+            continue
         paths = [u.path for u in adapter.updates]
         table.add_row(
             str(folder), targets(adapter.config),
             spread([u.r for u in adapter.updates]), spread([adapter.config.alpha(p) for p in paths]),
             spread([u.scaling for u in adapter.updates]), f"{adapter.parameters:,}", f"{adapter_bytes(folder):,}",
         )  # fmt: skip
-    console().print(table)
+    if table.row_count:
+        console().print(table)
+    if problems:
+        raise FormatError(str(problems[0]) + (f" (and {len(problems) - 1} more)" if problems[1:] else ""))
 
 
 def adapter_bytes(folder):

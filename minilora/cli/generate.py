@@ -8,6 +8,7 @@ import click
 from ..errors import ConfigError, DataError
 from .common import adapter_option, base_option, device_option, load_base, seed_option, with_adapters
 
+BATCH = 64  # prompts at once; their keys and values are kept for every token
 NEW_TOKENS = 128  # unless said otherwise, and fewer when the context is nearly full
 
 
@@ -41,14 +42,17 @@ def generate(base, adapter, prompt, file, task, framed, chat, max_new_tokens, te
     encode = encoder(tokenizer, folder, framed or bool(task), chat)
     ids = [encode(p) for p in prompts]
     count = room(ids, model.config.max_position_embeddings, max_new_tokens)
-    rows = model.generate(
-        ids, count, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
-        eos_token_id=stop_tokens(model.config, tokenizer, folder) or None,
-    )  # fmt: skip
-    for i, (asked, before, row) in enumerate(zip(prompts, ids, rows, strict=True)):
-        if len(prompts) > 1:
-            print(("\n" if i else "") + f"==> {' '.join(asked.split())} <==")
-        print(written(tokenizer, before, row))  # not click.echo, which writes UTF-8 where only ASCII can be shown
+    ends = stop_tokens(model.config, tokenizer, folder) or None
+    for start in range(0, len(ids), BATCH):
+        batch = ids[start : start + BATCH]
+        own = seed + (start << 32)  # a row's random stream is its place in the batch and this
+        rows = model.generate(
+            batch, count, temperature=temperature, top_k=top_k, top_p=top_p, seed=own, eos_token_id=ends
+        )
+        for i, (before, row) in enumerate(zip(batch, rows, strict=True), start=start):
+            if len(prompts) > 1:
+                print(("\n" if i else "") + f"==> {' '.join(prompts[i].split())} <==")
+            print(written(tokenizer, before, row))  # click.echo would write UTF-8 where only ASCII can be shown
 
 
 def check_options(task, framed, chat, temperature, top_k, top_p):
