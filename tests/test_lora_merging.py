@@ -5,6 +5,8 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny import random_ids, tiny_llama, with_lora
 
 import minilora as ml
@@ -109,6 +111,34 @@ def test_merging_a_subset_of_the_active_adapters_leaves_the_others_adding(name):
     model.merge_adapter([name])
     assert model.merged_adapters == [name] and model.active_adapters == ["default", "b"]
     assert abs(model(IDS).numpy() - before).max() <= 1e-5 * abs(before).max()
+
+
+ANY = st.sampled_from(["q_proj", "v_proj", "down_proj", "embed_tokens", "lm_head"])
+
+
+@settings(max_examples=40)
+@given(
+    targets=st.lists(st.lists(ANY, min_size=1, max_size=3, unique=True), min_size=1, max_size=3),
+    tied=st.booleans(),
+    data=st.data(),
+)
+def test_every_set_of_active_adapters_computes_the_same_function_however_it_is_merged(targets, tied, data):
+    model = tiny_llama(tie_word_embeddings=tied)
+    names = [f"a{i}" for i in range(len(targets))]
+    for i, chosen in enumerate(targets):
+        config = LoraConfig(r=2 + i, lora_alpha=5 + i, target_modules=chosen, init_lora_weights=False)
+        if i == 0:
+            model = ml.get_peft_model(model, config, names[0])
+        else:
+            model.add_adapter(names[i], config, seed=i)
+    active = data.draw(st.lists(st.sampled_from(names), unique=True))
+    model.set_adapter(active)
+    expected = model(IDS).numpy()
+    for _ in range(data.draw(st.integers(1, 3))):
+        model.merge_adapter(data.draw(st.lists(st.sampled_from(active), unique=True)) if active else None)
+        assert abs(model(IDS).numpy() - expected).max() <= 1e-5 * abs(expected).max()
+    model.unmerge_adapter()
+    assert np.array_equal(model(IDS).numpy(), expected)
 
 
 def test_merging_the_rest_later_is_merging_all():

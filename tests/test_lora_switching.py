@@ -182,6 +182,20 @@ def test_a_call_may_name_its_own_adapters():
     assert np.array_equal(model(IDS, adapters=("b",)).numpy(), alone("b"))
 
 
+def test_a_call_that_names_what_is_not_there_is_refused():
+    with pytest.raises(UnknownNameError, match="no adapter 'x'; loaded: default, b, c"):
+        three_adapters()(IDS, adapters=("x",))
+
+
+def test_a_call_without_a_merged_adapter_is_refused():
+    model = three_adapters()
+    model.set_adapter(["default", "b"])
+    model.merge_adapter(["b"])
+    with pytest.raises(ConfigError, match="'b' is merged: unmerge_adapter"):
+        model(IDS, adapters=("default",))
+    assert model(IDS, adapters=("default", "b")).shape == model(IDS).shape
+
+
 @pytest.mark.parametrize("name", ["", "a.b", "a/b", "a\\b", "{}"])
 def test_a_name_that_cannot_be_part_of_a_path_is_refused(name):
     with pytest.raises(ConfigError, match="cannot be an adapter's name"):

@@ -150,8 +150,10 @@ def test_excluding_every_target_is_refused():
 
 
 def test_a_rank_above_the_smaller_side_is_refused_by_name():
-    with pytest.raises(ConfigError, match=r"rank 13 is above the smaller side of .*k_proj \(12, 16\): 12"):
+    with pytest.raises(ConfigError, match=r"rank 13 is above the smaller side of .*0.*k_proj \(12, 16\) and of 1 more"):
         get_peft_model(tiny_llama(), LoraConfig(r=13, target_modules=["q_proj", "k_proj"]))
+    with pytest.raises(ConfigError, match=r"k_proj \(12, 16\): 12 already gives every update"):
+        get_peft_model(tiny_llama(num_hidden_layers=1), LoraConfig(r=13, target_modules=["k_proj"]))
     get_peft_model(tiny_llama(), LoraConfig(r=12, target_modules=["k_proj"]))
 
 

@@ -220,8 +220,11 @@ def test_an_adapter_of_a_rank_above_the_smaller_side_loads_with_a_note(folder):
     rng = np.random.default_rng(0)
     shapes = {"A": (20, 16), "B": (24, 20)}
     edit_tensors(folder, lambda t: {k: rng.standard_normal(shapes[k[-8]]).astype(np.float32) for k in t})
-    with pytest.warns(UserWarning, match="rank 20 is above the smaller side of .*q_proj"):
+    with pytest.warns(
+        UserWarning, match=r"rank 20 is above the smaller side of .*q_proj \(24, 16\) and of 1 more"
+    ) as said:
         model = load(folder)
+    assert len(said) == 1
     assert np.any(model(IDS).numpy() != tiny_llama()(IDS).numpy())
 
 

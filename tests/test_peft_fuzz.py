@@ -74,7 +74,7 @@ def mutated(raw, steps):
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
 def test_files_with_bytes_changed_at_random_load_or_are_refused(original, name):
-    @settings(max_examples=150)
+    @settings(max_examples=100)
     @given(MUTATIONS)
     def check(steps):
         raw = (original / name).read_bytes()
@@ -95,7 +95,7 @@ VALUES = st.recursive(
 def test_configs_with_values_changed_at_random_load_or_are_refused(original):
     outcomes = set()
 
-    @settings(max_examples=300)
+    @settings(max_examples=200)
     @given(st.dictionaries(st.sampled_from(KEYS), VALUES, min_size=1, max_size=3))
     def check(values):
         def change(folder):
@@ -125,7 +125,7 @@ def test_tensors_renamed_added_and_reshaped_at_random_load_or_are_refused(origin
         st.sampled_from([0, 1, 2]),
     )
 
-    @settings(max_examples=150)
+    @settings(max_examples=100)
     @given(st.dictionaries(names, arrays, max_size=2), st.sets(st.sampled_from(sorted(tensors)), max_size=2))
     def check(added, removed):
         kept = {k: v for k, v in tensors.items() if k not in removed} | added

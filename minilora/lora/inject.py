@@ -49,8 +49,7 @@ class LoraModel(Module):
         """
         config = self._written_out(config, loading)
         chosen = chosen_modules(config, self._modules, self._linear)
-        for path in chosen:
-            self._check(path, config, loading)
+        self._check(chosen, config, loading)
         config = self._with_orientation(config, chosen, loading)
         copies = {path: self._duplicate(path) for path in self._paths_to_save(config)}
         if both := sorted(set(copies) & {*chosen, *self._layers} | set(chosen) & set(self._saved)):
@@ -149,21 +148,21 @@ class LoraModel(Module):
             warnings.warn(f"fan_in_fan_out is set to {stored}: the weights are stored so here", stacklevel=5)
         return replace(config, fan_in_fan_out=stored)
 
-    def _check(self, path, config, loading):
-        """Whether the module at `path` can have the adapter that `config` says."""
-        base = self._modules[path]
-        if not can_adapt(base):
-            near = nearest(path, leaves(self._linear))
-            raise ConfigError(
-                f"target_modules {config.target_modules!r} matches {path}, a {type(base).__name__}; "
-                f"LoRA adapts linear layers and embeddings: {near}"
-            )
-        r, smaller = config.rank(path), min(base.shape)
-        if r > smaller:
-            note = f"rank {r} is above the smaller side of {path} {base.shape}: {smaller} already gives every update"
+    def _check(self, chosen, config, loading):
+        """Whether the chosen modules can have the adapters that `config` says."""
+        for path in chosen:
+            if not can_adapt(self._modules[path]):
+                raise ConfigError(
+                    f"target_modules {config.target_modules!r} matches {path}, a {type(self._modules[path]).__name__}; "
+                    f"LoRA adapts linear layers and embeddings: {nearest(path, leaves(self._linear))}"
+                )
+        if high := [path for path in chosen if config.rank(path) > min(self._modules[path].shape)]:
+            path, shape, others = high[0], self._modules[high[0]].shape, len(high) - 1
+            note = f"rank {config.rank(path)} is above the smaller side of {path} {shape}"
+            note += f" and of {others} more" if others else f": {min(shape)} already gives every update"
             if not loading:
                 raise ConfigError(note)
-            warnings.warn(note, stacklevel=2)
+            warnings.warn(note, stacklevel=5)
 
     def _paths_to_save(self, config):
         """The modules that modules_to_save names: as in PEFT, every path that ends with the name."""

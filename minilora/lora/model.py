@@ -53,14 +53,19 @@ class PeftModel(CausalLM):
         return self._active[0] if len(self._active) == 1 else list(self._active)
 
     def get_base_model(self):
-        """The model that was wrapped. The adapters are in it, but without a PeftModel's call none of them acts."""
+        """The model that was wrapped. Called by itself it is the base alone, or what was merged into its weights."""
         return self.base_model.model
 
     # ---- running: what a CausalLM is asked for
 
     def new_call(self, **fields):
-        fields.setdefault("adapters", () if self._disabled else self._active)
-        return super().new_call(**fields)
+        """The Call of one forward, with the active adapters, or those that it names: `model(ids, adapters=("b",))`."""
+        if "adapters" in fields:
+            fields["adapters"] = tuple(self._names(fields["adapters"]))
+            self._check_copies(fields["adapters"])
+            if left := [n for n in self.merged_adapters if n not in fields["adapters"]]:
+                raise ConfigError(f"adapter {left[0]!r} is merged: unmerge_adapter() before a call without it")
+        return super().new_call(**{"adapters": () if self._disabled else self._active} | fields)
 
     def hidden(self, ids, call):  # (B, T) int -> (B, T, d)
         return self.base_model.model.hidden(ids, call)
@@ -101,9 +106,7 @@ class PeftModel(CausalLM):
         Raises UnknownNameError, ConfigError when two of them have a copy of the same module.
         """
         names = self._names(names)
-        for path, having in self.base_model.saved_by(names).items():
-            if len(having) > 1:
-                raise ConfigError(f"adapters {', '.join(having)} each have a copy of {path}: only one can be active")
+        self._check_copies(names)
         self._unmerge_first("set_adapter")
         self._active = tuple(names)
         for name in self.peft_config:
@@ -182,7 +185,7 @@ class PeftModel(CausalLM):
         wrapped = cls(model)
         wrapped.load_adapter(path, adapter_name, is_trainable)
         wrapped.set_adapter(adapter_name, inference_mode=not is_trainable)
-        return wrapped
+        return wrapped.train(model.training and is_trainable)
 
     def load_adapter(self, path, adapter_name, is_trainable=False):
         """Add the adapter in the folder `path` (PEFT's format); it acts after `set_adapter`.
@@ -214,6 +217,11 @@ class PeftModel(CausalLM):
             if name not in self.peft_config:
                 raise UnknownNameError(f"no adapter {name!r}; loaded: {nearest(name, self.peft_config)}")
         return list(dict.fromkeys(given))
+
+    def _check_copies(self, names):
+        for path, having in self.base_model.saved_by(names).items():
+            if len(having) > 1:
+                raise ConfigError(f"adapters {', '.join(having)} each have a copy of {path}: only one can be active")
 
     def _check_new(self, name):
         if name in self.peft_config:

@@ -1,0 +1,82 @@
+"""The life of adapters on a device: a stand-in for CuPy that refuses what a GPU would, and a GPU where there is one."""
+
+import sys
+
+import numpy as np
+import pytest
+import strict_cupy
+from tiny import random_ids, tiny_llama
+
+import minilora as ml
+from minilora import LoraConfig, PeftModel
+from minilora.safetensors_io import read_tensors
+
+IDS = random_ids()
+CONFIG = {"r": 3, "lora_alpha": 5, "init_lora_weights": False}
+TARGETS = ["q_proj", "down_proj", "embed_tokens", "lm_head"]
+
+
+def gpu():
+    cupy = pytest.importorskip("cupy")
+    if not cupy.cuda.is_available():
+        pytest.skip("no CUDA device")
+
+
+@pytest.fixture(params=["stand-in", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request, monkeypatch):
+    """The name of a device that is not the CPU."""
+    if request.param == "gpu":
+        gpu()
+    else:
+        monkeypatch.setitem(sys.modules, "cupy", strict_cupy)
+    return "cuda"
+
+
+def life(model, folder):
+    """What an adapter goes through, and the numbers that come out on the way."""
+    numbers = []
+
+    def note():
+        numbers.append(model(IDS).numpy().copy())
+
+    model = ml.get_peft_model(model, LoraConfig(target_modules=TARGETS, modules_to_save=["norm"], **CONFIG), seed=1)
+    note()
+    model.loss(IDS, IDS).backward()
+    model.save_pretrained(folder)
+    model.load_adapter(folder, "again")
+    model.add_adapter("b", LoraConfig(target_modules=["v_proj", "lm_head"], **CONFIG), seed=2)
+    for names in ("again", "b", ["again", "b"]):
+        model.set_adapter(names)
+        note()
+    model.merge_adapter(["b"])
+    note()
+    model.unmerge_adapter()
+    note()
+    with model.disable_adapter():
+        note()
+    model.merge_and_unload(["again"])
+    model = model.get_base_model()
+    note()
+    return numbers
+
+
+def test_an_adapter_lives_on_a_device_as_on_the_cpu(device, tmp_path):
+    expected = life(tiny_llama(), tmp_path / "cpu")
+    found = life(tiny_llama().to(device), tmp_path / "device")
+    for a, b in zip(found, expected, strict=True):
+        assert abs(a - b).max() <= 1e-4 * abs(b).max()
+    files = [read_tensors(tmp_path / where / "adapter_model.safetensors") for where in ("cpu", "device")]
+    assert all(np.array_equal(files[0][name], files[1][name]) for name in files[0] | files[1])
+
+
+def test_an_adapter_is_loaded_to_where_the_base_is_and_moves_with_it(device, tmp_path):
+    ml.get_peft_model(tiny_llama(), LoraConfig(target_modules=TARGETS, **CONFIG)).save_pretrained(tmp_path)
+    expected = PeftModel.from_pretrained(tiny_llama(), tmp_path)(IDS).numpy()
+    model = PeftModel.from_pretrained(tiny_llama().to(device), tmp_path)
+    assert {ml.backend.device_of(p.data) for p in model.parameters()} == {"cuda:0"}
+    model.merge_adapter()
+    model.to("cpu")
+    assert abs(model(IDS).numpy() - expected).max() <= 1e-4 * abs(expected).max()
+    model.unmerge_adapter()
+    assert {ml.backend.device_of(p.data) for p in model.parameters()} == {"cpu"}
+    assert np.array_equal(model(IDS).numpy(), expected)
