@@ -35,6 +35,11 @@ def test_a_block_that_fails_leaves_the_old_file_and_no_other(tmp_path, error):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_an_error_of_ours_inside_the_block_keeps_its_own_line(tmp_path):
+    with pytest.raises(MissingFileError, match="^no such file: b$"), atomic_write(tmp_path / "a.txt"):
+        raise MissingFileError("no such file: b")
+
+
 def test_until_the_block_ends_the_old_file_stands(tmp_path):
     path = tmp_path / "a.txt"
     write_text(path, "old")

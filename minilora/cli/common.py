@@ -85,11 +85,11 @@ def with_adapters(model, folders):  # -> the model itself when there are none, e
     return model
 
 
-def console():
-    """Where tables go: text as it is, never cut or folded when it is read by a program."""
+def console(width=400):
+    """Where tables go: text as it is. `width` counts when no terminal reads it: by default no line is folded then."""
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 400)
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else width)
 
 
 def new_table(*columns, text=None):

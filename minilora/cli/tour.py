@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from .common import base_option, check_out, device_option, seed_option
+from .common import base_option, check_out, console, device_option, load_base, new_table, seed_option
 
 TASKS = ("style-json", "style-crier")  # two house styles for the same questions: one adapter each
 RANK, ALPHA, TARGETS, LEARNING_RATE = 8, 16, "all-linear", 3e-3
@@ -25,14 +25,11 @@ def tour(out, base, seed, device):
 
     Takes about a minute on two CPU cores, writes figures and both adapters into --out, and needs no network.
     """
-    from rich.console import Console
-
     from ..tasks import get_task
-    from .common import load_base
 
     began = time.perf_counter()
     check_out(out)
-    show = Console(highlight=False)
+    show = console(width=100)
     model, tokenizer, _ = load_base(base, device)
     tasks = [get_task(name) for name in TASKS]
     test = tasks[0].examples("test")  # people that neither adapter sees; the same questions for both styles
@@ -72,7 +69,7 @@ def wrap(model, seed):  # -> PeftModel with both adapters, {name: LoraConfig}
 
 def count(show, model, config):
     show.rule("1. Count")
-    table = new_table("", "frozen W", "trained A and B", "times fewer")
+    table = new_table("", "frozen W", "trained A and B", "times fewer", text=1)
     d, r = MATRIX, MATRIX_RANK
     table.add_row(f"one {d} x {d} matrix, rank {r}", f"{d * d:,}", f"{r * (d + d):,}", f"{d * d / (r * (d + d)):g}")
     trainable, every = model.get_nb_trainable_parameters()
@@ -132,7 +129,7 @@ def compare(show, tasks, test, base_answers, adapted):  # -> {metric: {model: sc
         }
         for task in tasks
     }
-    table = new_table("", *answered)
+    table = new_table("", *answered, text=1)
     for (metric, row), task in zip(scores.items(), tasks, strict=True):
         table.add_row(f"{metric.replace(chr(10), ' ')}: {task.scored}", *(f"{value:.2f}" for value in row.values()))
     show.print(table)
@@ -204,13 +201,3 @@ def figures(show, out, histories, scores):
     plots.learning_curves(histories, out / "learning.png")
     plots.score_table(scores, out / "switch.png", "One base, two adapters, the same questions")
     show.print(f"figures: {', '.join(str(out / name) for name in ('lora.png', 'learning.png', 'switch.png'))}")
-
-
-def new_table(*columns):
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else None)
-    return table
