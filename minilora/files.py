@@ -27,8 +27,6 @@ def atomic_write(path):
         temporary.replace(path)
     except MiniloraError:  # the block's own, among them MissingFileError, which is an OSError too
         raise
-    except MiniloraError:  # some are OSErrors too; they say what went wrong better than "cannot write"
-        raise
     except OSError as error:
         raise MiniloraError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
