@@ -221,7 +221,7 @@ expect("the mistake is smaller than the noise of float32", bool(mistake < noise)
 # ## Do
 
 # %%
-cards(1)
+cards("1.1", "1.2", "1.3")
 
 # %% [markdown]
 # ## Where this lives in the code

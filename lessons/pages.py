@@ -72,8 +72,9 @@ def output_html(output, figure):
 
 
 def page(title, body, before="", after=""):
-    """A whole page; before and after: the links to the neighbours."""
+    """A whole page; before and after: the links to the neighbours, none on the index."""
     nav = f'<nav><span>{before}</span><a href="index.html">all lessons</a><span>{after}</span></nav>'
+    nav = nav if before or after else ""
     return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<style>{STYLE}{CODE.get_style_defs('pre.code')}</style></head>"
@@ -114,6 +115,6 @@ def write_site(sources, folder):
         (folder / f"{path.stem}.html").write_text(text, encoding="utf-8", newline="\n")
     rows = "".join(f"<tr><td>{link(i)}</td><td>{MARKDOWN.renderInline(facts_of(p))}</td></tr>"
                    for i, p in enumerate(notebooks))
-    body = f"<h1>minilora: the lessons</h1><table><tr><th>lesson</th><th></th></tr>{rows}</table>"
+    body = f"<h1>minilora: the lessons</h1><table><tr><th>lesson</th><th>what it takes</th></tr>{rows}</table>"
     (folder / "index.html").write_text(page("minilora: the lessons", body), encoding="utf-8", newline="\n")
     print(f"written: {folder / 'index.html'} and {len(notebooks)} lessons")

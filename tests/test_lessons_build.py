@@ -11,7 +11,7 @@ import pytest
 
 LESSONS = Path(__file__).parents[1] / "lessons"
 SOURCES = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
-FACTS = re.compile(r"\*(\d+) minutes to read · needs .+ · reads .+ · exercises? \d+\.\d.*\*")
+FACTS = re.compile(r"\*(\d+) minutes to read[^·]* · needs .+ · reads .+ · exercises? \d+\.\d.*\*")
 each = pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
 
 

@@ -101,14 +101,15 @@ def replay(name):  # str -> dict
     return result
 
 
-def cards(lesson):
-    """Print the exercises of a lesson: what to write, how hard, how long, how to check."""
-    from .runner import exercises, file_name
+def cards(*numbers):
+    """Print the cards of exercises, "2.1", "2.2": what to write, how hard, how long, how to check."""
+    from .runner import exercise, file_name
 
-    for e in exercises(lesson):
-        print(f"{e.number}  {e.title} ({e.difficulty}, {e.minutes} minutes): `{e.function}` in {file_name(lesson)}")
-    print(f"\nthe files: minilora exercises DIR     check: minilora check {lesson}     "
-          f"a hint: minilora hint {lesson}.1 --level 1")
+    for number in numbers:
+        e = exercise(number)
+        print(f"{number}  {e.title} ({e.difficulty}, {e.minutes} minutes): `{e.function}` in {file_name(e.lesson)}")
+    print(f"\nthe files: minilora exercises DIR     check: minilora check {' '.join(numbers)}     "
+          f"a hint: minilora hint {numbers[0]} --level 1")
 
 
 # ---- figures: in the style of minilora.plots, shown in the notebook instead of written to a file

@@ -21,7 +21,7 @@ from pathlib import Path
 from ..errors import ConfigError, UnknownNameError, nearest
 from .judge import Exercise, Verdict, judge
 
-LESSONS = (1,)
+LESSONS = (1, 2, 3)
 SECONDS = 30                     # per exercise; the slowest solution needs less than a second
 MEGABYTES = 1024                 # per exercise, beyond what Python and NumPy take at the start
 MODULE = "minilora.course.runner"
@@ -61,9 +61,9 @@ def check(number, folder, seconds=SECONDS, megabytes=MEGABYTES):  # "5.2", Path 
         command = [sys.executable, "-P", "-m", MODULE, str(path), number, str(report), str(megabytes)]
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
         environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)   # the same minilora in the new process
-        quiet = subprocess.DEVNULL
-        streams = {"stdin": quiet, "stdout": quiet, "stderr": quiet}
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         with subprocess.Popen(command, cwd=path.parent, env=environment, **streams) as child:
+            child.stdout.readline()      # Python and NumPy are loaded: from now on it is the submission's time
             try:
                 code = child.wait(seconds)
             except subprocess.TimeoutExpired:
@@ -93,7 +93,8 @@ def _verdict(report, code, seconds, megabytes):
 
 def _child(path, number, report, megabytes):
     """Load the student's file, judge one function, write the report; before each property too, in case one hangs."""
-    path, report = Path(path), Path(report)
+    path, report, asked = Path(path), Path(report), exercise(number)
+    print("ready", flush=True)
     printed = sys.stdout = sys.stderr = Shown(1000)
     said = {"passed": [], "failing": ""}
 
@@ -109,7 +110,6 @@ def _child(path, number, report, megabytes):
         write(said)
 
     watch_memory(megabytes)
-    asked = exercise(number)
     function, verdict = find_function(path, asked.function)
     verdict = verdict or judge(asked, function, progress)
     if verdict.error is not None:

@@ -1,0 +1,303 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 2 · Reverse mode for arrays
+#
+# *40 minutes to read, in two parts · needs the chain rule and matrix products · reads
+# `minilora/autograd.py`, `minilora/ops/` · exercises 2.1 to 2.3*
+#
+# **You will be able to** say what `loss.backward()` does: build the tape for a small computation,
+# walk it backwards, and write the backward of an array operation on one line.
+#
+# *Two parts with a break between them: (a) the tape, and what broadcasting asks of it; (b) the
+# backwards of a matrix product and of softmax.*
+
+# %%
+import numpy as np
+
+from minilora import Tensor, gradcheck, ops
+from minilora.course.lesson import BLUE, ORANGE, SKY, cards, figure, table
+from minilora.course.lesson import expect, expect_between, predict
+
+rng = np.random.default_rng(2)
+
+# %% [markdown]
+# # Part a: the tape
+#
+# ## A loss is a chain of small steps
+#
+# Take four numbers $x$ (shape `(4,)`) and compute $L = \sum (x \cdot x + x)$. Each operation leaves
+# a *node* behind: which tensors it read, and a function that turns the gradient of its result into
+# the gradients of those tensors. The nodes together are the *tape*. We write $g$ for the gradient
+# that arrives at a node from above, $g = \partial L / \partial (\text{its result})$: it always has
+# the shape of the result.
+
+# %%
+x = Tensor(np.array([1.0, 2.0, 3.0, 4.0]), requires_grad=True)
+square = x * x          # (4,)  its node reads x twice
+both = square + x       # (4,)  its node reads square and x
+L = ops.sum(both)       # ()    its node reads both
+
+for name, tensor in (("L", L), ("both", both), ("square", square)):
+    grads = tensor.node.backward(np.ones(tensor.shape))
+    print(f"{name:7} read {len(tensor.node.parents)} tensor(s); "
+          f"for g = 1 it hands down {[g.tolist() for g in grads]}")
+
+# %% [markdown]
+# The node of `square` hands $x$ down to its first factor and $x$ to its second: with $y = a \cdot
+# b$, $da = g \cdot b$ and $db = g \cdot a$.
+#
+# **Predict** `x.grad[3]`, where $x$ is 4. Three contributions arrive at $x$: two through `square`,
+# one through `both`.
+
+# %%
+slope = predict("the gradient of L at x = 4", None)
+
+# %%
+L.backward()
+slope.compare(float(x.grad[3]))
+expect("x.grad against the rule of school, 2x + 1", x.grad, 2 * x.data + 1)
+
+# %% [markdown]
+# What is used several times collects the **sum** of what arrives. And nobody may pass a gradient on
+# before all of it has arrived.
+#
+# ## Why the order matters
+#
+# Let $y_1 = x + x$, $y_2 = y_1 + y_1$, and so on: a chain of $n$ steps, each reading the one before
+# twice. A backward that simply follows every arrow down walks every *path* from the loss to $x$.
+# How many paths are there? The tape visits each *node* once, after all that read it.
+
+# %%
+def chain(n):
+    y = Tensor(np.ones(1), requires_grad=True)
+    for _ in range(n):
+        y = y + y
+    return y
+
+
+def visits_along_every_path(tensor):
+    if tensor.node is None:
+        return 0
+    return 1 + sum(visits_along_every_path(p) for p in tensor.node.parents)
+
+
+def visits_of_the_tape(tensor):
+    seen, todo = set(), [tensor]
+    while todo:
+        t = todo.pop()
+        if t.node is not None and id(t) not in seen:
+            seen.add(id(t))
+            todo.extend(t.node.parents)
+    return len(seen)
+
+
+depths = range(1, 15)
+naive = [visits_along_every_path(chain(n)) for n in depths]
+tape = [visits_of_the_tape(chain(n)) for n in depths]
+expect("visits along every path, 14 steps", naive[-1], 2**14 - 1)
+expect("visits of the tape, 14 steps", tape[-1], 14)
+
+# %%
+with figure() as axes:
+    axes.semilogy(depths, naive, "s-", color=ORANGE)
+    axes.semilogy(depths, tape, "o-", color=BLUE)
+    axes.text(8.2, 3000, "every path: $2^n - 1$", color=ORANGE, ha="right")
+    axes.text(9, 3, "every node once: $n$", color=BLUE)
+    axes.set(xlabel="steps n, each reading the one before twice", ylabel="backward calls")
+
+# %% [markdown]
+# In a transformer every residual connection ($x + f(x)$) doubles the number of paths.
+# `Tensor.backward` sorts the nodes first (with a stack, not by recursion: a chain of 50,000 steps
+# would exceed Python's limit), then walks them from the loss down.
+
+# %%
+start = Tensor(np.ones(1), requires_grad=True)
+deep = start
+for _ in range(50_000):
+    deep = deep * 1.0
+deep.backward()
+expect("the gradient after 50,000 steps of y = 1.0 x", start.grad[0], 1.0)
+
+# %% [markdown]
+# ## Broadcasting, undone
+#
+# A bias $b$ of shape `(3,)` added to an array of shape `(2, 3)` is used in both rows. NumPy repeats
+# it without telling; the backward has to remember. The gradient that arrives has shape `(2, 3)`,
+# the one that $b$ wants has shape `(3,)`: used twice, so the sum over the rows.
+
+# %%
+b = Tensor(np.array([10.0, 20.0, 30.0]), requires_grad=True)
+g = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+(Tensor(np.zeros((2, 3))) + b).backward(g)
+print("g arrives:\n", g, "\nb receives:", b.grad, sep="")
+expect("b.grad is the sum over the rows", b.grad, g.sum(axis=0))
+expect("the same by `unbroadcast`", ops.unbroadcast(g, (3,)), b.grad)
+expect("stretched, not put in front", ops.unbroadcast(g, (2, 1)), g.sum(axis=1, keepdims=True))
+
+# %% [markdown]
+# ## Do (a)
+
+# %%
+cards("2.1")
+
+# %% [markdown]
+# # Part b: two backwards that carry a transformer
+#
+# ## The matrix product
+#
+# $Y = A B$ with $A$ of shape `(m, k)`, $B$ of shape `(k, n)`, so $Y$ and its gradient $G$ have
+# shape `(m, n)`. One element: $Y_{ij} = \sum_l A_{il} B_{lj}$. So $A_{il}$ is used in the whole row
+# $i$ of $Y$, each time with the factor $B_{lj}$:
+#
+# $$dA_{il} = \sum_j G_{ij}\, B_{lj} \quad\Rightarrow\quad dA = G\, B^T
+# \qquad\text{and in the same way}\qquad dB = A^T G$$
+#
+# There is no need to remember this: with $m$, $k$, $n$ all different, **the shapes leave only one
+# way** to write it.
+
+# %%
+m, k, n = 4, 3, 2
+A = Tensor(rng.standard_normal((m, k)), requires_grad=True)
+B = Tensor(rng.standard_normal((k, n)), requires_grad=True)
+G = rng.standard_normal((m, n))
+(A @ B).backward(G)
+expect("dA = G Bᵀ", A.grad, G @ B.data.T, within=1e-15)
+expect("dB = Aᵀ G", B.grad, A.data.T @ G, within=1e-15)
+print("worst element of the check:", gradcheck(ops.matmul, [A, B]))
+
+# %% [markdown]
+# **Predict.** Forward and backward of one product: three products in all, each of $m\,k\,n$
+# multiplications. Now $B$ is frozen (`requires_grad=False`). How many of the three are left?
+
+# %%
+left = predict("products of forward and backward when B is frozen", None)
+
+# %%
+frozen = Tensor(B.data)
+Y = A @ frozen
+grads = Y.node.backward(G)
+left.compare(1 + sum(g is not None for g in grads))
+expect("what a frozen B receives", grads[1], None)
+
+# %% [markdown]
+# The product for a frozen matrix is **never computed**. (Computing it and throwing it away would
+# take as long as keeping it.) Lesson 5 lives from this.
+#
+# ## Softmax
+#
+# Softmax turns a row $x$ of $n$ numbers into $n$ shares $p$ that add up to 1: $p_i = e^{x_i} /
+# \sum_j e^{x_j}$. Raise one $x_j$ and its share grows, while all the others shrink:
+#
+# $$\frac{\partial p_i}{\partial x_j} = p_i\,(\delta_{ij} - p_j)
+# \qquad (\delta_{ij} = 1 \text{ for } i = j, \text{ else } 0)$$
+#
+# That is a matrix of $n \times n$ numbers for every row. The picture shows it for $n = 6$.
+
+# %%
+p = ops.softmax(Tensor(np.array([0.2, 1.4, 0.5, 2.0, 1.2, 0.8]))).data  # (6,)
+jacobian = np.diag(p) - np.outer(p, p)  # (6, 6)
+
+with figure(2, height=5, width=8.5) as (left_axes, right_axes):
+    left_axes.bar(range(6), p, color=SKY, edgecolor="black")
+    left_axes.set(xlabel="i", ylabel="share $p_i$", title="softmax of 6 numbers")
+    bound = np.abs(jacobian).max()
+    image = right_axes.imshow(jacobian, cmap="RdBu_r", vmin=-bound, vmax=bound)
+    right_axes.grid(False)
+    right_axes.set(xlabel="raise $x_j$", ylabel="what happens to $p_i$",
+                   title="own share up (red), the others down (blue)")
+    right_axes.figure.colorbar(image, shrink=0.8)
+
+# %% [markdown]
+# The backward needs only this matrix times $g$, and that can be had without the matrix:
+#
+# $$dx_j = \sum_i g_i\, p_i\,(\delta_{ij} - p_j) = p_j \Big(g_j - \sum_i g_i\, p_i\Big)$$
+#
+# In words: each share asks for its own $g$, minus what all of them ask for on average. What all ask
+# for together cannot be had, since the shares add up to 1.
+
+# %%
+x = Tensor(rng.standard_normal((5, 12)), requires_grad=True)
+p = ops.softmax(x)
+g = rng.standard_normal((5, 12))
+p.backward(g)
+by_matrix = np.array([(np.diag(row) - np.outer(row, row)) @ up
+                      for row, up in zip(p.data, g, strict=True)])
+expect("one line against the full matrices", x.grad, by_matrix, within=1e-15)
+same_for_all = p.data * (3.0 - (3.0 * p.data).sum(axis=-1, keepdims=True))
+expect("g = 3 everywhere asks for nothing", same_for_all, np.zeros((5, 12)), within=1e-14)
+
+# %% [markdown]
+# ## Every operation of the library, checked
+#
+# Lesson 1's check, on each operation that a transformer needs. The figure shows the largest
+# difference as a share of what is allowed.
+
+# %%
+def random(*shape):
+    return Tensor(rng.standard_normal(shape), requires_grad=True)
+
+
+positions = np.arange(5)[None]
+cos, sin = ops.rotary_angles(positions, 10.0 ** -np.arange(2.0), np.float64)
+hidden = ops.causal_bias(5, 5, dtype=np.float64)
+targets = np.array([1, 0, 6])
+checks = {
+    "add, broadcast": (ops.add, [random(2, 3), random(3)]),
+    "mul, broadcast": (ops.mul, [random(2, 3), random(2, 1)]),
+    "matmul": (ops.matmul, [random(4, 3), random(3, 2)]),
+    "linear": (ops.linear, [random(2, 5, 3), random(4, 3)]),
+    "softmax": (ops.softmax, [random(3, 6)]),
+    "rms_norm": (ops.rms_norm, [random(3, 6), random(6)]),
+    "layer_norm": (ops.layer_norm, [random(3, 6), random(6), random(6)]),
+    "swiglu": (ops.swiglu, [random(3, 4), random(3, 4)]),
+    "gelu": (ops.gelu, [random(3, 4)]),
+    "rotary": (lambda x: ops.rotary(x, cos, sin), [random(1, 5, 2, 4)]),
+    "attention": (lambda q, k, v: ops.attention(q, k, v, hidden),
+                  [random(1, 5, 4, 6), random(1, 5, 2, 6), random(1, 5, 2, 6)]),
+    "cross_entropy": (lambda z: ops.cross_entropy(z, targets), [random(3, 7)]),
+}
+worst = {name: gradcheck(f, inputs) for name, (f, inputs) in checks.items()}
+table([(name, w.analytic, w.numeric, w.error) for name, w in worst.items()],
+      ("operation", "by hand", "by differences", "difference"))
+shares = np.array([w.error / w.allowed for w in worst.values()])
+expect_between("largest difference as a share of what is allowed", float(shares.max()), 0, 1)
+
+# %%
+with figure(height=5.2) as axes:
+    places = np.arange(len(shares))
+    axes.semilogx(np.maximum(shares, 1e-7), places, "o", color=BLUE, markersize=10)
+    axes.axvline(1, color=ORANGE)
+    axes.text(0.8, 0.2, "allowed", color=ORANGE, ha="right")
+    axes.set_yticks(places, list(worst))
+    axes.invert_yaxis()
+    axes.set(xlabel="largest difference / what is allowed", xlim=(1e-6, 5))
+
+# %% [markdown]
+# ## Do (b)
+
+# %%
+cards("2.2", "2.3")
+
+# %% [markdown]
+# ## Where this lives in the code
+#
+# `minilora/autograd.py`: `Tensor.backward` walks the tape, `record` leaves a node.
+# `minilora/ops/basic.py`: `unbroadcast` and `matmul`; `minilora/ops/activation.py`: `softmax`. Each
+# operation stands there with its equation, forward and backward on one screen.
+#
+# ## What this does not show
+#
+# Memory: the tape keeps what the backwards will read, until the walk has passed it. For a large
+# model those kept activations can weigh more than the weights. And speed: one fused operation
+# (attention as a whole) leaves one node where ten small ones would leave ten.
