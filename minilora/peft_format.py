@@ -95,7 +95,7 @@ def read_adapter_config(folder):  # -> LoraConfig
         raise FormatError(f"{path}: {', '.join(missing)} missing; an adapter without it has no defined meaning")
     for key, value in data.items():
         if key not in HONOURED and key not in HARMLESS and value not in (None, False, "", [], {}):
-            raise ConfigError(f"{path}: {key} = {str(value)[:60]} is not supported")
+            raise ConfigError(f"{path}: {_some([key])} = {repr(value)[:60]} is not supported")
     fields = {key: data[key] for key in HONOURED if data.get(key) is not None}
     init = fields.get("init_lora_weights")
     if isinstance(init, str):
@@ -121,10 +121,10 @@ def read_adapter_tensors(folder):  # -> {(module path, name in the module): nump
         place, infix = _place(key.removeprefix(PREFIX))
         infixes |= {infix} if infix else set()
         if place in found:
-            raise FormatError(f"{path}: {'.'.join(place)} stands twice, with and without an adapter's name")
+            raise FormatError(f"{path}: {_some([_key(place)])} stands twice, with and without an adapter's name")
         found[place] = array
     if len(infixes) > 1:
-        raise FormatError(f"{path}: tensors of several adapters: {', '.join(sorted(i[1:] for i in infixes))}")
+        raise FormatError(f"{path}: tensors of several adapters: {_some(sorted(i[1:] for i in infixes))}")
     return found
 
 
@@ -193,4 +193,5 @@ def _key(place):  # ("q_proj", "lora_A.{}.weight") -> "q_proj.lora_A.weight"
 
 def _some(keys, limit=4):
     left = len(keys) - limit
-    return ", ".join(map(str, keys[:limit])) + (f" and {left} more" if left > 0 else "")
+    shown = [k if k.isprintable() else repr(k) for k in keys[:limit]]  # a name may hold a line break
+    return ", ".join(shown) + (f" and {left} more" if left > 0 else "")

@@ -44,7 +44,8 @@ def attempt(original, change):
             assert str(error) and "\n" not in str(error)
             assert {n: (p.data, p.requires_grad) for n, p in model.named_parameters()} == before
             return False
-        assert np.isfinite(loaded(IDS).numpy()).all()
+        with np.errstate(all="ignore"):  # a changed byte can make a number of 1e38 out of a small one
+            assert loaded(IDS).shape == (*IDS.shape, 29)
         return True
 
 

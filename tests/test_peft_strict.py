@@ -143,6 +143,17 @@ def test_tensors_that_do_not_all_find_their_place_are_refused_with_the_list(fold
     assert {n: p.data for n, p in model.named_parameters()} == before  # nothing is loaded halfway
 
 
+def test_names_and_values_with_line_breaks_make_no_second_line(folder):
+    edit_tensors(folder, extra("a\nb.lora_A.weight"))
+    with pytest.raises(FormatError) as error:
+        load(folder)
+    assert "\n" not in str(error.value)
+    edit_config(folder, **{"a\nb": "c\nd"})
+    with pytest.raises(ConfigError) as error:
+        load(folder)
+    assert "\n" not in str(error.value)
+
+
 def test_a_long_list_is_cut_with_its_count(folder):
     edit_tensors(folder, lambda t: {ROOT + f"x{i}.lora_A.weight": np.zeros((1, 1), np.float32) for i in range(9)})
     with pytest.raises(FormatError, match="4 missing: .*; 9 without a place .* and 5 more"):
