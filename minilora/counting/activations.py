@@ -12,8 +12,10 @@ Counted is what the backward equations need, each array once:
     loss         d loss = p - onehot needs the probabilities, in float32       4 B T V
 
 Not counted: statistics of norms and softmax, dropout masks, float32 copies that a library makes, work buffers, and the
-gradients that flow through at one moment. With recomputation only the input of every layer is kept, and one layer at a
-time is computed again in the backward pass (Chen et al. 2016, arXiv 1604.06174).
+gradients that flow through at one moment; counted too much: what lies below the lowest adapter. transformers on PyTorch
+keeps 0.9 to 2.2 times this sum in small models of four layers (measured by tests/test_counting_activations.py).
+With recomputation only the input of every layer is kept, and one layer at a time is computed again in the backward pass
+(Chen et al. 2016, arXiv 1604.06174).
 """
 
 from collections import Counter, defaultdict

@@ -2,6 +2,7 @@
 `get_peft_model`, and add up what it then holds. No memory is taken: 405 billion parameters take seconds."""
 
 import math
+import warnings
 
 from ..errors import ConfigError, FormatError
 from ..lora.config import LoraConfig
@@ -28,9 +29,10 @@ def count_by_building(architecture, targets, rank):  # Architecture, str, int ->
         model = model_of(config_from_json(architecture.config, architecture.name))
     else:
         raise ConfigError(f"{architecture.model_type} has no model file here")
-    fan_in_fan_out = architecture.model_type == "gpt2"  # its weights are stored (in, out)
-    config = LoraConfig(r=rank, target_modules=as_target_modules(targets), fan_in_fan_out=fan_in_fan_out)
-    wrapped = get_peft_model(model, config)
+    config = LoraConfig(r=rank, target_modules=as_target_modules(targets))
+    with warnings.catch_warnings():  # that some weights are stored (in, out) changes no count
+        warnings.simplefilter("ignore")
+        wrapped = get_peft_model(model, config)
     sizes = [(math.prod(p.shape), p.requires_grad) for _, p in wrapped.named_parameters()]
     trainable = sum(size for size, trains in sizes if trains)
     return trainable, sum(size for size, _ in sizes) - trainable

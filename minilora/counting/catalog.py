@@ -37,7 +37,7 @@ FAMILIES = {  # model_type -> Family
     "gpt_neox": Family(decoders.gpt_neox, "GPTNeoXForCausalLM", "query_key_value"),
     "bloom": Family(decoders.bloom, "BloomForCausalLM", "query_key_value"),
     "bert": Family(encoders.bert, "BertModel", "query,value"),
-    "roberta": Family(encoders.roberta, "RobertaModel", "query,value"),
+    "roberta": Family(encoders.bert, "RobertaModel", "query,value"),
     "deberta-v2": Family(encoders.deberta_v2, "DebertaV2Model", "query_proj,value_proj"),
     "t5": Family(encoders.t5, "T5ForConditionalGeneration", "q,v"),
 }
@@ -73,7 +73,7 @@ def from_config(config, name):  # dict, str -> Architecture
     kind = config.get("model_type")
     if kind is None:
         raise FormatError(f"{name}: no model_type; supported are {', '.join(FAMILIES)}")
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise ConfigError(f"{name}: model_type {str(kind)[:40]!r} is not supported; supported are {known}")
     family = FAMILIES[kind]

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ..errors import ConfigError, nearest
-from ..lora.config import leaves, names_match
+from ..lora.config import LoraConfig, leaves, names_match
 from .parts import LORA_KINDS, Architecture
 
 
@@ -65,6 +65,8 @@ class Count:
         kept = [p for p in self.chosen if p.head or p.kind == "embedding"]
         if kept:
             notes.append(f"PEFT also saves the base weight of {kept[0].path}; the sizes here are the adapter's alone")
+        if self.architecture.model_type == "t5" and not any(p.tied for p in self.architecture.parts):
+            notes.append("the head is its own, as in the published checkpoints; transformers 5 ties it in a new model")
         if any(p.tied for p in self.chosen):
             notes.append("the head shares the embedding's weight: merging this adapter must untie the two")
         return notes
@@ -85,6 +87,7 @@ def count(architecture, targets, rank):  # Architecture, str, int -> Count
     """Count LoRA of `rank` beside the modules that `targets` chooses (see `choose`). Raises ConfigError."""
     if type(rank) is not int or rank < 1:
         raise ConfigError(f"rank {rank!r}: expected a whole number of at least 1")
+    targets = "all-linear" if targets.lower() == "all-linear" else targets  # PEFT takes any case of letters
     return Count(architecture, targets, rank, tuple(choose(architecture, targets)))
 
 
@@ -98,7 +101,7 @@ def as_target_modules(targets):  # str -> list or str, as LoraConfig and PEFT ta
 def choose(architecture, targets):  # Architecture, str -> [Part]
     """The parts that `targets` adapts. Raises ConfigError when a name or the expression matches nothing, or matches
     something that cannot have a low-rank update."""
-    wanted = as_target_modules(targets)
+    wanted = LoraConfig(target_modules=as_target_modules(targets)).target_modules  # checks that an expression is one
     adaptable = {p.path: p for p in architecture.parts if p.kind in LORA_KINDS}
     known = leaves(adaptable)
     if not targets.strip():

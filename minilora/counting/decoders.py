@@ -103,18 +103,19 @@ def gptj(c):
 
 
 def gpt_neox(c):
-    """GPT-NeoX and Pythia."""
+    """GPT-NeoX and Pythia. The head is called embed_out in transformers 4 and in the published files."""
     d, m, bias = c("hidden_size"), c("intermediate_size"), c.flag("attention_bias", True)
+    own_input = 0 if c.flag("use_parallel_residual", True) else 1  # side by side, both norms read the same x
     yield embedding("gpt_neox.embed_in", c("vocab_size"), d)
     for at in layers("gpt_neox.layers", c("num_hidden_layers")):
         yield norm(f"{at}.input_layernorm", d)
-        yield norm(f"{at}.post_attention_layernorm", d)
+        yield norm(f"{at}.post_attention_layernorm", d, times=own_input)
         yield linear(f"{at}.attention.query_key_value", d, 3 * d, bias, reads="norm 1", feeds="attention", cached=2 * d)
         yield linear(f"{at}.attention.dense", d, d, bias, reads="attention")
         yield linear(f"{at}.mlp.dense_h_to_4h", d, m, True, reads="norm 2", feeds="activation")
         yield linear(f"{at}.mlp.dense_4h_to_h", m, d, True, reads="activation")
     yield norm("gpt_neox.final_layer_norm", d)
-    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings", False), path="embed_out")
+    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings", False))
 
 
 def bloom(c):

@@ -4,20 +4,16 @@ from ..errors import ConfigError
 from .parts import Part, embedding, head, layers, linear, norm
 
 
-def bert(c, position_rows=512, segments=2):
+def bert(c):
     """BERT and RoBERTa: norms after the additions, so the layers read what the norm before them wrote."""
     d = c("hidden_size")
     yield embedding("embeddings.word_embeddings", c("vocab_size"), d)
-    yield embedding("embeddings.position_embeddings", c("max_position_embeddings", position_rows), d)
-    yield embedding("embeddings.token_type_embeddings", c("type_vocab_size", segments), d)
+    yield embedding("embeddings.position_embeddings", c("max_position_embeddings", 512), d)
+    yield embedding("embeddings.token_type_embeddings", c("type_vocab_size", 2), d)
     yield norm("embeddings.LayerNorm", d)
     for at in layers("encoder.layer", c("num_hidden_layers")):
         yield from _encoder_layer(at, d, c("intermediate_size"), ("query", "key", "value"))
     yield linear("pooler.dense", d, d, True, reads="first token", times=0)
-
-
-def roberta(c):
-    return bert(c, position_rows=514, segments=1)
 
 
 def _encoder_layer(at, d, m, names):
@@ -63,7 +59,11 @@ def deberta_v2(c):
 
 
 def t5(c):
-    """T5, v1.1 and Flan: no biases; an encoder and a decoder of the same width, one embedding for both."""
+    """T5, v1.1 and Flan: no biases; an encoder and a decoder of the same width, one embedding for both.
+
+    The published v1.1 and Flan checkpoints have a head of their own (tie_word_embeddings false in their config.json);
+    transformers 5 ties it when it builds the model from the config alone, and unties it when it loads the checkpoint.
+    """
     d, hd, m = c("hidden_size"), c("head_dim", 64), c("intermediate_size")
     inner = c("num_attention_heads") * hd
     activation = c.text("feed_forward_proj", "relu")

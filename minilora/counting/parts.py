@@ -18,7 +18,8 @@ class Part:
     reads   name, within its layer, of the activation that a linear layer multiplies; several may read the same one
     feeds   "attention" or "activation" when its output goes into one, whose backward needs that output again
     cached  how many of its outputs a key/value cache keeps for every token
-    times   how often it acts on a token: a norm of each head as often as there are heads; 0 when on one token alone
+    times   how many of its inputs a token brings: a norm of each head as many as heads; 0 when it acts on one token
+            of a sequence alone, or reads what another norm keeps already
     head    it makes the logits: "all-linear" leaves it out
     tied    its weight is the embedding's: counted there
     """
@@ -88,8 +89,8 @@ def norm(path, width, bias=True, times=1):
     return Part(path, "norm", (width,), width if bias else 0, times=times)
 
 
-def head(width, vocabulary, tied, bias=False, path="lm_head"):
-    return linear(path, width, vocabulary, bias, reads="final", head=True, tied=tied)
+def head(width, vocabulary, tied, bias=False):
+    return linear("lm_head", width, vocabulary, bias, reads="final", head=True, tied=tied)
 
 
 def layers(prefix, count):

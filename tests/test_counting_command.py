@@ -1,0 +1,119 @@
+"""`minilora params`: what it prints, in every form."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from minilora.cli.params import params
+from minilora.errors import ConfigError, MiniloraError
+
+KEYS = {
+    "model", "targets", "rank", "base", "trainable", "total", "percent", "reduction", "adapter_bytes_fp32",
+    "adapter_bytes_16bit", "file_bytes_fp32", "file_bytes_16bit",
+}  # fmt: skip
+
+
+def run(*arguments):  # -> what is printed
+    result = CliRunner().invoke(params, arguments, catch_exceptions=False, standalone_mode=False)
+    assert result.exception is None
+    return result.stdout
+
+
+def refused(*arguments):  # -> the line
+    with pytest.raises(MiniloraError) as error:
+        CliRunner().invoke(params, arguments, catch_exceptions=False, standalone_mode=False)
+    return str(error.value)
+
+
+def test_json_is_an_array_with_one_object_per_rank_and_target_set():
+    rows = json.loads(run("gpt2", "--rank", "4,16", "--targets", "c_attn", "--targets", "all-linear", "--json"))
+    assert [(r["targets"], r["rank"], r["trainable"]) for r in rows] == [
+        ("c_attn", 4, 147_456), ("c_attn", 16, 589_824), ("all-linear", 4, 589_824), ("all-linear", 16, 2_359_296),
+    ]  # fmt: skip
+    assert all(r.keys() >= KEYS for r in rows)
+
+
+def test_one_matrix_reads_128_times_fewer():
+    (row,) = json.loads(run("4096x4096", "--rank", "16", "--json"))
+    assert (row["base"], row["trainable"], row["reduction"]) == (16_777_216, 131_072, 128)
+    assert row["percent"] == pytest.approx(100 * 131_072 / (16_777_216 + 131_072), rel=1e-12)
+    assert (row["adapter_bytes_fp32"], row["adapter_bytes_16bit"]) == (524_288, 262_144)
+    assert row["adapter_bytes_fp32"] < row["file_bytes_fp32"] < row["adapter_bytes_fp32"] + 1000
+
+
+def test_csv_has_the_same_rows_as_json():
+    arguments = ("llama-3-8b", "--rank", "8,16", "--targets", "q_proj,v_proj")
+    lines = list(csv.DictReader(io.StringIO(run(*arguments, "--csv"))))
+    for line, row in zip(lines, json.loads(run(*arguments, "--json")), strict=True):
+        assert {key: str(row[key]) for key in line} == line
+
+
+def test_the_default_targets_are_those_of_peft_for_the_model():
+    (row,) = json.loads(run("phi-2", "--json"))
+    assert (row["targets"], row["matrices"]) == ("q_proj,v_proj,fc1,fc2", 4 * 32)
+
+
+def test_memory_operations_and_serving_are_in_every_object():
+    (row,) = json.loads(run("llama-3-8b", "--rank", "16", "--batch", "2", "--length", "1024", "--json"))
+    assert list(row["memory"]) == ["full", "LoRA", "4-bit + LoRA"]
+    for budget in row["memory"].values():
+        items = budget["states"] + budget["activations"]
+        assert budget["total"] == sum(i["bytes"] for i in items)
+        assert all(i["formula"] for i in items)
+    f = row["flops_per_token"]
+    assert f["full"] - f["with_lora"] == f["backward_dW"] - f["lora"]
+    assert row["serving"]["switch_resident"] == 0
+
+
+def test_one_configuration_prints_tables_and_the_sum_to_redo_by_hand():
+    text = run("gpt2", "--rank", "8")
+    assert "8 x (12 x (768 + 2304)) = 294,912" in text
+    assert "closed formula, and the model that trains (built by shape): equal" in text
+    for part in ("Which card holds", "Memory of training, 4-bit + LoRA", "Operations per token", "Serving", "0.2364"):
+        assert part in text
+
+
+def test_a_figure_is_written_as_a_png(tmp_path):
+    for model in ("gpt2", "llama-3-70b", "4096x4096"):
+        run(model, "--rank", "4,8", "--plot", str(tmp_path / f"{model}.png"))
+        assert (tmp_path / f"{model}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("gpt2", "--rank", "0"), "rank 0: expected a whole number of at least 1"),
+        (("gpt2", "--rank", "-8"), "rank -8"),
+        (("gpt2", "--rank", "8,x"), "--rank '8,x': expected whole numbers"),
+        (("gpt2", "--rank", ""), "--rank ''"),
+        (("gpt2", "--targets", "q_proj"), "no module matches target 'q_proj'; gpt2 has: "),
+        (("gtp2",), "no model 'gtp2': the nearest are gpt2"),
+        (("gpt2", "--json", "--csv"), "exclude each other"),
+        (("gpt2", "--plot", "a.pdf"), "expected a name that ends in .png"),
+        (("0x5",), "each side must be"),
+    ],
+)
+def test_what_cannot_be_counted_is_refused_with_the_reason(arguments, said):
+    assert said in refused(*arguments)
+
+
+def test_the_command_refuses_in_one_line_with_exit_code_2():
+    done = subprocess.run(
+        [sys.executable, "-m", "minilora", "params", "gtp2"], capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: no model 'gtp2'") and done.stderr.count("\n") == 1
+
+
+def test_a_bad_plot_name_writes_nothing(tmp_path):
+    with pytest.raises(ConfigError):
+        CliRunner().invoke(
+            params, ["gpt2", "--plot", str(tmp_path / "a.jpg")], catch_exceptions=False, standalone_mode=False
+        )
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,69 @@
+"""Operations and serving: LoRA saves the dW products and nothing else."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilora.counting.catalog import load, one_matrix
+from minilora.counting.count import count
+from minilora.counting.flops import flops
+from minilora.counting.presets import PRESETS
+from minilora.counting.serving import serving
+
+
+def counted(name, targets="all-linear", rank=8):
+    return count(load(name), targets, rank)
+
+
+def test_a_square_matrix_takes_6_n_squared_in_full_and_4_n_squared_plus_12_n_r_with_lora():
+    n, r = 4096, 16
+    f = flops(count(one_matrix(n, n), "all-linear", r), 512)
+    assert (f.full, f.with_lora) == (6 * n * n, 4 * n * n + 12 * n * r)
+
+
+def test_the_difference_is_the_dw_products_less_the_adapters():
+    f = flops(counted("llama-3-8b"), 512)
+    assert f.full - f.with_lora == f.dw_full - f.lora
+    assert f.dw_full == f.forward == f.dx
+
+
+@given(st.sampled_from(sorted(PRESETS)), st.integers(1, 8192))
+def test_no_rank_and_no_length_makes_lora_more_than_one_and_a_half_times_cheaper(name, length):
+    f = flops(counted(name, rank=1), length)
+    assert 1 < f.ratio < 1.5
+    assert 1 < f.ratio_recomputed < 4 / 3
+
+
+def test_attention_grows_with_the_length_and_the_matrices_do_not():
+    short, long = (flops(counted("gpt2"), n) for n in (128, 256))
+    assert long.attention_forward == 2 * short.attention_forward == 2 * 4 * 128 * 12 * 768
+    assert long.forward == short.forward
+
+
+def test_the_forward_pass_is_two_operations_for_each_weight_that_multiplies():
+    f = flops(counted("gpt2"), 1)
+    assert f.forward == 2 * (12 * 12 * 768 * 768 + 50257 * 768)  # the tied head multiplies; the embedding does not
+
+
+def test_serving_adds_the_adapters_and_the_cache_to_one_base():
+    made = serving(counted("llama-3-8b", "q_proj,v_proj", 16), adapters=300, batch=4, length=1000, dtype="bfloat16")
+    base, adapters, cache = (i.bytes for i in made.memory)
+    assert base == 2 * 8_030_261_248
+    assert adapters == 300 * 2 * 6_815_744
+    assert cache == 4 * 1000 * 2 * 2 * 32 * 8 * 128  # keys and values, 32 layers, 8 heads of 128
+    assert made.total == base + adapters + cache
+
+
+@pytest.mark.parametrize(
+    ("name", "per_token"), [("gpt2", 2 * 12 * 768), ("bert-base-uncased", 0), ("t5-small", 4 * 6 * 512)]
+)
+def test_the_cache_keeps_what_a_decoder_looks_back_at(name, per_token):
+    made = serving(counted(name), adapters=1, batch=1, length=1, dtype="float32")
+    assert made.memory[2].bytes == 4 * per_token
+
+
+def test_switching_moves_nothing_or_the_adapter_or_all_adapted_weights_twice():
+    made = serving(counted("llama-3-8b", "all-linear", 16), adapters=1, batch=1, length=1, dtype="bfloat16")
+    assert made.switch_resident == 0
+    assert made.switch_load == 2 * 41_943_040
+    assert made.switch_merge == 2 * 2 * 6_979_321_856

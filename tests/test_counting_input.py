@@ -1,0 +1,133 @@
+"""What a person may get wrong when asking for a count: one clear line each, never a guess."""
+
+import copy
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilora.counting.catalog import FAMILIES, from_config, load
+from minilora.counting.count import count
+from minilora.counting.presets import PRESETS
+from minilora.errors import ConfigError, FormatError, MiniloraError, MissingFileError, UnknownNameError
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("llama-3-8", "llama-3-8b"), ("gtp2", "gpt2"), ("meta-llama/Llama-3.1-8B-it", "llama-3.1-8b")]
+)
+def test_an_unknown_model_lists_the_near_ones(name, near):
+    with pytest.raises(UnknownNameError, match=near):
+        load(name)
+
+
+def test_a_preset_may_be_written_in_capitals():
+    assert load("Llama-3-8B").base == load("llama-3-8b").base
+
+
+def test_a_missing_config_file_is_named():
+    with pytest.raises(MissingFileError, match="nowhere/config.json"):
+        load("nowhere/config.json")
+
+
+@pytest.mark.parametrize("kind", ["mixtral", "mamba", "", 7, ["llama"]])
+def test_an_unknown_architecture_is_named_with_what_is_supported(kind):
+    with pytest.raises(ConfigError, match="not supported; supported are llama, mistral, .*t5"):
+        from_config({"model_type": kind}, "config.json")
+
+
+def test_a_config_without_an_architecture_is_refused():
+    with pytest.raises(FormatError, match="no model_type"):
+        from_config({"hidden_size": 8}, "config.json")
+
+
+@pytest.mark.parametrize("rank", [0, -3, True, 2.0, "8"])
+def test_a_rank_that_is_no_positive_whole_number_is_refused(rank):
+    with pytest.raises(ConfigError, match="rank .*expected a whole number of at least 1"):
+        count(load("gpt2"), "c_attn", rank)
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        ("q_prj", r"no module matches target 'q_prj'; llama-3-8b has: q_proj"),
+        ("q_proj,w_proj", r"no module matches target 'w_proj'"),
+        (r"model\.layers\.40\..*", r"no module matches target .*regular expression for the whole path"),
+        ("self_attn.q_proj", r"no module matches target 'self_attn.q_proj' \(a regular expression"),
+        ("input_layernorm", r"matches model.layers.0.input_layernorm, which is no linear layer"),
+        (r".*self_attn", r"matches model.layers.0.self_attn, which is no linear layer"),
+        (r"(q_proj", r"expected a list of names or a regular expression"),
+        (" ", "no target is named"),
+    ],
+)
+def test_targets_that_match_nothing_or_the_wrong_thing_are_refused_with_the_reason(targets, said):
+    with pytest.raises(ConfigError, match=said):
+        count(load("llama-3-8b"), targets, 8)
+
+
+def test_a_rank_above_the_smaller_side_is_counted_with_a_note():
+    made = count(load("20x6"), "all-linear", 9)
+    assert made.trainable == 9 * 26
+    assert "rank 9 is above the smaller side of 1 of 1 matrices" in made.notes[0]
+    assert count(load("20x6"), "all-linear", 6).notes == []
+
+
+def test_a_tied_head_and_a_saved_embedding_are_noted():
+    notes = " ".join(count(load("gpt2"), "lm_head,wte", 4).notes)
+    assert "PEFT also saves the base weight" in notes
+    assert "untie" in notes
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"hidden_size": None}, "'hidden_size' is missing"),
+        ({"hidden_size": 0}, "hidden_size = 0, expected a whole number"),
+        ({"hidden_size": "4096"}, "hidden_size = 4096, expected a whole number"),
+        ({"hidden_size": 4097}, "not a multiple of num_attention_heads"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers = 1000000000, expected a whole number of 1 to 10,000"),
+        ({"n_layer": 31}, "num_hidden_layers = 32 and n_layer = 31 disagree"),
+        ({"tie_word_embeddings": "yes"}, "tie_word_embeddings = yes, expected true or false"),
+    ],
+)
+def test_a_number_that_cannot_be_is_named(change, said):
+    config = {key: value for key, value in (PRESETS["llama-3-8b"] | change).items() if value is not None}
+    with pytest.raises(MiniloraError, match=said):
+        from_config(config, "config.json")
+
+
+def test_both_spellings_of_a_size_mean_the_same():
+    new = {"model_type": "gpt2", "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+           "max_position_embeddings": 1024, "vocab_size": 50257}  # fmt: skip
+    assert from_config(new, "config.json").base == load("gpt2").base
+
+
+def test_a_file_that_is_no_config_is_refused(tmp_path):
+    for name, text in (("a.json", "[1]"), ("b.json", "{"), ("c.json", ""), ("d.json", json.dumps({"x": 1}))):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        with pytest.raises(FormatError):
+            load(str(tmp_path / name))
+
+
+JUNK = st.one_of(
+    st.none(), st.booleans(), st.integers(-5, 2**40), st.floats(), st.text(max_size=5), st.lists(st.integers()),
+    st.dictionaries(st.text(max_size=3), st.integers()),
+)  # fmt: skip
+
+
+@given(st.data())
+def test_a_damaged_config_is_counted_or_refused_in_one_line(data):
+    name = data.draw(st.sampled_from(["gpt2", "llama-3.2-1b", "opt-350m", "t5-small", "deberta-v2-xlarge", "phi-2"]))
+    config = copy.deepcopy(PRESETS[name])
+    for key in data.draw(st.lists(st.sampled_from(sorted(config)), min_size=1, max_size=3)):
+        config[key] = data.draw(JUNK)
+    try:
+        assert count(from_config(config, "config.json"), "all-linear", 2).trainable > 0
+    except MiniloraError as error:
+        assert "\n" not in str(error)
+
+
+def test_every_family_says_which_class_it_counts():
+    for family in FAMILIES.values():
+        assert family.model_class
+        assert family.targets

@@ -1,0 +1,219 @@
+"""The ledger: every row is recomputed, its verdict follows from the numbers, and no verdict changes unnoticed."""
+
+import json
+import re
+from collections import Counter
+
+import pytest
+from checkpoints import GOLDEN
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilora.cli.claims import claims as command
+from minilora.counting.formulas import evaluate
+from minilora.counting.ledger import ASSUMING, NOT, REPRODUCES, UNSUPPORTED, VERDICTS, claims, judge, parse
+from minilora.errors import FormatError, MiniloraError
+from minilora.shipped import shipped
+
+EXPECTED = json.loads((GOLDEN / "ledger_verdicts.json").read_text(encoding="utf-8"))
+ROW = {"id": "a", "says": "b", "source": "c", "published": "128x"}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return {c.id: c for c in claims()}
+
+
+def test_no_verdict_has_changed(rows):
+    assert {name: claim.verdict for name, claim in rows.items()} == EXPECTED
+
+
+def test_every_verdict_occurs(rows):
+    assert set(Counter(c.verdict for c in rows.values())) == set(VERDICTS)
+
+
+def test_no_verdict_is_written_in_the_ledger():
+    text = shipped("ledger.toml").read_text(encoding="utf-8")
+    assert not re.search(r"^(verdict|value|holds)\b", text, re.M)
+
+
+def test_every_row_names_its_source_and_what_it_claims(rows):
+    for claim in rows.values():
+        assert claim.says and claim.source and claim.published
+        assert claim.cases or claim.note, f"{claim.id}: an unsupported row says why"
+
+
+def test_a_stated_assumption_is_stated(rows):
+    for claim in rows.values():
+        assert bool(claim.assumption) == (claim.verdict == ASSUMING), claim.id
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lora-table2-roberta-base", 294_912),
+        ("lora-table4-ft", 174_604_259_328),
+        ("lora-table3-gpt2-medium", 393_216),
+        ("lora-table15-adapter-h-304.4m", 304_361_472),
+        ("lora-table15-lora-pl-52.8m", 51_904_512),
+        ("lora-table4-bitfit", 12_988_416),
+        ("lora-10000x-checkpoint", 350e9 / 37_748_736),
+        ("loralib-roberta-base-file", 3_551_244),
+        ("matrix-120x", 128),
+        ("qlora-780gb", 783_427_928_064),
+        ("dora-lora-0.83", 100 * 56_098_816 / (6_738_415_616 + 56_098_816)),
+    ],
+)
+def test_the_first_case_computes_the_known_number(rows, name, value):
+    assert rows[name].cases[0].value == pytest.approx(value, rel=1e-12)
+
+
+def test_every_step_can_be_redone_by_hand_from_what_is_printed(rows):
+    for claim in rows.values():
+        for case in (*claim.cases, *claim.evidence):
+            for step in case.steps:
+                _, working, value = step.rsplit(" = ", 2)
+                redone = eval(re.sub("[A-Za-wyz,]", "", working).replace("x", "*"))  # words such as "tokens" taken out
+                assert redone == pytest.approx(float(value.replace(",", "")), rel=1e-5), step
+
+
+@pytest.mark.parametrize(
+    ("holds", "assumption", "verdict"),
+    [
+        ([], "", UNSUPPORTED),
+        ([False, False], "", NOT),
+        ([False], "granted", NOT),
+        ([True, True], "", REPRODUCES),
+        ([True], "granted", ASSUMING),
+        ([True, False], "", ASSUMING),
+    ],
+)
+def test_the_verdict_follows_from_the_cases(holds, assumption, verdict):
+    assert judge([type("Case", (), {"holds": h}) for h in holds], assumption) == verdict
+
+
+def ledger(tmp_path, **row):
+    """The one claim of a ledger with these keys."""
+    text = "[[claim]]\n" + "".join(f"{key} = {toml(value)}\n" for key, value in (ROW | row).items())
+    (tmp_path / "ledger.toml").write_text(text, encoding="utf-8")
+    return claims(tmp_path / "ledger.toml")[0]
+
+
+def toml(value):
+    if isinstance(value, list):
+        return "[" + ", ".join(toml(v) for v in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {toml(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("published", "formula", "options", "holds"),
+    [
+        ("0.3M", "294912", {}, True),
+        ("0.35M", "393216", {}, False),
+        ("175,255.8M", "175255849999", {}, True),
+        ("175,255.8M", "175255850001", {}, False),
+        ("301.9M", "301989888", {}, False),
+        ("301.9M", "301989888", {"truncated": True}, True),
+        ("18M", "18874368", {"binary": True}, True),
+        ("35 MB", "36 * 2**20", {"binary": True}, False),
+        ("0.25B", "251985920", {}, True),
+        ("25%", "24.6", {}, True),
+        ("10 ms", "9.6", {}, True),
+        ("0.127 bit", "0.12695", {}, True),
+    ],
+)
+def test_a_figure_reproduces_when_ours_rounds_to_the_digits_printed(tmp_path, published, formula, options, holds):
+    made = ledger(tmp_path, published=published, cases=[{"when": "x", "formula": formula} | options])
+    assert made.cases[0].holds is holds
+
+
+@pytest.mark.parametrize(
+    ("compare", "published", "formula", "holds"),
+    [
+        ({"compare": "within", "factor": 1.1}, "10,000x", "9251", True),
+        ({"compare": "within", "factor": 1.1}, "10,000x", "9000", False),
+        ({"compare": "within", "factor": 1.1}, "10,000x", "11001", False),
+        ({"compare": "at most"}, "48 GB", "48e9", True),
+        ({"compare": "at most"}, "48 GB", "48.1e9", False),
+        ({"compare": "at least"}, "780 GB", "783e9", True),
+        ({"compare": "between"}, "0.1-1%", "0.52", True),
+        ({"compare": "between"}, "0.1-1%", "1.2", False),
+        ({"compare": "between"}, "10-100x", "1.5", False),
+    ],
+)
+def test_a_bound_and_a_loose_claim_are_compared_as_they_say(tmp_path, compare, published, formula, holds):
+    made = ledger(tmp_path, published=published, cases=[{"when": "x", "formula": formula}], **compare)
+    assert made.cases[0].holds is holds
+
+
+def test_evidence_informs_and_does_not_decide(tmp_path):
+    made = ledger(tmp_path, evidence=[{"when": "x", "formula": "128"}])
+    assert (made.verdict, made.evidence[0].holds, made.evidence[0].shown) == (UNSUPPORTED, None, "128x")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"published": "about ten"},
+        {"compare": "roughly"},
+        {"compare": "within"},
+        {"factor": 1.1},
+        {"verdict": "reproduces"},
+        {"cases": [{"formula": "1"}]},
+        {"cases": [{"when": "x", "formula": "1", "holds": True}]},
+        {"cases": [{"when": "x", "formula": "__import__('os')"}]},
+        {"cases": [{"when": "x", "formula": "base('no-such-model')"}]},
+        {"cases": [{"when": "x", "formula": "1 / 0"}]},
+    ],
+)
+def test_a_malformed_row_is_refused(tmp_path, row):
+    with pytest.raises(MiniloraError):
+        ledger(tmp_path, **row)
+
+
+def test_the_same_id_twice_is_refused(tmp_path):
+    (tmp_path / "ledger.toml").write_text(2 * ("[[claim]]\n" + "".join(f'{k} = "{v}"\n' for k, v in ROW.items())),
+                                          encoding="utf-8")  # fmt: skip
+    with pytest.raises(FormatError, match="'a' stands twice"):
+        claims(tmp_path / "ledger.toml")
+
+
+@given(st.text(max_size=40))
+def test_a_formula_is_arithmetic_or_refused(text):
+    try:
+        assert isinstance(evaluate(text)[0], int | float)
+    except MiniloraError:
+        pass
+
+
+@pytest.mark.parametrize("text", ["(1).__class__", "[1][0]", "lambda: 1", "1 if 1 else 2", "True", "base", "2**10**9"])
+def test_a_formula_cannot_do_more_than_arithmetic(text):
+    with pytest.raises(MiniloraError):
+        evaluate(text)
+
+
+def test_a_printed_figure_is_read_with_its_digits_and_unit():
+    made = parse("175,255.8M", "here")
+    assert (str(made.low), made.decimals, made.prefix, made.unit) == ("175255.8", 1, "M", "")
+    assert parse("10-100 MB", "here").high == 100
+
+
+def test_the_command_prints_every_row_with_its_arithmetic_and_a_tally(rows):
+    text = CliRunner().invoke(command, [], catch_exceptions=False).stdout
+    for claim in rows.values():
+        assert f"{claim.verdict.upper()}: {claim.says}" in text
+        assert f"[{claim.id}]" in text
+    assert "8 x (24 x (768 + 768)) = 294,912" in text
+    for verdict in VERDICTS:
+        assert f"{sum(c.verdict == verdict for c in rows.values()):4} {verdict}" in text
+
+
+def test_json_has_one_object_per_row_with_the_verdict_and_what_was_computed(rows):
+    made = json.loads(CliRunner().invoke(command, ["--json"], catch_exceptions=False).stdout)
+    assert {r["id"]: r["verdict"] for r in made} == EXPECTED
+    for row in made:
+        assert row.keys() >= {"says", "source", "published", "verdict", "assumption", "cases", "evidence", "note"}
+        assert all(c.keys() >= {"when", "formula", "value", "steps", "holds"} for c in row["cases"])
