@@ -76,18 +76,17 @@ def names_match(names, path):
     return any(path == n or path.endswith("." + n) for n in names)
 
 
-def chosen_modules(config, paths, linear_paths):
-    """The paths, of all modules of a model, that `config` adapts, in order. linear_paths: what "all-linear" means.
+def chosen_modules(config, paths, linear):
+    """The paths, of all modules of a model, that `config` adapts, in order ("all-linear" is written out before).
 
-    Raises ConfigError when nothing matches, with the near misses.
+    Raises ConfigError when nothing matches, with the nearest names of the `linear` layers.
     """
     targets = config.target_modules
-    everything = isinstance(targets, str) and targets.lower() == "all-linear"
-    matched = [p for p in paths if (p in linear_paths if everything else names_match(targets, p))]
+    matched = [p for p in paths if names_match(targets, p)]
     if not matched:
         name = targets if isinstance(targets, str) else targets[0]
         hint = f" (a regular expression for the whole path; a name is [{name!r}])" if name is targets else ""
-        near = nearest(name, leaves(linear_paths))
+        near = nearest(name, leaves(linear))
         raise ConfigError(f"no module matches target_modules {targets!r}{hint}; the model has: {near}")
     left_out = [names for names in (config.exclude_modules, config.modules_to_save) if names]
     chosen = [p for p in matched if _layer_wanted(config, p) and not any(names_match(n, p) for n in left_out)]
@@ -100,6 +99,7 @@ def chosen_modules(config, paths, linear_paths):
 
 
 def leaves(paths):
+    """The last names: "q_proj" of "model.layers.0.self_attn.q_proj"; each once."""
     return sorted({p.rpartition(".")[2] for p in paths})
 
 

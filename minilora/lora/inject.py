@@ -124,7 +124,7 @@ class LoraModel(Module):
         return {path: [n for n in names if n in s.modules_to_save] for path, s in self._saved.items()}
 
     def _written_out(self, config, loading):
-        """The config with "all-linear" spelled out, as PEFT stores it."""
+        """The config with "all-linear" spelled out, as PEFT stores it: every linear layer but the head."""
         targets = config.target_modules
         if not targets:
             raise ConfigError(f"target_modules is empty; this model has: {nearest('', leaves(self._linear))}")
