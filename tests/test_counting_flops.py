@@ -34,6 +34,11 @@ def test_no_rank_and_no_length_makes_lora_more_than_one_and_a_half_times_cheaper
     assert 1 < f.ratio_recomputed < 4 / 3
 
 
+def test_the_a_beside_an_embedding_is_looked_up_and_costs_nothing():
+    f = flops(counted("gpt2", "wte", 4), 512)
+    assert f.lora == 3 * 2 * 4 * 768
+
+
 def test_attention_grows_with_the_length_and_the_matrices_do_not():
     short, long = (flops(counted("gpt2"), n) for n in (128, 256))
     assert long.attention_forward == 2 * short.attention_forward == 2 * 4 * 128 * 12 * 768

@@ -98,7 +98,7 @@ def show(rows):
     if len(rows) > 1:
         console.print("\nOne rank and one target set alone: also its memory, operations and serving.")
         return
-    console.print(f"trainable = r x Σ (in + out) = {first['working']} = {first['trainable']:,}")
+    console.print(f"trainable = r x sum of (in + out) = {first['working']} = {first['trainable']:,}")
     if first["model_class"] == "one matrix":  # nobody trains or serves one alone
         return
     for part in (cards_table(first), *memory_tables(first), flops_table(first), serving_table(first)):

@@ -19,7 +19,7 @@ KINDS = {  # name in the legend -> colour (Okabe and Ito), hatch; from the botto
 def draw(counts, batch, length, dtype, path):
     """A PNG: left, parameters against rank, a line for each target set; right, memory of the first configuration."""
     architecture = counts[0].architecture
-    with figure(path, 17, 7.5) as axes:
+    with figure(path, 15, 7) as axes:
         sheet = axes.figure
         axes.remove()
         if not architecture.model_type:  # one matrix is not trained alone: no memory to draw

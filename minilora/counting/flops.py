@@ -8,7 +8,8 @@
     recomputation    one more forward pass
 
 So LoRA saves the dW products and nothing else: 2 + 2 + 2 becomes 2 + 2 (+ adapter). dx is needed all the way down to
-the lowest adapter. Norms, activations and softmax are left out: they are not matrix products.
+the lowest adapter. Norms, activations and softmax are left out: they are not matrix products. So are the products with
+relative positions in DeBERTa's attention.
 """
 
 from dataclasses import dataclass
@@ -53,10 +54,10 @@ class Flops:
 
 
 def flops(count, length):  # Count, int -> Flops
-    """Of one token among `length`. An embedding is a look-up, not a product; a tied head is a product."""
+    """Of one token among `length`. An embedding, and the A beside one, is a look-up; a tied head is a product."""
     parts = count.architecture.parts
     matrices = sum(2 * p.times * p.weights for p in parts if p.kind in ("linear", "conv"))
     width = sum(p.n_in for p in parts if p.kind == "linear" and p.reads.startswith("attention"))
     attention = 4 * length * width
-    lora = 3 * sum(2 * p.times * p.lora_size(count.rank) for p in count.chosen)
+    lora = 3 * sum(2 * count.rank * (p.out + (p.kind != "embedding") * p.n_in) * p.times for p in count.chosen)
     return Flops(matrices, attention, matrices, 2 * attention, matrices, lora)
