@@ -69,7 +69,7 @@ def draw_memory(counted, batch, length, dtype, axes):
         below = [sum(v for k, v in stack(b).items() if order(k) < order(kind)) / GIB for b in bars]
         axes.bar(range(3), sizes, 0.6, below, color=colour, hatch=hatch, edgecolor="white", linewidth=0, label=kind)
     for i, height in enumerate(heights):
-        text = f"{height:,.3g} GiB" if height < 1000 else f"{height:,.0f} GiB"
+        text = f"{height:,.{0 if height >= 100 else 2}f} GiB"
         place = {"xytext": (0, 6), "va": "bottom"} if height <= top else {"xytext": (0, -40), "va": "top"}
         axes.annotate(
             text if height <= top else f"{text}\n(cut off)", (i, min(height, top)), ha="center", **place,
