@@ -1,0 +1,33 @@
+"""`python -m benchmarks.readme`: run the tour and put what it prints, and its figures, into the README."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from minilora.files import write_text
+
+ROOT = Path(__file__).parents[1]
+MARK = "<!-- tour output -->"
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "minilora", "tour"], cwd=folder, check=True, capture_output=True, text=True,
+            encoding="utf-8",
+        )  # fmt: skip
+        for picture in Path(folder).glob("minilora-tour/*.png"):
+            shutil.copy(picture, ROOT / "lessons" / "figures" / picture.name)
+    shown = "\n".join(line.rstrip() for line in done.stdout.splitlines()).strip()
+    shown = re.sub(r"\n\n\n+", "\n\n", shown)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, _, after = readme.partition(MARK)
+    after = re.sub(r"\A\s*```text\n.*?\n```", "", after, flags=re.DOTALL)
+    write_text(ROOT / "README.md", f"{before}{MARK}\n```text\n{shown}\n```{after}")
+
+
+if __name__ == "__main__":
+    main()
