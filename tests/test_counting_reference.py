@@ -5,7 +5,7 @@ import random
 import pytest
 from test_counting_formula import PUBLISHED
 
-from minilora.counting.catalog import FAMILIES, default_targets, from_config
+from minilora.counting.catalog import FAMILIES, default_targets, from_config, load
 from minilora.counting.count import as_target_modules, count
 from minilora.counting.presets import PRESETS
 
@@ -120,3 +120,11 @@ def test_the_size_of_the_file_is_that_of_the_file_peft_writes(targets, dtype, tm
     name = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}[dtype]
     expected = (tmp_path / "adapter_model.safetensors").stat().st_size
     assert count(from_config(config, "gpt2"), targets, 7).file_bytes(name) == expected
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_config_json_that_transformers_writes_is_counted(kind, tmp_path):
+    config = random_config(kind, 7) | ({"tie_word_embeddings": True} if kind == "t5" else {})
+    made = transformers.AutoConfig.for_model(kind, **{k: v for k, v in config.items() if k != "model_type"})
+    made.save_pretrained(tmp_path)
+    assert load(str(tmp_path)).base == sum(p.numel() for p in on_meta(config).parameters())

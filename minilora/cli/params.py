@@ -122,6 +122,7 @@ def counts_table(rows):
             r["targets"], str(r["rank"]), str(r["matrices"]), f"{r['trainable']:,}", f"{r['percent']:.4f}",
             f"{r['reduction']:,.6g}x", megabytes(r["file_bytes_fp32"]), megabytes(r["file_bytes_16bit"]),
         )  # fmt: skip
+    made.caption = "PEFT saves float32 unless the adapter itself was made in 16 bit"
     return made
 
 
