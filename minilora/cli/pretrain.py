@@ -7,7 +7,7 @@ import click
 import numpy as np
 
 from ..errors import ConfigError
-from ..files import write_text
+from ..files import write_json, write_text
 from .common import FilesCommand, check_out, device_option, seed_option, split_text, text_option, text_windows
 from .running import check_same_data, fit, settings_of
 
@@ -59,6 +59,7 @@ def pretrain(ctx, out, resume, **options):
     def save_model():
         model.save_pretrained(out)
         write_text(out / "tokenizer.json", tokenizer.inner.to_str(pretty=True) + "\n")
+        write_json(out / "tokenizer_config.json", tokenizer_settings(tokenizer, settings["context"]))
 
     history = fit(model, optimizer_for(model, settings["lr"]), batches, valid, settings, out, save_model)
     click.echo(f"saved in {out}: validation loss {history.valid[-1][1]:.4f} after {settings['steps']} steps")
@@ -86,6 +87,20 @@ def read_corpus(settings, out):  # -> TextTokenizer, training ids (N,), validati
         made = train_tokenizer(text.splitlines(keepends=True), settings["vocab"])
         tokenizer = TextTokenizer(Tokenizer.from_str(made))
     return tokenizer, *split_text(encode_text(text, tokenizer))
+
+
+def tokenizer_settings(tokenizer, context):  # -> dict
+    """What transformers wants to know beside tokenizer.json: the class that takes that file as it is, end and padding.
+
+    Without it some versions take the class of the model's family, which adds tokens that this model does not have.
+    """
+    marks = {"eos_token": tokenizer.eos_id, "pad_token": tokenizer.pad_id}
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": context,
+        "clean_up_tokenization_spaces": False,
+        **{name: tokenizer.inner.id_to_token(i) for name, i in marks.items() if i is not None},
+    }
 
 
 def new_model(settings, tokenizer):
