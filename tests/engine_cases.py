@@ -122,6 +122,7 @@ IGNORING = np.array([[3, -100, 0], [6, 2, -100]])
 case("cross_entropy", lambda z: ops.cross_entropy(z, np.array([3, 0, 6])), (3, 7))
 case("cross_entropy ignoring", lambda z: ops.cross_entropy(z, IGNORING), (2, 3, 7))
 case("cross_entropy ignoring 2", lambda z: ops.cross_entropy(z, np.array([2, 1, 2]), ignore_index=2), (3, 4))
+case("cross_entropy one target", lambda z: ops.cross_entropy(z, np.array([-100, 3])), (2, 7))
 case("cross_entropy one class", lambda z: ops.cross_entropy(z, np.array([0, 0])), (2, 1))
 case("cross_entropy far out", lambda z: ops.cross_entropy(z, np.array([3, 0, 6])), (3, 7), scale=30)
 

@@ -7,7 +7,7 @@ import pytest
 from engine_cases import CASES
 
 from minilora import ops
-from minilora.autograd import Tensor
+from minilora.autograd import Tensor, _post_order
 from minilora.errors import MiniloraError
 from minilora.gradcheck import gradcheck
 from minilora.lora.layer import low_rank_update
@@ -56,6 +56,16 @@ def test_freezing_inputs_changes_no_other_gradient(case):
         case.f(*some).backward(g)
         for i, (t, whole) in enumerate(zip(some, everything, strict=True)):
             assert t.grad is None if i in frozen else np.array_equal(t.grad, whole.grad)
+
+
+@each_case
+def test_a_backward_forms_nothing_for_a_frozen_input(case):
+    n = len(case.arrays)
+    for frozen in itertools.chain.from_iterable(itertools.combinations(range(n), k) for k in range(n)):
+        for tensor in _post_order(case.f(*tensors(case, frozen=frozen))):
+            if tensor.node is not None:
+                gradients = tensor.node.backward(np.ones(tensor.shape))
+                assert [g is not None for g in gradients] == [p.requires_grad for p in tensor.node.parents]
 
 
 @each_case
