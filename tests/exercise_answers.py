@@ -25,8 +25,9 @@ class Answers:
                                                                 for w in self.wrong_ones])
         def test_a_wrong_answer_is_caught(number, says, answer):
             verdict = judge(exercise(number), answer)
+            said = f"{verdict.message} {verdict.error!r}"
             assert verdict.state == "failed"
-            assert says in f"{verdict.message} {verdict.error!r}"
+            assert says in said
 
         @pytest.mark.parametrize(("number", "answer"), [pytest.param(*r, id=f"{r[0]}-{r[1].__name__}")
                                                         for r in self.right_ones])

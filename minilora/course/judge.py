@@ -38,18 +38,18 @@ class Exercise:
 
 
 class Wrong(Exception):
-    """A property does not hold. args: what the student is told; the arguments of the call that showed it, or None."""
+    """A property does not hold: what the student is told, and the arguments of the call that showed it, or None."""
 
     def __init__(self, message, arguments=None):
-        super().__init__(message, arguments)
-        self.message, self.arguments = message, arguments
+        super().__init__(message)
+        self.arguments = arguments
 
 
 class Raised(Exception):
     """The student's function raised `error` when called with `arguments`."""
 
     def __init__(self, error, arguments):
-        super().__init__(error, arguments)
+        super().__init__(str(error))
         self.error, self.arguments = error, arguments
 
 
@@ -131,13 +131,13 @@ def judge(exercise, function, progress=lambda sentence: None):
             check(guarded, cases)
         except NotImplementedError:
             return Verdict("not started" if not passed else "failed", passed, sentence, "NotImplementedError is left")
-        except Wrong as wrong:
-            message = wrong.message
+        except (Wrong, Raised) as failure:
+            message, error = failure.args[0], None
+            if isinstance(failure, Raised):
+                message, error = "", failure.error
             if name := recognise(exercise, function):
-                message += f". This is what comes out when {name}"
-            return Verdict("failed", passed, sentence, message, paste(exercise, wrong.arguments))
-        except Raised as raised:
-            return Verdict("failed", passed, sentence, "", paste(exercise, raised.arguments), raised.error)
+                message += f"{'. ' if message else ''}This is what comes out when {name}"
+            return Verdict("failed", passed, sentence, message, paste(exercise, failure.arguments), error)
         passed.append(sentence)
     return Verdict("passed", passed)
 
@@ -152,20 +152,34 @@ def _leaves_inputs(f, cases):
 
 def recognise(exercise, function):
     """The sentence of the known mistake whose results equal the function's in every case, or None."""
+    cases = exercise.cases()
+    results = [_result(function, arguments) for arguments in cases]
+    if not any(results):
+        return None
     for sentence, mistaken in exercise.misconceptions:
-        same = [_same_result(function, mistaken, arguments) for arguments in exercise.cases()]
-        if all(same):
+        if all(_same_result(a, _result(mistaken, c)) for a, c in zip(results, cases, strict=True)):
             return sentence
     return None
 
 
-def _same_result(function, mistaken, arguments):
+def _result(function, arguments):  # -> list of arrays; None when it raises, or returns something else
     try:
-        a, b = (_flat(f(*copy.deepcopy(arguments))) for f in (function, mistaken))
-        pairs = list(zip(a, b, strict=True))
-        return all(x.shape == y.shape and np.allclose(x, y, 1e-5, 1e-9) for x, y in pairs)
-    except Exception:
-        return False
+        with np.errstate(all="ignore"):
+            return _flat(function(*copy.deepcopy(arguments)))
+    except BaseException:  # SystemExit too
+        return None
+
+
+def _same_result(a, b):  # both raise, or both give the same arrays
+    if a is None or b is None or len(a) != len(b):
+        return a is b
+    return all(_same_array(x, y) for x, y in zip(a, b, strict=True))
+
+
+def _same_array(x, y):  # of numbers or of names
+    if x.dtype.kind == "U" or y.dtype.kind == "U":
+        return np.array_equal(x, y)
+    return x.shape == y.shape and np.allclose(x, y, 1e-5, 1e-9)
 
 
 def _flat(result):  # number, array, or a tuple, list or dict of them -> list of arrays
@@ -173,6 +187,8 @@ def _flat(result):  # number, array, or a tuple, list or dict of them -> list of
         return [np.asarray(k) for k in result] + [a for v in result.values() for a in _flat(v)]
     if isinstance(result, tuple):
         return [a for part in result for a in _flat(part)]
+    if isinstance(result, list | set) and any(isinstance(v, str) for v in result):
+        return [np.array(sorted(result))]
     return [np.asarray(plain(result), dtype=np.float64)]
 
 

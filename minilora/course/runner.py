@@ -21,7 +21,7 @@ from pathlib import Path
 from ..errors import ConfigError, UnknownNameError, nearest
 from .judge import Exercise, Verdict, judge
 
-LESSONS = (1, 2, 3)
+LESSONS = tuple(range(12))
 SECONDS = 30                     # per exercise; the slowest solution needs less than a second
 MEGABYTES = 1024                 # per exercise, beyond what Python and NumPy take at the start
 MODULE = "minilora.course.runner"
@@ -113,7 +113,7 @@ def _child(path, number, report, megabytes):
     function, verdict = find_function(path, asked.function)
     verdict = verdict or judge(asked, function, progress)
     if verdict.error is not None:
-        verdict.message = own_lines(verdict.error, path)
+        verdict.message = f"{own_lines(verdict.error, path)}\n{verdict.message}".rstrip()
     if printed.text.strip() and verdict.state == "failed":
         verdict.message += f"\nyour code printed: {printed.text.strip()}"
     verdict.error = None

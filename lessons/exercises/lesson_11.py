@@ -1,0 +1,29 @@
+"""Exercises of lesson 11: leave the toy.
+
+    minilora check 11                what holds and what does not
+    minilora hint 11.1 --level 1     a nudge; level 2: a sketch; level 3: almost the answer
+"""
+
+import numpy as np
+
+# ---- 11.1 · medium, 10 minutes · merge into a weight that is stored transposed
+
+def merge_conv1d(W, A, B, s):
+    """The merged weight of GPT-2's Conv1D, which stores W as (in, out) and computes y = x W.
+
+    W: (in, out), A: (r, in), B: (out, r); s: number. The adapter adds s (x Aᵀ) Bᵀ, as always.
+    Returns a new array (in, out).
+    """
+    raise NotImplementedError
+
+
+# ---- 11.2 · easy, 10 minutes · refuse a wrong key
+
+def compare_names(expected, found):
+    """What keeps an adapter file from fitting a model.
+
+    expected: {name: shape}, the tensors that the model wants; found: {name: shape}, those in the file. Returns
+    (missing, extra, wrong_shape), three lists of names: expected but not found; found but not expected; in both, with
+    different shapes. All three are empty when the file fits.
+    """
+    raise NotImplementedError

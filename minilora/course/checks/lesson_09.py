@@ -1,0 +1,133 @@
+"""Lesson 9: rounding to 16 bits, and switching without drift."""
+
+import numpy as np
+
+from ..judge import Exercise, Wrong, as_array, same, same_shape
+
+# ---- 9.1
+
+
+def float_cases():
+    rng = np.random.default_rng(91)
+    random = (rng.standard_normal(40) * 10.0 ** rng.integers(-6, 6, 40)).astype(np.float32)
+    exact, near = [1.0, -2.0, 0.0, 0.15625], [1.002, -1.007, 3.14159265, 1e-5]
+    ties = [1.0078125, -1.01171875], [1.00390625, -1.01171875]
+    return [*((np.array(v, dtype=np.float32),) for v in (exact, ties[0], near, ties[1])), (random,),
+            (random.reshape(5, 8),)]
+
+
+def nearest_even(x):
+    mantissa, exponent = np.frexp(x.astype(np.float64))
+    return np.ldexp(np.round(mantissa * 256) / 256, exponent)      # np.round goes to the even neighbour at a half
+
+
+def float_shape(f, cases):
+    for c in cases:
+        same_shape(as_array(f(*c), "the result", c), c[0].shape, "the result", "", c)
+
+
+def rounds(which, tell):
+    def check(f, cases):
+        for c in cases[which]:
+            got = as_array(f(*c), "the result", c)
+            bad = np.argwhere(got != nearest_even(c[0]))
+            if bad.size:
+                at = tuple(bad[0])
+                raise Wrong(f"{c[0][at]:.9g} becomes {nearest_even(c[0])[at]:.9g}{tell}; yours is {got[at]:.9g}",
+                            (c[0][at].reshape(1),))
+    return check
+
+
+def bits(x, add):
+    u = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32)
+    u = u + np.uint32(add) if np.isscalar(add) else u + add(u)
+    return (u & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def through_float16(x):
+    with np.errstate(over="ignore"):
+        return x.astype(np.float16).astype(np.float32)
+
+
+# ---- 9.2
+
+
+def turn_cases():
+    rng = np.random.default_rng(92)
+    one, many = (np.array([[0.1, 0.7]], dtype=np.float32), [np.array([[0.3, -0.2]], dtype=np.float32)]), []
+    for shape, n, turns in (((2, 3), 2, 20), ((3, 2), 3, 300)):
+        W = rng.standard_normal(shape).astype(np.float32)
+        updates = [rng.standard_normal(shape).astype(np.float32) for _ in range(n)]
+        many.append((W, updates, rng.integers(0, n, turns).tolist()))
+    return [(*one, [0]), *many]
+
+
+def turn_shapes(f, cases):
+    for c in cases:
+        got = f(*c)
+        listed = isinstance(got, list | tuple) or isinstance(got, np.ndarray) and got.ndim == 3
+        if not listed or len(got) != len(c[2]):
+            raise Wrong(f"expected a list of {len(c[2])} matrices, one for each turn", c if len(c[2]) < 5 else None)
+
+
+def first_turn(f, cases):
+    W, updates, order = cases[0]
+    same(f(W, updates, order)[0], W + updates[0], "the matrix of the first turn", (W, updates, order), rtol=1e-6)
+
+
+def every_turn(f, cases):
+    for W, updates, order in cases:
+        for turn, (got, which) in enumerate(zip(f(W, updates, order), order, strict=True)):
+            expected = W + updates[which]
+            got = as_array(got, f"the matrix of turn {turn}", None)
+            if not np.array_equal(got, expected.astype(np.float64)):
+                off = np.abs(got - expected).max()
+                raise Wrong(f"turn {turn} of {len(order)}: the matrix is {off:.2g} away from W + update {which}; "
+                            "expected not one bit of difference, however long the game goes on", None)
+
+
+def swapping(put_back):
+    def function(W, updates, order):
+        now, last, seen = W.copy(), None, []
+        for which in order:
+            if last is not None and put_back:
+                now = now - updates[last]
+            now, last = now + updates[which], which
+            seen.append(now)
+        return seen
+    return function
+
+
+EXERCISES = (
+    Exercise(
+        "9.1", "round_to_bfloat16", "Round to bfloat16", "hard", 20, float_cases,
+        (("keeps the shape", float_shape),
+         ("leaves alone what bfloat16 has", rounds(slice(0, 1), ", which is a bfloat16 already")),
+         ("rounds to the nearest", rounds(slice(2, 3), ", the nearest bfloat16")),
+         ("rounds a number in the middle to the even neighbour",
+          rounds(slice(1, 4, 2), ": it lies in the middle, so the neighbour whose last bit is 0")),
+         ("does so for random numbers", rounds(slice(4, None), ""))),
+        (("the lower 16 bits are cut off: that rounds toward zero", lambda x: bits(x, 0)),
+         ("a number in the middle is always rounded away from zero", lambda x: bits(x, 0x8000)),
+         ("a number in the middle is always rounded toward zero", lambda x: bits(x, 0x7FFF)),
+         ("it is rounded to float16, which has more digits and a smaller range",
+          through_float16)),
+        ("A bfloat16 is the upper half of a float32: x.view(np.uint32) shows the 32 bits.",
+         "Adding half of a step before cutting rounds to the nearest: 0x7FFF, plus 1 when the bit above is 1 (then a "
+         "tie goes up, to an even number).",
+         "u = x.view(np.uint32); u = u + 0x7FFF + ((u >> 16) & 1); clear the lower half with & 0xFFFF0000, and view as "
+         "float32 again"),
+    ),
+    Exercise(
+        "9.2", "take_turns", "Take turns without drift", "easy", 10, turn_cases,
+        (("returns a matrix for each turn", turn_shapes), ("the first turn is W + update", first_turn),
+         ("every turn is W + update to the bit", every_turn)),
+        (("the last update is subtracted before the next is added: the rounding of both stays behind", swapping(True)),
+         ("the last update is never taken out", swapping(False)),
+         ("the updates are returned without W", lambda W, updates, order: [updates[i] for i in order]),
+         ("the same update is used in every turn", lambda W, updates, order: [W + updates[order[0]]] * len(order))),
+        ("What is the only way to be sure of the bits of W in turn 300?",
+         "Never change W. Each turn needs a matrix of its own.",
+         "a list with W + updates[i] for every i in order"),
+    ),
+)
