@@ -145,6 +145,14 @@ def test_init_fills_float32_with_ones_in_norms_zeros_in_biases_and_small_normals
             assert 0.015 < p.data.std() < 0.025
 
 
+def test_a_model_starts_in_evaluation_and_train_and_eval_switch_it():
+    model = tiny_llama()
+    assert not model.training
+    assert model.train().training
+    assert not model.eval().training
+    assert model.train().new_call().training
+
+
 def test_init_leaves_what_is_filled():
     model = empty_llama()
     model.lm_head.weight.data = np.full((29, 16), 7, np.float32)
