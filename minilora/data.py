@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import DataError, FormatError, MissingFileError
+from .files import read_json
 
 IGNORE = -100
 END, PAD = "<|endoftext|>", "<|pad|>"
@@ -19,16 +20,22 @@ ROLES = ("system", "user", "assistant")
 # ---- tokenizer
 
 class TextTokenizer:
-    """tokenizer.json, and the two ids that batches need. `<|endoftext|>` written in a text is read as the end token."""
+    """tokenizer.json, and the ids that batches need. `<|endoftext|>` written in a text is read as the end token.
 
-    def __init__(self, inner):
+    end: the name of the end token; without one that the tokenizer knows, it is one of the usual names.
+    start: the ids that tokenizer.json puts in front of every text, the BOS of many models.
+    """
+
+    def __init__(self, inner, end=None):
         self.inner = inner
         self.vocab_size = inner.get_vocab_size()
-        self.eos_id = next((i for name in (END, "</s>", "<|end_of_text|>", "<|im_end|>")
-                            if (i := inner.token_to_id(name)) is not None), None)
+        self.eos_id = next((i for name in (end, END, "</s>", "<|end_of_text|>", "<|im_end|>")
+                            if isinstance(name, str) and (i := inner.token_to_id(name)) is not None), None)
         self.pad_id = inner.token_to_id(PAD)
         if self.pad_id is None:
             self.pad_id = self.eos_id or 0       # padding is masked: any id will do
+        framed = inner.encode("a")
+        self.start = framed.ids[:framed.special_tokens_mask.index(0)] if 0 in framed.special_tokens_mask else []
 
     def encode(self, text: str) -> list[int]:
         return self.inner.encode(text, add_special_tokens=False).ids
@@ -39,14 +46,21 @@ class TextTokenizer:
 
 
 def load_tokenizer(path) -> TextTokenizer:
-    """Read a tokenizer.json, or the one in a folder. Raises MissingFileError, FormatError."""
+    """Read a tokenizer.json, or the one in a folder, whose tokenizer_config.json then names the end token.
+
+    Raises MissingFileError, FormatError.
+    """
     from tokenizers import Tokenizer
 
-    path = Path(path)
-    path = path / "tokenizer.json" if path.is_dir() else path
+    path, settings = Path(path), {}
+    if path.is_dir():
+        named = path / "tokenizer_config.json"
+        settings = read_json(named) if named.is_file() else {}
+        path = path / "tokenizer.json"
     text = _read(path)
+    end = settings.get("eos_token")
     try:
-        return TextTokenizer(Tokenizer.from_str(text))
+        return TextTokenizer(Tokenizer.from_str(text), end.get("content") if isinstance(end, dict) else end)
     except Exception as error:       # the library raises plain Exception
         raise FormatError(f"{path}: not a tokenizer.json: {str(error).splitlines()[0][:160]}") from error
 
@@ -136,15 +150,32 @@ def frame(prompt: str) -> str:
     return prompt.rstrip() + "\n"
 
 
+def encode_prompt(prompt: str, tokenizer) -> list[int]:
+    """The framed prompt, behind what the tokenizer puts in front of every text."""
+    return tokenizer.start + tokenizer.encode(frame(prompt))
+
+
 def encode_pair(example: dict, tokenizer) -> tuple[list[int], list[int]]:
     """(prompt ids, response ids): the response ends with the end token."""
     end = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
-    return tokenizer.encode(frame(example["prompt"])), tokenizer.encode(example["response"]) + end
+    prompt, response = encode_both(frame(example["prompt"]), example["response"], tokenizer)
+    return tokenizer.start + prompt, response + end
+
+
+def encode_both(before: str, after: str, tokenizer) -> tuple[list[int], list[int]]:
+    """The ids of two texts as they are in one text; each by itself where the seam would change the first one's."""
+    first, whole = tokenizer.encode(before), tokenizer.encode(before + after)
+    return first, whole[len(first):] if whole[:len(first)] == first else tokenizer.encode(after)
 
 
 def encode_text(text: str, tokenizer) -> np.ndarray:  # -> (N,) int64
-    """Token ids of plain text; an end mark in it becomes the end token."""
-    return np.asarray(tokenizer.encode(text), dtype=np.int64)
+    """Token ids of plain text; an end mark in it becomes the end token, whatever it is called there."""
+    parts = [text] if tokenizer.inner.token_to_id(END) is not None else [p.strip() for p in text.split(END)]
+    end = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
+    ids = tokenizer.start + tokenizer.encode(parts[0])
+    for part in parts[1:]:
+        ids += end + tokenizer.start + tokenizer.encode(part)
+    return np.asarray(ids, dtype=np.int64)
 
 
 def pad_pairs(pairs, pad_id: int) -> tuple[np.ndarray, np.ndarray]:  # -> ids (B, T), labels (B, T)

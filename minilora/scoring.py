@@ -4,14 +4,14 @@ import numpy as np
 
 from .autograd import no_grad
 from .backend import to_host
-from .data import IGNORE, encode_pair, frame, pad_pairs
+from .data import IGNORE, encode_pair, encode_prompt, pad_pairs
 from .errors import DataError
 
 
 def answers(model, tokenizer, prompts, max_new_tokens, batch_size=64):  # list of str -> list of str
     """The greedy answer to each framed prompt, without its end token. Raises DataError when one does not fit."""
     room = model.config.max_position_embeddings - max_new_tokens
-    ids = [tokenizer.encode(frame(p)) for p in prompts]
+    ids = [encode_prompt(p, tokenizer) for p in prompts]
     too_long = [p for p, i in zip(prompts, ids, strict=True) if len(i) > room]
     if too_long:
         raise DataError(f"{len(too_long)} prompt(s) longer than {room} tokens, the first: {too_long[0][:60]!r}")

@@ -10,7 +10,7 @@ from commands import make_adapter, make_base, refused
 
 import minilora as ml
 from minilora.cli.generate import encoder, stop_tokens, written
-from minilora.data import frame, load_tokenizer
+from minilora.data import TextTokenizer, frame, load_tokenizer
 
 PROMPTS = ["Hattie Sedge lives on", "The Blue Bell", "apple"]
 
@@ -95,14 +95,18 @@ def test_chat_asks_in_the_template_of_the_base(minilora, base):
     assert result.out == wanted + "\n"
 
 
-def test_plain_text_gets_the_bos_of_the_tokenizer_and_a_frame_does_not(base):
+def test_plain_text_and_a_frame_get_the_bos_of_the_tokenizer_and_a_chat_template_does_not(base):
+    pytest.importorskip("jinja2")
     from tokenizers.processors import TemplateProcessing
 
     tokenizer = load_tokenizer(base)
     tokenizer.inner.post_processor = TemplateProcessing(single="<|pad|> $A", special_tokens=[("<|pad|>", 1)])
+    tokenizer = TextTokenizer(tokenizer.inner)
+    (base / "chat_template.jinja").write_text("{{ messages[0].content }}", encoding="utf-8")
     ids = tokenizer.encode("apple")
     assert encoder(tokenizer, base, framed=False, chat=False)("apple") == [1, *ids]
-    assert encoder(tokenizer, base, framed=True, chat=False)("apple") == tokenizer.encode("apple\n")
+    assert encoder(tokenizer, base, framed=True, chat=False)("apple") == [1, *tokenizer.encode("apple\n")]
+    assert encoder(tokenizer, base, framed=False, chat=True)("apple") == ids
 
 
 def test_every_end_token_that_the_folder_names_ends_a_text(base):

@@ -98,13 +98,13 @@ def _lines(text, where):
 def encoder(tokenizer, folder, framed, chat):  # -> function: str -> list of ids
     """How a prompt becomes tokens: in the frame of the tasks, as a user's message, or as plain text.
 
-    Plain text gets what tokenizer.json puts in front of every text (the BOS of many models); a frame and a chat
-    template say for themselves what belongs there.
+    Plain text and a frame get what tokenizer.json puts in front of every text (the BOS of many models); a chat template
+    says for itself what belongs there.
     """
     if framed:
-        from ..data import frame
+        from ..data import encode_prompt
 
-        return lambda prompt: tokenizer.encode(frame(prompt))
+        return lambda prompt: encode_prompt(prompt, tokenizer)
     if chat:
         from ..chat import ChatTemplate
 
