@@ -24,7 +24,7 @@ from .running import check_same_data, fit, settings_of
 @click.option("--mlp", default=352, show_default=True, type=click.IntRange(1), help="Width inside the MLP.")
 @click.option("--context", default=512, show_default=True, type=click.IntRange(16), help="Tokens the model can read.")
 @click.option("--length", default=256, show_default=True, type=click.IntRange(16), help="Tokens of a training window.")
-@click.option("--steps", type=click.IntRange(1), help="[default: 1500; 6000 for the shipped corpus]")
+@click.option("--steps", type=click.IntRange(1), help="[default: 1500; 5000 for the shipped corpus]")
 @click.option("--batch-size", default=8, show_default=True, type=click.IntRange(1))
 @click.option("--lr", default=4e-3, show_default=True, type=click.FloatRange(0, min_open=True), help="Learning rate.")
 @click.option("--eval-every", default=100, show_default=True, type=click.IntRange(1), help="Steps; also saves.")
@@ -40,7 +40,7 @@ def pretrain(ctx, out, resume, **options):
     """
     check_out(out)
     settings = settings_of(ctx, resume, out) | {"command": "pretrain", "schedule": "cosine", "accumulate": 1}
-    settings["steps"] = settings["steps"] or (1500 if settings["text"] else 6000)
+    settings["steps"] = settings["steps"] or (1500 if settings["text"] else 5000)
     settings["warmup"] = min(100, settings["steps"] // 10)
     tokenizer, train_ids, valid_ids = read_corpus(settings, out)
     check_same_data(settings, hashlib.sha256(train_ids.tobytes()).hexdigest(), resume)

@@ -1,0 +1,33 @@
+"""What the README promises is run here."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_python_in_the_readme_runs(readme, tmp_path):
+    code = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("trainable params: ")
+
+
+def test_the_check_script_finds_both_commands_in_the_readme(readme):
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for mark in ("tour", "tests"):
+        assert f"readme_command {mark}" in script
+        assert re.search(rf"<!-- {mark} -->\n    \S.*\n", readme)
+
+
+def test_every_file_and_figure_that_the_readme_names_exists(readme):
+    for path in re.findall(r"`((?:minilora|lessons|benchmarks|data)/[^` ]+)`|\]\(([^)#]+)\)", readme):
+        assert (ROOT / (path[0] or path[1])).exists(), path
+
+
+def test_every_command_that_the_readme_names_exists(readme):
+    from minilora.cli import COMMANDS
+
+    assert set(re.findall(r"`minilora ([a-z]+)", readme)) <= set(COMMANDS)
