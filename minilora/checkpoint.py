@@ -11,7 +11,7 @@ from .errors import ConfigError, FormatError, MissingFileError
 from .files import atomic_write, read_json, write_json
 from .hub import model_folder
 from .models.hf_config import config_to_json, model_of, read_config
-from .safetensors_io import NO_PICKLE, iterate_tensors, read_header, write_tensors
+from .safetensors_io import NO_PICKLE, iterate_tensors, read_header, same_values, write_tensors
 
 # Buffers that old files carry and that are computed here: rotary frequencies, GPT-2's triangular masks.
 BUFFERS = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|attn\.bias|attn\.masked_bias)")
@@ -129,8 +129,8 @@ def match_tensors(model, files, folder):  # {path: {name: (dtype, shape)}} -> {n
 def _check_tied_copy(model, expected, found, files, folder):
     """A tied head is one weight; a file may still hold it twice, but then the copies must be equal."""
     tied = next((n for n, p in expected.items() if p is model.lm_head.weight and n in found), None)
-    copies = [a for file in files for _, a in iterate_tensors(file, None, (tied, "lm_head.weight"))]
-    if tied and not np.array_equal(*copies):
+    places = [(file, name) for name in (tied, "lm_head.weight") for file, header in files.items() if name in header]
+    if tied and not same_values(*places):
         raise FormatError(f"{folder}: tie_word_embeddings is true, but lm_head.weight is not {tied}: set it to false")
 
 

@@ -182,12 +182,31 @@ def _read_array(file, kind, shape, dtype, path):  # -> numpy.ndarray of `shape`
     if kind != "BF16" and stored == wanted:
         _fill(file, flat, path)
         return out
-    buffer = np.empty(min(flat.size, SLICE), dtype=stored)
-    for at in range(0, flat.size, SLICE):
-        part = buffer[: min(SLICE, flat.size - at)]
-        _fill(file, part, path)
-        flat[at : at + len(part)] = widen(part) if kind == "BF16" else part
+    for at, part in _slices(file, kind, flat.size, path):
+        flat[at : at + len(part)] = part
     return out
+
+
+def _slices(file, kind, size, path):  # -> iterator of (place, (n,) array as stored, BF16 as float32)
+    """The `size` elements that begin here, a slice at a time, each valid until the next."""
+    buffer = np.empty(min(size, SLICE), dtype=DTYPES[kind])
+    for at in range(0, size, SLICE):
+        part = buffer[: min(SLICE, size - at)]
+        _fill(file, part, path)
+        yield at, widen(part) if kind == "BF16" else part
+
+
+def same_values(first, second):  # (path, name) twice -> bool
+    """Whether two tensors of files are equal, in the memory of two slices."""
+    with _opened(first[0]) as one, _opened(second[0]) as two:
+        slices = []
+        for file, (path, name) in ((one, first), (two, second)):
+            entries, _, start = _parse_header(file, path)
+            kind, shape, begin = entries[name]
+            file.seek(start + begin)
+            slices.append((shape, _slices(file, kind, math.prod(shape), path)))
+        (shape, left), (other, right) = slices
+        return shape == other and all(np.array_equal(a, b) for (_, a), (_, b) in zip(left, right, strict=True))
 
 
 def widen(bits):  # (n,) uint16 -> (n,) float32
