@@ -37,7 +37,8 @@ def write_model(folder, config, stored, shards):
     rng = np.random.default_rng(0)
     tensors = {n: rng.standard_normal(p.shape, dtype=np.float32) for n, p in model_of(config).named_parameters()}
     parts = [dict(list(tensors.items())[i::shards]) for i in range(shards)]
-    names = [f"model-{i + 1:05}-of-{shards:05}.safetensors" for i in range(shards)] if shards > 1 else ["model.safetensors"]
+    names = [f"model-{i + 1:05}-of-{shards:05}.safetensors" for i in range(shards)]
+    names = names if shards > 1 else ["model.safetensors"]
     for name, part in zip(names, parts, strict=True):
         if stored == "bfloat16":
             write_bfloat16(folder / name, part)

@@ -201,6 +201,16 @@ def test_layer_types_that_are_not_one_known_kind_for_each_layer_are_refused(type
     assert "layer_types" in refused(model_type="qwen3", layer_types=types)
 
 
+@pytest.mark.parametrize("window, types", [(7, "full_attention"), (None, "sliding_attention")])
+def test_layer_types_that_contradict_the_one_window_of_a_mistral_are_refused(window, types):
+    assert "layer_types" in refused(model_type="mistral", sliding_window=window, layer_types=[types] * 3)
+
+
+def test_layer_types_that_say_again_what_the_window_of_a_mistral_says_are_passed_over():
+    plain = read(model_type="mistral", sliding_window=7)
+    assert read(model_type="mistral", sliding_window=7, layer_types=["sliding_attention"] * 3) == plain
+
+
 def names_of(config):
     return {n.removeprefix("model.layers.0.self_attn.") for n, _ in model_of(config).named_parameters()}
 

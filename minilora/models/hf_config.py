@@ -130,6 +130,9 @@ def _windows(keys, kind, layers):  # -> sliding_window or None, layer_types or N
         return None, None  # a window in such a file is refused by `finish`
     window = keys.integer("sliding_window", None)
     if kind == "mistral":
+        types, only = keys.take("layer_types"), "full_attention" if window is None else "sliding_attention"
+        if types is not None and types != [only] * layers:
+            raise ConfigError(f"{keys.where}: layer_types of a mistral must be {layers} times {only}, or not there")
         return window, None
     first, use, types = keys.integer("max_window_layers", 28, low=0), keys.flag("use_sliding_window"), None
     if "layer_types" in keys.data:
