@@ -1,0 +1,198 @@
+"""The figure and the table of an experiment, from the rows of its file. Every seed is drawn, never a mean alone."""
+
+import math
+from contextlib import contextmanager
+from statistics import mean, stdev
+
+from minilora.plots import COLOURS, LINES, figure
+
+from .cells import parameters
+from .experiments import SEEDS, measured_cells
+
+MARKERS = "osD^vP"
+METRICS = {"score": "score (share of right answers)", "test_loss": "test loss (nats per token)",
+           "train_loss": "loss on what was learned (nats)"}  # fmt: skip
+AXES = {"rank": "rank r", "learning-rate": "learning rate", "capacity": "examples to learn", "batch-size": "batch size"}
+
+
+def shown_metrics(name):
+    return ("train_loss", "test_loss") if name == "capacity" else ("score", "test_loss")
+
+
+def rows_of(arm, store):  # -> the rows of all seeds, at the arm's learning rate
+    return [row for cell in measured_cells(arm, store) if (row := store.find(cell))]
+
+
+def values(arm, store, metric):  # -> [float], one for each seed that did not overflow
+    return [row[metric] for row in rows_of(arm, store) if row[metric] is not None]
+
+
+# ---- the table
+
+
+def spread(numbers, digits):  # [float] -> "0.741 ± 0.012": mean and standard deviation over the seeds
+    if not numbers:
+        return "overflowed"
+    deviation = stdev(numbers) if len(numbers) > 1 else 0.0
+    text = f"{mean(numbers):.{digits}f} ± {deviation:.{digits}f}"
+    return text if len(numbers) == len(SEEDS) else f"{text} ({len(numbers)} seeds)"
+
+
+def table(name, arms, store):  # -> Markdown
+    named = name in AXES or arms[0].x
+    head = ["", *([AXES.get(name, "task")] if named else []), "parameters", "learning rate"]
+    metrics = ("train_loss", "test_loss", "score") if name == "capacity" else ("score", "test_loss")
+    head += [metric.replace("_", " ") for metric in metrics]
+    lines = []
+    for arm in arms:
+        if not rows_of(arm, store):
+            continue
+        axis = [str(arm.x)] if named else []
+        rate = rows_of(arm, store)[0]["lr"]
+        cells = [arm.line, *axis, f"{parameters(arm.cell.targets, arm.cell.r):,}", f"{rate:g}"]
+        lines.append(cells + [spread(values(arm, store, m), 3 if m == "score" else 4) for m in metrics])
+    return markdown(head, lines)
+
+
+def markdown(head, lines):  # [str], [[str]] -> str
+    rule = [" --- " if i == 0 else " ---: " for i in range(len(head))]
+    rows = ["| " + " | ".join(line) + " |" for line in (head, *lines)]
+    return "\n".join([rows[0], "|" + "|".join(rule) + "|", *rows[1:]]) + "\n"
+
+
+def subspace_table(store):
+    """Table 7 in small, and the one corner of Figures 3 and 4 that the paper speaks of: the first direction."""
+    found = [row["amplification"] for row in store.rows]
+    keys = {"inside": "||Uᵀ W Vᵀ||, directions of ΔW", "top": "of W itself", "random": "of a random matrix",
+            "weight": "||W||", "update": "||ΔW||", "factor": "||ΔW|| / ||Uᵀ W Vᵀ||"}  # fmt: skip
+    lines = [[text, *(spread([f[r][key] for f in found], 2) for r in found[0])] for key, text in keys.items()]
+    first = [
+        [what, *(spread([row["similarity"][what][i - 1][i - 1] for row in store.rows], 2) for i in (1, 4, 8))]
+        for what in store.rows[0]["similarity"]
+    ]
+    head = ["q_proj, mean over blocks", *(f"rank {r}" for r in found[0])]
+    return markdown(head, lines) + "\n" + markdown(["φ(i, i)", "i = 1", "i = 4", "i = 8"], first)
+
+
+# ---- the figures
+
+
+@contextmanager
+def panels(path, count, width, height):  # -> [Axes]
+    with figure(path, width, height) as axes:
+        sheet = axes.figure
+        axes.remove()
+        yield list(sheet.subplots(1, count, squeeze=False)[0])
+
+
+def draw(name, arms, store, path):
+    """A PNG with a panel for each metric: curves where the arms stand on an axis of numbers, else a column each."""
+    arms = [arm for arm in arms if rows_of(arm, store)]
+    metrics = shown_metrics(name)
+    with panels(path, len(metrics), 13, 5.8) as both:
+        for axes, metric in zip(both, metrics, strict=True):
+            (curves if name in AXES else columns)(axes, arms, store, metric)
+            axes.set_ylabel(METRICS[metric])
+            axes.grid(alpha=0.3)
+            if metric == "score":
+                axes.set_ylim(-0.02, 1.02)
+            elif name in AXES:
+                small_log(axes)
+            else:
+                axes.set_ylim(0, None)
+            if name in AXES:
+                axes.set_xlabel(AXES[name])
+        if len({arm.line for arm in arms}) > 1 and arms[0].x is not None:
+            both[0].legend(loc="best")
+
+
+def small_log(axes):
+    """A logarithmic axis of losses, labelled with plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def curves(axes, arms, store, metric):
+    """A line for the mean over the seeds, a band from the lowest to the highest."""
+    for i, line in enumerate(dict.fromkeys(arm.line for arm in arms)):
+        points = {arm.x: v for arm in arms if arm.line == line and (v := values(arm, store, metric))}
+        style = {"color": COLOURS[i], "linestyle": LINES[i], "marker": MARKERS[i], "markersize": 9}
+        axes.plot(list(points), [mean(v) for v in points.values()], label=line, **style)
+        low, high = ([f(v) for v in points.values()] for f in (min, max))
+        axes.fill_between(list(points), low, high, color=COLOURS[i], alpha=0.2, linewidth=0)
+    ticks = sorted({arm.x for arm in arms})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{x:g}" for x in ticks], rotation=45 if len(ticks) > 6 else 0)
+    axes.minorticks_off()
+
+
+def columns(axes, arms, store, metric):
+    """A dot for every seed, a bar at their mean; one column for each arm, or for each place x with the lines in it."""
+    places = list(dict.fromkeys(arm.x or arm.line for arm in arms))
+    lines = list(dict.fromkeys(arm.line for arm in arms)) if arms[0].x else [None]
+    named = set()
+    for arm in arms:
+        i = lines.index(arm.line) if arm.x else 0
+        at = places.index(arm.x or arm.line) + (i - (len(lines) - 1) / 2) * 0.4
+        numbers = values(arm, store, metric)
+        if not numbers:
+            continue
+        across = [at + 0.06 * (k - (len(numbers) - 1) / 2) for k in range(len(numbers))]
+        axes.plot(across, numbers, MARKERS[i], color=COLOURS[i], markersize=9, alpha=0.8,
+                  label=None if arm.line in named else arm.line)  # fmt: skip
+        named.add(arm.line)
+        axes.hlines(mean(numbers), at - 0.18, at + 0.18, color="black", linewidth=3)
+    texts = [place.replace(", ", "\n") if isinstance(place, str) else place for place in places]
+    axes.set_xticks(range(len(places)), texts, fontsize=14)
+    axes.set_xlim(-0.6, len(places) - 0.4)
+
+
+def draw_similarity(store, path):
+    """Figures 3 and 4: mean over blocks and seeds as coloured squares, lowest and highest seed written in corners."""
+    kinds = list(store.rows[0]["similarity"])
+    with panels(path, len(kinds), 4.6 * len(kinds), 5.4) as many:
+        for axes, what in zip(many, kinds, strict=True):
+            grids = [row["similarity"][what] for row in store.rows]
+            size = len(grids[0])
+            average = [[mean(g[i][j] for g in grids) for j in range(size)] for i in range(size)]
+            image = axes.imshow(average, cmap="cividis", vmin=0, vmax=1, origin="lower")
+            for i in (0, size - 1):
+                found = [g[i][i] for g in grids]
+                middle = mean(found)
+                text = f"{middle:.2f}\n{min(found):.2f}–{max(found):.2f}"
+                axes.text(
+                    i, i, text, ha="left" if i == 0 else "right", va="bottom" if i == 0 else "top", fontsize=13,
+                    color="black" if middle > 0.5 else "white", weight="bold",
+                )  # fmt: skip
+            axes.set_xticks(range(size), range(1, size + 1))
+            axes.set_yticks(range(size), range(1, size + 1))
+            axes.set(xlabel="j", ylabel="i", title=what.replace(", ", "\n", 1))
+        axes.figure.colorbar(image, ax=many, label="φ(i, j)")
+
+
+def draw_amplification(store, path):
+    """Table 7: what of W lies in the directions of its update, and how much larger the update is there."""
+    ranks = list(store.rows[0]["amplification"])
+    with panels(path, 2, 13, 5.8) as (left, right):
+        for i, r in enumerate(ranks):
+            found = [row["amplification"][r] for row in store.rows]
+            for axes, keys in ((left, ("top", "update", "inside", "random")), (right, ("factor",))):
+                for k, key in enumerate(keys):
+                    at = (k if axes is left else 0) + (i - 0.5) * 0.4
+                    numbers = [f[key] for f in found]
+                    across = [at + 0.05 * (n - (len(numbers) - 1) / 2) for n in range(len(numbers))]
+                    axes.plot(across, numbers, MARKERS[i], color=COLOURS[i], markersize=9,
+                              label=f"rank {r}" if k == 0 else None)  # fmt: skip
+                    axes.hlines(mean(numbers), at - 0.18, at + 0.18, color="black", linewidth=3)
+        left.set_xticks(range(4), ["W in its own\ndirections", "ΔW", "W in those\nof ΔW", "W in\nrandom ones"])
+        left.set(ylabel="Frobenius norm", title="q_proj, mean over blocks; a dot a seed")
+        right.set_xticks([-0.2, 0.2], [f"rank {r}" for r in ranks])
+        right.set(ylabel="||ΔW|| / ||Uᵀ W Vᵀ||", title="amplification factor", xlim=(-0.6, 0.6))
+        for axes in (left, right):
+            axes.set_ylim(0, math.ceil(axes.get_ylim()[1]))
+            axes.grid(alpha=0.3)
+        left.legend()

@@ -1,0 +1,121 @@
+"""Which cells each experiment is made of. An arm is a way to tune: its learning rate is chosen first, by validation
+loss with a seed of its own; then it is measured on the test split with each of SEEDS."""
+
+import math
+from dataclasses import dataclass, replace
+
+from .cells import Cell, settings
+
+SEEDS, TUNING_SEED = (0, 1, 2, 3, 4), 100
+TASK = "sql"
+LORA_RATES, FULL_RATES = (5e-3, 1e-2, 2e-2), (1e-3, 2e-3, 5e-3)
+HIGH_RATES = (1e-2, 2e-2, 5e-2)  # for few parameters, few steps
+
+
+@dataclass(frozen=True)
+class Arm:
+    """line: what it is; x: where it stands on the axis, if there is one; rates: one, or those to choose from."""
+
+    line: str
+    x: float | str | None
+    cell: Cell
+    rates: tuple
+
+
+def lora(targets, r, **more):
+    return Cell(more.pop("task", TASK), targets, r, **more)
+
+
+def full(**more):
+    return Cell(more.pop("task", TASK), "full", **more)
+
+
+def which_matrices():
+    """Table 5: one budget of 7,168 parameters (6,912 for k or v alone: their matrices are smaller here)."""
+    sets = {"q": 7, "k": 9, "v": 9, "o": 7, "q,k": 4, "q,v": 4, "q,k,v,o": 2}
+    return [Arm(f"{targets}, r={r}", None, lora(targets, r), HIGH_RATES) for targets, r in sets.items()]
+
+
+def rank():
+    """Table 6: ranks 1 to 64 on q and v, and on all four; each set at the learning rate that `which_matrices` chose."""
+    rates = {"q,v": 2e-2, "q,k,v,o": 1e-2}
+    return [Arm(targets, r, lora(targets, r), (lr,)) for targets, lr in rates.items() for r in (1, 2, 4, 8, 64)]
+
+
+def learning_rate():
+    """The whole curve for full fine-tuning and for LoRA of rank 8; for ranks 1 and 64, what is around its minimum."""
+    rates = (2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
+    arms = [Arm("full", lr, full(), (lr,)) for lr in rates]
+    arms += [Arm("LoRA, r=8", lr, lora("all", 8), (lr,)) for lr in (1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2)]
+    for r in (1, 64):
+        arms += [Arm(f"LoRA, r={r}", lr, lora("all", r), (lr,)) for lr in (2e-3, 5e-3, 1e-2, 2e-2)]
+    return arms
+
+
+def which_layers():
+    """Attention, MLP and all at equal count: 46,592, 46,080 and 46,720 parameters, then 28,672, 28,800 and 28,032."""
+    budgets = {"46,000": (13, 8, 5), "28,000": (8, 5, 3)}
+    return [
+        Arm(f"{targets}, {budget}", None, lora(targets, r), LORA_RATES)
+        for budget, ranks in budgets.items()
+        for targets, r in zip(("attention", "mlp", "all"), ranks, strict=True)
+    ]
+
+
+def capacity():
+    """Facts to be learned by heart, more and more of them, in equally many steps."""
+    made = []
+    for n in (39, 156, 624):
+        shared = {"task": "bare-json", "steps": 200, "examples": n}
+        for targets, r, lr in (("q,v", 1, 2e-2), ("all", 1, 1e-2), ("all", 8, 1e-2)):
+            made.append(Arm(f"{targets}, r={r}", n, lora(targets, r, **shared), (lr,)))
+        made.append(Arm("full", n, full(**shared), (2e-3,)))
+    return made
+
+
+def batch_size():
+    """960 examples seen in 240, 60 or 15 steps; the learning rate chosen for each."""
+    made = []
+    rates = {  # larger batches, fewer steps: longer ones
+        4: ((2e-3, 5e-3, 1e-2), (5e-4, 1e-3, 2e-3)), 16: (LORA_RATES, FULL_RATES),
+        64: (HIGH_RATES, (2e-3, 5e-3, 1e-2)),
+    }  # fmt: skip
+    for batch, (of_lora, of_full) in rates.items():
+        seen = {"batch": batch, "steps": 960 // batch}
+        made.append(Arm("LoRA, r=8", batch, lora("all", 8, **seen), of_lora))
+        made.append(Arm("full", batch, full(**seen), of_full))
+    return made
+
+
+def against_full():
+    """Every shipped task that can be learned: LoRA of rank 8 on all linear layers, and full fine-tuning."""
+    of_lora, of_full = (1e-3, 2e-3, *LORA_RATES), (5e-4, *FULL_RATES, 1e-2)
+    made = []
+    for task in ("sql", "data-to-text", "reviews", "style-json", "style-crier"):
+        made.append(Arm("LoRA, r=8", task, lora("all", 8, task=task, steps=100), of_lora))
+        made.append(Arm("full", task, full(task=task, steps=100), of_full))
+    return made
+
+
+EXPERIMENTS = {  # name -> its arms
+    "against-full": against_full, "which-matrices": which_matrices, "rank": rank, "learning-rate": learning_rate,
+    "which-layers": which_layers, "capacity": capacity, "batch-size": batch_size,
+}  # fmt: skip
+
+
+def tuning_cells(arm):
+    return [replace(arm.cell, lr=lr, seed=TUNING_SEED) for lr in arm.rates] if len(arm.rates) > 1 else []
+
+
+def best_rate(arm, store):  # -> learning rate; None while its tuning is not done
+    """The one with the lowest validation loss; the smaller of two that tie. A rate that overflowed is out."""
+    rows = [store.find(settings(cell, tuning=True)) for cell in tuning_cells(arm)]
+    if None in rows:
+        return None
+    losses = {row["lr"]: math.inf if row["valid_loss"] is None else row["valid_loss"] for row in rows}
+    return min(losses, key=lambda lr: (losses[lr], lr)) if losses else arm.rates[0]
+
+
+def measured_cells(arm, store):  # -> [settings], one for each seed; none while the learning rate is not chosen
+    lr = best_rate(arm, store)
+    return [] if lr is None else [settings(replace(arm.cell, lr=lr, seed=seed)) for seed in SEEDS]

@@ -1,0 +1,226 @@
+"""The paper's experiments in small: what they compute, that they go on where they stopped, and that page, figures and
+files say the same."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT))  # benchmarks/ is not part of the installed package
+
+from benchmarks import running  # noqa: E402
+from benchmarks.cells import Cell, build, measure, parameters, settings, training_examples  # noqa: E402
+from benchmarks.experiments import (  # noqa: E402
+    EXPERIMENTS,
+    SEEDS,
+    Arm,
+    batch_size,
+    best_rate,
+    measured_cells,
+    rank,
+    tuning_cells,
+    which_layers,
+    which_matrices,
+)  # fmt: skip
+from benchmarks.paper import main, report, with_table  # noqa: E402
+from benchmarks.subspaces import amplification, similarity  # noqa: E402
+from minilora.errors import MiniloraError  # noqa: E402
+
+TINY = Cell("style-json", "q,v", 3, 1e-2, steps=2, batch=2)
+ARMS = [Arm("small", None, replace(TINY, r=1), (1e-3, 1e-2)), Arm("one rate", None, TINY, (1e-2,))]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return running.results("tiny", tmp_path)
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """The cells that `run` measures, without any training; the validation loss is the learning rate."""
+    seen = []
+
+    def measure(cell, tuning):
+        seen.append((cell, tuning))
+        return {"valid_loss": cell.lr} if tuning else {"test_loss": 0.5, "score": 0.25}
+
+    monkeypatch.setattr(running, "measure", measure)
+    return seen
+
+
+# ---- a cell
+
+
+def test_a_cell_gives_the_same_numbers_again():
+    assert measure(TINY) == measure(TINY)
+
+
+def test_another_seed_gives_another_loss():
+    assert measure(TINY)["test_loss"] != measure(replace(TINY, seed=1))["test_loss"]
+
+
+def test_a_tuning_cell_never_looks_at_the_test_split():
+    assert measure(TINY, tuning=True).keys() == {"valid_loss"}
+
+
+def test_a_training_that_overflows_is_a_row_without_numbers():
+    assert measure(replace(TINY, targets="full", lr=1e38, steps=12), tuning=True) == {"valid_loss": None}
+
+
+def test_full_fine_tuning_trains_every_parameter():
+    model = build(replace(TINY, targets="full"))
+    assert all(p.requires_grad for p in model.parameters())
+    assert parameters("full", 0) == sum(p.size for p in model.parameters())
+
+
+def test_a_small_set_of_examples_is_part_of_a_larger():
+    small, large = (training_examples(replace(TINY, examples=n)) for n in (5, 9))
+    assert len(small) == 5 and small == large[:5]
+
+
+# ---- the arms
+
+
+@pytest.mark.parametrize(
+    ("arms", "share"), [(which_matrices(), 0.04), (which_layers()[:3], 0.02), (which_layers()[3:], 0.03)]
+)
+def test_arms_of_one_budget_train_equally_many_parameters(arms, share):
+    counts = [parameters(arm.cell.targets, arm.cell.r) for arm in arms]
+    assert max(counts) <= (1 + share) * min(counts)
+
+
+def test_every_batch_size_sees_equally_many_examples():
+    assert {arm.cell.batch * arm.cell.steps for arm in batch_size()} == {960}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_no_two_arms_are_the_same(name):
+    arms = EXPERIMENTS[name]()
+    assert len({(arm.cell, arm.rates) for arm in arms}) == len(arms)
+
+
+# ---- running
+
+
+def test_every_arm_is_measured_with_every_seed_at_its_best_learning_rate(store, measured):
+    running.run(ARMS, store)
+    final = [(cell.r, cell.lr, cell.seed) for cell, tuning in measured if not tuning]
+    assert sorted(final) == sorted([(1, 1e-3, s) for s in SEEDS] + [(3, 1e-2, s) for s in SEEDS])
+
+
+def test_an_interrupted_run_goes_on_and_measures_nothing_twice(tmp_path, store, measured, monkeypatch):
+    whole = running.measure
+
+    def interrupted(cell, tuning):
+        if len(measured) == 5:
+            raise KeyboardInterrupt
+        return whole(cell, tuning)
+
+    monkeypatch.setattr(running, "measure", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        running.run(ARMS, store)
+    monkeypatch.setattr(running, "measure", whole)
+    running.run(ARMS, running.results("tiny", tmp_path))
+    assert len(measured) == len(set(measured)) == sum(len(tuning_cells(a)) + len(SEEDS) for a in ARMS)
+
+
+def test_a_learning_rate_that_overflowed_is_not_chosen(store):
+    for cell, loss in zip(tuning_cells(ARMS[0]), (0.7, None), strict=True):
+        store.add(settings(cell, tuning=True) | {"valid_loss": loss})
+    assert best_rate(ARMS[0], store) == 1e-3
+
+
+def test_no_learning_rate_is_chosen_before_all_were_tried(store):
+    store.add(settings(tuning_cells(ARMS[0])[0], tuning=True) | {"valid_loss": 0.7})
+    assert best_rate(ARMS[0], store) is None and measured_cells(ARMS[0], store) == []
+
+
+def test_rows_of_another_base_are_refused(tmp_path, store):
+    store.add(settings(TINY) | {"score": 1.0})
+    text = store.path.read_text(encoding="utf-8").replace(store.made_by["base"], "0" * 16)
+    store.path.write_text(text, encoding="utf-8")
+    with pytest.raises(MiniloraError, match="another base"):
+        running.results("tiny", tmp_path)
+
+
+def test_an_unknown_experiment_is_one_line_that_names_the_nearest():
+    done = CliRunner().invoke(main, ["ranks"])
+    assert done.exit_code == 2 and done.output.count("\n") == 1 and "there are: rank" in done.output
+
+
+# ---- section 7
+
+
+def test_the_same_directions_in_another_basis_are_wholly_similar():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((3, 11))
+    assert similarity(A, rng.standard_normal((3, 3)) @ A)[2, 2] == pytest.approx(1)
+
+
+def test_orthogonal_directions_have_nothing_in_common():
+    assert similarity(np.eye(3, 11), np.eye(3, 11, k=5)) == pytest.approx(np.zeros((3, 3)))
+
+
+matrix = arrays(np.float64, st.tuples(st.integers(2, 5), st.just(7)), elements=st.floats(-9, 9, width=16))
+
+
+@given(matrix, matrix)
+@hypothesis_settings(deadline=None)
+def test_similarity_is_a_share_and_does_not_depend_on_the_order(A1, A2):
+    found = similarity(A1, A2)
+    assert found.min() >= -1e-9 and found.max() <= 1 + 1e-9
+    assert similarity(A2, A1) == pytest.approx(found.T)
+
+
+def test_an_update_along_one_direction_is_compared_with_that_direction_of_w():
+    W = np.diag([5.0, 2.0, 0.5])
+    D = np.zeros((3, 3))
+    D[1, 1] = 6.0
+    found = amplification(W, D, 1, np.random.default_rng(0))
+    assert (found["inside"], found["top"], found["factor"]) == pytest.approx((2, 5, 3))
+
+
+# ---- what is committed
+
+
+PAGE = (ROOT / "benchmarks" / "PAPER.md").read_text(encoding="utf-8")
+FINISHED = [name for name in running.NAMES if f"<!-- table {name} -->\n\n|" in PAGE]
+
+
+@pytest.mark.parametrize("name", [name for name in FINISHED if name in EXPERIMENTS])
+def test_no_cell_is_missing_from_the_results(name):
+    store = running.results(name)
+    assert all(store.find(cell) for arm in EXPERIMENTS[name]() for cell in measured_cells(arm, store))
+    assert all(best_rate(arm, store) for arm in EXPERIMENTS[name]())
+
+
+@pytest.mark.skipif("subspaces" not in FINISHED, reason="not measured yet")
+def test_the_subspaces_of_every_seed_are_there():
+    assert [row["seed"] for row in running.results("subspaces").rows] == list(SEEDS)
+
+
+@pytest.mark.parametrize("name", FINISHED)
+def test_the_table_of_the_page_is_that_of_the_results(name):
+    assert with_table(PAGE, name, report(name, running.results(name))) == PAGE
+
+
+@pytest.mark.parametrize("name", FINISHED)
+def test_the_results_name_their_command_seeds_and_versions(name):
+    found = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))["made_by"]
+    assert found["command"] == f"python -m benchmarks.paper {name}"
+    assert found["seeds"] == list(SEEDS) and found["versions"].keys() == {"minilora", "numpy", "python"}
+
+
+def test_ranks_are_compared_at_the_learning_rate_that_was_chosen_for_their_matrices():
+    store = running.results("which-matrices")
+    chosen = {arm.cell.targets: best_rate(arm, store) for arm in which_matrices()}
+    assert all(arm.rates == (chosen[arm.cell.targets],) for arm in rank())
