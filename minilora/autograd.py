@@ -12,7 +12,7 @@ import contextvars
 
 import numpy as np
 
-from .backend import array_module, device_of, to_device, to_host
+from .backend import array_module, device_of, hold_heap, to_device, to_host
 from .errors import GraphError, ShapeError
 
 _recording = contextvars.ContextVar("recording", default=True)
@@ -109,6 +109,8 @@ class Tensor:
         if gradient.shape != self.shape:
             raise ShapeError(f"gradient of shape {gradient.shape} for a tensor of shape {self.shape}")
 
+        if xp is np:
+            hold_heap()
         order = _post_order(self)
         gradients = {id(self): gradient}  # what has arrived so far at each tensor of the graph
         owned = set()  # ids whose array in `gradients` is ours alone, so that it may be added to in place

@@ -86,3 +86,21 @@ def scatter_add(target, index, source):  # (N, d), (n,) int64, (n, d) -> None
         target[rows[starts]] += np.add.reduceat(source[order], starts, axis=0)
     else:
         array_module(target).add.at(target, index, source)
+
+
+_HELD = 30 << 20  # bytes; just below 32 MiB, above which the C library asks the system for every array anew
+_held = []
+
+
+def hold_heap():
+    """Keep the memory of arrays that are freed for the next ones, instead of giving it back to the system.
+
+    glibc returns the free top of its heap after every few frees, and the system then clears every page again when it
+    is touched next: a fifth of the time of a training step. What lies below an array in use stays. So one array, never
+    touched and thus without memory of its own, is held as high as one was ever seen, which is when a backward begins.
+    Elsewhere than in glibc this changes nothing.
+    """
+    if not _held:
+        np.empty(_HELD + (1 << 20), dtype=np.uint8)  # freed at once: from now on arrays of that size are on the heap
+        _held.append(np.empty(_HELD, dtype=np.uint8))
+    _held[0] = max(_held[0], np.empty(_HELD, dtype=np.uint8), key=lambda a: a.__array_interface__["data"][0])

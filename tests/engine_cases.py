@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilora import ops
+from minilora.autograd import Tensor
 from minilora.backend import like
 from minilora.call import Call
 from minilora.generation import KVCache
@@ -126,6 +127,20 @@ case("cross_entropy one target", lambda z: ops.cross_entropy(z, np.array([-100, 
 case("cross_entropy one class", lambda z: ops.cross_entropy(z, np.array([0, 0])), (2, 1))
 case("cross_entropy far out", lambda z: ops.cross_entropy(z, np.array([3, 0, 6])), (3, 7), scale=30)
 
+# blocks of rows: one, two of which the last is short; every target counts or some do not
+ROW_TARGETS = np.where(np.arange(260) % 3 == 0, -100, np.arange(260) % 2)
+HEAD = _rng.standard_normal((7, 4))
+
+
+def head_loss(h, targets, W=HEAD):
+    return ops.linear_cross_entropy(h, Tensor(like(W.astype(h.dtype), h.data)), targets)
+
+
+case("linear_cross_entropy", lambda h: head_loss(h, np.array([3, 0, 6])), (3, 4))
+case("linear_cross_entropy ignoring", lambda h: head_loss(h, IGNORING[0]), (3, 4))
+case("linear_cross_entropy one target", lambda h: head_loss(h, np.array([3])), (1, 4))
+case("linear_cross_entropy blocks", lambda h: head_loss(h, ROW_TARGETS, HEAD[:2, :1]), (260, 1))
+
 # ---- attention and positions
 
 PADDED = np.array([[False, True, True, True], [True, True, True, True]])  # (B, S): the first row is padded on the left
@@ -140,6 +155,7 @@ for B, T, S, H, K, hd in [
     (2, 4, 4, 4, 2, 3), (2, 3, 5, 4, 1, 2), (1, 1, 5, 2, 2, 3), (1, 1, 1, 1, 1, 1), (0, 3, 3, 4, 2, 2),
 ]:  # fmt: skip
     case(f"attention H={H} K={K}", attend, (B, T, H, hd), (B, S, K, hd), (B, S, K, hd))
+case("attention blocks", attend, (1, 70, 2, 1), (1, 72, 1, 1), (1, 72, 1, 1))
 case("attention all seen", lambda q, k, v: attend(q, k, v, causal=False), (2, 3, 2, 2), (2, 4, 1, 2), (2, 4, 1, 2))
 # three queries, not four: the place that is padding sees nothing, and where all scores are hidden the function is flat
 case("attention padded", lambda q, k, v: attend(q, k, v, PADDED), (2, 3, 4, 3), (2, 4, 2, 3), (2, 4, 2, 3))

@@ -45,6 +45,7 @@ class PeftModel(CausalLM):
         self._disabled = 0  # how many disable_adapter() blocks we are in
 
     config = property(lambda self: self.base_model.model.config)
+    lm_head = property(lambda self: self.base_model.model.lm_head)
     active_adapters = property(lambda self: list(self._active))
 
     @property

@@ -5,13 +5,13 @@ import numpy as np
 from .. import ops
 from ..call import Call
 from ..errors import ShapeError
-from ..nn import Module
+from ..nn import Linear, Module
 
 IGNORE = -100  # the label of a position that the loss leaves out
 
 
 class CausalLM(Module):
-    """A subclass gives `config`, `hidden(ids, call)` and `head(h, call)`."""
+    """A subclass gives `config`, `hidden(ids, call)`, `head(h, call)` and `lm_head`, the layer without bias in it."""
 
     def new_call(self, **fields):
         """The Call for one forward of this model; a wrapper adds what it knows (its active adapters)."""
@@ -38,7 +38,10 @@ class CausalLM(Module):
             raise ShapeError("no position has a label: every target is ignored")
         h = self.hidden(ids, call)  # (B, T, d)
         h = ops.pick_rows(h.reshape(-1, h.shape[-1]), index)  # (n, d)
-        return ops.cross_entropy(self.head(h, call), target.reshape(-1)[index], IGNORE)
+        target = target.reshape(-1)[index]
+        if type(self.lm_head) is Linear and not self.lm_head.weight.requires_grad:
+            return ops.linear_cross_entropy(h, self.lm_head.weight, target, IGNORE)
+        return ops.cross_entropy(self.head(h, call), target, IGNORE)
 
     def generate(self, ids, max_new_tokens, **options):
         """See `generation.generate`."""

@@ -7,8 +7,8 @@ import numpy as np
 from ..autograd import as_tensor, record
 from ..backend import array_module
 from ..errors import ShapeError
-from .activation import softmax_
 
+QUERIES = 64  # in a block
 HIDDEN = -1e30  # added to a score that must not count: e^HIDDEN is exactly 0, and no row becomes nan
 
 
@@ -16,44 +16,79 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
     """P = softmax(q kᵀ / √hd + bias),   o = P v        query head h reads key/value head h // (H/K)
 
     dv = Pᵀ g        dP = g vᵀ        dS = P · (dP - Σ dP · P)        dq = dS k / √hd        dk = dSᵀ q / √hd
-    Since Σ dP · P = Σ g · o (over the head width), that sum needs no array of scores.
 
     bias: array broadcast to (B, 1, T, S), 0 where a query sees a key and HIDDEN where not; None: all is seen.
+
+    Four ways to do less to the scores, which are the largest arrays here. Of the keys only those are looked at that
+    some query of the block at hand sees: a causal mask hides half. The scores lie as Pᵀ, a key per row: the largest and
+    the sum of a column are found faster than those of a row. P = E / z is never divided out: o = (E v) / z, and with
+    g' = g / z the backward needs E alone. And Σ dP · P = Σ g · o, a sum over the head width.
     """
     q, k, v = as_tensor(q), as_tensor(k), as_tensor(v)
     (B, T, H, hd), (S, K) = q.shape, k.shape[1:3]
     if H % K or k.shape != v.shape or k.shape != (B, S, K, hd):
         raise ShapeError(f"attention: q {q.shape}, k {k.shape}, v {v.shape}; expected (B, T, H, hd), (B, S, K, hd)")
-    G, scale = H // K, 1 / math.sqrt(hd)
+    G, scale, xp = H // K, 1 / math.sqrt(hd), array_module(q.data)
 
-    def group(x):  # (B, T, H, hd) -> (B, K, G*T, hd): the G query heads that share a key head, one below the other
-        return x.reshape(B, T, K, G, hd).transpose(0, 2, 3, 1, 4).reshape(B, K, G * T, hd)
+    def group(x):  # (B, t, H, hd) -> (B, K, G*t, hd): the G query heads that share a key head, one below the other
+        n = x.shape[1]
+        return x.reshape(B, n, K, G, hd).transpose(0, 2, 3, 1, 4).reshape(B, K, G * n, hd)
 
-    def ungroup(x):  # (B, K, G*T, hd) -> (B, T, H, hd)
-        return x.reshape(B, K, G, T, hd).transpose(0, 3, 1, 2, 4).reshape(B, T, H, hd)
+    def ungroup(x):  # (B, K, G*t, hd) -> (B, t, H, hd)
+        n = x.shape[2] // G
+        return x.reshape(B, K, G, n, hd).transpose(0, 3, 1, 2, 4).reshape(B, n, H, hd)
 
-    qs = group(q.data * scale)  # (B, K, GT, hd)
-    kt, vt = k.data.transpose(0, 2, 1, 3), v.data.transpose(0, 2, 1, 3)  # (B, K, S, hd)
-    P = qs @ kt.swapaxes(-1, -2)  # (B, K, GT, S)
-    if bias is not None:
-        scores = P.reshape(B, K, G, T, S)
-        scores += bias[:, :, None]
-    P = softmax_(P)
-    o = P @ vt  # (B, K, GT, hd)
+    def heads(x):  # (B, s, K, hd) <-> (B, K, s, hd)
+        return x.transpose(0, 2, 1, 3)
+
+    o, kept = xp.empty(q.shape, dtype=q.dtype), []
+    for t, s in visible(bias, T, S):  # a block of queries, the keys it sees: slices
+        qs = group(q.data[:, t] * scale)  # (B, K, Gt, hd)
+        E = heads(k.data[:, s]) @ qs.swapaxes(-1, -2)  # the scores  (B, K, s, Gt)
+        if bias is not None:
+            scores = E.reshape(B, K, E.shape[2], G, qs.shape[2] // G)
+            scores += bias[:, :, t, s].swapaxes(-1, -2)[:, :, :, None]
+        E -= E.max(axis=-2, keepdims=True)
+        xp.exp(E, out=E)
+        inv = (1 / E.sum(axis=-2))[..., None]  # 1/z  (B, K, Gt, 1)
+        y = E.swapaxes(-1, -2) @ heads(v.data[:, s])  # (B, K, Gt, hd)
+        y *= inv
+        o[:, t] = ungroup(y)
+        kept.append((t, s, qs, E, inv, y))
 
     def backward(g):
-        g = group(g)
-        dv = P.swapaxes(-1, -2) @ g if v.requires_grad else None  # (B, K, S, hd)
-        dq = dk = None
-        if q.requires_grad or k.requires_grad:
-            dS = g @ vt.swapaxes(-1, -2)  # dP  (B, K, GT, S)
-            dS -= (g * o).sum(axis=-1, keepdims=True)
-            dS *= P
-            dq = ungroup(dS @ kt) * scale if q.requires_grad else None
-            dk = (dS.swapaxes(-1, -2) @ qs).transpose(0, 2, 1, 3) if k.requires_grad else None  # qs has the scale
-        return dq, dk, None if dv is None else dv.transpose(0, 2, 1, 3)
+        dq, dk, dv = (xp.zeros(x.shape, dtype=x.dtype) if x.requires_grad else None for x in (q, k, v))
+        for t, s, qs, E, inv, y in kept:
+            gz = group(g[:, t])  # (B, K, Gt, hd)
+            gz = gz * inv  # g / z
+            if v.requires_grad:
+                dv[:, s] += heads(E @ gz)
+            if q.requires_grad or k.requires_grad:
+                dS = heads(v.data[:, s]) @ gz.swapaxes(-1, -2)  # dP / z  (B, K, s, Gt)
+                dS -= (gz * y).sum(axis=-1)[:, :, None]
+                dS *= E
+            if q.requires_grad:
+                dq[:, t] = ungroup(dS.swapaxes(-1, -2) @ heads(k.data[:, s])) * scale
+            if k.requires_grad:
+                dk[:, s] += heads(dS @ qs)  # qs has the scale
+        return dq, dk, dv
 
-    return record(ungroup(o), (q, k, v), backward)
+    return record(o, (q, k, v), backward)
+
+
+def visible(bias, T, S):  # -> [(slice of the T queries, slice of the S keys that one of them sees)]
+    """Blocks of QUERIES queries, and for each the keys from the first to the last that `bias` does not hide from it.
+
+    One block with all keys on a device, where looking would make the host wait.
+    """
+    if not isinstance(bias, np.ndarray) or T <= QUERIES:
+        return [(slice(0, T), slice(0, S))]
+    blocks = []
+    for start in range(0, T, QUERIES):
+        t = slice(start, start + QUERIES)
+        keys = np.flatnonzero((bias[:, :, t] > HIDDEN / 2).any(axis=(0, 1, 2)))
+        blocks.append((t, slice(keys[0], keys[-1] + 1) if len(keys) else slice(0, S)))
+    return blocks
 
 
 def causal_bias(T, S, mask=None, dtype=np.float32, window=None):  # (B, S) bool -> (B or 1, 1, T, S) or None
@@ -86,15 +121,15 @@ def rotary(x, cos, sin):  # (B, T, H, hd), (B, T, 1, hd/2), (B, T, 1, hd/2) -> (
     y1 = x1 c - x2 s        y2 = x2 c + x1 s        the gradient is turned back: by the angle with the other sign
     """
     x = as_tensor(x)
+    xp, (B, T, H, hd) = array_module(x.data), x.shape
+    c = xp.repeat(xp.concatenate([cos, cos], axis=-1), H, axis=2)  # (B or 1, T, H, hd): whole rows, so that one
+    s = xp.repeat(xp.concatenate([-sin, sin], axis=-1), H, axis=2)  # multiplication runs over all heads
 
-    def turn(a, s):
-        half = a.shape[-1] // 2
-        a1, a2 = a[..., :half], a[..., half:]
-        y = array_module(a).empty_like(a)
-        y[..., :half] = a1 * cos
-        y[..., :half] -= a2 * s
-        y[..., half:] = a2 * cos
-        y[..., half:] += a1 * s
+    def turn(a, s):  # [x1, x2] · [c, c] + [x2, x1] · [-s, s]
+        y = xp.empty(a.shape, dtype=a.dtype)
+        y.reshape(B, T, H, 2, hd // 2)[...] = a.reshape(B, T, H, 2, hd // 2)[..., ::-1, :]
+        y *= s
+        y += a * c
         return y
 
-    return record(turn(x.data, sin), (x,), lambda g: (turn(g, -sin),))
+    return record(turn(x.data, s), (x,), lambda g: (turn(g, -s),))

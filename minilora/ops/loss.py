@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from ..autograd import as_tensor, record
+from ..autograd import as_tensor, is_recording, record
 from ..backend import array_module, like
 from ..errors import ShapeError
 from .linear import check_ids
+
+ROWS = 256  # positions whose logits linear_cross_entropy has at a time
 
 
 def cross_entropy(logits, targets, ignore_index=-100):  # (..., V), (...) int -> ()
@@ -17,28 +19,66 @@ def cross_entropy(logits, targets, ignore_index=-100):  # (..., V), (...) int ->
     V = logits.shape[-1]
     if tuple(targets.shape) != logits.shape[:-1]:
         raise ShapeError(f"targets of shape {tuple(targets.shape)} for logits of shape {logits.shape}")
+    t, weight = _targets(targets, ignore_index, V, logits.data)
+    p = logits.data.reshape(-1, V).copy()
+    total, losses = _exponentials_(p, t)
+    loss = _mean(losses, weight)
+
+    def backward(g):
+        dz = p * (weight * g / total)[:, None]
+        dz[array_module(dz).arange(len(t)), t] -= weight * g
+        return (dz.reshape(logits.shape),)
+
+    return record(loss, (logits,), backward)
+
+
+def linear_cross_entropy(h, W, targets, ignore_index=-100):  # (n, d), (V, d) frozen, (n,) int -> ()
+    """cross_entropy(linear(h, W), targets) for a frozen W, some rows at a time: there are never all (n, V) logits.
+
+    dh = dz W is made in the forward, while the probabilities of those rows are at hand; the backward scales it by g.
+    """
+    h = as_tensor(h)
+    if tuple(targets.shape) != h.shape[:-1] or h.ndim != 2 or W.requires_grad:
+        raise ShapeError(f"targets of shape {tuple(targets.shape)} for h of shape {h.shape}; W must be frozen")
+    V, x = len(W), h.data
+    t, weight = _targets(targets, ignore_index, V, x)
+    xp = array_module(x)
+    losses = xp.empty(len(t), dtype=x.dtype)
+    dh = xp.empty(x.shape, dtype=x.dtype) if h.requires_grad and is_recording() else None
+    logits = xp.empty((min(ROWS, len(t)), V), dtype=x.dtype)  # the same memory for every block
+    for start in range(0, len(t), ROWS):
+        rows = slice(start, start + ROWS)
+        z = logits[: len(x[rows])]
+        xp.matmul(x[rows], W.data.T, out=z)
+        total, losses[rows] = _exponentials_(z, t[rows])
+        if dh is not None:
+            z *= (weight[rows] / total)[:, None]
+            z[xp.arange(len(z)), t[rows]] -= weight[rows]
+            xp.matmul(z, W.data, out=dh[rows])
+    return record(_mean(losses, weight), (h,), lambda g: (dh * g,))
+
+
+def _targets(targets, ignore_index, V, beside):  # -> t (N,) int64, weight (N,): 1/n where a target counts, else 0
     t = targets.reshape(-1)
     valid = t != ignore_index
     t = check_ids(array_module(t).where(valid, t, 0), V, "target")
     if isinstance(t, np.ndarray):
-        t, valid = like(t, logits.data), like(valid, logits.data)
+        t, valid = like(t, beside), like(valid, beside)
+    weight = valid.astype(beside.dtype)
+    weight /= array_module(beside).maximum(weight.sum(), 1)
+    return t, weight
 
-    p = logits.data.reshape(-1, V)
-    xp = array_module(p)
-    rows = xp.arange(len(t))
-    p = p - p.max(axis=-1, keepdims=True) if p.size else p.copy()  # (N, V) shifted logits
-    picked = p[rows, t]  # (N,)
-    xp.exp(p, out=p)
-    total = p.sum(axis=-1)  # (N,)
-    weight = valid.astype(p.dtype)
-    count = weight.sum()
-    weight /= xp.maximum(count, 1)  # 1/n where a target counts, 0 where it is ignored
-    loss = ((xp.log(total) - picked) * weight).sum()
-    loss = xp.where(count > 0, loss, xp.asarray(np.nan, dtype=p.dtype))
 
-    def backward(g):
-        dz = p * (weight * g / total)[:, None]
-        dz[rows, t] -= weight * g
-        return (dz.reshape(logits.shape),)
+def _exponentials_(z, t):  # (N, V), (N,) -> Σ e^(z - max z) (N,), the losses (N,); z becomes e^(z - max z)
+    xp = array_module(z)
+    if z.size:
+        z -= z.max(axis=-1, keepdims=True)
+    picked = z[xp.arange(len(t)), t]
+    xp.exp(z, out=z)
+    total = z.sum(axis=-1)
+    return total, xp.log(total) - picked
 
-    return record(loss, (logits,), backward)
+
+def _mean(losses, weight):  # nan when no target counts
+    xp = array_module(losses)
+    return xp.where(weight.sum() > 0, (losses * weight).sum(), xp.asarray(np.nan, dtype=losses.dtype))
