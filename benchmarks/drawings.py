@@ -63,8 +63,8 @@ def markdown(head, lines):  # [str], [[str]] -> str
 def subspace_table(store):
     """Table 7 in small, and the one corner of Figures 3 and 4 that the paper speaks of: the first direction."""
     found = [row["amplification"] for row in store.rows]
-    keys = {"inside": "||Uᵀ W Vᵀ||, directions of ΔW", "top": "of W itself", "random": "of a random matrix",
-            "weight": "||W||", "update": "||ΔW||", "factor": "||ΔW|| / ||Uᵀ W Vᵀ||"}  # fmt: skip
+    keys = {"inside": "‖Uᵀ W Vᵀ‖, directions of ΔW", "top": "of W itself", "random": "of a random matrix",
+            "weight": "‖W‖", "update": "‖ΔW‖", "factor": "‖ΔW‖ / ‖Uᵀ W Vᵀ‖"}  # fmt: skip
     lines = [[text, *(spread([f[r][key] for f in found], 2) for r in found[0])] for key, text in keys.items()]
     first = [
         [what, *(spread([row["similarity"][what][i - 1][i - 1] for row in store.rows], 2) for i in (1, 4, 8))]
@@ -78,11 +78,11 @@ def subspace_table(store):
 
 
 @contextmanager
-def panels(path, count, width, height):  # -> [Axes]
+def panels(path, count, width, height, rows=1):  # -> [Axes], `rows` times `count` of them
     with figure(path, width, height) as axes:
         sheet = axes.figure
         axes.remove()
-        yield list(sheet.subplots(1, count, squeeze=False)[0])
+        yield list(sheet.subplots(rows, count, squeeze=False).flat)
 
 
 def draw(name, arms, store, path):
@@ -152,10 +152,11 @@ def columns(axes, arms, store, metric):
 
 
 def draw_similarity(store, path):
-    """Figures 3 and 4: mean over blocks and seeds as coloured squares, lowest and highest seed written in corners."""
-    kinds = list(store.rows[0]["similarity"])
-    with panels(path, len(kinds), 4.6 * len(kinds), 5.4) as many:
-        for axes, what in zip(many, kinds, strict=True):
+    """Figures 3 and 4: mean over blocks and seeds as coloured squares, two corners in numbers with their range."""
+    kinds = list(store.rows[0]["similarity"])  # query twice, value twice, random
+    with panels(path, 3, 13, 9, rows=2) as many:
+        places = [many[i] for i in (0, 1, 3, 4, 2)]
+        for axes, what in zip(places, kinds, strict=True):
             grids = [row["similarity"][what] for row in store.rows]
             size = len(grids[0])
             average = [[mean(g[i][j] for g in grids) for j in range(size)] for i in range(size)]
@@ -165,13 +166,14 @@ def draw_similarity(store, path):
                 middle = mean(found)
                 text = f"{middle:.2f}\n{min(found):.2f}–{max(found):.2f}"
                 axes.text(
-                    i, i, text, ha="left" if i == 0 else "right", va="bottom" if i == 0 else "top", fontsize=13,
+                    i, i, text, ha="left" if i == 0 else "right", va="bottom" if i == 0 else "top", fontsize=15,
                     color="black" if middle > 0.5 else "white", weight="bold",
                 )  # fmt: skip
             axes.set_xticks(range(size), range(1, size + 1))
             axes.set_yticks(range(size), range(1, size + 1))
             axes.set(xlabel="j", ylabel="i", title=what.replace(", ", "\n", 1))
-        axes.figure.colorbar(image, ax=many, label="φ(i, j)")
+        many[5].axis("off")
+        axes.figure.colorbar(image, ax=many[5], label="φ(i, j)", location="left", fraction=0.2)
 
 
 def draw_amplification(store, path):
@@ -191,7 +193,7 @@ def draw_amplification(store, path):
         left.set_xticks(range(4), ["W in its own\ndirections", "ΔW", "W in those\nof ΔW", "W in\nrandom ones"])
         left.set(ylabel="Frobenius norm", title="q_proj, mean over blocks; a dot a seed")
         right.set_xticks([-0.2, 0.2], [f"rank {r}" for r in ranks])
-        right.set(ylabel="||ΔW|| / ||Uᵀ W Vᵀ||", title="amplification factor", xlim=(-0.6, 0.6))
+        right.set(ylabel="‖ΔW‖ / ‖Uᵀ W Vᵀ‖", title="amplification factor", xlim=(-0.6, 0.6))
         for axes in (left, right):
             axes.set_ylim(0, math.ceil(axes.get_ylim()[1]))
             axes.grid(alpha=0.3)

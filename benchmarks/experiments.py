@@ -48,7 +48,7 @@ def learning_rate():
     arms = [Arm("full", lr, full(), (lr,)) for lr in rates]
     arms += [Arm("LoRA, r=8", lr, lora("all", 8), (lr,)) for lr in (1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2)]
     for r in (1, 64):
-        arms += [Arm(f"LoRA, r={r}", lr, lora("all", r), (lr,)) for lr in (2e-3, 5e-3, 1e-2, 2e-2)]
+        arms += [Arm(f"LoRA, r={r}", lr, lora("all", r), (lr,)) for lr in LORA_RATES]
     return arms
 
 

@@ -11,7 +11,7 @@ RANKS = (4, 64)  # of Table 7
 
 
 def similarity(A1, A2, most=MOST):  # (r1, in), (r2, in) -> (most, most)
-    """φ(i, j) = ||U_iᵀ V_j||² / min(i, j): the share that the first i right singular directions of A1 and the first j
+    """φ(i, j) = ‖U_iᵀ V_j‖² / min(i, j): the share that the first i right singular directions of A1 and the first j
     of A2 have in common, 0 to 1 (section 7.2, equation 4)."""
     U, V = (np.linalg.svd(A, full_matrices=False)[2][:most] for A in (A1, A2))  # directions are rows
     within = ((U @ V.T) ** 2).cumsum(axis=0).cumsum(axis=1)
@@ -21,10 +21,10 @@ def similarity(A1, A2, most=MOST):  # (r1, in), (r2, in) -> (most, most)
 def amplification(W, D, r, rng):  # (out, in), (out, in), int, Generator -> dict
     """Table 7: how much of W lies in the r directions of the update D, and how much larger D is there.
 
-    inside      ||Uᵀ W Vᵀ||_F with U, V the first r singular directions of D
+    inside      ‖Uᵀ W Vᵀ‖_F with U, V the first r singular directions of D
     top         the same with W's own directions: the most that r directions can hold
     random      the same with the directions of a random matrix
-    factor      ||D||_F / inside
+    factor      ‖D‖_F / inside
     """
 
     def inside(M):
