@@ -57,13 +57,18 @@ def make_floor(products):
     return floor
 
 
-def interleaved(functions, repeats):  # {name: function} -> {name: median seconds}
+def interleaved(functions, repeats, clock=time.perf_counter):  # {name: function} -> {name: seconds of every round}
     """Call the functions in turn, so that what else the machine does falls on all of them alike."""
     times = {name: [] for name in functions}
     for i in range(repeats + 1):
         for name, function in functions.items():
-            began = time.perf_counter()
+            began = clock()
             function()
             if i:  # the first round warms up
-                times[name].append(time.perf_counter() - began)
-    return {name: float(np.median(t)) for name, t in times.items()}
+                times[name].append(clock() - began)
+    return {name: np.array(t) for name, t in times.items()}
+
+
+def clock_for(threads):
+    """CPU time for one thread: programs beside this one do not count. Time by the clock for several."""
+    return time.process_time if threads == 1 else time.perf_counter

@@ -1,6 +1,7 @@
-"""`python -m benchmarks.step`: a LoRA training step here and in torch + PEFT, interleaved in one run, and the floor.
+"""`python -m benchmarks.step`: here and transformers + PEFT, interleaved in one run: steps, forwards, generation.
 
-Needs the `reference` extra. Every number of threads runs in a process of its own: BLAS reads it at start.
+Needs the `reference` extra. Every number of threads runs in a process of its own: BLAS reads it at start. One thread is
+measured in CPU time, several by the clock. What is printed is the median of the ratios of all rounds.
 """
 
 import json
@@ -11,59 +12,82 @@ import sys
 import click
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+HEADS = {
+    "step": "model  size    targets     labels  thr   here ms  torch ms  floor ms  here/torch  here/floor  full ms"
+    "  lora/full  loss diff",
+    "forward": "model  size    thr  forward ms  torch ms  here/torch",
+    "generation": "model  size    thr  batch  tokens/s  transformers  here/theirs",
+}
 
 
 @click.command()
 @click.option("--threads", default="1,2", show_default=True, help="Numbers of threads, equal for both sides.")
 @click.option("--sizes", default="lesson,256,768", show_default=True)
 @click.option("--repeats", default=15, show_default=True, type=click.IntRange(3))
-@click.option("--here", is_flag=True, hidden=True, help="Measure in this process; print one JSON object a line.")
-def main(threads, sizes, repeats, here):
-    """Median milliseconds of a step (forward, backward, AdamW), and ratios."""
+@click.option("--what", default="step,forward,generation", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of tables.")
+@click.option("--here", is_flag=True, hidden=True, help="Measure in this process.")
+def main(threads, sizes, repeats, what, as_json, here):
+    """Median times and ratios."""
     if here:
-        for case in cases(sizes.split(",")):
-            print(json.dumps(measure(*case, int(threads), repeats)), flush=True)
+        for kind in what.split(","):
+            for case in cases(kind, sizes.split(",")):
+                print(json.dumps({"what": kind, "threads": int(threads)}
+                                 | MEASURES[kind](*case, int(threads), repeats)), flush=True)  # fmt: skip
         return
-    print("model  size    targets     labels  thr   here ms  torch ms  floor ms  here/torch  here/floor   full ms"
-          "  lora/full  loss diff")  # fmt: skip
-    for n in threads.split(","):
-        env = os.environ | {name: n for name in THREAD_VARIABLES}
-        command = [sys.executable, "-m", __spec__.name, "--here", "--threads", n, "--sizes", sizes]
-        with subprocess.Popen(
-            [*command, "--repeats", str(repeats)], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        ) as child:
-            for line in child.stdout:
-                r = json.loads(line)
-                print(f"{r['model']:6} {r['size']:7} {r['targets']:11} {r['labels']:7} {n:>3} {r['here']:9.1f}"
-                      f" {r['torch']:9.1f} {r['floor']:9.1f} {r['here'] / r['torch']:11.2f}"
-                      f" {r['here'] / r['floor']:11.2f} {r['full']:9.1f} {r['here'] / r['full']:10.2f}"
-                      f" {r['loss_difference']:10.1e}", flush=True)  # fmt: skip
-        if child.returncode:
-            raise click.ClickException(f"the run with {n} thread(s) failed; install the reference extra?")
+    for kind in what.split(","):
+        if not as_json:
+            print(HEADS[kind])
+        for n in threads.split(","):
+            for line in measured(kind, n, sizes, repeats):
+                print(line.strip() if as_json else ROWS[kind](json.loads(line)), flush=True)
 
 
-def cases(sizes):  # -> (kind, size name, targets name, share of masked prompt)
+def measured(kind, threads, sizes, repeats):
+    """The JSON lines of a process of its own."""
+    env = os.environ | {name: threads for name in THREAD_VARIABLES}
+    command = [sys.executable, "-m", __spec__.name, "--here", "--what", kind, "--threads", threads, "--sizes", sizes]
+    with subprocess.Popen(
+        [*command, "--repeats", str(repeats)], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        encoding="utf-8",
+    ) as child:  # fmt: skip
+        yield from child.stdout
+    if child.returncode:
+        raise click.ClickException(f"the run with {threads} thread(s) failed; install the reference extra?")
+
+
+def cases(what, sizes):  # -> arguments of the measurement
     for size in sizes:
         for kind in ("llama", "gpt2"):
-            for targets in ("qv", "all-linear"):
-                yield kind, size, targets, 0.0
-        if size != "lesson":
+            if what == "step":
+                yield from ((kind, size, targets, 0.0) for targets in ("qv", "all-linear"))
+            elif what == "forward":
+                yield kind, size
+            else:
+                yield from ((kind, size, rows) for rows in (1, 8))
+        if what == "step" and size != "lesson":
             yield "llama", size, "qv", 2 / 3
 
 
-def measure(kind, size_name, targets_name, masked, threads, repeats):  # -> dict, times in milliseconds
-    import numpy as np
+def setting(kind, size_name, targets, threads):  # -> Size, model here, model there
+    import torch
+
+    from .models import QV, SIZES, adapted
+
+    torch.set_num_threads(threads)
+    size = SIZES[size_name]
+    return size, *adapted(kind, size, QV[kind] if targets == "qv" else "all-linear")
+
+
+def measure_step(kind, size_name, targets, masked, threads, repeats):  # -> dict, times in milliseconds
     import torch
 
     from minilora.optim import AdamW
 
-    from .floor import interleaved, make_floor, products_of
-    from .models import QV, SIZES, adapted, batch, build
+    from .floor import clock_for, interleaved, make_floor, products_of
+    from .models import batch, build
 
-    torch.set_num_threads(threads)
-    size = SIZES[size_name]
-    targets = QV[kind] if targets_name == "qv" else "all-linear"
-    model, theirs = adapted(kind, size, targets)
+    size, model, theirs = setting(kind, size_name, targets, threads)
     full = build(kind, size).train()
     ids, labels = batch(size, masked)
     tensors = {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
@@ -92,15 +116,95 @@ def measure(kind, size_name, targets_name, masked, threads, repeats):  # -> dict
     floor = make_floor(products_of(model, lambda: model.loss(ids, labels).backward()))
     for p in model.parameters():
         p.grad = None
-    times = interleaved(
-        {"here": here, "torch": there, "floor": floor, "full": lambda: step_of(full, own_full)}, repeats
-    )
+    functions = {"here": here, "torch": there, "floor": floor, "full": lambda: step_of(full, own_full)}
     return {
-        "model": kind, "size": size_name, "targets": targets_name, "labels": f"{1 - masked:.0%}",
-        "loss_difference": float(np.abs(losses["here"] - losses["torch"])),
-        **{name: seconds * 1e3 for name, seconds in times.items()},
+        "model": kind, "size": size_name, "targets": targets, "labels": f"{1 - masked:.0%}", "tokens": ids.size,
+        "loss_difference": abs(losses_after(functions, losses)),
+        **ratios(interleaved(functions, repeats, clock_for(threads))),
     }  # fmt: skip
 
+
+def losses_after(functions, losses, steps=3):  # -> float
+    """How far the losses of both sides are apart after some steps: that equal work is done."""
+    for _ in range(steps):
+        functions["here"]()
+        functions["torch"]()
+    return losses["here"] - losses["torch"]
+
+
+def measure_forward(kind, size_name, threads, repeats):
+    import torch
+
+    from minilora.autograd import no_grad
+
+    from .floor import clock_for, interleaved
+    from .models import batch
+
+    size, model, theirs = setting(kind, size_name, "qv", threads)
+    model.eval(), theirs.eval()
+    ids, _ = batch(size)
+    tensor = torch.from_numpy(ids)
+
+    def here():
+        with no_grad():
+            model(ids)
+
+    def there():
+        with torch.no_grad():
+            theirs(input_ids=tensor)
+
+    times = interleaved({"here": here, "torch": there}, repeats, clock_for(threads))
+    return {"model": kind, "size": size_name, **ratios(times)}
+
+
+def measure_generation(kind, size_name, rows, threads, repeats, prompt=16, new=48):
+    import numpy as np
+    import torch
+
+    from .floor import clock_for, interleaved
+
+    size, model, theirs = setting(kind, size_name, "qv", threads)
+    model.eval(), theirs.eval()
+    ids = np.random.default_rng(3).integers(0, size.vocab, (rows, prompt))
+    tensor = torch.from_numpy(ids)
+    options = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False, "pad_token_id": 0}
+
+    def there():
+        theirs.generate(input_ids=tensor, attention_mask=torch.ones_like(tensor), **options)
+
+    times = interleaved(
+        {"here": lambda: model.generate(ids, new), "torch": there}, max(3, repeats // 3), clock_for(threads)
+    )
+    return {"model": kind, "size": size_name, "rows": rows, "generated": rows * new, **ratios(times)}
+
+
+def ratios(times):  # {name: seconds of every round} -> median milliseconds, and medians of the ratios to "here"
+    import numpy as np
+
+    result = {name: float(np.median(t)) * 1e3 for name, t in times.items()}
+    here = times["here"]
+    return result | {f"here/{name}": float(np.median(here / t)) for name, t in times.items() if name != "here"}
+
+
+def step_row(r):
+    return (f"{r['model']:6} {r['size']:7} {r['targets']:11} {r['labels']:7} {r['threads']:>3} {r['here']:9.1f}"
+            f" {r['torch']:9.1f} {r['floor']:9.1f} {r['here/torch']:11.2f} {r['here/floor']:11.2f} {r['full']:8.1f}"
+            f" {r['here/full']:10.2f} {r['loss_difference']:10.1e}")  # fmt: skip
+
+
+def forward_row(r):
+    return (f"{r['model']:6} {r['size']:7} {r['threads']:>3} {r['here']:11.1f} {r['torch']:9.1f}"
+            f" {r['here/torch']:11.2f}")  # fmt: skip
+
+
+def generation_row(r):
+    speed = {name: r["generated"] / r[name] * 1e3 for name in ("here", "torch")}
+    return (f"{r['model']:6} {r['size']:7} {r['threads']:>3} {r['rows']:6} {speed['here']:9.0f} {speed['torch']:13.0f}"
+            f" {1 / r['here/torch']:12.2f}")  # fmt: skip
+
+
+MEASURES = {"step": measure_step, "forward": measure_forward, "generation": measure_generation}
+ROWS = {"step": step_row, "forward": forward_row, "generation": generation_row}
 
 if __name__ == "__main__":
     main()

@@ -13,6 +13,6 @@ from .norm import layer_norm, rms_norm
 
 __all__ = [
     "add", "attention", "causal_bias", "concat", "cross_entropy", "div", "dropout", "embedding", "gelu", "getitem",
-    "layer_norm", "linear", "linear_cross_entropy", "matmul", "mean", "mul", "pick_rows", "reshape", "rms_norm", "rotary", "rotary_angles",
-    "silu", "softmax", "sub", "sum", "swiglu", "transpose", "unbroadcast",
+    "layer_norm", "linear", "linear_cross_entropy", "matmul", "mean", "mul", "pick_rows", "reshape", "rms_norm",
+    "rotary", "rotary_angles", "silu", "softmax", "sub", "sum", "swiglu", "transpose", "unbroadcast",
 ]
