@@ -42,6 +42,7 @@ def load_pretrained(path, device="cpu", dtype=np.float32):  # -> CausalLM in eva
     for file, header in files.items():
         for name, array in iterate_tensors(file, dtype, places.keys() & header.keys()):
             places[name].data = to_device(array, device)
+    model.name_or_path = str(path)
     return model.eval()
 
 

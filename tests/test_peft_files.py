@@ -127,6 +127,18 @@ def test_the_config_has_pefts_keys_with_pefts_defaults(tmp_path):
     assert set(ours) >= {"peft_type", "task_type", "r", "lora_alpha", "target_modules", "inference_mode", "bias"}
 
 
+def test_a_new_adapter_notes_where_its_base_was_loaded_from(tmp_path):
+    tiny_llama().save_pretrained(tmp_path / "base")
+    loaded = ml.load_pretrained(tmp_path / "base")
+    ml.get_peft_model(loaded, LoraConfig(r=3, target_modules=["q_proj"])).save_pretrained(tmp_path / "a")
+    assert read_adapter_config(tmp_path / "a").base_model_name_or_path == str(tmp_path / "base")
+    own = LoraConfig(r=3, target_modules=["q_proj"], base_model_name_or_path="org/name")
+    ml.get_peft_model(ml.load_pretrained(tmp_path / "base"), own).save_pretrained(tmp_path / "b")
+    assert read_adapter_config(tmp_path / "b").base_model_name_or_path == "org/name"
+    saved(tmp_path / "c")
+    assert read_adapter_config(tmp_path / "c").base_model_name_or_path is None
+
+
 def test_an_adapter_that_is_not_the_default_goes_into_a_folder_of_its_name(tmp_path):
     model = saved(tmp_path / "first")
     model.add_adapter("b", LoraConfig(r=2, target_modules=["down_proj"], init_lora_weights=False))

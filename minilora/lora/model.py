@@ -6,6 +6,7 @@ a side effect of train() or eval(); what changes the set of adapters unmerges fi
 
 import contextlib
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 from ..backend import to_device
@@ -84,9 +85,14 @@ class PeftModel(CausalLM):
     # ---- which adapters there are
 
     def add_adapter(self, name, config, seed=0):
-        """Add a new adapter, filled from `seed`; it acts after `set_adapter`. Raises ConfigError."""
+        """Add a new adapter, filled from `seed`; it acts after `set_adapter`. Raises ConfigError.
+
+        As in PEFT it notes where its base came from, unless its config says that already.
+        """
         self._check_new(name)
         self._unmerge_first("add_adapter")
+        source = config.base_model_name_or_path or getattr(self.get_base_model(), "name_or_path", None)
+        config = replace(config, base_model_name_or_path=source)
         self.peft_config[name] = self.base_model.add(name, config, seed)
         self.base_model.freeze_base()
 
