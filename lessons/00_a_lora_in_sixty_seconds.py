@@ -1,0 +1,174 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 0 · A LoRA in sixty seconds
+#
+# *10 minutes to read · needs nothing · reads `minilora/lora/layer.py` · exercise 0.1*
+#
+# **You will be able to** say what a LoRA adapter is, what it leaves alone, and to switch one on and
+# off.
+#
+# A small language model comes with this project. It has read about one small town, Tidewick: who
+# lives where, who does what. We teach it a *house style*, to answer in JSON, without changing a
+# single one of its numbers.
+
+# %%
+import numpy as np
+
+from minilora import LoraConfig, get_peft_model
+from minilora.course.lesson import BLUE, ORANGE, cards, figure, table
+from minilora.course.lesson import expect, expect_between, predict
+from minilora.course.tune import load_base, test_score, tune
+from minilora.scoring import answers
+from minilora.tasks import get_task, states_fact
+
+base, tokenizer = load_base()
+style, reviews = get_task("style-json"), get_task("reviews")
+test = style.examples("test")  # questions about people that tuning will never show
+
+for example in test[:3]:
+    print("asked:  ", example["prompt"])
+    print("base:   ", answers(base, tokenizer, [example["prompt"]], 32)[0].split("\n")[0])
+    print("wanted: ", example["response"], "\n")
+
+# %% [markdown]
+# The base knows the answer. What it does not know is the form.
+#
+# ## Add an adapter
+#
+# Each of the model's matrices $W$ (shape `(out, in)`) is frozen. Beside each we put two narrow
+# matrices, $A$ of shape `(r, in)` and $B$ of shape `(out, r)` with a small $r$, here 8. Only they
+# learn. What the layer computes is
+#
+# $$y = x W^T + s\,(x A^T) B^T$$
+#
+# with a fixed number $s$, here 16 / 8 = 2. The next line does that for all 28 matrices of the
+# model.
+
+# %%
+config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
+model = get_peft_model(base, config, seed=0)
+model.print_trainable_parameters()
+
+trained, everything = model.get_nb_trainable_parameters()
+frozen = [p for name, p in model.named_parameters() if ".lora_" not in name]
+before = [p.data.copy() for p in frozen]
+
+# %% [markdown]
+# ## Predict
+#
+# We train the adapter on 150 batches of questions and answers **in JSON**, about other people. Then
+# we score four cells on test questions:
+#
+# | | base | adapted |
+# | --- | --- | --- |
+# | answers in JSON (trained) | ? | ? |
+# | reviews: praise or blame (not trained) | ? | ? |
+#
+# A score is the share of answers that are right in form *and* content. Both tasks are at or near 0
+# for the base. Which cells will be above 0.5 for the adapted model: `"JSON"`, `"reviews"`,
+# `"both"`, `"none"`?
+
+# %%
+moves = predict("which task is above 0.5 with the adapter: JSON, reviews, both or none?", None)
+
+# %% [markdown]
+# ## Run
+
+# %%
+tasks = ("style-json", "reviews")
+base_scores = [test_score(model, tokenizer, t) for t in tasks]  # B is zero still: this is the base
+losses = tune(model, tokenizer, "style-json", steps=150, lr=3e-3, seed=0)
+adapted_scores = [test_score(model, tokenizer, t) for t in tasks]
+
+table(list(zip(("answers in JSON", "reviews"), base_scores, adapted_scores, strict=True)),
+      ("task", "base", "adapted"))
+above = [name for name, value in zip(("JSON", "reviews"), adapted_scores, strict=True)
+         if value > 0.5]
+moves.compare(" and ".join(above) or "none")
+expect_between("JSON, base", base_scores[0], 0.0, 0.1)
+expect_between("JSON, adapted", adapted_scores[0], 0.9, 1.0)
+expect_between("reviews, adapted", adapted_scores[1], 0.0, 0.3)
+
+# %%
+for example in test[:3]:
+    print("asked:   ", example["prompt"])
+    print("adapted: ", answers(model, tokenizer, [example["prompt"]], 32)[0], "\n")
+
+# %% [markdown]
+# These are people that the adapter never saw. It cannot have learned where they live: **the fact
+# comes from $W$, the form from $B A$.** We check both halves of this sentence. First: not one bit
+# of $W$ has changed. Second: the same model with the adapter switched off still answers as before,
+# with the same facts.
+
+# %%
+expect("every frozen number, to the bit",
+       all(np.array_equal(a, p.data) for a, p in zip(before, frozen, strict=True)), True)
+
+
+def share_with_the_right_fact(model):  # in the first line: the base likes to go on
+    found = [a.split("\n")[0] for a in answers(model, tokenizer, [e["prompt"] for e in test], 32)]
+    plain = [a.removeprefix('{"answer": "').removesuffix('"}') for a in found]
+    return float(np.mean([states_fact(e, a) for e, a in zip(test, plain, strict=True)]))
+
+
+facts_adapted = share_with_the_right_fact(model)
+with model.disable_adapter():
+    facts_base = share_with_the_right_fact(model)
+    off_again = test_score(model, tokenizer, "style-json")
+expect("JSON with the adapter off again", off_again, base_scores[0])
+expect_between("right facts, base", facts_base, 0.85, 1.0)
+expect_between("right facts, adapted", facts_adapted, 0.85, 1.0)
+
+# %% [markdown]
+# ## See
+
+# %%
+with figure(height=4.8) as axes:
+    groups = ("the right fact,\nin any form", "JSON with\nthe right fact", "reviews\n(not trained)")
+    without = (facts_base, base_scores[0], base_scores[1])
+    adapted = (facts_adapted, *adapted_scores)
+    places = np.arange(3)
+    off = axes.bar(places - 0.2, without, 0.38, color=BLUE, label="base")
+    on = axes.bar(places + 0.2, adapted, 0.38, color=ORANGE, hatch="//", edgecolor="white",
+                  label="with adapter")
+    for bars in (off, on):
+        axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.set_xticks(places, groups)
+    axes.set(ylabel="share of right answers", ylim=(0, 1.3), yticks=(0, 0.5, 1))
+    axes.legend(loc="upper right")
+
+# %%
+print(f"trained {trained:,} of {everything:,} numbers: {100 * trained / everything:.1f} percent")
+print(f"loss of the answers: {losses[0]:.2f} at first, {np.mean(losses[-10:]):.3f} at the end")
+print(f"rank 8 beside a matrix of 4,096 x 4,096: 1 number for every {4096**2 // (8 * 8192)}")
+
+# %% [markdown]
+# A small model has small matrices, and rank 8 is a good part of them. Beside the matrices of a large
+# model it is next to nothing: lesson 7 counts.
+#
+# ## Do
+
+# %%
+cards("0.1")
+
+# %% [markdown]
+# ## Where this lives in the code
+#
+# `minilora/lora/layer.py` is LoRA itself, a page long: read `low_rank_update`. `minilora tour` is
+# this lesson with two adapters, as one command.
+#
+# ## What this does not show
+#
+# Why it works (lesson 4), how the gradients come about (lesson 5), how to choose $s$ (lesson 6) and
+# $r$ (lesson 8). And the model is a toy: it knows one town and no more.

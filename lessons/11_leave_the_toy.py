@@ -1,0 +1,215 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 11 · Leave the toy
+#
+# *20 minutes to read · needs lesson 0 · reads `minilora/peft_format.py`, `minilora/models/gpt2.py`
+# · exercises 11.1 and 11.2*
+#
+# **You will be able to** take an adapter from here to Hugging Face PEFT and back, recognise the
+# traps of a loader that is too kind, and run the same code on a real model and on a GPU.
+
+# %%
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from minilora import LoraConfig, PeftModel, get_peft_model, load_pretrained
+from minilora.backend import require_cupy
+from minilora.errors import MiniloraError
+from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
+from minilora.safetensors_io import read_tensors, write_tensors
+from minilora.course.lesson import BLUE, ORANGE, cards, figure
+from minilora.course.lesson import expect, expect_between, predict
+from minilora.course.tune import load_base, test_score, tune
+
+# %% [markdown]
+# ## A folder that everybody reads
+#
+# PEFT keeps an adapter as a folder with two files: the settings as JSON, the numbers as
+# safetensors. We train a short adapter, save it, and look inside.
+
+# %%
+base, tokenizer = load_base()
+config = LoraConfig(r=4, lora_alpha=32, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+model = get_peft_model(base, config, seed=0)
+tune(model, tokenizer, "style-json", steps=120, lr=5e-3, seed=0)
+workspace = tempfile.TemporaryDirectory()
+folder = Path(workspace.name) / "adapter"
+model.save_pretrained(folder)
+
+settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+for key in ("peft_type", "r", "lora_alpha", "target_modules", "base_model_name_or_path"):
+    print(f"{key:24} {settings[key]}")
+tensors = read_tensors(folder / "adapter_model.safetensors")
+print(f"\n{len(tensors)} tensors, the first two:")
+for name in sorted(tensors)[:2]:
+    print(f"    {name}  {tensors[name].shape}")
+expect("tensors: A and B of q and v in 4 layers", len(tensors), 2 * 2 * 4)
+
+# %% [markdown]
+# The names are paths through the model, with `base_model.model.` in front. Loaded into a fresh base
+# it must compute the same.
+
+# %%
+ids = np.array([tokenizer.encode("Where does Bess Moss live?\n")])
+again = PeftModel.from_pretrained(load_base()[0], folder)
+expect("outputs of the loaded adapter, to the bit",
+       bool(np.array_equal(again(ids).numpy(), model(ids).numpy())), True)
+
+# %% [markdown]
+# ## A loader that is too kind
+#
+# What if a tensor does not find its place, because somebody's script dropped the prefix of the
+# names? Or `lora_alpha` is missing from the settings? PEFT prints a warning for the first and runs
+# **with $B = 0$**: the base alone. For the second it takes 8, whatever was meant.
+#
+# **Predict.** Our adapter has $\alpha = 32$ and $r = 4$, so $s = 8$. Read with $\alpha = 8$, $s$ is 2. Its
+# score of nearly 1 becomes: the same, about half, or near 0?
+
+# %%
+small_scale = predict("score with a quarter of the scale (same, half, near 0)", None)
+
+# %%
+scores = {"as trained": test_score(model, tokenizer, "style-json")}
+for layer in model.base_model.layers:
+    layer.adapters["default"].scaling = 8 / 4
+scores["lora_alpha missing,\nread as 8"] = test_score(model, tokenizer, "style-json")
+for layer in model.base_model.layers:
+    layer.adapters["default"].scaling = 32 / 4
+with model.disable_adapter():
+    scores["names without prefix,\nB stays 0"] = test_score(model, tokenizer, "style-json")
+right, small, none = scores.values()
+small_scale.compare("near 0" if small < 0.1 else "same" if small > 0.9 * right else "half")
+print([round(s, 2) for s in scores.values()])
+expect_between("as trained", right, 0.7, 1.0)
+expect_between("with a quarter of the scale", small, 0.0, 0.5)
+expect_between("with B = 0", none, 0.0, 0.1)
+
+# %%
+with figure(height=4.4) as axes:
+    bars = axes.bar(list(scores), scores.values(), color=[BLUE, ORANGE, ORANGE], width=0.6)
+    axes.bar_label(bars, fmt="%.2f", padding=4)
+    axes.set(ylabel="score on the test split", ylim=(0, 1.15),
+             title="the same file, read by a loader that guesses")
+
+# %% [markdown]
+# Nothing crashes. Somebody would conclude that fine-tuning does not work. So loading is strict
+# here: a file that does not fit is refused, with what is missing and what is too many.
+
+# %%
+def refused(change_settings=None, rename=None):  # -> the error that a changed copy gives
+    copy = Path(tempfile.mkdtemp(dir=workspace.name))
+    changed = dict(settings)
+    if change_settings:
+        change_settings(changed)
+    (copy / "adapter_config.json").write_text(json.dumps(changed), encoding="utf-8")
+    renamed = {(rename or str)(name): array for name, array in tensors.items()}
+    write_tensors(copy / "adapter_model.safetensors", renamed)
+    try:
+        PeftModel.from_pretrained(load_base()[0], copy)
+    except MiniloraError as error:
+        return str(error).replace(str(copy), "FOLDER")
+    return None
+
+
+errors = {
+    "no lora_alpha": refused(lambda s: s.pop("lora_alpha")),
+    "names without the prefix": refused(rename=lambda n: n.removeprefix("base_model.")),
+    "a wrong target": refused(lambda s: s.update(target_modules=["q_prj", "v_proj"])),
+    "a feature that is not here": refused(lambda s: s.update(use_dora=True)),
+}
+for what, error in errors.items():
+    print(f"{what}:\n    {error[:300]}{' ...' if len(error) > 300 else ''}\n")
+expect("changed folders that were refused", sum(e is not None for e in errors.values()), 4)
+
+# %% [markdown]
+# ## GPT-2 stores its weights the other way round
+#
+# GPT-2's linear layers (`Conv1D`) keep $W$ as `(in, out)` and compute $y = xW$. $A$ is `(r, in)`
+# and $B$ is `(out, r)` as always, so the update of the stored array is $s\,(BA)^T$. Where `in =
+# out`, forgetting the transpose raises no error; it is only wrong.
+
+# %%
+tiny = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=12, n_layer=1, n_head=2)).init(seed=0)
+adapted = get_peft_model(tiny, LoraConfig(r=2, lora_alpha=5, target_modules=["attn.c_proj"],
+                                          fan_in_fan_out=True, init_lora_weights=False), seed=1)
+tokens = np.array([[3, 1, 4, 1, 5]])
+apart = adapted(tokens).numpy()
+layer = adapted.get_submodule("base_model.model.transformer.h.0.attn.c_proj")
+A, B = layer.adapters["default"].A.data, layer.adapters["default"].B.data
+stored = layer.base_layer.weight.data.copy()  # (in, out), here both 12
+
+adapted.merge_adapter()
+layer = adapted.get_submodule("base_model.model.transformer.h.0.attn.c_proj")
+expect("merged and apart", adapted(tokens).numpy(), apart, within=1e-5)
+merged = layer.base_layer.weight.data
+expect("the stored weight is W + s (B A)ᵀ", merged, stored + 2.5 * (B @ A).T, within=1e-6)
+wrong = float(np.abs(stored + 2.5 * (B @ A) - merged).max())
+expect_between("how far off without the transpose, and no error", wrong, 0.01, 100)
+
+# %% [markdown]
+# ## A real model
+#
+# If you have a GPT-2, a Llama 3.2 1B, a SmolLM2 or the like in a folder (or in the cache of the
+# hub's own tools, by its name), put it in place of `None`. Without one, this cell says so and goes
+# on.
+
+# %%
+MODEL = os.environ.get("MINILORA_LESSON_MODEL")  # or the folder of a real model, such as "gpt2"
+if MODEL is None:
+    print("no real model named: set MODEL, or the variable MINILORA_LESSON_MODEL")
+else:
+    real = load_pretrained(MODEL)
+    everything = sum(p.size for p in real.parameters())
+    real = get_peft_model(real, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
+    trained, _ = real.get_nb_trainable_parameters()
+    print(f"{MODEL}: {everything:,} parameters; rank 8 on every linear layer trains {trained:,}")
+
+# %% [markdown]
+# ## The same on a GPU
+#
+# An array knows where it lives. Moved to the GPU with CuPy, the same lines run there; nothing in a
+# lesson changes but one argument.
+
+# %%
+try:
+    require_cupy("cuda")
+    device = "cuda"
+except MiniloraError as error:
+    device = "cpu"
+    print(f"running on the CPU ({error})")
+moved = PeftModel.from_pretrained(load_base()[0], folder).to(device)
+there = moved(ids).numpy()
+print("device:", moved.device)
+expect("outputs there and here", there, model(ids).numpy(), within=1e-2)
+
+# %% [markdown]
+# ## Do
+
+# %%
+cards("11.1", "11.2")
+
+# %% [markdown]
+# ## Where this lives in the code
+#
+# `minilora/peft_format.py` reads and writes the folder; `minilora/models/gpt2.py` has `Conv1D`, the
+# only class that knows about the transpose. `minilora inspect DIR` shows what is in an adapter, and
+# whether it fits a base. More on names and traps: `lessons/peft.md`.
+#
+# ## What this does not show
+#
+# Bases in 4 bit, and adapters of other kinds (DoRA, AdaLoRA): they are refused by name.

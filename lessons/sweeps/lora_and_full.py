@@ -1,0 +1,38 @@
+"""Lesson 5: LoRA and full fine-tuning of the same base on the same task, each at several learning rates.
+
+    python lessons/sweeps/lora_and_full.py
+"""
+
+import time
+
+import numpy as np
+from common import Sweep
+
+from minilora import LoraConfig, get_peft_model
+from minilora.course.tune import corpus_loss, load_base, test_score, tune
+
+TASK, STEPS, SEEDS = "sql", 150, (0, 1, 2)
+RATES = {
+    "full": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+    "lora": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+}
+
+
+def main():
+    sweep = Sweep("lora_and_full", SEEDS, base_text_loss=corpus_loss(*load_base()))
+    for seed in SEEDS:
+        for method, rates in RATES.items():
+            for lr in rates:
+                model, tokenizer = load_base()
+                if method == "lora":
+                    config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
+                    model = get_peft_model(model, config, seed=seed)
+                began = time.process_time()
+                losses = tune(model, tokenizer, TASK, STEPS, lr, seed)
+                seconds = time.process_time() - began
+                sweep.add(method=method, lr=lr, seed=seed, seconds=seconds, loss=float(np.mean(losses[-20:])),
+                          score=test_score(model, tokenizer, TASK), corpus_loss=corpus_loss(model, tokenizer))
+
+
+if __name__ == "__main__":
+    main()

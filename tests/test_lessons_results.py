@@ -1,0 +1,59 @@
+"""The replayed sweeps: made by a committed script, on the base that ships, with the seeds they name."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+LESSONS = Path(__file__).parents[1] / "lessons"
+RESULTS = sorted((LESSONS / "results").glob("*.json"))
+each = pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.stem)
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@each
+def test_the_command_that_made_a_result_is_there(path):
+    made = read(path)["made_by"]
+    assert made["command"] == f"python lessons/sweeps/{path.stem}.py"
+    assert (LESSONS.parent / made["command"].removeprefix("python ")).is_file()
+    assert made["seconds"] > 0 and made["versions"].keys() == {"minilora", "numpy", "python"}
+
+
+@each
+def test_a_result_is_of_the_base_that_ships(path, monkeypatch):
+    monkeypatch.syspath_prepend(LESSONS / "sweeps")
+    from common import base_digest
+
+    assert read(path)["made_by"]["base"] == base_digest(), "run the sweep again: the base has changed"
+
+
+@each
+def test_a_result_has_every_seed_that_its_script_names(path):
+    tree = ast.parse((LESSONS / "sweeps" / f"{path.stem}.py").read_text(encoding="utf-8"))
+    assigned = {t.id: v for node in tree.body if isinstance(node, ast.Assign) for t, v in _pairs(node)}
+    seeds = list(ast.literal_eval(assigned["SEEDS"]))
+    made = read(path)
+    assert made["made_by"]["seeds"] == seeds
+    assert {row["seed"] for row in made["rows"]} == set(seeds)
+
+
+def _pairs(node):  # of an assignment, also of a, b = 1, 2
+    target, value = node.targets[0], node.value
+    if isinstance(target, ast.Tuple):
+        return list(zip(target.elts, value.elts, strict=True))
+    return [(target, value)] if isinstance(target, ast.Name) else []
+
+
+@each
+def test_a_lesson_replays_the_result(path):
+    sources = "".join(p.read_text(encoding="utf-8") for p in LESSONS.glob("[0-9][0-9]_*.py"))
+    assert f'replay("{path.stem}")' in sources
+
+
+def test_every_sweep_has_its_result():
+    scripts = {p.stem for p in (LESSONS / "sweeps").glob("*.py")} - {"common"}
+    assert scripts == {p.stem for p in RESULTS}
