@@ -73,7 +73,7 @@ def _find_template(folder, settings):  # -> str
         found = named.get("default")
     if found is None:
         where = "chat_template.jinja, or chat_template in tokenizer_config.json"
-        raise ConfigError(f"{folder} has no chat template ({where})")
+        raise ConfigError(f"{folder} has no chat template ({where}); ask it in plain text, without chat")
     if not isinstance(found, str):
         raise FormatError(f"{folder}: chat_template is a {type(found).__name__}, expected text")
     return found

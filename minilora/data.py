@@ -125,13 +125,15 @@ def _example(value) -> dict:
 
 
 def _from_messages(messages) -> dict:
-    if not isinstance(messages, list) or len(messages) < 2:
-        raise DataError('"messages" must be a list of at least two: a user\'s and the assistant\'s')
+    if not isinstance(messages, list):
+        raise DataError(f'"messages" is {_kind(messages)}, expected a list of at least two')
     for number, message in enumerate(messages, start=1):
         if not isinstance(message, dict) or not isinstance(message.get("content"), str):
             raise DataError(f'message {number} must be an object with "role" and a string "content"')
         if message.get("role") not in ROLES:
             raise DataError(f"message {number} has role {message.get('role')!r}, expected one of {', '.join(ROLES)}")
+    if len(messages) < 2:
+        raise DataError(f'"messages" has {len(messages)}, expected a list of at least two: a user\'s, the assistant\'s')
     if messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
         raise DataError('the last message must be the assistant\'s, and not empty: it is what is learned')
     return {"prompt": "\n".join(m["content"] for m in messages[:-1]), "response": messages[-1]["content"]}

@@ -36,8 +36,9 @@ def loss_curve(history, path):
     """Training loss of every step, its running mean, and the validation loss, against the step. Writes a PNG."""
     with figure(path) as axes:
         steps = range(1, len(history.loss) + 1)
-        axes.plot(steps, history.loss, color=COLOURS[0], alpha=0.3, linewidth=0.8, label="training, each step")
-        axes.plot(steps, running_mean(history.loss), color=COLOURS[0], label="training, running mean")
+        axes.plot(steps, history.loss, color=COLOURS[5], linewidth=1.2, label="training, each step")
+        width = smoothing(history.loss)
+        axes.plot(steps, smooth(history.loss, width), color=COLOURS[0], label=f"training, mean of {width} steps")
         if history.valid:
             at, losses = zip(*history.valid, strict=True)
             axes.plot(at, losses, "o--", color=COLOURS[1], markersize=6, label="validation")
@@ -46,13 +47,16 @@ def loss_curve(history, path):
         axes.legend()
 
 
-def running_mean(values, share=0.9):  # list of float -> list of float
-    """Exponential running mean, corrected for its start as Adam's moments are."""
-    means, m = [], 0.0
-    for t, value in enumerate(values, start=1):
-        m = share * m + (1 - share) * value
-        means.append(m / (1 - share**t))
-    return means
+def smoothing(values):  # -> int
+    """An odd number of steps to average over: enough to still the noise, too few to move the curve."""
+    return max(1, len(values) // 40) // 2 * 2 + 1
+
+
+def smooth(values, width):  # list of float -> list of float
+    """The mean of the `width` values around each: centred, so that a falling curve is not shown late."""
+    half = width // 2
+    reach = [min(half, i, len(values) - 1 - i) for i in range(len(values))]  # as far to the left as to the right
+    return [sum(values[i - n : i + n + 1]) / (2 * n + 1) for i, n in enumerate(reach)]
 
 
 # ---- the tour's figures
@@ -81,11 +85,10 @@ def lora_picture(n, r, path):
 
 
 def learning_curves(histories, path):
-    """Running mean of the training loss, one line per adapter. histories: {name: History}. Writes a PNG."""
+    """The training loss of every step, one line per adapter. histories: {name: History}. Writes a PNG."""
     with figure(path) as axes:
         for (name, history), colour, line in zip(histories.items(), COLOURS, LINES, strict=False):
-            means = running_mean(history.loss)
-            axes.plot(range(1, len(means) + 1), means, color=colour, linestyle=line, label=name)
+            axes.plot(range(1, len(history.loss) + 1), history.loss, color=colour, linestyle=line, label=name)
         axes.set(xlabel="training step", ylabel="loss (nats per token)", ylim=(0, None))
         axes.set_title("Two adapters learn; W does not move")
         axes.grid(alpha=0.3)

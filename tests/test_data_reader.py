@@ -41,6 +41,7 @@ def test_the_chat_form_becomes_a_prompt_of_all_messages_but_the_last(write):
     ('{"prompt": 3, "response": "b"}', '"prompt" is a number, expected a string'),
     ('{"prompt": "a", "response": " "}', '"response" is empty'),
     ('{"messages": []}', "a list of at least two"),
+    ('{"messages": [{"role": "usr", "content": "a"}]}', "message 1 has role 'usr'"),
     ('{"messages": [{"role": "user", "content": "a"}, {"role": "bot", "content": "b"}]}', "message 2 has role 'bot'"),
     ('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant"}]}', "message 2 must be an object"),
     ('{"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}', "must be the assistant's"),

@@ -131,7 +131,7 @@ def test_an_embedding_and_the_head_can_be_targets():
         (["q_proj", "k_prj"], "no module matches target 'k_prj'; the model has: k_proj, "),
         (".*atn.*", "no module matches target_modules '.*atn.*'"),
         ([], r"target_modules is empty; this model has: down_proj, gate_proj"),
-        (None, r"target_modules is empty; this model has: down_proj, gate_proj"),
+        ("[", r"target_modules = '\[': expected a list of names or a regular expression \(unterminated character set"),
         (["norm"], r"matches model.norm, a RMSNorm; LoRA adapts linear layers and embeddings: "),
         (r"model\.layers\.0\.self_attn", "matches model.layers.0.self_attn, a LlamaAttention"),
     ],
@@ -139,6 +139,11 @@ def test_an_embedding_and_the_head_can_be_targets():
 def test_targets_that_match_nothing_that_can_be_adapted_are_refused_with_the_near_misses(targets, line):
     with pytest.raises(ConfigError, match=line):
         adapted(target_modules=targets)
+
+
+def test_without_targets_the_ones_that_peft_takes_for_the_model_are_adapted():
+    assert {path.rpartition(".")[2] for path in adapted()} == {"q_proj", "v_proj"}
+    assert {path.rpartition(".")[2] for path in adapted(gpt2())} == {"c_attn"}
 
 
 def test_excluding_every_target_is_refused():

@@ -9,7 +9,7 @@ from tiny import random_ids, tiny_llama
 
 from minilora.errors import MiniloraError
 from minilora.optim import AdamW
-from minilora.plots import loss_curve, running_mean
+from minilora.plots import loss_curve, smooth
 from minilora.progress import Progress
 from minilora.training import Evaluation, History, train
 
@@ -48,9 +48,10 @@ def test_in_a_terminal_there_is_a_bar_with_loss_speed_and_time():
     assert f"validation {history.valid[-1][1]:.4f}" in plain
 
 
-def test_the_running_mean_of_a_constant_is_that_constant_from_the_first_value_on():
-    assert running_mean([3.0] * 5) == pytest.approx([3.0] * 5)
-    assert running_mean([0.0, 1.0], share=0.5) == pytest.approx([0.0, 2 / 3])
+def test_smoothing_does_not_show_a_falling_curve_late():
+    falling = [10.0 - i for i in range(10)]
+    assert smooth(falling, 5) == pytest.approx(falling)  # a straight line is its own mean, to both ends
+    assert smooth([0.0, 3.0, 0.0], 3) == pytest.approx([0.0, 1.0, 0.0])
 
 
 def test_the_loss_curve_is_a_png_and_needs_no_validation(tmp_path):

@@ -6,7 +6,7 @@ import warnings
 
 import click
 
-from ..errors import MiniloraError
+from ..errors import MiniloraError, nearest
 
 COMMANDS = {  # name -> file in this folder, line of help
     "tour": ("tour", "Two adapters on one base in two minutes: counts, training, merging, switching."),
@@ -28,6 +28,11 @@ COMMANDS = {  # name -> file in this folder, line of help
 
 class LazyGroup(click.Group):
     """Knows its commands' names and help without importing them: `--help` answers at once."""
+
+    def resolve_command(self, ctx, args):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"no command {args[0]!r}; the nearest are {nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx):
         return list(COMMANDS)

@@ -200,7 +200,7 @@ def show_adapter(folder, base):
     console().print(table)
     click.echo("|W| is the Frobenius norm: the root of the sum of all squares; dW = scale B A")
     if base:
-        click.echo(f"fits {base}: every tensor has its place there")
+        click.echo(f"fits {base}: every tensor has its place there (shapes; no file says which base it was trained on)")
 
 
 def base_norms(adapter, base):  # -> {path: ‖W‖_F}

@@ -285,7 +285,7 @@ def show(report):
              f"{step['fastest']:.4f} to {step['slowest']:.4f} s, {step['tokens']:,.0f} tokens each"),
             ("minilora tour", f"about {about['tour_seconds']:.0f} s: {about['tour_steps']} steps, and the answers"),
             ("minilora train", f"about {about['train_seconds']:.0f} s for {about['train_steps']} steps, its default"),
-            ("a lesson", f"{about['steps_in_a_lesson']:,} such steps fit into its {LESSON} seconds"),
+            ("a lesson", f"may run {LESSON} s: room for {about['steps_in_a_lesson']:,} such steps"),
         ]  # fmt: skip
     show_facts(*facts)
     for warning in report["warnings"]:

@@ -12,12 +12,21 @@ def check_fields(config):
     for name, (fits, expected) in RULES.items():
         value = getattr(config, name)
         if not fits(value):
-            raise ConfigError(f"{name} = {repr(value)[:80]}: expected {expected}")
+            raise ConfigError(f"{name} = {repr(value)[:80]}: expected {expected}{_why_no_pattern(value)}")
     where = (config.layers_to_transform, config.layers_pattern)
     if isinstance(config.target_modules, str) and where != (None, None):
         raise ConfigError("layers_to_transform and layers_pattern need target_modules as a list of names")
     if config.layers_pattern and config.layers_to_transform is None:
         raise ConfigError("layers_pattern says where the layers are; layers_to_transform must say which")
+
+
+def _why_no_pattern(value):
+    """What is wrong with a string as a regular expression; "" when nothing is, or when it is no string."""
+    try:
+        re.compile(value if isinstance(value, str) else "")
+    except (re.error, OverflowError, RecursionError) as error:
+        return f" ({error})"
+    return ""
 
 
 def _is_int(v):

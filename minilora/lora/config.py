@@ -20,7 +20,8 @@ class LoraConfig:
     r                    rank of every update, unless rank_pattern says otherwise
     lora_alpha           numerator of the scale (see `scaling`)
     target_modules       list of names ("q_proj": that name or a path that ends with it), a regular expression for the
-                         whole path, or "all-linear": every linear layer but the head
+                         whole path, or "all-linear": every linear layer but the head; None: what PEFT takes for the
+                         model (q_proj and v_proj; GPT-2's c_attn)
     exclude_modules      list or regular expression of what to leave out, checked first
     lora_dropout         probability, on the input of the adapter only, in training only
     rank_pattern         {pattern: r}, alpha_pattern {pattern: alpha}: the first key that the path ends with wins

@@ -13,6 +13,7 @@ from .config import chosen_modules, leaves, names_match
 from .layer import LoraLayer
 
 HEAD = "lm_head"  # the one linear layer that "all-linear" leaves out
+DEFAULT_TARGETS = {"gpt2": ("c_attn",)}  # what PEFT adapts when nothing is said; q_proj and v_proj in other models
 
 
 class SavedModule(Module):
@@ -126,6 +127,8 @@ class LoraModel(Module):
     def _written_out(self, config, loading):
         """The config with "all-linear" spelled out, as PEFT stores it: every linear layer but the head."""
         targets = config.target_modules
+        if targets is None and not loading:
+            targets = list(DEFAULT_TARGETS.get(self.model.config.model_type, ("q_proj", "v_proj")))
         if not targets:
             raise ConfigError(f"target_modules is empty; this model has: {nearest('', leaves(self._linear))}")
         if isinstance(targets, str) and targets.lower() == "all-linear":

@@ -20,14 +20,14 @@ class CausalLM(Module):
     def forward(self, ids, **fields):  # (B, T) int -> (B, T, V)
         """Logits of every position. Fields of Call may be given: positions, mask, cache, rng."""
         call = self.new_call(**fields)
-        return self.head(self.hidden(ids, call), call)
+        return self.head(self.hidden(as_array(ids), call), call)
 
     def loss(self, ids, labels, **fields):  # (B, T) int, (B, T) int -> ()
         """Mean cross-entropy of predicting labels[:, t + 1] from ids[:, : t + 1]; the head runs only where a label is.
 
         labels: host array, IGNORE (-100) where a position does not count. Raises ShapeError when none counts.
         """
-        labels = np.asarray(labels)
+        ids, labels = as_array(ids), np.asarray(labels)
         if labels.shape != tuple(ids.shape):
             raise ShapeError(f"labels of shape {labels.shape} for ids of shape {tuple(ids.shape)}")
         call = self.new_call(**fields)
@@ -54,3 +54,8 @@ class CausalLM(Module):
         from ..checkpoint import save_pretrained
 
         save_pretrained(self, path, tokenizer_from)
+
+
+def as_array(ids):
+    """An array as it is; a list of lists of numbers as a NumPy array."""
+    return ids if hasattr(ids, "shape") else np.asarray(ids)
