@@ -30,6 +30,6 @@ def model_folder(path):  # str or Path -> Path of a folder
     except Exception as error:  # no network, no such name, no access: as many classes as there are versions
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise MissingFileError(
-            f"no such folder: {name}. As a name on the hub it cannot be reached ({reason[0][:120]}); if it is one, get its "
+            f"no such folder: {name}. As a name on the hub it cannot be reached ({reason[0][:120]}); if it is one, get "
             f"config.json, *.safetensors* and tokenizer* from https://huggingface.co/{name} and name their folder"
         ) from error

@@ -9,7 +9,7 @@ import click
 from ..errors import MiniloraError, nearest
 
 COMMANDS = {  # name -> file in this folder, line of help
-    "tour": ("tour", "Two adapters on one base in two minutes: counts, training, merging, switching."),
+    "tour": ("tour", "Two adapters on one base in a minute: counts, training, merging, switching."),
     "doctor": ("doctor", "Versions, devices, threads, and how long the tour will take on this machine."),
     "pretrain": ("pretrain", "Train a small base model from scratch on plain text."),
     "train": ("train", "Fine-tune a base on a task or on your own file, with LoRA or in full."),
