@@ -6,10 +6,10 @@ import weakref
 
 import numpy as np
 import pytest
-from counting import count_products, counted
 
 from minilora import autograd, ops
 from minilora.autograd import FREED, Tensor, is_recording, no_grad, record
+from minilora.course.products import count_products, counted
 from minilora.errors import GraphError, MiniloraError, ShapeError
 
 

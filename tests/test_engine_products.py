@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from counting import count_products, counted
 from tiny import SIZES, random_ids, tiny_llama, with_lora
 
+from minilora.course.products import count_products, counted
 from minilora.lora.config import LoraConfig
 from minilora.lora.model import get_peft_model
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM
