@@ -119,6 +119,13 @@ def test_one_example_alone_is_trained_on_without_validation(run, base, files):
     assert history(files / "out")["valid"] == []
 
 
+def test_a_text_of_a_few_words_is_pretrained_on_without_validation(run, files):
+    (files / "few.txt").write_text("1234567890 1234567890", encoding="utf-8")  # digits are single tokens
+    code, _, err = run("pretrain", "--text", files / "few.txt", "--steps", 2, "--out", files / "out", *SMALL)
+    assert code == 0
+    assert "no validation loss" in err
+
+
 # ---- stopping and going on
 
 

@@ -140,6 +140,11 @@ def test_a_rate_far_too_large_stops_in_one_line_without_writing(run, base, files
     assert not (files / "out").exists()
 
 
+def test_pretrain_refuses_a_text_too_short_for_one_window(run, files):
+    (files / "short.txt").write_text("sea", encoding="utf-8")
+    refused(run("pretrain", "--text", files / "short.txt", "--out", files / "out", *SMALL), "expected at least 16")
+
+
 def test_pretrain_refuses_sizes_that_do_not_divide(run, files):
     sizes = ["--width", "30", "--heads", "4"]
     refused(run("pretrain", "--text", files / "a.txt", "--out", files / "out", *sizes), "--width 30", "--heads 4")

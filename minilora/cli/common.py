@@ -176,8 +176,11 @@ def pair_batches(pairs, batch_size, pad_id):  # list of (prompt ids, response id
     return [pad_pairs(pairs[i : i + batch_size], pad_id) for i in range(0, len(pairs), batch_size)]
 
 
-def training_window(ids, context):  # -> int
-    """The length of a training window of this text. Raises DataError when the text is too short to learn from."""
+def training_window(ids, context, length=WINDOW):  # -> int
+    """The length of a training window: `length`, or less when the context or the text is shorter.
+
+    Raises DataError when the text is too short to learn from.
+    """
     if len(ids) < 16:
         raise DataError(f"the text has {len(ids)} tokens, expected at least 16")
-    return min(WINDOW, context, len(ids))
+    return min(length, context, len(ids))

@@ -1,13 +1,13 @@
 """`minilora eval`: how well a base answers, with or without an adapter."""
 
 import math
-from pathlib import Path
 
 import click
 
 from ..training import count_labels, evaluate
 from .common import (
     FilesCommand,
+    adapter_option,
     base_option,
     device_option,
     jsonl_option,
@@ -17,6 +17,7 @@ from .common import (
     text_windows,
     the_source,
     training_window,
+    with_adapters,
 )
 
 BATCH = 32
@@ -24,23 +25,20 @@ BATCH = 32
 
 @click.command("eval", cls=FilesCommand)
 @base_option
-@click.option("--adapter", type=click.Path(path_type=Path), metavar="DIR", help="An adapter for this base.")
+@adapter_option
 @click.option("--task", metavar="NAME", help="A shipped task: the test split, scored by the task's own metric.")
 @text_option
 @jsonl_option
 @device_option
 def eval(base, adapter, task, text, jsonl, device):
-    """Score a base, with or without an adapter, on --task, --text or --jsonl: the loss, and a task's own metric."""
+    """Score a base, with or without adapters, on --task, --text or --jsonl: the loss, and a task's own metric."""
     the_source({"task": task, "text": text, "jsonl": jsonl})
     model, tokenizer, folder = load_base(base, device)
-    if adapter is not None:
-        from ..lora.model import PeftModel
-
-        model = PeftModel.from_pretrained(model, adapter)
+    model = with_adapters(model, adapter)
     batches, examples = read_held_out(task, text, jsonl, tokenizer, model.config.max_position_embeddings)
     labels = sum(count_labels(labels) for _, labels in batches)
     loss = evaluate(model, batches)
-    click.echo(f"base {folder}, " + (f"adapter {adapter}" if adapter else "no adapter"))
+    click.echo(f"base {folder}, adapter {', '.join(map(str, adapter)) or 'none'}")
     click.echo(f"loss {loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.2f}, {labels:,} tokens")
     if task:
         show_score(model, tokenizer, task, examples)

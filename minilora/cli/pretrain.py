@@ -8,7 +8,16 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..files import write_json, write_text
-from .common import FilesCommand, check_out, device_option, seed_option, split_text, text_option, text_windows
+from .common import (
+    FilesCommand,
+    check_out,
+    device_option,
+    seed_option,
+    split_text,
+    text_option,
+    text_windows,
+    training_window,
+)
 from .running import check_same_data, fit, settings_of
 
 
@@ -48,7 +57,7 @@ def pretrain(ctx, out, resume, **options):
     from ..data import TextBatches
 
     model = new_model(settings, tokenizer).init([settings["seed"], 0]).to(settings["device"])
-    window = min(settings["context"], settings["length"], len(train_ids))
+    window = training_window(train_ids, settings["context"], settings["length"])
     batches = TextBatches(train_ids, settings["batch_size"], window, np.random.default_rng([settings["seed"], 2]))
     valid = text_windows(valid_ids, window, settings["batch_size"])
     click.echo(
@@ -61,8 +70,7 @@ def pretrain(ctx, out, resume, **options):
         write_text(out / "tokenizer.json", tokenizer.inner.to_str(pretty=True) + "\n")
         write_json(out / "tokenizer_config.json", tokenizer_settings(tokenizer, settings["context"]))
 
-    history = fit(model, optimizer_for(model, settings["lr"]), batches, valid, settings, out, save_model)
-    click.echo(f"saved in {out}: validation loss {history.valid[-1][1]:.4f} after {settings['steps']} steps")
+    fit(model, optimizer_for(model, settings["lr"]), batches, valid, settings, out, save_model)
 
 
 def read_corpus(settings, out):  # -> TextTokenizer, training ids (N,), validation ids (M,)

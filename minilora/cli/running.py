@@ -65,6 +65,8 @@ def fit(model, optimizer, batches, valid, settings, out, save_model):
         write_json(out / "history.json", history.as_json() | {"settings": settings})
 
     every = settings["eval_every"]
+    if not valid:
+        click.echo("too little data to hold some out: no validation loss", err=True)
     quiet = np.errstate(over="ignore", invalid="ignore")  # History stops a run that overflows, in one line
     with StopOnInterrupt() as stop, Progress(history) as progress, quiet:
         evaluation = Evaluation(valid, history, every)
@@ -89,4 +91,5 @@ def fit(model, optimizer, batches, valid, settings, out, save_model):
         click.echo(f"stopped at step {run.step} of {settings['steps']}; all is saved. Go on with:", err=True)
         click.echo(f'  minilora {settings["command"]} --resume --out "{out}"', err=True)
         raise SystemExit(130)
-    return history
+    losses = f": validation loss {history.valid[0][1]:.4f} -> {history.valid[-1][1]:.4f}" if valid else ""
+    click.echo(f"saved in {out} after {run.step} steps{losses}")

@@ -73,13 +73,8 @@ def train(ctx, out, resume, **options):
     parameters = [p for _, p in trained(model)]
     total = sum(p.size for p in model.parameters())
     click.echo(f"training {sum(p.size for p in parameters):,} of {total:,} parameters, base {base}")
-    if not valid:
-        click.echo("too few examples to hold some out: no validation loss", err=True)
     settings["lr"] = settings["lr"] or LEARNING_RATES[settings["method"]]
-    history = fit(model, AdamW(parameters, settings["lr"]), batches, valid, settings, out, save_model)
-
-    losses = f": validation loss {history.valid[0][1]:.4f} -> {history.valid[-1][1]:.4f}" if valid else ""
-    click.echo(f"saved in {out} after {settings['steps']} steps{losses}")
+    fit(model, AdamW(parameters, settings["lr"]), batches, valid, settings, out, save_model)
 
 
 def read_data(settings, tokenizer, context):  # -> training batches, validation batches (a list), digest
