@@ -39,17 +39,15 @@ def spread(numbers, digits):  # [float] -> "0.741 ± 0.012": mean and standard d
 
 
 def table(name, arms, store):  # -> Markdown
-    named = name in AXES or arms[0].x
-    head = ["", *([AXES.get(name, "task")] if named else []), "parameters", "learning rate"]
+    axis = "" if name == "learning-rate" else AXES.get(name, "task" if arms[0].x else "")
     metrics = ("train_loss", "test_loss", "score") if name == "capacity" else ("score", "test_loss")
-    head += [metric.replace("_", " ") for metric in metrics]
+    head = ["", *([axis] if axis else []), "parameters", "learning rate", *(m.replace("_", " ") for m in metrics)]
     lines = []
     for arm in arms:
-        if not rows_of(arm, store):
+        if not (rows := rows_of(arm, store)):
             continue
-        axis = [str(arm.x)] if named else []
-        rate = rows_of(arm, store)[0]["lr"]
-        cells = [arm.line, *axis, f"{parameters(arm.cell.targets, arm.cell.r):,}", f"{rate:g}"]
+        cells = [arm.line, *([str(arm.x)] if axis else [])]
+        cells += [f"{parameters(arm.cell.targets, arm.cell.r):,}", f"{rows[0]['lr']:g}"]
         lines.append(cells + [spread(values(arm, store, m), 3 if m == "score" else 4) for m in metrics])
     return markdown(head, lines)
 
