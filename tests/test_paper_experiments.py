@@ -17,8 +17,9 @@ from hypothesis.extra.numpy import arrays
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # benchmarks/ is not part of the installed package
 
-from benchmarks import running  # noqa: E402
+from benchmarks import paper, running  # noqa: E402
 from benchmarks.cells import Cell, build, measure, parameters, settings, training_examples  # noqa: E402
+from benchmarks.drawings import table  # noqa: E402
 from benchmarks.experiments import (  # noqa: E402
     EXPERIMENTS,
     SEEDS,
@@ -155,6 +156,50 @@ def test_rows_of_another_base_are_refused(tmp_path, store):
 def test_an_unknown_experiment_is_one_line_that_names_the_nearest():
     done = CliRunner().invoke(main, ["ranks"])
     assert done.exit_code == 2 and done.output.count("\n") == 1 and "there are: rank" in done.output
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch, measured):
+    """The command with one experiment, `tiny`, whose results, figure and page are in tmp_path."""
+    monkeypatch.setitem(EXPERIMENTS, "tiny", lambda: ARMS)
+    monkeypatch.setattr(paper, "NAMES", ("tiny",))
+    monkeypatch.setattr(paper, "HERE", tmp_path)
+    monkeypatch.setattr(paper, "PAGE", tmp_path / "PAPER.md")
+    monkeypatch.setattr(paper, "results", lambda name: running.results(name, tmp_path))
+    paper.PAGE.write_text("Before.\n<!-- table tiny -->\n<!-- end -->\nAfter.\n", encoding="utf-8")
+    return lambda: CliRunner().invoke(main, ["tiny"])
+
+
+def test_the_command_draws_the_figure_and_puts_the_table_into_the_page(tiny):
+    assert tiny().exit_code == 0
+    page = paper.PAGE.read_text(encoding="utf-8")
+    assert page.startswith("Before.") and page.endswith("After.\n")
+    assert "| small | 1,792 | 0.001 | 0.250 ± 0.000 | 0.5000 ± 0.0000 |" in page
+    assert (paper.HERE / "figures" / "tiny.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_finished_experiment_measures_nothing_and_gives_the_same_page(tiny, measured):
+    tiny()
+    page, count = paper.PAGE.read_bytes(), len(measured)
+    tiny()
+    assert (paper.PAGE.read_bytes(), len(measured)) == (page, count)
+
+
+def test_ctrl_c_says_how_to_go_on(tiny, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "measure", interrupted)
+    done = tiny()
+    assert done.exit_code == 130 and "the same command goes on" in done.output
+
+
+def test_seeds_that_overflowed_are_said_in_the_table_and_left_out_of_the_mean(store):
+    for seed in SEEDS:
+        lost = seed == 0
+        measures = {"test_loss": None if lost else 0.5, "score": None if lost else 0.25}
+        store.add(settings(replace(TINY, seed=seed)) | measures)
+    assert "0.250 ± 0.000 (4 seeds)" in table("tiny", ARMS[1:], store)
 
 
 # ---- section 7
