@@ -1,0 +1,37 @@
+"""Lesson 4: full fine-tuning of every matrix, and how much of its update is needed: the best part of rank r put back
+onto the base, or a random one.
+
+    python lessons/sweeps/low_rank.py
+"""
+
+import numpy as np
+from common import Sweep
+
+from minilora.course.low_rank import best_part, matrices, put, random_part, train_only
+from minilora.course.tune import load_base, test_score, tune
+
+TASKS, STEPS, LR, SEEDS = ("sql", "style-json", "reviews"), 150, 1e-3, (0, 1, 2)
+RANKS = (1, 2, 4, 8, 16, 32)
+
+
+def main():
+    sweep = Sweep("low_rank", SEEDS)
+    for task in TASKS:
+        for seed in SEEDS:
+            model, tokenizer = load_base()
+            weights = matrices(model)
+            train_only(model, weights)
+            base = {name: p.data.copy() for name, p in weights.items()}
+            tune(model, tokenizer, task, STEPS, LR, seed)
+            full = test_score(model, tokenizer, task)
+            update = {name: p.data - base[name] for name, p in weights.items()}
+            rng = np.random.default_rng(seed)
+            for r in RANKS:
+                put(weights, {name: base[name] + best_part(d, r) for name, d in update.items()})
+                best = test_score(model, tokenizer, task)
+                put(weights, {name: base[name] + random_part(d, r, rng) for name, d in update.items()})
+                sweep.add(task=task, seed=seed, rank=r, full=full, best=best, random=test_score(model, tokenizer, task))
+
+
+if __name__ == "__main__":
+    main()
