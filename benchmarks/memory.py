@@ -1,0 +1,115 @@
+"""`python -m benchmarks.memory`: peak memory of a training step here and in torch + PEFT, every case in a new process.
+
+Needs the `reference` extra (psutil comes with it). What is resident after a step on eight tokens, weights and libraries
+that is, is subtracted from the highest seen during two full steps, looked at every millisecond.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+
+import click
+
+from .step import THREAD_VARIABLES
+
+
+@click.command()
+@click.option("--sizes", default="lesson,256,768", show_default=True)
+@click.option("--here", nargs=3, hidden=True, help="Measure one case in this process: side, model, size.")
+def main(sizes, here):
+    """MiB of memory that a step takes beside weights and libraries."""
+    if here:
+        print(measure(*here))
+        return
+    env = os.environ | {name: "1" for name in THREAD_VARIABLES}
+    print("model  size      here MiB  torch MiB  here/torch  here full  torch full")
+    for size in sizes.split(","):
+        for kind in ("llama", "gpt2"):
+            mib = {}
+            for side in ("here", "torch", "here-full", "torch-full"):
+                command = [sys.executable, "-m", __spec__.name, "--here", side, kind, size]
+                done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, encoding="utf-8")
+                mib[side] = float(done.stdout)
+            print(f"{kind:6} {size:8} {mib['here']:9.0f} {mib['torch']:10.0f} {mib['here'] / mib['torch']:11.2f}"
+                  f" {mib['here-full']:10.0f} {mib['torch-full']:11.0f}", flush=True)  # fmt: skip
+
+
+def measure(side, kind, size_name):  # -> MiB
+    from .models import SIZES, batch
+
+    size = SIZES[size_name]
+    step = (step_here if side.startswith("here") else step_there)(kind, size, side.endswith("full"))
+    ids, labels = batch(size)
+    step(ids[:1, :8], labels[:1, :8])  # libraries that load at first use
+    with PeakMemory() as memory:
+        step(ids, labels)
+        step(ids, labels)
+    return memory.mib
+
+
+def step_here(kind, size, full):  # -> function (ids, labels)
+    import minilora as ml
+    from minilora.optim import AdamW
+
+    from .models import QV, build
+
+    model = build(kind, size)
+    if not full:
+        config = ml.LoraConfig(r=8, lora_alpha=16, target_modules=QV[kind], fan_in_fan_out=kind == "gpt2")
+        model = ml.get_peft_model(model, config)
+    model.train()
+    optimizer = AdamW([p for p in model.parameters() if p.requires_grad])
+
+    def step(ids, labels):
+        model.loss(ids, labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def step_there(kind, size, full):
+    import torch
+
+    from .models import QV, adapted
+
+    torch.set_num_threads(1)
+    _, model = adapted(kind, size, QV[kind])
+    if full:
+        model = model.unload().requires_grad_(True)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
+
+    def step(ids, labels):
+        model(input_ids=torch.from_numpy(ids), labels=torch.from_numpy(labels)).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+class PeakMemory:
+    """Context: how far the resident memory rises above where it began. `mib` afterwards."""
+
+    def __enter__(self):
+        import psutil
+
+        self._resident = lambda: psutil.Process().memory_info().rss
+        self._before = self._peak = self._resident()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self):
+        while not self._done.wait(0.001):
+            self._peak = max(self._peak, self._resident())
+
+    def __exit__(self, *_):
+        self._done.set()
+        self._thread.join()
+        self.mib = (self._peak - self._before) / 2**20
+
+
+if __name__ == "__main__":
+    main()
