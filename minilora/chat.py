@@ -5,10 +5,12 @@ import re
 from datetime import datetime
 from pathlib import Path
 
+from .data import encode_both
 from .errors import ConfigError, DataError, FormatError
 from .files import read_json
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+TURNS = (("user", "prompt"), ("assistant", "response"))
 
 
 class ChatTemplate:
@@ -56,6 +58,17 @@ class ChatTemplate:
         tokenizer: data.TextTokenizer, whose `encode` adds no special tokens.
         """
         return tokenizer.encode(self.render(messages, **options))
+
+    def encode_pair(self, example, tokenizer):  # {"messages"} or {"prompt", "response"} -> (ids, ids)
+        """(prompt ids, response ids) for training: all up to where the last answer opens; the answer with its end mark.
+
+        Raises DataError when the template writes an answer otherwise than it opens one.
+        """
+        messages = example.get("messages") or [{"role": role, "content": example[key]} for role, key in TURNS]
+        before, whole = self.render(messages[:-1]), self.render(messages, add_generation_prompt=False)
+        if not whole.startswith(before):
+            raise DataError(f"the chat template opens an answer with {before[-20:]!r}, but does not write one that way")
+        return encode_both(before, whole[len(before) :], tokenizer)
 
 
 def _find_template(folder, settings):  # -> str

@@ -136,7 +136,8 @@ def _from_messages(messages) -> dict:
         raise DataError(f'"messages" has {len(messages)}, expected a list of at least two: a user\'s, the assistant\'s')
     if messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
         raise DataError('the last message must be the assistant\'s, and not empty: it is what is learned')
-    return {"prompt": "\n".join(m["content"] for m in messages[:-1]), "response": messages[-1]["content"]}
+    prompt = "\n".join(m["content"] for m in messages[:-1])
+    return {"prompt": prompt, "response": messages[-1]["content"], "messages": messages}
 
 
 def _kind(value) -> str:
@@ -221,11 +222,13 @@ class TextBatches:
 class PairBatches:
     """Endless batches of pairs: every example once in each pass, in a new order. `state()` is JSON, `restore` goes on.
 
-    Raises DataError when an example is longer than `max_length` tokens: how many, and which are the first.
+    encode: function example, tokenizer -> (prompt ids, response ids). Raises DataError when an example is longer than
+    `max_length` tokens: how many, and which are the first.
     """
 
-    def __init__(self, examples, tokenizer, batch_size: int, max_length: int, rng: np.random.Generator):
-        self.pairs = [encode_pair(example, tokenizer) for example in examples]
+    def __init__(self, examples, tokenizer, batch_size: int, max_length: int, rng: np.random.Generator,
+                 encode=encode_pair):
+        self.pairs = [encode(example, tokenizer) for example in examples]
         self.batch_size, self.rng, self.pad_id = batch_size, rng, tokenizer.pad_id
         if not self.pairs:
             raise DataError("no examples to learn from")

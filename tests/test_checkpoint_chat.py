@@ -118,6 +118,40 @@ def test_the_beginning_of_sequence_stands_once():
     assert template.encode([{"role": "user", "content": "harbour"}], TextTokenizer(inner)) == [0, 2]
 
 
+# ---- conversations to learn from
+
+
+def byte_tokenizer():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    inner = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return TextTokenizer(inner)
+
+
+def test_what_is_learned_is_the_last_answer_with_the_mark_that_ends_it():
+    tokenizer = byte_tokenizer()
+    messages = [*ASK, {"role": "assistant", "content": "There."}, ASK[0], {"role": "assistant", "content": "Here."}]
+    prompt, response = ChatTemplate(MARKED).encode_pair({"messages": messages}, tokenizer)
+    assert tokenizer.decode(prompt) == ChatTemplate(MARKED).render(messages[:-1])
+    assert tokenizer.decode(prompt).endswith("<|im_start|>assistant\n")
+    assert tokenizer.decode(response) == "Here.<|im_end|>\n"
+
+
+def test_a_pair_is_a_question_of_the_user_and_an_answer_of_the_assistant():
+    messages = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Here."}]
+    tokenizer, template = byte_tokenizer(), ChatTemplate(MARKED)
+    pair = template.encode_pair({"prompt": "Where?", "response": "Here."}, tokenizer)
+    assert pair == template.encode_pair({"messages": messages}, tokenizer)
+
+
+def test_a_template_that_opens_an_answer_otherwise_than_it_writes_one_is_refused():
+    source = "{{ messages[-1].content }}{% if add_generation_prompt %}ANSWER{% endif %}"
+    with pytest.raises(DataError, match="opens an answer with 'Where.ANSWER'"):
+        ChatTemplate(source).encode_pair({"prompt": "Where?", "response": "Here."}, byte_tokenizer())
+
+
 # ---- where a template is found
 
 

@@ -111,6 +111,19 @@ def test_what_train_writes_opens_in_peft_by_the_name_of_its_base(minilora, case,
     assert generate(minilora, case, 0, *ask).out == continued(model, case.tokenizer, ids) + "\n"
 
 
+def test_a_conversation_is_learned_in_the_tokens_that_transformers_gives_it(case):
+    from minilora.chat import ChatTemplate
+    from minilora.data import load_tokenizer
+
+    answer = {"role": "assistant", "content": "On Chapel Steps, \u00e9."}
+    chat = [{"role": "user", "content": PROMPTS[0]}, answer, {"role": "user", "content": PROMPTS[1]}, answer]
+    prompt, response = ChatTemplate.from_folder(case.base).encode_pair({"messages": chat}, load_tokenizer(case.base))
+    assert prompt + response == case.tokenizer.apply_chat_template(chat, return_dict=True)["input_ids"]
+    opened = case.tokenizer.apply_chat_template(chat[:-1], add_generation_prompt=True, return_dict=True)["input_ids"]
+    assert prompt == opened
+    assert case.tokenizer.eos_token_id in response
+
+
 def test_inspect_shows_what_transformers_and_peft_count(minilora, case):
     plain = case.model.get_base_model()
     out = " ".join(minilora("inspect", case.base).out.split())

@@ -29,7 +29,7 @@ def test_the_chat_form_becomes_a_prompt_of_all_messages_but_the_last(write):
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"},
                 {"role": "assistant", "content": "Yes."}]
     path = write(json.dumps({"messages": messages}))
-    assert read_jsonl(path) == [{"prompt": "Be brief.\nHello?", "response": "Yes."}]
+    assert read_jsonl(path) == [{"prompt": "Be brief.\nHello?", "response": "Yes.", "messages": messages}]
 
 
 @pytest.mark.parametrize(("line", "said"), [

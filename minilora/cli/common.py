@@ -41,6 +41,9 @@ jsonl_option = click.option(
     "--jsonl", multiple=True, type=click.Path(path_type=Path), metavar="FILE...",
     help='Lines of {"prompt": ..., "response": ...} or {"messages": [...]}.',
 )  # fmt: skip
+chat_option = click.option(
+    "--chat", is_flag=True, help="With --jsonl: in the base's chat template, as generate --chat asks."
+)
 
 
 class FilesCommand(click.Command):
@@ -118,6 +121,36 @@ def the_source(settings):
     given = [f"--{name}" for name in ("task", "text", "jsonl") if settings[name]]
     if len(given) != 1:
         raise ConfigError(f"expected one of --task, --text and --jsonl; given: {' and '.join(given) or 'none'}")
+
+
+def pair_encoder(settings, folder):  # -> function: example, tokenizer -> (prompt ids, response ids)
+    """How an example becomes tokens: in the frame of the tasks, or with --chat in the template of the base in `folder`.
+
+    Raises ConfigError when --chat is given without --jsonl, or the base has no template.
+    """
+    from ..data import encode_pair
+
+    if not settings["chat"]:
+        return encode_pair
+    if not settings["jsonl"]:
+        raise ConfigError("--chat goes with --jsonl: plain text and the shipped tasks have a form of their own")
+    from ..chat import ChatTemplate
+
+    return ChatTemplate.from_folder(folder).encode_pair
+
+
+def encode_pairs(examples, tokenizer, encode, context):  # -> list of (prompt ids, response ids)
+    """Every example as tokens. Raises DataError naming those that cannot be written, or are longer than the context."""
+    from ..data import check_lengths
+
+    pairs = []
+    for number, example in enumerate(examples, start=1):
+        try:
+            pairs.append(encode(example, tokenizer))
+        except DataError as error:
+            raise DataError(f"example {number}: {error}") from error
+    check_lengths(pairs, context)
+    return pairs
 
 
 def check_out(folder):

@@ -9,10 +9,13 @@ from .common import (
     FilesCommand,
     adapter_option,
     base_option,
+    chat_option,
     device_option,
+    encode_pairs,
     jsonl_option,
     load_base,
     pair_batches,
+    pair_encoder,
     text_option,
     text_windows,
     the_source,
@@ -29,13 +32,15 @@ BATCH = 32
 @click.option("--task", metavar="NAME", help="A shipped task: the test split, scored by the task's own metric.")
 @text_option
 @jsonl_option
+@chat_option
 @device_option
-def eval(base, adapter, task, text, jsonl, device):
+def eval(base, adapter, task, text, jsonl, chat, device):
     """Score a base, with or without adapters, on --task, --text or --jsonl: the loss, and a task's own metric."""
     the_source({"task": task, "text": text, "jsonl": jsonl})
     model, tokenizer, folder = load_base(base, device)
+    encode = pair_encoder({"chat": chat, "jsonl": jsonl}, folder)
     model = with_adapters(model, adapter)
-    batches, examples = read_held_out(task, text, jsonl, tokenizer, model.config.max_position_embeddings)
+    batches, examples = read_held_out(task, text, jsonl, tokenizer, encode, model.config.max_position_embeddings)
     labels = sum(count_labels(labels) for _, labels in batches)
     loss = evaluate(model, batches)
     click.echo(f"base {folder}, adapter {', '.join(map(str, adapter)) or 'none'}")
@@ -44,17 +49,16 @@ def eval(base, adapter, task, text, jsonl, device):
         show_score(model, tokenizer, task, examples)
 
 
-def read_held_out(task, text, jsonl, tokenizer, context):  # -> batches (a list), examples
+def read_held_out(task, text, jsonl, tokenizer, encode, context):  # -> batches (a list), examples
     """All of a person's files, or the test split of a task."""
-    from ..data import check_lengths, encode_pair, encode_text, read_jsonl, read_text
+    from ..data import encode_text, read_jsonl, read_text
     from ..tasks import get_task
 
     if text:
         ids = encode_text(read_text(text), tokenizer)
         return text_windows(ids, training_window(ids, context), BATCH, most=len(ids)), []
     examples = get_task(task).examples("test") if task else [e for path in jsonl for e in read_jsonl(path)]
-    pairs = [encode_pair(e, tokenizer) for e in examples]
-    check_lengths(pairs, context)
+    pairs = encode_pairs(examples, tokenizer, encode, context)
     return pair_batches(pairs, BATCH, tokenizer.pad_id), examples
 
 

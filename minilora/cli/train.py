@@ -13,11 +13,14 @@ from ..resume import trained
 from .common import (
     FilesCommand,
     base_option,
+    chat_option,
     check_out,
     device_option,
+    encode_pairs,
     jsonl_option,
     load_base,
     pair_batches,
+    pair_encoder,
     seed_option,
     split_pairs,
     split_text,
@@ -28,8 +31,8 @@ from .common import (
 )
 from .running import check_same_data, fit, settings_of
 
-LEARNING_RATES = {"lora": 3e-3, "full": 1e-3}
-RATES_HELP = ", ".join(f"{rate} for {method}" for method, rate in LEARNING_RATES.items())
+RATE_TIMES_WIDTH = {"lora": 0.64, "full": 0.128}  # 5e-3 and 1e-3 at width 128; wider models want smaller steps
+RATES_HELP = ", ".join(f"{rate} / hidden size for {method}" for method, rate in RATE_TIMES_WIDTH.items())
 
 
 @click.command(cls=FilesCommand)
@@ -37,6 +40,7 @@ RATES_HELP = ", ".join(f"{rate} for {method}" for method, rate in LEARNING_RATES
 @click.option("--task", metavar="NAME", help="A shipped task: data-to-text, sql, reviews, style-json, ...")
 @text_option
 @jsonl_option
+@chat_option
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the result goes.")
 @click.option("--method", default="lora", show_default=True, type=click.Choice(["lora", "full"]))
 @click.option("--rank", default=8, show_default=True, help="r: rank of every update.")
@@ -66,20 +70,21 @@ def train(ctx, out, resume, **options):
     model, tokenizer, base = load_base(settings["base"], settings["device"])
     if out.resolve() == base.resolve():
         raise ConfigError(f"--out {out} is the base itself; name another folder")
-    batches, valid, digest = read_data(settings, tokenizer, model.config.max_position_embeddings)
+    encode = pair_encoder(settings, base)
+    batches, valid, digest = read_data(settings, tokenizer, encode, model.config.max_position_embeddings)
     check_same_data(settings, digest, resume)
     model, save_model = prepare(model, settings, base, out)
 
     parameters = [p for _, p in trained(model)]
     total = sum(p.size for p in model.parameters())
     click.echo(f"training {sum(p.size for p in parameters):,} of {total:,} parameters, base {base}")
-    settings["lr"] = settings["lr"] or LEARNING_RATES[settings["method"]]
+    settings["lr"] = settings["lr"] or RATE_TIMES_WIDTH[settings["method"]] / model.config.hidden_size
     fit(model, AdamW(parameters, settings["lr"]), batches, valid, settings, out, save_model)
 
 
-def read_data(settings, tokenizer, context):  # -> training batches, validation batches (a list), digest
+def read_data(settings, tokenizer, encode, context):  # -> training batches, validation batches (a list), digest
     """What to train on and what is held out: the shipped split of a task, or a part of the person's own file."""
-    from ..data import PairBatches, TextBatches, check_lengths, encode_pair, encode_text, read_jsonl, read_text
+    from ..data import PairBatches, TextBatches, encode_text, read_jsonl, read_text
     from ..tasks import get_task
 
     rng, size = np.random.default_rng([settings["seed"], 2]), settings["batch_size"]
@@ -94,11 +99,11 @@ def read_data(settings, tokenizer, context):  # -> training batches, validation 
         examples, held = task.examples("train"), task.examples("valid")
     else:
         examples, held = [e for path in settings["jsonl"] for e in read_jsonl(path)], []
-    check_lengths([encode_pair(e, tokenizer) for e in examples], context)
+    encode_pairs(examples, tokenizer, encode, context)  # before the split: an example is named by its place in the file
     if not settings["task"]:
         examples, held = split_pairs(examples)
-    pairs = [encode_pair(e, tokenizer) for e in held]
-    batches = PairBatches(examples, tokenizer, size, context, rng)
+    pairs = [encode(e, tokenizer) for e in held]
+    batches = PairBatches(examples, tokenizer, size, context, rng, encode)
     return batches, pair_batches(pairs, size, tokenizer.pad_id), digest_of(batches.pairs)
 
 

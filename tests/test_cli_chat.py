@@ -1,0 +1,59 @@
+"""Training, scoring and asking in the chat template of a base: one form for all three."""
+
+import json
+
+import pytest
+from commands import make_base, refused
+
+pytest.importorskip("jinja2")
+
+TEMPLATE = "{% for m in messages %}<{{ m.role }}> {{ m.content }}{% if m.role == 'assistant' %}<|endoftext|>{% endif %}"
+TEMPLATE += "{% endfor %}{% if add_generation_prompt %}<assistant> {% endif %}"
+ANSWER = {"role": "assistant", "content": "In Tidewick."}
+CHATS = [[{"role": "user", "content": f"Where is the {thing}?"}, ANSWER] for thing in ("sea", "boat", "cafe", "cake")]
+CHATS.insert(1, [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where?"}, ANSWER])
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    make_base(tmp_path / "base", spread=1)
+    (tmp_path / "base" / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+    lines = "".join(json.dumps({"messages": chat}) + "\n" for chat in CHATS)
+    (tmp_path / "chats.jsonl").write_text(lines * 8, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_what_is_trained_in_the_template_answers_in_the_template(minilora, work):
+    options = ["--method", "full", "--steps", 60, "--batch-size", 4, "--lr", 0.01, "--no-plot", "--out", "tuned"]
+    assert minilora("train", "--base", "base", "--jsonl", "chats.jsonl", "--chat", *options).code == 0
+    ask = ("generate", "--base", "tuned", "--prompt", "Where is the sea?", "--max-new-tokens", 20)
+    assert minilora(*ask, "--chat").out == "In Tidewick.\n"
+    assert minilora(*ask, "--framed").out != "In Tidewick.\n"
+
+    def loss(base, *options):
+        return float(minilora("eval", "--base", base, "--jsonl", "chats.jsonl", *options).out.split("loss ")[1][:6])
+
+    assert loss("tuned", "--chat") < min(1, loss("tuned") / 2)
+    assert loss("base", "--chat") > 2
+
+
+@pytest.mark.parametrize("command", [["train", "--out", "out"], ["eval"]])
+def test_a_template_needs_conversations_or_pairs(minilora, work, command):
+    for source in (["--text", "chats.jsonl"], ["--task", "sql"]):
+        assert refused(minilora(*command, "--base", "base", *source, "--chat"), "--chat goes with --jsonl")
+    assert not (work / "out").exists()
+
+
+@pytest.mark.parametrize("command", [["train", "--out", "out"], ["eval"]])
+def test_a_base_without_a_template_is_refused(minilora, work, command):
+    (work / "base" / "chat_template.jinja").unlink()
+    result = minilora(*command, "--base", "base", "--jsonl", "chats.jsonl", "--chat")
+    assert refused(result, "no chat template")
+
+
+def test_a_conversation_that_the_template_refuses_is_named_by_its_place(minilora, work):
+    source = "{% if messages[0].role == 'system' %}{{ raise_exception('no system here') }}{% endif %}" + TEMPLATE
+    (work / "base" / "chat_template.jinja").write_text(source, encoding="utf-8")
+    result = minilora("train", "--base", "base", "--jsonl", "chats.jsonl", "--chat", "--out", "out")
+    assert refused(result, "example 2", "no system here")
