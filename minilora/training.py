@@ -158,11 +158,11 @@ class History:
     def _copied(self, run):
         return run.step, [p.data.copy() for p in run.optimizer.params]
 
-    def rescue(self, run_params):
+    def rescue(self, params):
         """Put the last good arrays back into the parameters. Returns the step they are from; None: there are none."""
         if self._good is None:
             return None
-        for p, array in zip(run_params, self._good[1], strict=True):
+        for p, array in zip(params, self._good[1], strict=True):
             p.data[...] = array
         return self._good[0]
 

@@ -71,6 +71,12 @@ def test_full_fine_tuning_is_one_flag_and_writes_a_base(run, base, files):
     assert load_tokenizer(files / "out").encode("the sea") == load_tokenizer(base).encode("the sea")
 
 
+@pytest.mark.parametrize(("method", "rate"), [("lora", 0.64 / 16), ("full", 0.128 / 16)])
+def test_the_default_rate_falls_with_the_width_of_the_base(run, base, files, method, rate):
+    run("train", "--base", base, "--text", files / "a.txt", "--method", method, "--steps", 1, "--out", files / "out")
+    assert history(files / "out")["settings"]["lr"] == rate
+
+
 def test_several_files_may_follow_one_option(run, base, files):
     for spelled in (["--text", files / "a.txt", files / "b.txt"], ["--text", files / "a.txt", f"--text={files}/b.txt"]):
         run("train", "--base", base, *spelled, "--steps", 1, "--out", files / "out", "--no-plot")
