@@ -57,7 +57,7 @@ class Tensor:
     __array_priority__ = 1000  # numpy_array * tensor calls the tensor's operator
 
     def __init__(self, data, requires_grad=False, node=None):
-        if isinstance(data, float | int | list | tuple | np.generic):
+        if type(data) is not np.ndarray and isinstance(data, float | int | list | tuple | np.generic):
             data = np.asarray(data)
         self.data = data
         self.grad = None
