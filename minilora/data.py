@@ -56,6 +56,10 @@ def load_tokenizer(path) -> TextTokenizer:
     if path.is_dir():
         named = path / "tokenizer_config.json"
         settings = read_json(named) if named.is_file() else {}
+        older = next((name for name in ("tokenizer.model", "vocab.json") if (path / name).is_file()), None)
+        if older and not (path / "tokenizer.json").is_file():
+            raise MissingFileError(f"no tokenizer.json in {path}, only {older}: where transformers is, "
+                                   "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes one")
         path = path / "tokenizer.json"
     text = _read(path)
     end = settings.get("eos_token")

@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from minilora.data import END, encode_pair, encode_prompt, encode_text, frame, load_tokenizer
-from minilora.errors import FormatError
+from minilora.errors import FormatError, MissingFileError
 from minilora.shipped import shipped
 from minilora.tasks import TASKS
 
@@ -84,6 +84,13 @@ def test_settings_of_a_tokenizer_that_are_no_object_are_refused(tmp_path):
     sentencepiece(*LLAMA2).save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "tokenizer_config.json").write_text("[]", encoding="utf-8")
     with pytest.raises(FormatError, match="tokenizer_config.json: expected a JSON object"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("other", ["tokenizer.model", "vocab.json"])
+def test_a_folder_with_an_older_form_of_tokenizer_says_how_to_convert_it(tmp_path, other):
+    (tmp_path / other).write_bytes(b"")
+    with pytest.raises(MissingFileError, match=rf"no tokenizer.json in .*only {other}.*AutoTokenizer"):
         load_tokenizer(tmp_path)
 
 
