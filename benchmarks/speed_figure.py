@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speed_figure`: draw results/speed.jsonl (the lines of `benchmarks.step --json`), print the table.
+"""`python -m benchmarks.speed_figure`: draw results/speed.jsonl (lines of `benchmarks.step --json`), print the tables.
 
 Time per step as a share of torch + PEFT's: here, and the matrix products alone.
 """
