@@ -52,7 +52,7 @@ folder = Path(workspace.name) / "adapter"
 model.save_pretrained(folder)
 
 settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-for key in ("peft_type", "r", "lora_alpha", "target_modules", "base_model_name_or_path"):
+for key in ("peft_type", "r", "lora_alpha", "target_modules", "task_type"):
     print(f"{key:24} {settings[key]}")
 tensors = read_tensors(folder / "adapter_model.safetensors")
 print(f"\n{len(tensors)} tensors, the first two:")
