@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from minilora import Tensor
 from minilora.cli.course import check, exercises, hint
 from minilora.course import runner
 from minilora.course.judge import judge
@@ -45,6 +47,18 @@ def test_every_known_mistake_is_caught_and_named_as_itself(exercise):
         verdict = judge(exercise, mistaken)
         assert verdict.state == "failed", sentence
         assert sentence in verdict.message or verdict.error is not None, (sentence, verdict.message)
+
+
+ODD = [None, "text", 1j, object(), {}, [], [[1.0], [2.0, 3.0]], (i for i in "ab"), np.array(["a"]), float("nan"), print,
+       np.zeros((0, 3)), [None, None], ({}, {}), np.array([[1.0, 2.0]] * 3), Tensor(np.ones(2)), ([], [], [])]
+
+
+@pytest.mark.parametrize("result", ODD, ids=lambda r: type(r).__name__)
+@each
+def test_whatever_a_function_returns_it_is_judged_and_never_passes(exercise, result):
+    verdict = judge(exercise, lambda *arguments: result)
+    assert verdict.state == "failed"
+    assert verdict.message
 
 
 @each

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 import venv
@@ -13,16 +14,17 @@ LESSONS = Path(__file__).parents[1] / "lessons"
 SOURCES = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
 FACTS = re.compile(r"\*(\d+) minutes to read[^·]* · needs .+ · reads .+ · exercises? \d+\.\d.*\*")
 each = pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
+build = runpy.run_path(str(LESSONS / "build.py"))
 
 
-@pytest.fixture
-def build(monkeypatch):
-    """lessons/build.py as a module, where jupytext is installed."""
-    pytest.importorskip("jupytext")
-    monkeypatch.syspath_prepend(LESSONS)
-    import build
-
-    return build
+def cells_of_source(source):  # Path -> [(cell type, text)], read without the tool that built the notebook
+    text = source.read_text(encoding="utf-8")
+    for block in re.split(r"^# %%", text, flags=re.MULTILINE)[1:]:
+        head, _, body = block.partition("\n")
+        if "[markdown]" in head:
+            yield "markdown", re.sub(r"^# ?", "", body, flags=re.MULTILINE).strip()
+        else:
+            yield "code", body.strip()
 
 
 def cells(path):
@@ -38,19 +40,21 @@ def text(cell):
 
 
 def compared(cell):  # what must agree: not the outputs, not the ids
-    return cell["cell_type"], text(cell)
+    return cell["cell_type"], text(cell).strip()
 
 
 @each
-def test_notebook_and_source_agree(build, source):
-    built = [compared(c) for c in build.notebook(source).cells]
-    assert [compared(c) for c in cells(source.with_suffix(".ipynb"))] == built
+def test_notebook_and_source_agree(source):
+    (title, *rest), found = cells_of_source(source), [compared(c) for c in cells(source.with_suffix(".ipynb"))]
+    assert found == [title, ("code", build["INSTALL_CELL"]), *rest]
 
 
 @each
-def test_class_copy_and_source_agree_and_nothing_is_spoiled(build, source):
+def test_class_copy_and_source_agree_and_nothing_is_spoiled(source):
     copy = cells(LESSONS / "class" / f"{source.stem}.ipynb")
-    assert [compared(c) for c in copy] == [compared(c) for c in build.class_copy(source).cells]
+    (kind, title), *rest = cells_of_source(source)
+    expected = [(kind, f"{title}\n\n{build['CLASS_NOTE']}"), ("code", build["INSTALL_CELL"]), *rest]
+    assert [compared(c) for c in copy] == expected
     assert not [c for c in copy if c.get("outputs") or c.get("execution_count")]
 
 
@@ -94,8 +98,10 @@ def test_there_is_no_notebook_without_a_source():
     assert found == {p.stem for p in SOURCES}
 
 
-def test_pages_show_formulas_and_figures_and_ask_nobody_for_anything(build, tmp_path):
-    pytest.importorskip("latex2mathml")
+def test_pages_show_formulas_and_figures_and_ask_nobody_for_anything(tmp_path, monkeypatch):
+    for needed in ("latex2mathml", "mdit_py_plugins"):
+        pytest.importorskip(needed)
+    monkeypatch.syspath_prepend(LESSONS)
     import pages
 
     pages.write_site(SOURCES, tmp_path)
@@ -109,23 +115,46 @@ def test_pages_show_formulas_and_figures_and_ask_nobody_for_anything(build, tmp_
     assert any("<math" in p.read_text(encoding="utf-8") for p in tmp_path.iterdir())
 
 
-def test_the_install_cell_does_nothing_where_minilora_is(build, monkeypatch):
+def test_the_install_cell_does_nothing_where_minilora_is(monkeypatch):
     monkeypatch.setattr(subprocess, "run", None)     # it would be called
-    exec(build.INSTALL_CELL, {})
+    exec(build["INSTALL_CELL"], {})
+
+
+RUN = {"check": True, "capture_output": True, "text": True, "encoding": "utf-8"}
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """An empty folder with nothing but a built wheel, and a fresh Python; needs pip to find NumPy and the rest."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, LESSONS.parent], **RUN)
+    venv.create(folder / "venv", with_pip=True)
+    python = next(p for name in ("bin/python", "Scripts/python.exe") if (p := folder / "venv" / name).exists())
+    first = build["INSTALL_CELL"] + "\nimport minilora\nprint(minilora.__file__)\n"
+    (folder / "first.py").write_text(first, encoding="utf-8")
+    installed = subprocess.run([python, "first.py"], cwd=folder, **RUN).stdout
+    return folder, python, installed
 
 
 @pytest.mark.slow
-def test_the_install_cell_installs_a_built_wheel_and_a_lesson_runs(build, tmp_path):
-    """In a fresh environment and an empty folder that holds the wheel; needs pip to find NumPy and the rest."""
-    root = LESSONS.parent
-    run = {"check": True, "capture_output": True, "text": True, "encoding": "utf-8"}
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, root], **run)
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = next(p for name in ("bin/python", "Scripts/python.exe") if (p := tmp_path / "venv" / name).exists())
-    first = build.INSTALL_CELL + "\nimport minilora\nprint(minilora.__file__)\n"
-    (tmp_path / "first.py").write_text(first, encoding="utf-8")
-    done = subprocess.run([python, "first.py"], cwd=tmp_path, **run)
-    assert str(tmp_path / "venv") in done.stdout
-    lesson = (LESSONS / "01_check_a_derivative.py").read_text(encoding="utf-8")
-    (tmp_path / "lesson.py").write_text(lesson, encoding="utf-8")
-    assert "match: True" in subprocess.run([python, "lesson.py"], cwd=tmp_path, **run).stdout
+def test_the_install_cell_installs_a_built_wheel(elsewhere):
+    folder, _, installed = elsewhere
+    assert installed.startswith(str(folder / "venv"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", ["01", "04", "07"])      # the core, training and a replayed sweep, the ledger
+def test_a_lesson_runs_from_the_wheel(elsewhere, number):
+    folder, python, _ = elsewhere
+    source = next(s for s in SOURCES if s.name.startswith(number))
+    (folder / "lesson.py").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    assert "match: True" in subprocess.run([python, "lesson.py"], cwd=folder, **RUN).stdout
+
+
+@pytest.mark.slow
+def test_the_exercises_are_written_and_checked_from_the_wheel(elsewhere):
+    folder, python, _ = elsewhere
+    command = [python, "-m", "minilora"]
+    subprocess.run([*command, "exercises", "mine"], cwd=folder, **RUN)
+    done = subprocess.run([*command, "check", "5", "--dir", "mine"], cwd=folder, **RUN | {"check": False})
+    assert (done.returncode, done.stdout.count("not started")) == (1, 3)

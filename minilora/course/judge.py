@@ -104,7 +104,14 @@ class Guarded:
             raise Raised(error, arguments) from error
         changed = (i for i, (a, b) in enumerate(zip(arguments, given, strict=True)) if not _same_bits(a, b))
         self.wrote = self.wrote or next(((i, arguments) for i in changed), None)
-        return copy.deepcopy(result)  # an array that is an argument itself stays what it is now
+        return _as_it_is_now(result)
+
+
+def _as_it_is_now(result):  # an array that is an argument itself must not change with it later
+    try:
+        return copy.deepcopy(result)
+    except Exception:  # a generator, an open file: nothing that a check can use
+        return result
 
 
 def _same_bits(a, b):
@@ -138,6 +145,9 @@ def judge(exercise, function, progress=lambda sentence: None):
             if name := recognise(exercise, function):
                 message += f"{'. ' if message else ''}This is what comes out when {name}"
             return Verdict("failed", passed, sentence, message, paste(exercise, failure.arguments), error)
+        except Exception as error:  # from a comparison: the result is of a kind that nobody thought of
+            message = f"what your function returns cannot be compared ({type(error).__name__}: {error})"
+            return Verdict("failed", passed, sentence, message)
         passed.append(sentence)
     return Verdict("passed", passed)
 
@@ -238,7 +248,7 @@ def as_array(value, what, arguments):
             raise ValueError
         return array.astype(np.float64)
     except (ValueError, TypeError):
-        raise Wrong(f"{what} is {_describe(value)}, expected an array of numbers", arguments) from None
+        raise Wrong(f"{what} is {_describe(value)}, expected numbers", arguments) from None
 
 
 def plain(value):
