@@ -229,3 +229,11 @@ def test_a_mistake_ends_the_process_with_code_2():
     done = subprocess.run([sys.executable, "-m", "minilora", "train", "--out", "x"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["error: expected one of --task, --text and --jsonl; given: none"]
+
+
+def test_full_fine_tuning_says_which_options_have_no_effect(run, base, files):
+    code, _, err = run(
+        "train", "--base", base, "--method", "full", "--rank", "4", "--text", files / "a.txt", "--steps", 1,
+        "--out", files / "full-with-rank",
+    )  # fmt: skip
+    assert code == 0 and "note: --rank: without effect" in err

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
 from ..errors import ConfigError
 from ..optim import SCHEDULES, AdamW
@@ -33,6 +34,8 @@ from .running import check_same_data, fit, settings_of
 
 RATE_TIMES_WIDTH = {"lora": 0.64, "full": 0.128}  # 5e-3 and 1e-3 at width 128; wider models want smaller steps
 RATES_HELP = ", ".join(f"{rate} / hidden size for {method}" for method, rate in RATE_TIMES_WIDTH.items())
+
+OF_AN_ADAPTER = ("rank", "alpha", "targets", "dropout")  # options without a meaning for full fine-tuning
 
 
 @click.command(cls=FilesCommand)
@@ -66,6 +69,9 @@ def train(ctx, out, resume, **options):
     """Fine-tune a base model with LoRA, or in full, on --task, --text or --jsonl."""
     settings = settings_of(ctx, resume, out) | {"command": "train"}
     the_source(settings)
+    given = [f"--{n}" for n in OF_AN_ADAPTER if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE]
+    if settings["method"] == "full" and given:
+        click.echo(f"note: {' and '.join(given)}: without effect, full fine-tuning has no adapter", err=True)
     check_out(out)
     model, tokenizer, base = load_base(settings["base"], settings["device"])
     if out.resolve() == base.resolve():
