@@ -31,9 +31,10 @@ HARMLESS = {
     "peft_type", "peft_version", "auto_mapping", "revision", "inference_mode", "runtime_config", "megatron_core",
     "qalora_group_size", "loftq_config", "eva_config", "corda_config", "lora_ga_config",
 }  # fmt: skip
-# init_lora_weights of a trained adapter: these two only chose the starting values. The others (pissa, corda, olora,
-# loftq, lora_ga: layer.py of PEFT's lora) also changed the base, which is not this base; mica never trains B.
+# init_lora_weights of a trained adapter: two only chose the starting values, three also changed the base, which is not
+# this base, and can be converted. loftq and lora_ga change it too, mica never trains B: refused (layer.py of PEFT's lora).
 STARTING_VALUES = ("eva", "orthogonal")
+CHANGED_BASE = ("pissa", "olora", "corda")
 FEATURE_OF_TENSOR = {  # ending of a tensor's name -> what it belongs to
     "lora_magnitude_vector": "use_dora",
     "lora_B.bias": "lora_bias",
@@ -99,6 +100,11 @@ def read_adapter_config(folder):  # -> LoraConfig
     fields = {key: data[key] for key in HONOURED if data.get(key) is not None}
     init = fields.get("init_lora_weights")
     if isinstance(init, str):
+        if init.lower().startswith(CHANGED_BASE):
+            raise ConfigError(
+                f"{path}: init_lora_weights {init!r} changed the base that it was trained on: save it in PEFT with "
+                "path_initial_model_for_weight_conversion, then it fits the original"
+            )
         fields["init_lora_weights"] = True if init.lower() in STARTING_VALUES else init.lower()
     try:
         return LoraConfig(**fields)

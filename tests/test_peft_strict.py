@@ -40,6 +40,13 @@ def test_a_feature_that_is_not_supported_is_refused_by_its_name(folder, key, val
         load(folder)
 
 
+@pytest.mark.parametrize("init", ["pissa", "pissa_niter_16", "olora", "corda", "PiSSA"])
+def test_an_adapter_whose_start_changed_its_base_says_how_to_convert_it(folder, init):
+    edit_config(folder, init_lora_weights=init)
+    with pytest.raises(ConfigError, match="changed the base.*path_initial_model_for_weight_conversion"):
+        load(folder)
+
+
 @pytest.mark.parametrize("value", [None, False, [], {}, ""])
 def test_an_unknown_key_that_is_off_is_passed_over(folder, value):
     edit_config(folder, a_key_of_next_year=value)
