@@ -25,7 +25,7 @@ def work(tmp_path, monkeypatch):
 
 
 def test_what_is_trained_in_the_template_answers_in_the_template(minilora, work):
-    options = ["--method", "full", "--steps", 60, "--batch-size", 4, "--lr", 0.01, "--no-plot", "--out", "tuned"]
+    options = ["--method", "full", "--steps", 120, "--batch-size", 4, "--lr", 0.01, "--no-plot", "--out", "tuned"]
     assert minilora("train", "--base", "base", "--jsonl", "chats.jsonl", "--chat", *options).code == 0
     ask = ("generate", "--base", "tuned", "--prompt", "Where is the sea?", "--max-new-tokens", 20)
     assert minilora(*ask, "--chat").out == "In Tidewick.\n"
