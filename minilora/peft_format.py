@@ -32,7 +32,7 @@ HARMLESS = {
     "qalora_group_size", "loftq_config", "eva_config", "corda_config", "lora_ga_config",
 }  # fmt: skip
 # init_lora_weights of a trained adapter: two only chose the starting values, three also changed the base, which is not
-# this base, and can be converted. loftq and lora_ga change it too, mica never trains B: refused (layer.py of PEFT's lora).
+# this base, and can be converted. Refused are loftq and lora_ga, which change it too, and mica, which never trains B.
 STARTING_VALUES = ("eva", "orthogonal")
 CHANGED_BASE = ("pissa", "olora", "corda")
 FEATURE_OF_TENSOR = {  # ending of a tensor's name -> what it belongs to
