@@ -1,5 +1,6 @@
 """What the README promises is run here."""
 
+import json
 import re
 import subprocess
 import sys
@@ -31,3 +32,11 @@ def test_every_command_that_the_readme_names_exists(readme):
     from minilora.cli import COMMANDS
 
     assert set(re.findall(r"`minilora ([a-z]+)", readme)) <= set(COMMANDS)
+
+
+def test_the_speed_that_the_readme_claims_is_the_one_that_was_measured(readme):
+    lines = (ROOT / "benchmarks" / "results" / "speed.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if row["what"] == "step" and row["threads"] == 1]
+    ratios = [row["here/torch"] for row in rows]
+    assert f"takes {min(ratios):.2f} to {max(ratios):.2f} of the time of PyTorch + PEFT" in readme
+
