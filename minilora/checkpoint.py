@@ -122,6 +122,8 @@ def match_tensors(model, files, folder):  # {path: {name: (dtype, shape)}} -> {n
         for what, names in (("missing", missing), ("extra", extra), ("wrong shape or dtype", wrong))
         if names
     ]
+    if missing == ["lm_head.weight"]:
+        faults.append("a head that is the embedding needs tie_word_embeddings: true")
     if faults:
         raise FormatError(f"{folder}: its tensors are not those of its config.json: {'; '.join(faults)}")
     return {n: expected[n] for n in found}

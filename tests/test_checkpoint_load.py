@@ -191,6 +191,11 @@ def test_missing_extra_and_wrongly_shaped_tensors_are_all_listed(folder):
     assert "lm_head.weight F32 (32, 97) for (97, 32)" in line
 
 
+def test_a_file_without_a_head_says_what_a_tied_one_needs(folder):
+    rewrite(folder, lambda t: {n: a for n, a in t.items() if n != "lm_head.weight"})
+    assert "missing 1 (lm_head.weight); a head that is the embedding needs tie_word_embeddings: true" in refusal(folder)
+
+
 def test_a_name_with_line_breaks_makes_an_error_of_one_line_all_the_same(folder):
     rewrite(folder, lambda t: t | {"two\nlines": np.zeros(3, np.float32)})
     assert r"two\nlines" in refusal(folder)
