@@ -161,7 +161,7 @@ with figure(height=5) as axes:
         style = {"color": colour, "base": 2}
         axes.semilogx(ranks, mean_score(task, "best"), marker + "-", label=task, **style)
         axes.semilogx(ranks, mean_score(task, "random"), marker + ":", **style)
-    axes.plot([8, 8], [live, live_random], "*", color="black", markersize=18, label="this run (sql)")
+    axes.plot([8, 8], [live, live_random], "k*", markersize=18, label="this run (sql)")
     axes.plot([], [], ":", color="black", label="random directions")
     axes.set_xticks(ranks, [str(r) for r in ranks])
     axes.set(xlabel="rank of the part of ΔW that is put back", ylabel="score on the test split",
