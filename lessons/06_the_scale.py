@@ -1,0 +1,239 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 6 · The scale
+#
+# *20 minutes to read · needs lesson 5, or the equation y = x Wᵀ + s (x Aᵀ) Bᵀ · reads
+# `minilora/lora/config.py` · exercises 6.1 and 6.2*
+#
+# **You will be able to** say what $\alpha$ does, why it is divided by $r$, what changes when it is
+# divided by $\sqrt r$, and write a test that a forgotten scale cannot pass.
+
+# %%
+import numpy as np
+
+from minilora import LoraConfig, get_peft_model, no_grad
+from minilora.course.lesson import BLUE, COLOURS, MARKERS, ORANGE, cards, figure, replay, table
+from minilora.course.lesson import expect, expect_between, predict
+from minilora.course.tune import load_base, tune
+from minilora.data import PairBatches
+from minilora.lora.config import scaling
+from minilora.optim import AdamW
+from minilora.tasks import get_task
+
+# %% [markdown]
+# ## One number
+#
+# The adapter's part of the output is multiplied by a fixed number, the *scale* $s$. LoRA sets it by
+# two settings, $\alpha$ and the rank $r$:
+#
+# $$s = \frac{\alpha}{r} \quad\text{(LoRA)} \qquad\qquad
+# s = \frac{\alpha}{\sqrt r} \quad\text{(rsLoRA, rank-stabilised)}$$
+#
+# In this project the scale is computed in one place, and nowhere else.
+
+# %%
+table([(r, scaling(16, r), scaling(16, r, use_rslora=True)) for r in (1, 4, 16, 64)],
+      ("rank, alpha = 16", "alpha / r", "alpha / √r"))
+expect("alpha 16, rank 8", scaling(16, 8), 2.0)
+expect("alpha 16, rank 16, √r", scaling(16, 16, use_rslora=True), 4.0)
+
+# %% [markdown]
+# ## What it is for
+#
+# Why divide by $r$ at all? Take one step of training, with the same learning rate, at ranks 1 to
+# 64, and look how far the model's outputs move. Adam moves every element of $B$ by about the
+# learning rate, whatever its gradient. Each of the $r$ columns of $B$ is moved in the direction
+# that helps, so their effects add up: $r$ times as many columns, $r$ times the effect.
+#
+# **Predict.** From rank 1 to rank 64, with $s = \alpha / r$: by what factor does the first move of
+# the outputs grow?
+
+# %%
+growth = predict("first move of the outputs, rank 64 / rank 1, with alpha / r", None)
+
+# %%
+model, tokenizer = load_base()
+batches = PairBatches(get_task("sql").examples("train"), tokenizer, 16, 512,
+                      np.random.default_rng(0))
+ids, labels = next(batches)
+with no_grad():
+    start = model(ids).numpy().copy()
+
+
+def first_move(r, rank_stabilised):  # -> mean change of the outputs after one step
+    config = LoraConfig(r=r, lora_alpha=16, target_modules="all-linear",
+                        use_rslora=rank_stabilised)
+    adapted = get_peft_model(load_base()[0], config, seed=0)
+    adapted.loss(ids, labels).backward()
+    AdamW([p for p in adapted.parameters() if p.requires_grad], lr=1e-4).step()
+    with no_grad():
+        return float(np.abs(adapted(ids).numpy() - start).mean())
+
+
+ranks = (1, 2, 4, 8, 16, 32, 64)
+moves = {rs: [first_move(r, rs) for r in ranks] for rs in (False, True)}
+by_r, by_root = moves[False][-1] / moves[False][0], moves[True][-1] / moves[True][0]
+growth.compare(by_r)
+expect_between("rank 64 / rank 1 with alpha / r", by_r, 0.5, 2.0)
+expect_between("rank 64 / rank 1 with alpha / √r (√64 = 8)", by_root, 4, 16)
+
+# %%
+with figure() as axes:
+    axes.semilogx(ranks, moves[True], "s-", color=ORANGE, base=2)
+    axes.semilogx(ranks, moves[False], "o-", color=BLUE, base=2)
+    axes.set_yscale("log")
+    axes.text(6, moves[True][-1], "α / √r: grows like √r", color=ORANGE, ha="right", va="top")
+    axes.text(64, moves[False][-1] * 0.75, "α / r: stays", color=BLUE, ha="right", va="top")
+    axes.set_xticks(ranks, [str(r) for r in ranks])
+    axes.set(xlabel="rank r", ylabel="how far the first step\nmoves the outputs",
+             ylim=(min(moves[False]) / 2, max(moves[True]) * 1.5))
+
+# %% [markdown]
+# With $\alpha / r$ the first step moves the model about equally far at every rank: **the learning rate
+# keeps its meaning when the rank changes.** With $\alpha / \sqrt r$ the same rate takes larger
+# steps at higher rank. That is no mistake (its authors want high ranks to learn faster), but it is
+# another setting.
+
+# %% [markdown]
+# ## The bug that r = alpha hides
+#
+# The scale is one number, so it is easily forgotten or turned upside down, and training still works
+# a little. Here are five wrong scales. A careless test compares a layer with its equation at $r =
+# \alpha = 8$.
+#
+# **Predict.** How many of the five wrong scales pass that test?
+
+# %%
+passing = predict("of five wrong scales, how many pass a test with r = alpha = 8?", None)
+
+# %%
+wrong_scales = {
+    "forgotten": lambda alpha, r: 1.0,
+    "upside down, r / α": lambda alpha, r: r / alpha,
+    "squared": lambda alpha, r: (alpha / r) ** 2,
+    "root of all of it": lambda alpha, r: (alpha / r) ** 0.5,
+    "not divided by r": lambda alpha, r: alpha,
+}
+rng = np.random.default_rng(6)
+
+
+def passes(scale, alpha, r, B_is_zero=False):  # does a layer with it agree with the equation?
+    x, W = rng.standard_normal((3, 12)), rng.standard_normal((10, 12))
+    A, B = rng.standard_normal((r, 12)), rng.standard_normal((10, r)) * (not B_is_zero)
+    right = x @ W.T + scaling(alpha, r) * (x @ A.T) @ B.T
+    return np.allclose(x @ W.T + scale(alpha, r) * (x @ A.T) @ B.T, right)
+
+
+tests = {"r = α = 8": (8, 8), "α 16, r 8, but B = 0": (16, 8, True), "α 16, r 8": (16, 8)}
+table([(name, *("passes" if passes(s, *t) else "caught" for t in tests.values()))
+       for name, s in wrong_scales.items()], ("wrong scale", *tests))
+hidden = [sum(passes(s, *t) for s in wrong_scales.values()) for t in tests.values()]
+passing.compare(hidden[0])
+expect("wrong scales that pass with r = α, with B = 0, and with neither", hidden, [4, 5, 0])
+
+# %% [markdown]
+# So every test in this project uses $\alpha \ne r$, $B \ne 0$ and matrices that are not square.
+#
+# ## Learning rate and rank
+#
+# 96 trainings on the SQL task, replayed: four ranks, six rates, both scales, two seeds, $\alpha =
+# 16$ throughout. Each point is the training loss at the end.
+#
+# **Predict.** With $\alpha / r$: is the best learning rate for rank 64 lower than that for rank 1,
+# the same within a factor of three, or higher?
+
+# %%
+best_rate = predict("best rate at rank 64 against rank 1 (lower, same, higher)", None)
+
+# %%
+sweep = replay("scale")
+
+
+def curve(r, rank_stabilised):  # -> rates, mean final loss over the seeds; inf where a run blew up
+    rows = [row for row in sweep["rows"]
+            if row["r"] == r and row["rank_stabilised"] == rank_stabilised]
+    rates = sorted({row["lr"] for row in rows})
+    losses = [[np.inf if row["loss"] is None else row["loss"] for row in rows if row["lr"] == lr]
+              for lr in rates]
+    return np.array(rates), np.array([np.mean(values) for values in losses])
+
+
+best = {(r, rs): (float(curve(r, rs)[0][curve(r, rs)[1].argmin()]), float(curve(r, rs)[1].min()))
+        for r in (1, 4, 16, 64) for rs in (False, True)}
+table([(r, *best[r, False], *best[r, True]) for r in (1, 4, 16, 64)],
+      ("rank", "best rate, α/r", "loss", "best rate, α/√r", "loss"))
+
+# %% [markdown]
+# One more run, live: rank 16 with $\alpha / r$ at 0.01. It should fall on its curve.
+
+# %%
+config = LoraConfig(r=16, lora_alpha=16, target_modules="all-linear")
+live = float(np.mean(tune(get_peft_model(load_base()[0], config, seed=0), tokenizer, "sql",
+                          steps=150, lr=1e-2, seed=0)[-20:]))
+rates, losses = curve(16, False)
+replayed = float(losses[list(rates).index(1e-2)])
+expect_between("live / replayed", live / replayed, 0.4, 2.5)
+
+# %%
+with figure(2, sharey=True) as panels:
+    for axes, rs, title in zip(panels, (False, True), ("α / r", "α / √r"), strict=True):
+        for r, colour, marker in zip((1, 4, 16, 64), COLOURS, MARKERS, strict=False):
+            rates, losses = curve(r, rs)
+            losses = np.where(np.isfinite(losses), losses, np.nan)
+            axes.loglog(rates, losses, marker + "-", color=colour, label=f"rank {r}")
+        axes.set(xlabel="learning rate", title=f"scale {title}", ylim=(2e-3, 8))
+    panels[0].loglog([1e-2], [live], "*", color="black", markersize=20, label="live")
+    panels[0].set_ylabel("training loss at the end")
+    panels[0].legend()
+
+# %% [markdown]
+# Left: with $\alpha / r$ the curves have their lowest points near one rate, whatever the rank.
+# Right: with $\alpha / \sqrt r$ higher ranks take larger steps; at a small rate they learn more,
+# and they fall apart at a rate that a low rank still bears.
+#
+# **Neither formula wins.** Each has a rate at which it reaches a low loss. What they decide is
+# whether the rate must be chosen anew when the rank changes. A comparison of ranks at one rate, or
+# of formulas at one rate, measures the rate.
+
+# %%
+at_small_rate = {rs: [float(curve(r, rs)[1][1]) for r in (1, 4, 16, 64)] for rs in (False, True)}
+table([("α / r", *at_small_rate[False]), ("α / √r", *at_small_rate[True])],
+      ("loss at rate 0.001", "rank 1", "rank 4", "rank 16", "rank 64"))
+rate_of = {rs: [best[r, rs][0] for r in (1, 4, 16, 64)] for rs in (False, True)}
+best_rate.compare("same" if 1 / 3.5 < rate_of[False][3] / rate_of[False][0] < 3.5 else "other")
+expect_between("α / r: highest best rate / lowest",
+               max(rate_of[False]) / min(rate_of[False]), 1, 3.5)
+expect("α / √r: the best rate does not rise with the rank",
+       rate_of[True] == sorted(rate_of[True], reverse=True), True)
+expect_between("α / r at rate 0.001: loss of rank 1 / rank 64",
+               at_small_rate[False][0] / at_small_rate[False][3], 0.5, 2)
+expect_between("α / √r at rate 0.001: loss of rank 1 / rank 64",
+               at_small_rate[True][0] / at_small_rate[True][3], 3, 100)
+
+# %% [markdown]
+# ## Do
+
+# %%
+cards("6.1", "6.2")
+
+# %% [markdown]
+# ## Where this lives in the code
+#
+# `minilora/lora/config.py`: `scaling` is the one place; `LoraConfig(use_rslora=True)` chooses the
+# root. The sweep: `lessons/sweeps/scale.py`.
+#
+# ## What this does not show
+#
+# Longer training, other optimizers (plain gradient descent feels the scale twice, in the step and
+# in the gradient), and ranks in the hundreds, for which rsLoRA was made.

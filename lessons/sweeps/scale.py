@@ -1,0 +1,38 @@
+"""Lesson 6: training loss against the learning rate, one curve for each rank, with alpha / r and with alpha / √r.
+
+    python lessons/sweeps/scale.py
+"""
+
+import numpy as np
+from common import Sweep
+
+from minilora import LoraConfig, get_peft_model
+from minilora.course.tune import load_base, tune
+from minilora.errors import TrainingError
+
+TASK, STEPS, ALPHA, SEEDS = "sql", 150, 16, (0, 1)
+RANKS = (1, 4, 16, 64)
+RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+
+
+def final_loss(r, lr, rank_stabilised, seed):  # -> mean of the last 20 training losses; None when it blew up
+    model, tokenizer = load_base()
+    config = LoraConfig(r=r, lora_alpha=ALPHA, target_modules="all-linear", use_rslora=rank_stabilised)
+    try:
+        return float(np.mean(tune(get_peft_model(model, config, seed=seed), tokenizer, TASK, STEPS, lr, seed)[-20:]))
+    except TrainingError:
+        return None
+
+
+def main():
+    sweep = Sweep("scale", SEEDS)
+    for seed in SEEDS:
+        for rank_stabilised in (False, True):
+            for r in RANKS:
+                for lr in RATES:
+                    loss = final_loss(r, lr, rank_stabilised, seed)
+                    sweep.add(rank_stabilised=rank_stabilised, r=r, lr=lr, seed=seed, loss=loss)
+
+
+if __name__ == "__main__":
+    main()
