@@ -28,8 +28,8 @@ model = ml.load_pretrained(sys.argv[1])
 print(peak() - before, sum(p.data.nbytes for p in model.parameters()))
 """
 SIZES = {
-    "many layers": LlamaConfig(8000, 512, 1536, 10, 8),
-    "mostly vocabulary, tied": LlamaConfig(60000, 512, 1024, 1, 8, tie_word_embeddings=True),
+    "many layers": LlamaConfig(4000, 512, 1536, 5, 8),
+    "mostly vocabulary, tied": LlamaConfig(40000, 512, 1024, 1, 8, tie_word_embeddings=True),
 }
 
 
@@ -55,12 +55,15 @@ def peak_and_size(folder):
     return map(int, done.stdout.split())
 
 
-@pytest.mark.parametrize("sizes", SIZES)
-@pytest.mark.parametrize(("stored", "shards"), [("float32", 1), ("float32", 3), ("float16", 1), ("bfloat16", 2)])
+@pytest.mark.parametrize(
+    ("sizes", "stored", "shards"),
+    [("many layers", "float32", 3), ("many layers", "bfloat16", 2),
+     ("mostly vocabulary, tied", "float32", 1), ("mostly vocabulary, tied", "float16", 1)],
+)  # fmt: skip
 def test_the_peak_of_resident_memory_stays_below_1_3_times_the_model(tmp_path, sizes, stored, shards):
     write_model(tmp_path, SIZES[sizes], stored, shards)
     peak, size = peak_and_size(tmp_path)
-    assert size > 100e6
+    assert size > 80e6
     assert size <= peak < 1.3 * size, f"{peak / size:.2f} times the model"
 
 
