@@ -4,18 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from minilora.course.low_rank import similarity
+
 from .cells import tune
 
 MOST = 8  # directions looked at
 RANKS = (4, 64)  # of Table 7
-
-
-def similarity(A1, A2, most=MOST):  # (r1, in), (r2, in) -> (most, most)
-    """φ(i, j) = ‖U_iᵀ V_j‖² / min(i, j): the share that the first i right singular directions of A1 and the first j
-    of A2 have in common, 0 to 1 (section 7.2, equation 4)."""
-    U, V = (np.linalg.svd(A, full_matrices=False)[2][:most] for A in (A1, A2))  # directions are rows
-    within = ((U @ V.T) ** 2).cumsum(axis=0).cumsum(axis=1)
-    return within / np.minimum.outer(np.arange(1, len(U) + 1), np.arange(1, len(V) + 1))
 
 
 def amplification(W, D, r, rng):  # (out, in), (out, in), int, Generator -> dict
@@ -56,8 +50,8 @@ def study(cell):  # Cell on q and v -> dict
         }
         for what, both in pairs.items():
             A = [[layer.adapters["default"].A.data for layer in layers(model, name)] for model in both]
-            grids[f"{name}, {what}"] = mean_grid(similarity(a, b) for a, b in zip(*A, strict=True))
-    random = (similarity(rng.standard_normal((64, 128)), rng.standard_normal((64, 128))) for _ in range(4))
+            grids[f"{name}, {what}"] = mean_grid(similarity(a, b, MOST) for a, b in zip(*A, strict=True))
+    random = (similarity(*rng.standard_normal((2, 64, 128)), MOST) for _ in range(4))
     grids["random, rank 64"] = mean_grid(random)
     table = {}
     for r in RANKS:

@@ -1,7 +1,6 @@
 """`minilora train`: fine-tune a base on a shipped task or on a person's own file, with LoRA or in full."""
 
 import hashlib
-import re
 from pathlib import Path
 
 import click
@@ -120,6 +119,7 @@ def digest_of(data):
 def prepare(model, settings, base, out):  # -> model to train, function that saves it
     """The model with a fresh adapter in it, or all of it set free."""
     from ..checkpoint import save_pretrained
+    from ..counting.count import as_target_modules
     from ..lora.config import LoraConfig
     from ..lora.model import get_peft_model
 
@@ -129,19 +129,9 @@ def prepare(model, settings, base, out):  # -> model to train, function that sav
         r=settings["rank"],
         lora_alpha=settings["alpha"],
         lora_dropout=settings["dropout"],
-        target_modules=parse_targets(settings["targets"]),
+        target_modules=as_target_modules(settings["targets"]),
         task_type="CAUSAL_LM",
         base_model_name_or_path=settings["base"],
     )
     adapted = get_peft_model(model, config, seed=settings["seed"])
     return adapted, lambda: adapted.save_pretrained(out)
-
-
-def parse_targets(text):
-    """Plain names joined by commas are a list; `all-linear` is itself; anything else is a regular expression."""
-    names = [name.strip() for name in text.split(",")]
-    if all(re.fullmatch(r"\w+", name) for name in names):
-        return names
-    if not text.strip():
-        raise ConfigError("--targets is empty; expected names like q_proj,v_proj, a regular expression or all-linear")
-    return text

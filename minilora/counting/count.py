@@ -93,7 +93,9 @@ def count(architecture, targets, rank):  # Architecture, str, int -> Count
 
 def as_target_modules(targets):  # str -> list or str, as LoraConfig and PEFT take them
     """Plain names joined by commas are a list, even one; any other character makes it a regular expression for the
-    whole path; "all-linear" is reserved."""
+    whole path; "all-linear" is reserved. Raises ConfigError when nothing is named."""
+    if not targets.strip():
+        raise ConfigError("no target is named; expected names like q_proj,v_proj, a regular expression or all-linear")
     names = [name.strip() for name in targets.split(",")]
     return names if all(re.fullmatch(r"\w+", name) for name in names) else targets
 
@@ -104,8 +106,6 @@ def choose(architecture, targets):  # Architecture, str -> [Part]
     wanted = LoraConfig(target_modules=as_target_modules(targets)).target_modules  # checks that an expression is one
     adaptable = {p.path: p for p in architecture.parts if p.kind in LORA_KINDS}
     known = leaves(adaptable)
-    if not targets.strip():
-        raise ConfigError(f"no target is named; {architecture.name} has: {nearest('', known)}")
     if wanted == "all-linear":
         return architecture.linears
     for name in wanted if isinstance(wanted, list) else [wanted]:

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from .activations import Item
 from .memory import DTYPES, four_bit
 
-PCIE5 = 64e9  # bytes per second, one direction, PCIe 5.0 x16: the ideal
-HBM3 = 3.35e12  # bytes per second, H100 SXM: the ideal
-
 
 @dataclass(frozen=True)
 class Serving:

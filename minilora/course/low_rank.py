@@ -38,10 +38,9 @@ def put(weights, values):  # {name: Parameter}, {name: array} -> None
         p.data = values[name]
 
 
-def similarity(A1, A2, most):  # (r1, in), (r2, in), int -> (most, most)
-    """φ(i, j) = ||U_iᵀ V_j||² / min(i, j): the share that the first i directions of A1 and the first j of A2 have in
-    common, 0 to 1 (Hu et al. 2021, section 7.2)."""
-    V1, V2 = (np.linalg.svd(A, full_matrices=False)[2] for A in (A1, A2))  # directions are rows
-    overlap = (V1[:most] @ V2[:most].T) ** 2
-    within = overlap.cumsum(axis=0).cumsum(axis=1)
-    return within / np.minimum.outer(np.arange(1, most + 1), np.arange(1, most + 1))
+def similarity(A1, A2, most):  # (r1, in), (r2, in), int -> (min(r1, most), min(r2, most))
+    """φ(i, j) = ‖U_iᵀ V_j‖² / min(i, j): the share that the first i right singular directions of A1 and the first j of
+    A2 have in common, 0 to 1 (Hu et al. 2021, section 7.2, equation 4)."""
+    U, V = (np.linalg.svd(A, full_matrices=False)[2][:most] for A in (A1, A2))  # directions are rows
+    within = ((U @ V.T) ** 2).cumsum(axis=0).cumsum(axis=1)
+    return within / np.minimum.outer(np.arange(1, len(U) + 1), np.arange(1, len(V) + 1))
