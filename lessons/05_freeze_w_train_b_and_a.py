@@ -27,7 +27,7 @@ import hashlib
 
 import numpy as np
 
-from minilora import LoraConfig, Tensor, get_peft_model, gradcheck
+from minilora import LoraConfig, Tensor, get_peft_model, gradcheck, ops
 from minilora.course.lesson import BLUE, GREEN, ORANGE, cards, figure, replay, table
 from minilora.course.lesson import expect, expect_between, predict
 from minilora.course.products import count_products, counted, multiplications
@@ -71,13 +71,14 @@ expect("two narrow products against one wide matrix", y, x @ (W + s * B @ A).T, 
 # From above arrives $g = \partial L / \partial y$, shape `(N, out)`. Name the narrow place $u = x
 # A^T$, shape `(N, r)`; then $y = x W^T + s\, u B^T$.
 #
-# - $B$ meets $u$ in a product, so (lesson 2, or: the shapes leave one way) $dB = s\, g^T u$, shape `(out, r)`.
+# - $B$ meets $u$ in a product, so (lesson 2, or: the shapes leave one way) $dB = s\, g^T u$, shape
+#   `(out, r)`.
 # - At $u$ arrives $v = s\, g B$, shape `(N, r)`.
 # - $u = x A^T$ is a product too: $dA = v^T x$, shape `(r, in)`.
 # - $x$ is used twice: $dx = g W + v A$, shape `(N, in)`.
 #
-# And $dW = g^T x$? **Nobody asks for it.** That product, the only one of the size of $W$ times $N$
-# beside the forward and $dx$, does not happen.
+# And $dW = g^T x$? **Nobody asks for it.** Full fine-tuning makes three wide products for every
+# matrix: the forward, $dx$ and $dW$. The third does not happen here.
 
 # %%
 g = rng.standard_normal((N, n_out))
@@ -85,22 +86,20 @@ u, v = x @ A.T, s * g @ B  # (N, r) both
 dA, dB, dx = v.T @ x, s * g.T @ u, g @ W + v @ A
 
 
-def layer(x, A, B):
-    return low_rank_update(Tensor(x.data @ W.T), x, A, B, s)
-
-
-tensors = [Tensor(t, requires_grad=True) for t in (x, A, B)]
-frozen_part = Tensor(x @ W.T)
-low_rank_update(frozen_part, *tensors, s).backward(g)
-expect("dA of the library", tensors[1].grad, dA, within=1e-12)
-expect("dB of the library", tensors[2].grad, dB, within=1e-12)
+x_t, A_t, B_t = (Tensor(t, requires_grad=True) for t in (x, A, B))
+W_t = Tensor(W)  # frozen: no gradient is asked for
+low_rank_update(ops.linear(x_t, W_t), x_t, A_t, B_t, s).backward(g)
+expect("dA of the library", A_t.grad, dA, within=1e-12)
+expect("dB of the library", B_t.grad, dB, within=1e-12)
+expect("dx of the library", x_t.grad, dx, within=1e-12)
+expect("dW of the library", W_t.grad, None)
 
 
 def through_A_and_B(A, B):
     return low_rank_update(Tensor(x @ W.T), Tensor(x), A, B, s)
 
 
-print("worst element of the check:", gradcheck(through_A_and_B, tensors[1:]))
+print("worst element of the check:", gradcheck(through_A_and_B, [A_t, B_t]))
 
 # %% [markdown]
 # ## The first step
@@ -123,13 +122,12 @@ goal = rng.standard_normal((n_out, 2)) @ rng.standard_normal((2, n_in)) / 2
 X = rng.standard_normal((64, n_in))
 A = rng.uniform(-1, 1, (r, n_in)) / np.sqrt(n_in)  # PEFT's start: uniform in ±1/√in
 B = np.zeros((n_out, r))
-sizes, losses = [], []
+sizes = []
 for _ in range(30):
     g = (s * (X @ A.T) @ B.T - X @ goal.T) / len(X)  # gradient of half the mean square error
     u, v = X @ A.T, s * g @ B
     dA, dB = v.T @ X, s * g.T @ u
     sizes.append((np.linalg.norm(dA), np.linalg.norm(dB)))
-    losses.append(0.5 * len(X) * (g**2).sum())
     A, B = A - 0.05 * dA, B - 0.05 * dB
 
 first.compare("B" if sizes[0][0] == 0 and sizes[0][1] > 0 else "both")
