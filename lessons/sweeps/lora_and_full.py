@@ -18,20 +18,26 @@ RATES = {
 }
 
 
+def run(method, lr, seed):  # -> row
+    model, tokenizer = load_base()
+    if method == "lora":
+        config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
+        model = get_peft_model(model, config, seed=seed)
+    began = time.process_time()
+    losses = tune(model, tokenizer, TASK, STEPS, lr, seed)
+    return {"method": method, "lr": lr, "seed": seed, "seconds": time.process_time() - began,
+            "loss": float(np.mean(losses[-20:])), "score": test_score(model, tokenizer, TASK),
+            "corpus_loss": corpus_loss(model, tokenizer)}
+
+
 def main():
-    sweep = Sweep("lora_and_full", SEEDS, base_text_loss=corpus_loss(*load_base()))
+    sweep = Sweep("lora_and_full", SEEDS)
     for seed in SEEDS:
         for method, rates in RATES.items():
             for lr in rates:
-                model, tokenizer = load_base()
-                if method == "lora":
-                    config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
-                    model = get_peft_model(model, config, seed=seed)
-                began = time.process_time()
-                losses = tune(model, tokenizer, TASK, STEPS, lr, seed)
-                seconds = time.process_time() - began
-                sweep.add(method=method, lr=lr, seed=seed, seconds=seconds, loss=float(np.mean(losses[-20:])),
-                          score=test_score(model, tokenizer, TASK), corpus_loss=corpus_loss(model, tokenizer))
+                if not sweep.has(method=method, lr=lr, seed=seed):
+                    sweep.add(run(method, lr, seed))
+    sweep.finish(base_text_loss=corpus_loss(*load_base()))
 
 
 if __name__ == "__main__":

@@ -14,23 +14,30 @@ TASKS, STEPS, LR, SEEDS = ("sql", "style-json", "reviews"), 150, 1e-3, (0, 1, 2)
 RANKS = (1, 2, 4, 8, 16, 32)
 
 
+def rows(task, seed):  # one training -> a row for each rank
+    model, tokenizer = load_base()
+    weights = matrices(model)
+    train_only(model, weights)
+    base = {name: p.data.copy() for name, p in weights.items()}
+    tune(model, tokenizer, task, STEPS, LR, seed)
+    full = test_score(model, tokenizer, task)
+    update = {name: p.data - base[name] for name, p in weights.items()}
+    rng = np.random.default_rng(seed)
+    for r in RANKS:
+        put(weights, {name: base[name] + best_part(d, r) for name, d in update.items()})
+        best = test_score(model, tokenizer, task)
+        put(weights, {name: base[name] + random_part(d, r, rng) for name, d in update.items()})
+        random = test_score(model, tokenizer, task)
+        yield {"task": task, "seed": seed, "rank": r, "full": full, "best": best, "random": random}
+
+
 def main():
     sweep = Sweep("low_rank", SEEDS)
     for task in TASKS:
         for seed in SEEDS:
-            model, tokenizer = load_base()
-            weights = matrices(model)
-            train_only(model, weights)
-            base = {name: p.data.copy() for name, p in weights.items()}
-            tune(model, tokenizer, task, STEPS, LR, seed)
-            full = test_score(model, tokenizer, task)
-            update = {name: p.data - base[name] for name, p in weights.items()}
-            rng = np.random.default_rng(seed)
-            for r in RANKS:
-                put(weights, {name: base[name] + best_part(d, r) for name, d in update.items()})
-                best = test_score(model, tokenizer, task)
-                put(weights, {name: base[name] + random_part(d, r, rng) for name, d in update.items()})
-                sweep.add(task=task, seed=seed, rank=r, full=full, best=best, random=test_score(model, tokenizer, task))
+            if not sweep.has(task=task, seed=seed):
+                sweep.add(*rows(task, seed))
+    sweep.finish()
 
 
 if __name__ == "__main__":

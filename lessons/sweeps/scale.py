@@ -15,7 +15,7 @@ RANKS = (1, 4, 16, 64)
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
 
-def final_loss(r, lr, rank_stabilised, seed):  # -> mean of the last 20 training losses; None when it blew up
+def final_loss(rank_stabilised, r, lr, seed):  # -> mean of the last 20 training losses; None when it blew up
     model, tokenizer = load_base()
     config = LoraConfig(r=r, lora_alpha=ALPHA, target_modules="all-linear", use_rslora=rank_stabilised)
     try:
@@ -30,8 +30,10 @@ def main():
         for rank_stabilised in (False, True):
             for r in RANKS:
                 for lr in RATES:
-                    loss = final_loss(r, lr, rank_stabilised, seed)
-                    sweep.add(rank_stabilised=rank_stabilised, r=r, lr=lr, seed=seed, loss=loss)
+                    setting = {"rank_stabilised": rank_stabilised, "r": r, "lr": lr, "seed": seed}
+                    if not sweep.has(**setting):
+                        sweep.add(setting | {"loss": final_loss(**setting)})
+    sweep.finish()
 
 
 if __name__ == "__main__":
