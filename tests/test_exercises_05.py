@@ -38,6 +38,16 @@ def merges_into_W(x, W, A, B, alpha, r):
     return x @ W.T
 
 
+@answers.wrong("5.1", says="they are float16")
+def in_float16(x, W, A, B, alpha, r):
+    return (x @ W.T + alpha / r * x @ A.T @ B.T).astype(np.float16)
+
+
+@answers.wrong("5.1", says="in whole numbers, alpha // r")
+def whole_scale(x, W, A, B, alpha, r):
+    return x @ W.T + (alpha // r) * x @ A.T @ B.T
+
+
 @answers.right("5.1")
 def merged(x, W, A, B, alpha, r):
     return x @ (W + alpha / r * B @ A).T
@@ -106,6 +116,14 @@ def scales_g_in_place(x, g, A, B, alpha, r):
     return (g @ B).T @ x, g.T @ (x @ A.T)
 
 
+@answers.wrong("5.2", says="they are int64, whole numbers")
+def into_arrays_of_integers(x, g, A, B, alpha, r):
+    dA, dB = np.zeros(A.shape, dtype=np.int64), np.zeros(B.shape, dtype=np.int64)
+    dA[:] = alpha / r * (g @ B).T @ x
+    dB[:] = alpha / r * g.T @ (x @ A.T)
+    return dA, dB
+
+
 @answers.right("5.2")
 def through_the_full_gradient(x, g, A, B, alpha, r):
     dW = alpha / r * g.T @ x            # (out, in): large, but right
@@ -144,6 +162,12 @@ def unscaled(g, W, A, B, alpha, r):
 @answers.wrong("5.3", says="ValueError")
 def with_W_transposed(g, W, A, B, alpha, r):
     return g @ W.T + alpha / r * g @ B @ A
+
+
+@answers.wrong("5.3", says="Besides, your function leaves its first argument changed")
+def clears_a_gradient_on_the_way(g, W, A, B, alpha, r):
+    g[0, 0] = 0
+    return g @ W + alpha / r * g @ B @ A
 
 
 @answers.right("5.3")

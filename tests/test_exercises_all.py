@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from minilora import Tensor
 from minilora.cli.course import check, exercises, hint
 from minilora.course import runner
-from minilora.course.judge import judge
+from minilora.course.judge import Verdict, judge
 from minilora.course.runner import LESSONS, file_name, find_function
 from minilora.errors import ConfigError, UnknownNameError
 from minilora.shipped import shipped
@@ -137,6 +137,16 @@ def test_check_and_hint_refuse_a_number_that_is_none(wrong):
             CliRunner().invoke(command, [wrong], catch_exceptions=False)
 
 
+@pytest.mark.parametrize(("wrong", "says"), [
+    ("5.9", "no exercise 5.9; lesson 5 has 5.1, 5.2, 5.3"), ("5", "lesson 5 has 5.1, 5.2, 5.3"),
+    ("mine/lesson_05.py", "expected one like 5.2 (and `--dir DIR` for the folder with your files)"),
+])
+def test_a_number_that_is_none_is_told_the_right_one(wrong, says):
+    with pytest.raises(UnknownNameError) as error:
+        CliRunner().invoke(hint, [wrong], catch_exceptions=False)
+    assert says in str(error.value)
+
+
 def test_hints_come_level_by_level(in_folder):
     first, last = in_folder(hint, "1.1").output, in_folder(hint, "1.1", "--level", "3").output
     assert "hint 1 of 3" in first and "hint 3 of 3" in last
@@ -160,6 +170,22 @@ def test_a_class_is_graded_in_one_command_and_one_that_hangs_hides_nobody(in_fol
     assert states["ada", "1.1"] == "passed" and states["ben", "1.1"] == "stopped" and states["cleo", "1.1"] == "failed"
 
 
+def test_an_interrupted_grading_keeps_the_students_that_are_done(in_folder, tmp_path, monkeypatch):
+    for student in ("ada", "ben", "cleo"):
+        (tmp_path / "class" / student).mkdir(parents=True)
+        shutil.copy(STUBS / "lesson_01.py", tmp_path / "class" / student)
+
+    def checked(number, folder):
+        if folder.name == "ben":
+            raise KeyboardInterrupt
+        return Verdict("passed")
+
+    monkeypatch.setattr(runner, "check", checked)
+    in_folder(check, "--all", "class", "--csv", "class.csv")
+    rows = list(csv.DictReader((tmp_path / "class.csv").open(encoding="utf-8")))
+    assert {Path(r["folder"]).name for r in rows} == {"ada"}
+
+
 def test_grading_says_that_it_is_no_sandbox(in_folder, tmp_path):
     shutil.copy(STUBS / "lesson_01.py", tmp_path)
     assert "no sandbox" in in_folder(check, "--all", ".").stderr
@@ -167,7 +193,6 @@ def test_grading_says_that_it_is_no_sandbox(in_folder, tmp_path):
 
 def test_a_message_cannot_become_a_formula_of_a_spreadsheet():
     from minilora.cli.course import as_csv
-    from minilora.course.judge import Verdict
 
     row = as_csv([(Path("a"), EXERCISES[0], Verdict("failed", message="=1+1"))]).splitlines()[1]
     assert row.endswith(",'=1+1")

@@ -1,5 +1,8 @@
 """The check of a student's own file: what it survives, and what it says."""
 
+import os
+import time
+
 import pytest
 
 from minilora.course.runner import check, exercise, told
@@ -96,6 +99,39 @@ def test_what_a_failing_submission_prints_is_shown_and_cut(submit):
     verdict = submit(one_that("print('x is', x)", "print('y' * 10**7)", "return 0.0"))
     assert "your code printed: x is 2.0" in verdict.message
     assert len(verdict.message) < 1500
+
+
+def test_what_is_printed_in_the_failing_call_is_shown_and_nothing_printed_elsewhere(submit):
+    verdict = submit("print('loading')\n" + one_that("print('x is', x)", "return 3.0"))
+    assert verdict.message.count("x is") == 1
+    assert "your code printed: x is 3.0" in verdict.message
+
+
+def test_a_file_that_is_no_text_is_said_to_be_none(submit, tmp_path):
+    (tmp_path / "lesson_01.py").write_bytes(GOOD.encode("utf-16"))
+    assert check("1.1", tmp_path).message == "lesson_01.py is no plain text: save it as UTF-8"
+
+
+@pytest.mark.parametrize("encode", [
+    lambda t: t.encode("utf-8-sig"), lambda t: t.replace("\n", "\r\n").encode(),
+    lambda t: t.replace("eps", "ε").encode(), lambda t: ("# coding: latin-1\n# Größe\n" + t).encode("latin-1"),
+], ids=["with a BOM", "of Windows", "with Greek names", "in Latin-1, and says so"])
+def test_a_file_from_any_editor_is_read(submit, tmp_path, encode):
+    (tmp_path / "lesson_01.py").write_bytes(encode(GOOD))
+    assert check("1.1", tmp_path).state == "passed"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not keep processes together")
+@pytest.mark.parametrize("then", ["while True: pass", "return 0.0"])
+def test_nothing_that_a_submission_started_outlives_the_check(submit, tmp_path, then):
+    beat = tmp_path / "beat"
+    code = f"import time\nwhile True: open({str(beat)!r}, 'a').write('.'); time.sleep(0.05)"
+    submit("import subprocess, sys, time\n"
+           + one_that(f"subprocess.Popen([sys.executable, '-c', {code!r}])", "time.sleep(1)", then), seconds=3)
+    assert beat.stat().st_size
+    before = beat.stat().st_size
+    time.sleep(0.5)
+    assert beat.stat().st_size == before
 
 
 def test_the_two_lines_to_paste_show_the_failure(submit, tmp_path, monkeypatch, capsys):

@@ -86,7 +86,8 @@ def check_class(folders, folder, table):  # -> list of Verdict
     click.echo(NO_SANDBOX, err=True)
     chosen = [e for lesson in LESSONS for e in runner.exercises(lesson)]
     rows = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:    # each check waits for a process of its own
+    pool = ThreadPoolExecutor(os.cpu_count())           # each check waits for a process of its own
+    try:
         asked = {s: [pool.submit(runner.check, e.number, s) for e in chosen] for s in students}
         for student, waiting in asked.items():
             verdicts = [w.result() for w in waiting]
@@ -94,8 +95,11 @@ def check_class(folders, folder, table):  # -> list of Verdict
             click.echo(f"{student}: {sum(v.state == 'passed' for v in verdicts)} of {len(verdicts)} passed"
                        + "".join(f"\n    {e.number} {v.state}" for e, v in zip(chosen, verdicts, strict=True)
                                  if v.state not in ("passed", "not started", "no file")))
+            if table is not None:
+                write_text(table, as_csv(rows))         # after each student: an interruption keeps what is done
+    finally:
+        pool.shutdown(cancel_futures=True)
     if table is not None:
-        write_text(table, as_csv(rows))
         click.echo(f"written: {table}")
     return [v for _, _, v in rows]
 

@@ -4,14 +4,15 @@ A check never compares source text, and never asks for one way of writing: it ca
 inputs, smallest first, and looks at what comes back. Properties are tried one at a time, easy ones first.
 """
 
+import contextlib
 import copy
-import math
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..autograd import Tensor
+from .compare import Wrong, plain
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,6 @@ class Exercise:
     hints: tuple = ()
 
     lesson = property(lambda self: int(self.number.split(".")[0]))
-
-
-class Wrong(Exception):
-    """A property does not hold: what the student is told, and the arguments of the call that showed it, or None."""
-
-    def __init__(self, message, arguments=None):
-        super().__init__(message)
-        self.arguments = arguments
 
 
 class Raised(Exception):
@@ -90,12 +83,13 @@ class Formula:
 class Guarded:
     """The student's function, called on copies of its arguments; remembers whether it ever wrote into one."""
 
-    def __init__(self, function):
-        self.function = function
+    def __init__(self, function, before_call):
+        self.function, self.before_call = function, before_call
         self.wrote = None  # (position, arguments) of the first argument that was written into
 
     def __call__(self, *arguments):
         given = copy.deepcopy(arguments)
+        self.before_call()
         try:
             result = self.function(*given)
         except NotImplementedError:
@@ -123,12 +117,12 @@ def _same_bits(a, b):
     return True
 
 
-def judge(exercise, function, progress=lambda sentence: None):
+def judge(exercise, function, progress=lambda sentence: None, before_call=lambda: None):
     """Try the properties of `exercise` on `function`, one after another. Returns a Verdict; never raises.
 
-    progress(sentence) is called before each property.
+    progress(sentence) is called before each property, before_call() before each call of the function.
     """
-    guarded = Guarded(function)
+    guarded = Guarded(function, before_call)
     cases = exercise.cases()
     properties = [*exercise.properties, ("leaves its inputs as they were", _leaves_inputs)]
     passed = []
@@ -144,6 +138,8 @@ def judge(exercise, function, progress=lambda sentence: None):
                 message, error = "", failure.error
             if name := recognise(exercise, function):
                 message += f"{'. ' if message else ''}This is what comes out when {name}"
+            elif guarded.wrote:
+                message += f"\nBesides, {changed_argument(guarded.wrote[0])}"
             return Verdict("failed", passed, sentence, message, paste(exercise, failure.arguments), error)
         except Exception as error:  # from a comparison: the result is of a kind that nobody thought of
             message = f"what your function returns cannot be compared ({type(error).__name__}: {error})"
@@ -155,9 +151,13 @@ def judge(exercise, function, progress=lambda sentence: None):
 def _leaves_inputs(f, cases):
     if f.wrote:
         position, arguments = f.wrote
-        ordinal = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")[position]
-        raise Wrong(f"your function leaves its {ordinal} argument changed: whoever called it still needs the old "
-                    "values. Work on a copy, or write y = y + z instead of y += z", arguments)
+        raise Wrong(changed_argument(position), arguments)
+
+
+def changed_argument(position):  # int -> str
+    ordinal = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")[position]
+    return (f"your function leaves its {ordinal} argument changed: whoever called it still needs the old values. Work "
+            "on a copy, or write y = y + z instead of y += z")
 
 
 def recognise(exercise, function):
@@ -174,10 +174,15 @@ def recognise(exercise, function):
 
 def _result(function, arguments):  # -> list of arrays; None when it raises, or returns something else
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), contextlib.redirect_stdout(_Nowhere()):
             return _flat(function(*copy.deepcopy(arguments)))
     except BaseException:  # SystemExit too
         return None
+
+
+class _Nowhere(io.TextIOBase):  # what is printed while a mistake is looked for was printed before
+    def write(self, text):
+        return len(text)
 
 
 def _same_result(a, b):  # both raise, or both give the same arrays
@@ -221,111 +226,3 @@ def _written(value):
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k!r}: {_written(v)}" for k, v in value.items()) + "}"
     return repr(value)
-
-
-# ---- comparing
-
-
-def parts(result, names, arguments):
-    """The result as a tuple of as many parts as `names`. Raises Wrong when it is something else."""
-    listed = " and ".join(names) if len(names) < 3 else ", ".join(names)
-    if result is None:
-        raise Wrong(f"your function returned None, expected {listed}: is the `return` missing?", arguments)
-    if not isinstance(result, tuple | list) or len(result) != len(names):
-        got = f"{len(result)} of them" if isinstance(result, tuple | list) else f"a {type(result).__name__}"
-        raise Wrong(f"your function returned {got}, expected {len(names)}: return {', '.join(names)}", arguments)
-    return tuple(result)
-
-
-def as_array(value, what, arguments):
-    """`value` as a float64 array: a number, a list, an array, a Tensor. Raises Wrong when it is something else."""
-    if value is None:
-        raise Wrong(f"{what} is None: is the `return` missing?", arguments)
-    value = plain(value)
-    try:
-        array = np.asarray(value)
-        if array.dtype.kind not in "fiub":
-            raise ValueError
-        return array.astype(np.float64)
-    except (ValueError, TypeError):
-        raise Wrong(f"{what} is {_describe(value)}, expected numbers", arguments) from None
-
-
-def plain(value):
-    """A Tensor's array; anything else as it is."""
-    return value.numpy() if isinstance(value, Tensor) else value
-
-
-def _describe(value):
-    shown = repr(value)
-    return f"a {type(value).__name__}: {shown if len(shown) < 40 else shown[:37] + '...'}"
-
-
-def same_shape(got, shape, what, axes, arguments):
-    """Raise Wrong unless `got` has `shape`. axes: what the shape means, "(r, in)"."""
-    if got.shape != tuple(shape):
-        flipped = len(shape) == 2 and got.shape == tuple(shape)[::-1]
-        raise Wrong(f"{what} has the shape {got.shape}, expected {tuple(shape)}{' ' + axes if axes else ''}"
-                    + (": it is transposed" if flipped else ""), arguments)
-
-
-def same(got, expected, what, arguments, axes="", factors=None, rtol=1e-5, atol=1e-8):
-    """Raise Wrong unless `got` equals the array `expected`: first the shape, then the values and what is known of them.
-
-    factors: {"alpha/r": 2.0}, names for factors by which a wrong result may be off.
-    allowed: |got - expected| <= rtol * max|expected| + atol, so that float32 answers pass.
-    """
-    expected = np.asarray(expected, dtype=np.float64)
-    got = as_array(got, what, arguments)
-    same_shape(got, expected.shape, what, axes, arguments)
-    if not expected.size:
-        return
-    allowed = rtol * np.abs(expected).max() + atol
-    bad = ~(np.abs(got - expected) <= allowed)
-    if not bad.any():
-        return
-    at = tuple(int(i) for i in np.argwhere(bad)[0])
-    place = f"first at {list(at)}: yours {got[at]:.6g}, expected {expected[at]:.6g}" if at else \
-        f"yours {got[()]:.6g}, expected {expected[()]:.6g}"
-    shape = "the right shape; " if expected.ndim else ""
-    raise Wrong(f"{what} has {shape}wrong values{_off_by(got, expected, factors or {})}; {place}", arguments)
-
-
-def _off_by(got, expected, factors):
-    """": off by the factor alpha/r (= 2)" when one number, other than 1, makes all the difference."""
-    if not np.isfinite(got).all():
-        return ": some are nan or infinite"
-    if not got.any():
-        return ": all are zero"
-    ratio = float((got * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0
-    if not ratio or not np.allclose(got, ratio * expected, 1e-4, 1e-8):
-        square = expected.ndim == 2 and expected.shape[0] == expected.shape[1]
-        return ": they are transposed" if square and np.allclose(got.T, expected) else ""
-    if math.isclose(ratio, -1, rel_tol=1e-3):
-        return ": the sign is wrong"
-    for name, value in factors.items():
-        if math.isclose(abs(ratio), value, rel_tol=1e-3):
-            return f": too large by the factor {name} (= {value:.4g})"
-        if math.isclose(abs(ratio), 1 / value, rel_tol=1e-3):
-            return f": too small by the factor {name} (= {value:.4g})"
-    return f": off by the factor {ratio:.4g} everywhere" if expected.size > 1 else ""
-
-
-def numeric_gradient(f, x, eps=1e-5):  # (array -> number), array -> array like x
-    """Central differences in float64: what a gradient is compared with, without anybody's formula."""
-    x = np.array(x, dtype=np.float64)
-    gradient = np.zeros_like(x)
-    for index in np.ndindex(*x.shape):
-        centre = x[index]
-        x[index] = centre + eps
-        high = f(x)
-        x[index] = centre - eps
-        low = f(x)
-        x[index] = centre
-        gradient[index] = (high - low) / (2 * eps)
-    return gradient
-
-
-def small(rng, *shape):  # -> array of one-decimal numbers in ±2, none of them zero: short when printed
-    """Numbers that a student can copy: one decimal, never zero."""
-    return rng.integers(1, 20, shape) / 10 * rng.choice([-1.0, 1.0], shape)

@@ -4,10 +4,12 @@ The process protects this one from a submission that hangs, crashes or eats the 
 runs with your rights and can read and write your files.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,11 +40,12 @@ def exercises(lesson):  # int -> tuple of Exercise
 def exercise(number: str) -> Exercise:
     """The exercise of that number, "5.2". Raises UnknownNameError naming the ones there are."""
     lesson, _, rest = number.partition(".")
-    if not (lesson.isdigit() and rest.isdigit()):
-        raise UnknownNameError(f"{number!r} is not the number of an exercise; expected one like 5.2")
+    if not lesson.isdigit() or rest and not rest.isdigit():
+        raise UnknownNameError(f"{number!r} is not the number of an exercise; expected one like 5.2 (and `--dir DIR` "
+                               "for the folder with your files)")
     known = {e.number: e for e in exercises(int(lesson))}
     if number not in known:
-        raise UnknownNameError(f"no exercise {number}; lesson {lesson} has {nearest(number, known)}")
+        raise UnknownNameError(f"no exercise {number}; lesson {int(lesson)} has {', '.join(known)}")
     return known[number]
 
 
@@ -62,14 +65,24 @@ def check(number, folder, seconds=SECONDS, megabytes=MEGABYTES):  # "5.2", Path 
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
         environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)   # the same minilora in the new process
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        with subprocess.Popen(command, cwd=path.parent, env=environment, **streams) as child:
-            child.stdout.readline()      # Python and NumPy are loaded: from now on it is the submission's time
+        with subprocess.Popen(command, cwd=path.parent, env=environment, start_new_session=True, **streams) as child:
             try:
+                child.stdout.readline()      # Python and NumPy are loaded: from now on it is the submission's time
                 code = child.wait(seconds)
             except subprocess.TimeoutExpired:
-                child.kill()
                 code = None
+            finally:
+                end(child)
         return _verdict(report, code, seconds, megabytes)
+
+
+def end(child):
+    """End the process, and whatever it has started where the system keeps them together (not on Windows)."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(OSError):     # it has ended already
+            os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
 
 
 def _verdict(report, code, seconds, megabytes):
@@ -95,7 +108,7 @@ def _child(path, number, report, megabytes):
     """Load the student's file, judge one function, write the report; before each property too, in case one hangs."""
     path, report, asked = Path(path), Path(report), exercise(number)
     print("ready", flush=True)
-    printed = sys.stdout = sys.stderr = Shown(1000)
+    printed = sys.stdout = sys.stderr = Shown(300)
     said = {"passed": [], "failing": ""}
 
     def write(verdict):
@@ -111,11 +124,11 @@ def _child(path, number, report, megabytes):
 
     watch_memory(megabytes)
     function, verdict = find_function(path, asked.function)
-    verdict = verdict or judge(asked, function, progress)
+    verdict = verdict or judge(asked, function, progress, printed.clear)
     if verdict.error is not None:
         verdict.message = f"{own_lines(verdict.error, path)}\n{verdict.message}".rstrip()
     if printed.text.strip() and verdict.state == "failed":
-        verdict.message += f"\nyour code printed: {printed.text.strip()}"
+        verdict.message += f"\nyour code printed: {printed.text.strip()}{' ...' if printed.full else ''}"
     verdict.error = None
     write(asdict(verdict))
     os._exit(0)      # whatever the submission left behind (threads, exit handlers) does not run
@@ -140,6 +153,8 @@ def find_function(path, name):  # -> (function, None) or (None, Verdict)
 
 def own_lines(error, path):  # -> str
     """The error and the lines of the student's own file that led to it; nothing of NumPy's inside, nothing of ours."""
+    if isinstance(error, SyntaxError) and "null bytes" in str(error):
+        return f"{path.name} is no plain text: save it as UTF-8"
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename) == path:
         return f"{path.name}, line {error.lineno}: {(error.text or '').strip()}\n{type(error).__name__}: {error.msg}"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path][-4:]
@@ -149,12 +164,17 @@ def own_lines(error, path):  # -> str
 
 
 class Shown:
-    """Where the submission prints: keeps the first characters, drops the rest."""
+    """Where the submission prints: keeps the first characters since `clear`, drops the rest."""
 
     def __init__(self, limit):
-        self.text, self.limit = "", limit
+        self.limit = limit
+        self.clear()
+
+    def clear(self):
+        self.text, self.full = "", False
 
     def write(self, text):
+        self.full = self.full or len(self.text) + len(text.rstrip()) > self.limit
         self.text += text[: self.limit - len(self.text)]
         return len(text)
 

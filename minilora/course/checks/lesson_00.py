@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from ..judge import Exercise, as_array, same, same_shape, small
+from ..compare import as_array, same, same_shape, small
+from ..judge import Exercise
 
 
 def weight_cases():
     rng = np.random.default_rng(1)
-    sizes = ((1, 2, 1, 3.0), (2, 3, 1, 3.0), (4, 3, 2, 5.0), (3, 5, 4, 2.0))       # out, in, r, alpha
+    sizes = ((1, 2, 1, 3.0), (1, 3, 2, 3.0), (2, 3, 1, 3.0), (4, 3, 2, 5.0), (3, 5, 4, 2.0))       # out, in, r, alpha
     return [(small(rng, out, n), small(rng, r, n), small(rng, out, r), alpha, r) for out, n, r, alpha in sizes]
 
 
@@ -19,7 +20,7 @@ def weight_shape(f, cases):
 
 def zero_B_gives_W(f, cases):
     for W, A, B, alpha, r in cases:
-        arguments = (W, A, 0 * B, alpha, r)
+        arguments = (W, A, np.zeros(B.shape), alpha, r)
         same(f(*arguments), W, "the weight for B = 0", arguments, rtol=0, atol=0)
 
 
@@ -47,6 +48,7 @@ EXERCISES = (
         (("the scale alpha / r is left out", lambda W, A, B, alpha, r: W + B @ A),
          ("the update is multiplied by alpha but not divided by r", lambda W, A, B, alpha, r: W + alpha * (B @ A)),
          ("the scale stands upside down, r / alpha", lambda W, A, B, alpha, r: W + r / alpha * (B @ A)),
+         ("alpha is divided by r in whole numbers, alpha // r", lambda W, A, B, alpha, r: W + alpha // r * (B @ A)),
          ("the update is divided by √r instead of r", lambda W, A, B, alpha, r: W + alpha / r**0.5 * (B @ A)),
          ("the update stands alone, without W", lambda W, A, B, alpha, r: alpha / r * (B @ A)),
          ("the update is subtracted", lambda W, A, B, alpha, r: W - alpha / r * (B @ A)),

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..judge import Exercise, Formula, Wrong, as_array, numeric_gradient, same, small
+from ..compare import Wrong, as_array, numeric_gradient, same, small
+from ..judge import Exercise, Formula
 
 # ---- 1.1
 

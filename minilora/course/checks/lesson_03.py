@@ -4,7 +4,8 @@ import numpy as np
 
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM
 
-from ..judge import Exercise, Wrong, as_array, same, same_shape, small
+from ..compare import Wrong, as_array, same, same_shape, small
+from ..judge import Exercise
 
 # ---- 3.1
 

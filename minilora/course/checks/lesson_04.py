@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..judge import Exercise, Wrong, as_array, same, same_shape, small
+from ..compare import Wrong, as_array, same, same_shape, small
+from ..judge import Exercise
 
 # ---- 4.1
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from ..judge import Exercise, as_array, numeric_gradient, parts, same, same_shape, small
+from ..compare import as_array, numeric_gradient, parts, same, same_shape, small
+from ..judge import Exercise
 
-SIZES = ((1, 1, 2, 1, 3.0), (2, 2, 3, 1, 3.0), (5, 3, 4, 2, 3.0), (3, 6, 5, 4, 2.0))       # N, in, out, r, alpha
+# N, in, out, r, alpha
+SIZES = ((1, 1, 2, 1, 3.0), (1, 3, 1, 2, 3.0), (2, 2, 3, 1, 3.0), (5, 3, 4, 2, 3.0), (3, 6, 5, 4, 2.0))
 
 
 def forward(x, W, A, B, s):
@@ -31,7 +33,7 @@ def forward_shape(f, cases):
 
 def zero_B_is_frozen_layer(f, cases):
     for x, W, A, B, alpha, r in cases:
-        c = (x, W, A, 0 * B, alpha, r)
+        c = (x, W, A, np.zeros(B.shape), alpha, r)
         same(f(*c), x @ W.T, "y for B = 0", c)
 
 
@@ -72,7 +74,7 @@ def gradient_shapes(f, cases):
 
 def first_step(f, cases):
     for x, g, A, B, alpha, r in cases:
-        c = (x, g, A, 0 * B, alpha, r)
+        c = (x, g, A, np.zeros(B.shape), alpha, r)
         same(gradients(f, c)[0], np.zeros(A.shape), "dA for B = 0 (as before the first step, when only B learns)", c)
 
 
@@ -114,7 +116,7 @@ def input_shape(f, cases):
 
 def zero_B_is_frozen_backward(f, cases):
     for g, W, A, B, alpha, r in cases:
-        c = (g, W, A, 0 * B, alpha, r)
+        c = (g, W, A, np.zeros(B.shape), alpha, r)
         same(f(*c), g @ W, "dx for B = 0", c)
 
 
@@ -135,6 +137,8 @@ EXERCISES = (
         (("the scale alpha / r is left out", lambda x, W, A, B, alpha, r: forward(x, W, A, B, 1)),
          ("alpha is used without dividing by r", lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha)),
          ("the scale stands upside down, r / alpha", lambda x, W, A, B, alpha, r: forward(x, W, A, B, r / alpha)),
+         ("alpha is divided by r in whole numbers, alpha // r",
+          lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha // r)),
          ("alpha is divided by √r: that is the scale of rsLoRA",
           lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha / r**0.5)),
          ("the frozen layer is missing: only the adapter's part is there",
@@ -155,6 +159,7 @@ EXERCISES = (
          ("the scale alpha / r is missing in dB", mistaken(scale_B=False)),
          ("alpha is used without dividing by r", mistaken(scale=lambda a, r: a)),
          ("the scale stands upside down, r / alpha", mistaken(scale=lambda a, r: r / a)),
+         ("alpha is divided by r in whole numbers, alpha // r", mistaken(scale=lambda a, r: a // r)),
          ("the scale is applied twice", mistaken(scale=lambda a, r: (a / r) ** 2)),
          ("the gradients are averaged over the N rows: the loss has done that already, in g", mistaken(mean=True)),
          ("dA and dB are returned in the other order",
@@ -175,6 +180,8 @@ EXERCISES = (
           lambda g, W, A, B, alpha, r: alpha / r * g @ B @ A),
          ("the scale alpha / r is left out", lambda g, W, A, B, alpha, r: g @ W + g @ B @ A),
          ("alpha is used without dividing by r", lambda g, W, A, B, alpha, r: g @ W + alpha * g @ B @ A),
+         ("alpha is divided by r in whole numbers, alpha // r",
+          lambda g, W, A, B, alpha, r: g @ W + alpha // r * g @ B @ A),
          ("the scale stands upside down, r / alpha", lambda g, W, A, B, alpha, r: g @ W + r / alpha * g @ B @ A)),
         ("x goes two ways to y, so two gradients come back to it.",
          "Through W comes g W. Through the adapter: g B has the shape (N, r), and A brings it to (N, in).",

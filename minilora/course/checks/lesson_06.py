@@ -1,6 +1,7 @@
 """Lesson 6: the scale."""
 
-from ..judge import Exercise, Wrong, as_array, same
+from ..compare import Wrong, as_array, same
+from ..judge import Exercise
 
 # ---- 6.1
 

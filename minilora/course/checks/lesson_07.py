@@ -1,6 +1,7 @@
 """Lesson 7: counting."""
 
-from ..judge import Exercise, Wrong, as_array
+from ..compare import Wrong, as_array
+from ..judge import Exercise
 
 # ---- 7.1
 

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from ..judge import Exercise, Wrong, as_array, parts, same
+from ..compare import Wrong, as_array, parts, same
+from ..judge import Exercise
 from .lesson_07 import equals, lora, whole
 
 # ---- 8.1

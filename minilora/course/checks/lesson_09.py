@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..judge import Exercise, Wrong, as_array, same, same_shape
+from ..compare import Wrong, as_array, same, same_shape
+from ..judge import Exercise
 
 # ---- 9.1
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..judge import Exercise, Wrong, as_array, parts, same, small
+from ..compare import Wrong, as_array, parts, same, small
+from ..judge import Exercise
 
 
 def stack_cases():
@@ -36,7 +37,7 @@ def product(f, c):
 
 def second_is_zero(f, cases):
     for A1, B1, s1, A2, B2, s2 in cases:
-        c = (A1, B1, s1, A2, 0 * B2, s2)
+        c = (A1, B1, s1, A2, np.zeros(B2.shape), s2)
         same(product(f, c), s1 * B1 @ A1, "the update B A of the new adapter, where B2 is zero,", c,
              factors={"s1": s1, "s1²": s1 * s1, "√s1": s1**0.5})
 

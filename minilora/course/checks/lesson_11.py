@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..judge import Exercise, Wrong, as_array, parts, same, same_shape, small
+from ..compare import Wrong, as_array, parts, same, same_shape, small
+from ..judge import Exercise
 
 # ---- 11.1
 
@@ -20,7 +21,7 @@ def conv_shape(f, cases):
 
 def conv_zero(f, cases):
     for W, A, B, s in cases:
-        same(f(W, A, 0 * B, s), W, "the weight for B = 0", (W, A, 0 * B, s), rtol=0, atol=0)
+        same(f(W, A, np.zeros(B.shape), s), W, "the weight for B = 0", (W, A, np.zeros(B.shape), s), rtol=0, atol=0)
 
 
 def conv_function(f, cases):

@@ -1,0 +1,131 @@
+"""Comparing what a student's function returns with what is right, and saying in words what is wrong with it."""
+
+import math
+
+import numpy as np
+
+from ..autograd import Tensor
+
+
+class Wrong(Exception):
+    """A property does not hold: what the student is told, and the arguments of the call that showed it, or None."""
+
+    def __init__(self, message, arguments=None):
+        super().__init__(message)
+        self.arguments = arguments
+
+
+def parts(result, names, arguments):
+    """The result as a tuple of as many parts as `names`. Raises Wrong when it is something else."""
+    listed = " and ".join(names) if len(names) < 3 else ", ".join(names)
+    if result is None:
+        raise Wrong(f"your function returned None, expected {listed}: is the `return` missing?", arguments)
+    if not isinstance(result, tuple | list) or len(result) != len(names):
+        got = f"{len(result)} of them" if isinstance(result, tuple | list) else f"a {type(result).__name__}"
+        raise Wrong(f"your function returned {got}, expected {len(names)}: return {', '.join(names)}", arguments)
+    return tuple(result)
+
+
+def as_array(value, what, arguments):
+    """`value` as a float64 array: a number, a list, an array, a Tensor. Raises Wrong when it is something else."""
+    if value is None:
+        raise Wrong(f"{what} is None: is the `return` missing?", arguments)
+    value = plain(value)
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiub":
+            raise ValueError
+        return array.astype(np.float64)
+    except (ValueError, TypeError):
+        raise Wrong(f"{what} is {_describe(value)}, expected numbers", arguments) from None
+
+
+def plain(value):
+    """A Tensor's array; anything else as it is."""
+    return value.numpy() if isinstance(value, Tensor) else value
+
+
+def _describe(value):
+    shown = repr(value)
+    return f"a {type(value).__name__}: {shown if len(shown) < 40 else shown[:37] + '...'}"
+
+
+def same_shape(got, shape, what, axes, arguments):
+    """Raise Wrong unless `got` has `shape`. axes: what the shape means, "(r, in)"."""
+    if got.shape != tuple(shape):
+        flipped = len(shape) == 2 and got.shape == tuple(shape)[::-1]
+        raise Wrong(f"{what} has the shape {got.shape}, expected {tuple(shape)}{' ' + axes if axes else ''}"
+                    + (": it is transposed" if flipped else ""), arguments)
+
+
+def same(got, expected, what, arguments, axes="", factors=None, rtol=1e-5, atol=1e-8):
+    """Raise Wrong unless `got` equals the array `expected`: first the shape, then the values and what is known of them.
+
+    factors: {"alpha/r": 2.0}, names for factors by which a wrong result may be off.
+    allowed: |got - expected| <= rtol * max|expected| + atol, so that float32 answers pass.
+    """
+    expected = np.asarray(expected, dtype=np.float64)
+    kind = getattr(plain(got), "dtype", None)
+    got = as_array(got, what, arguments)
+    same_shape(got, expected.shape, what, axes, arguments)
+    if not expected.size:
+        return
+    allowed = rtol * np.abs(expected).max() + atol
+    bad = ~(np.abs(got - expected) <= allowed)
+    if not bad.any():
+        return
+    at = tuple(int(i) for i in np.argwhere(bad)[0])
+    place = f"first at {list(at)}: yours {got[at]:.6g}, expected {expected[at]:.6g}" if at else \
+        f"yours {got[()]:.6g}, expected {expected[()]:.6g}"
+    shape = "the right shape; " if expected.ndim else ""
+    why = _coarse(kind, got, expected) or _off_by(got, expected, factors or {})
+    raise Wrong(f"{what} has {shape}wrong values{why}; {place}", arguments)
+
+
+def _coarse(kind, got, expected):
+    """": they are int64, ..." where the numbers are right but for a type that cannot hold them, else ""."""
+    if kind is not None and kind.kind in "iub" and np.allclose(got, expected, 0, 1):
+        return f": they are {kind}, whole numbers, so what comes after the point was cut off"
+    if kind == np.float16 and np.allclose(got, expected, 0.01, 0.01):
+        return ": they are float16, which has three digits"
+    return ""
+
+
+def _off_by(got, expected, factors):
+    """": off by the factor alpha/r (= 2)" when one number, other than 1, makes all the difference."""
+    if not np.isfinite(got).all():
+        return ": some are nan or infinite"
+    if not got.any():
+        return ": all are zero"
+    ratio = float((got * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0
+    if not ratio or not np.allclose(got, ratio * expected, 1e-4, 1e-8):
+        square = expected.ndim == 2 and expected.shape[0] == expected.shape[1]
+        return ": they are transposed" if square and np.allclose(got.T, expected) else ""
+    if math.isclose(ratio, -1, rel_tol=1e-3):
+        return ": the sign is wrong"
+    for name, value in factors.items():
+        if math.isclose(abs(ratio), value, rel_tol=1e-3):
+            return f": too large by the factor {name} (= {value:.4g})"
+        if math.isclose(abs(ratio), 1 / value, rel_tol=1e-3):
+            return f": too small by the factor {name} (= {value:.4g})"
+    return f": off by the factor {ratio:.4g} everywhere" if expected.size > 1 else ""
+
+
+def numeric_gradient(f, x, eps=1e-5):  # (array -> number), array -> array like x
+    """Central differences in float64: what a gradient is compared with, without anybody's formula."""
+    x = np.array(x, dtype=np.float64)
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(*x.shape):
+        centre = x[index]
+        x[index] = centre + eps
+        high = f(x)
+        x[index] = centre - eps
+        low = f(x)
+        x[index] = centre
+        gradient[index] = (high - low) / (2 * eps)
+    return gradient
+
+
+def small(rng, *shape):  # -> array of one-decimal numbers in ±2, none of them zero: short when printed
+    """Numbers that a student can copy: one decimal, never zero."""
+    return rng.integers(1, 20, shape) / 10 * rng.choice([-1.0, 1.0], shape)
