@@ -59,6 +59,8 @@ def read_json(path, limit=64 * 2**20):  # -> dict
         raise FormatError(f"{path}: {path.stat().st_size:,} bytes of JSON, expected at most {limit:,}")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MiniloraError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise FormatError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
     except json.JSONDecodeError as error:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,25 @@ from minilora.errors import ConfigError, FormatError, MiniloraError, MissingFile
 def test_an_unknown_model_lists_the_near_ones(name, near):
     with pytest.raises(UnknownNameError, match=near):
         load(name)
+
+
+@pytest.mark.parametrize("name", ["4096 x 1024", "4096X1024", "4096×1024"])
+def test_a_matrix_may_be_written_as_on_a_slide(name):
+    assert load(name).base == 4096 * 1024
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a" * 5000 + "/config.json", "a\0b"])
+def test_a_path_that_no_file_system_takes_is_one_line(name):
+    with pytest.raises(MiniloraError) as error:
+        load(name)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+def test_a_file_that_cannot_be_read_is_one_line():
+    if not Path("/proc/self/mem").is_file():
+        pytest.skip("no such file on this system")
+    with pytest.raises(MiniloraError, match="cannot read /proc/self/mem"):
+        load("/proc/self/mem")
 
 
 def test_a_preset_may_be_written_in_capitals():
@@ -83,17 +103,40 @@ def test_a_tied_head_and_a_saved_embedding_are_noted():
     [
         ({"hidden_size": None}, "'hidden_size' is missing"),
         ({"hidden_size": 0}, "hidden_size = 0, expected a whole number"),
-        ({"hidden_size": "4096"}, "hidden_size = 4096, expected a whole number"),
+        ({"hidden_size": "4096"}, "hidden_size = '4096', expected a whole number"),
+        ({"hidden_size": "a\nb"}, r"hidden_size = 'a\\nb', expected a whole number"),
+        ({"hidden_size": float("nan")}, "hidden_size = nan, expected a whole number"),
+        ({"num_key_value_heads": 3}, "num_attention_heads 32 is not a multiple of num_key_value_heads 3"),
+        ({"num_key_value_heads": 64}, "num_attention_heads 32 is not a multiple of num_key_value_heads 64"),
         ({"hidden_size": 4097}, "not a multiple of num_attention_heads"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers = 1000000000, expected a whole number of 1 to 10,000"),
         ({"n_layer": 31}, "num_hidden_layers = 32 and n_layer = 31 disagree"),
-        ({"tie_word_embeddings": "yes"}, "tie_word_embeddings = yes, expected true or false"),
+        ({"tie_word_embeddings": "yes"}, "tie_word_embeddings = 'yes', expected true or false"),
     ],
 )
 def test_a_number_that_cannot_be_is_named(change, said):
     config = {key: value for key, value in (PRESETS["llama-3-8b"] | change).items() if value is not None}
     with pytest.raises(MiniloraError, match=said):
         from_config(config, "config.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("gpt2", {"add_cross_attention": True}, "add_cross_attention = True is not supported"),
+        ("roberta-base", {"add_cross_attention": True}, "add_cross_attention = True is not supported"),
+        ("deberta-v2-xlarge", {"conv_groups": 2}, "conv_groups = 2 is not supported"),
+        (
+            "deberta-v2-xlarge",
+            {"attention_head_size": 32},
+            "24 heads of attention_head_size 32 are not hidden_size 1536",
+        ),
+        ("deberta-v2-xlarge", {"share_att_key": False, "pos_att_type": 7}, "pos_att_type = 7, expected"),
+    ],
+)
+def test_what_would_be_counted_wrongly_is_refused(name, change, said):
+    with pytest.raises(MiniloraError, match=said):
+        from_config(PRESETS[name] | change, "config.json")
 
 
 def test_both_spellings_of_a_size_mean_the_same():
@@ -119,7 +162,8 @@ JUNK = st.one_of(
 def test_a_damaged_config_is_counted_or_refused_in_one_line(data):
     name = data.draw(st.sampled_from(["gpt2", "llama-3.2-1b", "opt-350m", "t5-small", "deberta-v2-xlarge", "phi-2"]))
     config = copy.deepcopy(PRESETS[name])
-    for key in data.draw(st.lists(st.sampled_from(sorted(config)), min_size=1, max_size=3)):
+    keys = sorted({*config, "share_att_key", "pos_att_type", "head_dim", "num_key_value_heads", "feed_forward_proj"})
+    for key in data.draw(st.lists(st.sampled_from(keys), min_size=1, max_size=4)):
         config[key] = data.draw(JUNK)
     try:
         assert count(from_config(config, "config.json"), "all-linear", 2).trainable > 0

@@ -48,12 +48,17 @@ def load(model):  # str -> Architecture
 
     Raises UnknownNameError with the near names, MissingFileError, FormatError or ConfigError.
     """
-    if size := re.fullmatch(r"(\d{1,10})[xX](\d{1,10})", model):
+    if size := re.fullmatch(r"([0-9]{1,10}) ?[xX×] ?([0-9]{1,10})", model):
         return one_matrix(int(size[1]), int(size[2]))
     if model.lower() in PRESETS:
         return from_config(PRESETS[model.lower()], model.lower())
-    path = Path(model) / "config.json" if Path(model).is_dir() else Path(model)
-    if path.is_file():
+    path = Path(model)
+    try:
+        path = path / "config.json" if path.is_dir() else path
+        found = path.is_file()
+    except OSError as error:  # a name too long for a file, a folder that may not be read
+        raise UnknownNameError(f"no model {model[:40]!r}: {error.strerror}") from error
+    if found:
         return from_config(read_json(path), str(path))
     if path.suffix == ".json" or path.name == "config.json":
         raise MissingFileError(f"no such file: {path}")

@@ -7,12 +7,14 @@ where that is silent. d: width, m: width inside the MLP, H heads of width hd, K 
 from .parts import embedding, head, layers, linear, norm
 
 
-def llama(c, kv_heads=0, head_dim=0, qkv_bias=False, qk_norm=False, tied=False, flags=("attention_bias", "mlp_bias")):
+def llama(
+    c, kv_heads=None, head_dim=0, qkv_bias=False, qk_norm=False, tied=False, flags=("attention_bias", "mlp_bias")
+):
     """Llama and its family: RMSNorm, grouped-query attention, gate/up/down. The arguments are what a family assumes;
     flags: the biases that its config.json can ask for."""
     d, m, H = c("hidden_size"), c("intermediate_size"), c("num_attention_heads")
     hd = c("head_dim", head_dim) if head_dim else c.head_dim()
-    K = c("num_key_value_heads", kv_heads or H)
+    K = c.kv_heads(kv_heads)
     attention_bias, mlp_bias = (f in flags and c.flag(f, False) for f in ("attention_bias", "mlp_bias"))
     qkv_bias = qkv_bias or attention_bias
     yield embedding("model.embed_tokens", c("vocab_size"), d)
@@ -52,7 +54,7 @@ def gemma(c):
 def phi(c):
     """Attention and MLP side by side behind one LayerNorm; biases everywhere, on the head too."""
     d, m, H, hd = c("hidden_size"), c("intermediate_size"), c("num_attention_heads"), c.head_dim()
-    K = c("num_key_value_heads", H)
+    K = c.kv_heads()
     yield embedding("model.embed_tokens", c("vocab_size"), d)
     for at in layers("model.layers", c("num_hidden_layers")):
         yield linear(f"{at}.self_attn.q_proj", d, H * hd, True, reads="norm", feeds="attention")
@@ -71,6 +73,7 @@ def phi(c):
 
 def gpt2(c):
     """Fused q, k, v in one matrix; stored (in, out) in its files, which changes no count."""
+    c.refuse("add_cross_attention", False)
     d = c("hidden_size")
     m = c("intermediate_size", 4 * d)
     yield embedding("transformer.wte", c("vocab_size"), d)

@@ -6,6 +6,7 @@ from .parts import Part, embedding, head, layers, linear, norm
 
 def bert(c):
     """BERT and RoBERTa: norms after the additions, so the layers read what the norm before them wrote."""
+    c.refuse("add_cross_attention", False)
     d = c("hidden_size")
     yield embedding("embeddings.word_embeddings", c("vocab_size"), d)
     yield embedding("embeddings.position_embeddings", c("max_position_embeddings", 512), d)
@@ -29,13 +30,18 @@ def _encoder_layer(at, d, m, names):
 def deberta_v2(c):
     """DeBERTa v2 and v3: an embedding of relative positions, their keys shared with the content's or not; XXL has a
     convolution beside the first layer."""
-    d, m = c("hidden_size"), c("intermediate_size")
+    d, m, H = c("hidden_size"), c("intermediate_size"), c("num_attention_heads")
+    c.refuse("conv_groups", 1)
+    if (hd := c("attention_head_size", d // H)) * H != d:
+        raise ConfigError(f"{c.where}: {H} heads of attention_head_size {hd} are not hidden_size {d}")
     narrow = c("embedding_size", d)
     names = ["query_proj", "key_proj", "value_proj"]
     relative = c.flag("relative_attention", False)
     if relative and not c.flag("share_att_key", False):
         kinds = c.given("pos_att_type") or []
         kinds = kinds.split("|") if isinstance(kinds, str) else kinds
+        if not isinstance(kinds, list):
+            raise c.wrong("pos_att_type", kinds, "a list such as ['p2c', 'c2p'], or 'p2c|c2p'")
         names += ["pos_key_proj"] * ("c2p" in kinds) + ["pos_query_proj"] * ("p2c" in kinds)
     yield embedding("embeddings.word_embeddings", c("vocab_size"), narrow)
     if c.flag("position_biased_input", True):

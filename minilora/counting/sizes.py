@@ -29,28 +29,46 @@ class Sizes:
             return default
         high = MOST_LAYERS if "layers" in name else LARGEST
         if type(value) is not int or not low <= value <= high:
-            raise FormatError(f"{self.where}: {name} = {str(value)[:40]}, expected a whole number of {low} to {high:,}")
+            raise self.wrong(name, value, f"a whole number of {low} to {high:,}")
         return value
 
     def given(self, name):
         """The value under any spelling, or None. Two spellings that disagree are refused."""
         found = {k: self.data[k] for k in (name, *SPELLINGS.get(name, ())) if self.data.get(k) is not None}
         values = list(found.values())
-        if any(v != values[0] for v in values):
-            raise FormatError(f"{self.where}: {' and '.join(f'{k} = {v}' for k, v in found.items())} disagree")
+        if any(v != values[0] for v in values[1:]):
+            raise FormatError(f"{self.where}: {' and '.join(f'{k} = {clip(v)}' for k, v in found.items())} disagree")
         return values[0] if values else None
 
     def flag(self, name, default):  # -> bool
         value = self.given(name)
         if value is not None and type(value) is not bool:
-            raise FormatError(f"{self.where}: {name} = {str(value)[:40]}, expected true or false")
+            raise self.wrong(name, value, "true or false")
         return default if value is None else value
 
     def text(self, name, default):  # -> str
         value = self.given(name)
         if value is not None and not isinstance(value, str):
-            raise FormatError(f"{self.where}: {name} = {str(value)[:40]}, expected a word")
+            raise self.wrong(name, value, "a word")
         return default if value is None else value
+
+    def wrong(self, name, value, expected):  # -> FormatError
+        return FormatError(f"{self.where}: {name} = {clip(value)}, expected {expected}")
+
+    def refuse(self, name, usual):
+        """A setting that would change the weights in a way that is not described here."""
+        value = self.given(name)
+        if value is not None and value != usual:
+            raise ConfigError(f"{self.where}: {name} = {clip(value)} is not supported, only {usual}")
+
+    def kv_heads(self, default=None):
+        """Heads of keys and values. default: what the family assumes where nothing is said; null always means as many
+        as the queries have."""
+        H = self("num_attention_heads")
+        K = self("num_key_value_heads", H if "num_key_value_heads" in self.data else default or H)
+        if H % K:
+            raise ConfigError(f"{self.where}: num_attention_heads {H} is not a multiple of num_key_value_heads {K}")
+        return K
 
     def head_dim(self):
         """The width of one head: stated, or hidden_size / num_attention_heads."""
@@ -58,3 +76,7 @@ class Sizes:
         if self.given("head_dim") is None and d % heads:
             raise ConfigError(f"{self.where}: hidden_size {d} is not a multiple of num_attention_heads {heads}")
         return self("head_dim", d // heads)
+
+
+def clip(value):  # -> str: on one line, however long it is
+    return repr(value)[:40]
