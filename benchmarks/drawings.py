@@ -87,6 +87,8 @@ def draw(name, arms, store, path):
     """A PNG with a panel for each metric: curves where the arms stand on an axis of numbers, else a column each."""
     arms = [arm for arm in arms if rows_of(arm, store)]
     metrics = shown_metrics(name)
+    task = "" if name == "against-full" else f"task {arms[0].cell.task}; "
+    what = "mean, lowest and highest" if name in AXES else "a dot a seed, a line their mean"
     with panels(path, len(metrics), 13, 5.8) as both:
         for axes, metric in zip(both, metrics, strict=True):
             (curves if name in AXES else columns)(axes, arms, store, metric)
@@ -100,8 +102,9 @@ def draw(name, arms, store, path):
                 axes.set_ylim(0, None)
             if name in AXES:
                 axes.set_xlabel(AXES[name])
+        both[0].figure.suptitle(f"{task}{len(SEEDS)} seeds: {what}", fontsize=16)
         if len({arm.line for arm in arms}) > 1 and arms[0].x is not None:
-            both[0].legend(loc="best")
+            both[1].legend(loc="best")
 
 
 def small_log(axes):
@@ -117,22 +120,28 @@ def small_log(axes):
 
 def curves(axes, arms, store, metric):
     """A line for the mean over the seeds, a band from the lowest to the highest."""
-    for i, line in enumerate(dict.fromkeys(arm.line for arm in arms)):
+    for i, line in enumerate(lines_of(arms)):
         points = {arm.x: v for arm in arms if arm.line == line and (v := values(arm, store, metric))}
         style = {"color": COLOURS[i], "linestyle": LINES[i], "marker": MARKERS[i], "markersize": 9}
         axes.plot(list(points), [mean(v) for v in points.values()], label=line, **style)
         low, high = ([f(v) for v in points.values()] for f in (min, max))
         axes.fill_between(list(points), low, high, color=COLOURS[i], alpha=0.2, linewidth=0)
     ticks = sorted({arm.x for arm in arms})
+    if len(ticks) > 6:  # too many to be written side by side: those that begin with 1, 2 or 5
+        ticks = [x for x in ticks if f"{x:e}".startswith(("1.000", "2.000", "5.000"))]
     axes.set_xscale("log")
     axes.set_xticks(ticks, [f"{x:g}" for x in ticks], rotation=45 if len(ticks) > 6 else 0)
     axes.minorticks_off()
 
 
+def lines_of(arms):  # -> [str], full fine-tuning first: it looks the same in every figure
+    return sorted(dict.fromkeys(arm.line for arm in arms), key=lambda line: line != "full")
+
+
 def columns(axes, arms, store, metric):
     """A dot for every seed, a bar at their mean; one column for each arm, or for each place x with the lines in it."""
     places = list(dict.fromkeys(arm.x or arm.line for arm in arms))
-    lines = list(dict.fromkeys(arm.line for arm in arms)) if arms[0].x else [None]
+    lines = lines_of(arms) if arms[0].x else [None]
     named = set()
     for arm in arms:
         i = lines.index(arm.line) if arm.x else 0

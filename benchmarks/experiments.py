@@ -8,8 +8,8 @@ from .cells import Cell, settings
 
 SEEDS, TUNING_SEED = (0, 1, 2, 3, 4), 100
 TASK = "sql"
-LORA_RATES, FULL_RATES = (5e-3, 1e-2, 2e-2), (1e-3, 2e-3, 5e-3)
-HIGH_RATES = (1e-2, 2e-2, 5e-2)  # for few parameters, few steps
+LORA_RATES, FULL_RATES = (2e-3, 5e-3, 1e-2, 2e-2, 5e-2), (5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
+HIGH_RATES = (5e-3, 1e-2, 2e-2, 5e-2, 1e-1)  # for few parameters
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,11 @@ def rank():
 
 
 def learning_rate():
-    """The whole curve for full fine-tuning and for LoRA of rank 8; for ranks 1 and 64, what is around its minimum."""
-    rates = (2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
-    arms = [Arm("full", lr, full(), (lr,)) for lr in rates]
-    arms += [Arm("LoRA, r=8", lr, lora("all", 8), (lr,)) for lr in (1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2)]
-    for r in (1, 64):
-        arms += [Arm(f"LoRA, r={r}", lr, lora("all", r), (lr,)) for lr in LORA_RATES]
-    return arms
+    """The whole curve for full fine-tuning and for LoRA of three ranks, finer near the minimum."""
+    of_full = (2e-4, 5e-4, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2)
+    of_lora = (1e-3, 2e-3, 5e-3, 7e-3, 1e-2, 1.5e-2, 2e-2, 5e-2)
+    arms = [Arm("full", lr, full(), (lr,)) for lr in of_full]
+    return arms + [Arm(f"LoRA, r={r}", lr, lora("all", r), (lr,)) for r in (1, 8, 64) for lr in of_lora]
 
 
 def which_layers():
@@ -76,20 +74,16 @@ def capacity():
 def batch_size():
     """960 examples seen in 240, 60 or 15 steps; the learning rate chosen for each."""
     made = []
-    rates = {  # larger batches, fewer steps: longer ones
-        4: ((2e-3, 5e-3, 1e-2), (5e-4, 1e-3, 2e-3)), 16: (LORA_RATES, FULL_RATES),
-        64: (HIGH_RATES, (2e-3, 5e-3, 1e-2)),
-    }  # fmt: skip
-    for batch, (of_lora, of_full) in rates.items():
+    for batch in (4, 16, 64):
         seen = {"batch": batch, "steps": 960 // batch}
-        made.append(Arm("LoRA, r=8", batch, lora("all", 8, **seen), of_lora))
-        made.append(Arm("full", batch, full(**seen), of_full))
+        made.append(Arm("LoRA, r=8", batch, lora("all", 8, **seen), LORA_RATES))
+        made.append(Arm("full", batch, full(**seen), FULL_RATES))
     return made
 
 
 def against_full():
     """Every shipped task that can be learned: LoRA of rank 8 on all linear layers, and full fine-tuning."""
-    of_lora, of_full = (1e-3, 2e-3, *LORA_RATES), (5e-4, *FULL_RATES, 1e-2)
+    of_lora, of_full = (1e-3, *LORA_RATES), (2e-4, *FULL_RATES)
     made = []
     for task in ("sql", "data-to-text", "reviews", "style-json", "style-crier"):
         made.append(Arm("LoRA, r=8", task, lora("all", 8, task=task, steps=100), of_lora))

@@ -253,6 +253,14 @@ def test_the_results_hold_every_cell_of_the_experiment_and_no_other(name):
     assert all(store.find(cell) for cell in wanted)
 
 
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_no_chosen_learning_rate_is_the_first_or_the_last_of_those_tried(name):
+    store = running.results(name)
+    for arm in EXPERIMENTS[name]():
+        if len(arm.rates) > 1:
+            assert min(arm.rates) < best_rate(arm, store) < max(arm.rates), arm
+
+
 def test_the_subspaces_of_every_seed_are_there():
     assert [row["seed"] for row in running.results("subspaces").rows] == list(SEEDS)
 
