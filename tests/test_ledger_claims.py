@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from minilora.cli.claims import claims as command
 from minilora.counting.formulas import evaluate
 from minilora.counting.ledger import ASSUMING, NOT, REPRODUCES, UNSUPPORTED, VERDICTS, claims, judge, parse
+from minilora.counting.measured import best_rate, seeds_where, share, where
 from minilora.errors import FormatError, MiniloraError
 from minilora.shipped import shipped
 
@@ -74,8 +75,27 @@ def test_every_step_can_be_redone_by_hand_from_what_is_printed(rows):
         for case in (*claim.cases, *claim.evidence):
             for step in case.steps:
                 _, working, value = step.rsplit(" = ", 2)
-                redone = eval(re.sub("[A-Za-wyz,]", "", working).replace("x", "*"))  # words such as "tokens" taken out
-                assert redone == pytest.approx(float(value.replace(",", "")), rel=1e-5), step
+                assert redone(working) == pytest.approx(float(value.replace(",", "")), rel=1e-5), step
+
+
+def redone(working):
+    if working.startswith("lowest of "):
+        return float(min(re.findall(r"([\d.]+) at ([\d.]+)", working), key=lambda pair: float(pair[0]))[1])
+    return eval(re.sub("[A-Za-wyz,]", "", working).replace("x", "*"))  # words such as "tokens" taken out
+
+
+def test_what_was_measured_names_its_file_and_the_command_that_made_it(rows):
+    measured = [c for c in rows.values() if c.results]
+    assert len(measured) >= 8
+    for claim in measured:
+        made_by = json.loads(shipped(f"benchmarks/results/{claim.results}.json").read_text(encoding="utf-8"))["made_by"]
+        assert f"made by `{made_by['command']}`" in where(claim.results)
+        assert all(f"'{claim.results}'" in case.formula for case in claim.cases)
+    for claim in rows.values():
+        formulas = " ".join(c.formula for c in claim.cases)
+        assert bool(claim.results) == any(f"{f.__name__}(" in formulas for f in (share, best_rate, seeds_where)), (
+            claim.id
+        )
 
 
 @pytest.mark.parametrize(
@@ -147,6 +167,60 @@ def test_a_figure_reproduces_when_ours_rounds_to_the_digits_printed(tmp_path, pu
 def test_a_bound_and_a_loose_claim_are_compared_as_they_say(tmp_path, compare, published, formula, holds):
     made = ledger(tmp_path, published=published, cases=[{"when": "x", "formula": formula}], **compare)
     assert made.cases[0].holds is holds
+
+
+TRAININGS = [  # two seeds; at the second the larger rate overflowed
+    {"seed": seed, "r": r, "lr": lr, "test_loss": loss, "score": score, "tuning": False}
+    for seed, r, lr, loss, score in (
+        (0, 0, 1e-3, 0.2, 0.8), (1, 0, 1e-3, 0.4, 0.9), (0, 8, 1e-2, 0.5, 0.4), (1, 8, 1e-2, 0.3, 0.45),
+        (0, 8, 5e-2, 0.1, 0.5), (1, 8, 5e-2, None, None),
+    )
+]  # fmt: skip
+SMALL, LARGE, FULL = {"r": 8, "lr": 1e-2}, {"r": 8, "lr": 5e-2}, {"r": 0}
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    monkeypatch.setattr("minilora.counting.measured.rows", lambda name: TRAININGS)
+
+
+@pytest.mark.usefixtures("trainings")
+def test_what_is_measured_is_the_arithmetic_of_the_rows():
+    assert share("x", SMALL, FULL) == (pytest.approx(50), "100 x (0.4 + 0.45) / (0.8 + 0.9)")
+    assert seeds_where("x", "test_loss", SMALL, FULL) == (50, "100 x ((0.5 > 0.2) + (0.3 > 0.4)) / 2")
+    assert seeds_where("x", "score", FULL, SMALL, SMALL, FULL)[0] == 100
+
+
+@pytest.mark.usefixtures("trainings")
+def test_a_learning_rate_that_overflowed_at_a_seed_is_not_the_best():
+    assert best_rate("x", {"r": 8}) == (1e-2, "lowest of 0.4000 at 0.01")
+
+
+@pytest.mark.usefixtures("trainings")
+@pytest.mark.parametrize("which", [{"r": 8}, {"r": 3}])
+def test_settings_that_choose_no_row_or_several_for_a_seed_are_refused(which):
+    with pytest.raises(FormatError, match="chooses no row or several"):
+        share("x", which, FULL)
+
+
+@pytest.mark.usefixtures("trainings")
+def test_a_measure_that_overflowed_is_no_number():
+    with pytest.raises(FormatError):
+        evaluate("share('x', {'r': 8, 'lr': 0.05}, {'r': 0})")
+
+
+@pytest.mark.usefixtures("trainings")
+def test_a_finding_in_words_holds_when_it_is_seen_at_every_seed(tmp_path):
+    formula = "seeds_where('x', 'test_loss', {'r': 8, 'lr': 0.01}, {'r': 0})"
+    finding = {"published": "worse", "compare": "every seed"}
+    made = ledger(tmp_path, cases=[{"when": "x", "formula": formula}], **finding)
+    assert (made.cases[0].holds, made.cases[0].shown) == (False, "50% of the seeds")
+    assert ledger(tmp_path, cases=[{"when": "x", "formula": "100"}], **finding).cases[0].holds is True
+
+
+def test_our_figure_is_written_as_the_published_one(tmp_path):
+    cases = [{"when": "x", "formula": "36 * 2**20", "binary": binary} for binary in (True, False)]
+    assert [c.shown for c in ledger(tmp_path, published="35 MB", cases=cases).cases] == ["36 MiB", "37.75 MB"]
 
 
 def test_evidence_informs_and_does_not_decide(tmp_path):

@@ -23,10 +23,12 @@ def claims(as_json):
 
 
 def as_row(claim):  # Claim -> dict
+    from ..counting.measured import where
+
     row = {key: getattr(claim, key) for key in ("id", "says", "source", "published", "compare", "factor")}
     row |= {"verdict": claim.verdict, "assumption": claim.assumption}
     row |= {key: [asdict(case) for case in getattr(claim, key)] for key in ("cases", "evidence")}
-    return row | {"note": claim.note}
+    return row | {"results": where(claim.results) if claim.results else "", "note": claim.note}
 
 
 def working(case):
@@ -52,7 +54,7 @@ def show(rows):
                 click.echo(f"    {mark or ('yes' if case['holds'] else 'no'):10} {case['shown']}   {case['when']}")
                 for line in working(case):
                     click.echo(f"{'':15}{line}")
-        for key in ("assumption", "note"):
+        for key in ("results", "assumption", "note"):
             if row[key]:
                 click.echo(f"    {key:10} {row[key]}")
         click.echo()

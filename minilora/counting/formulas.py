@@ -11,12 +11,10 @@ from collections import Counter
 from functools import lru_cache
 
 from ..errors import FormatError, MiniloraError, nearest
-from ..files import read_json
-from ..shipped import shipped
-from ..tasks import get_task
 from .catalog import load
 from .count import count
 from .flops import flops
+from .measured import best_rate, seeds_where, share
 from .memory import METHODS, budgets, four_bit
 
 
@@ -138,24 +136,10 @@ def speedup_recomputed(model, targets, rank, length):
     return f.ratio_recomputed, f"{f.full_recomputed:,} / {f.with_lora_recomputed:,}"
 
 
-def of_full(task):
-    """100 x the right answers of LoRA / those of full fine-tuning, on the test split of a shipped task, all seeds of
-    `python -m benchmarks.paper against-full` added up."""
-    rows = read_json(shipped("benchmarks/results/against-full.json"))["rows"]
-    tests = len(get_task(task).examples("test"))
-    right = {
-        targets: [round((row["score"] or 0) * tests) for row in rows
-                  if row["task"] == task and row["targets"] == targets and not row["tuning"]]
-        for targets in ("all", "full")
-    }  # fmt: skip
-    lora, full = (" + ".join(map(str, numbers)) for numbers in right.values())
-    return 100 * sum(right["all"]) / sum(right["full"]), f"100 x ({lora}) / ({full})"
-
-
 FUNCTIONS = {
     f.__name__: f
     for f in (
         base, layer, biases, trainable, percent, nf4_bytes, adapted_weights, training_bytes, speedup,
-        speedup_recomputed, of_full,
+        speedup_recomputed, share, best_rate, seeds_where,
     )
 }  # fmt: skip

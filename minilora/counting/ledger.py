@@ -8,8 +8,10 @@ data/ledger.toml has one [[claim]] per row:
     compare         "rounded" (the default): our number, rounded to the digits printed, is the published one
                     "within": it differs by at most `factor` (a loose claim: "roughly", "about")
                     "at most", "at least", "between": the published figure is a bound
+                    "every seed": `published` is a finding in words; our number, a percentage of seeds, is 100
     cases           configurations that could give the figure: {when, formula}, and in a case
                     binary = true: K, M, G are powers of 1024; truncated = true: digits cut off, not rounded
+    results         the experiment whose committed results the cases read: its file and command are printed
     assumption      what the cases take for granted that the source does not say
     evidence        numbers that inform but do not decide: {when, formula}, and `unit` when it is not the published one
     note            what is known besides
@@ -33,8 +35,9 @@ UNSUPPORTED = "unsupported"
 VERDICTS = (REPRODUCES, ASSUMING, NOT, UNSUPPORTED)
 
 POWERS = {"": 0, "K": 1, "M": 2, "B": 3, "G": 3, "T": 4}
-COMPARISONS = ("rounded", "within", "at most", "at least", "between")
-KEYS = {"id", "says", "source", "published", "compare", "factor", "cases", "assumption", "evidence", "note"}
+COMPARISONS = ("rounded", "within", "at most", "at least", "between", "every seed")
+TEXTS = ("id", "says", "source", "published", "results", "note")
+KEYS = {*TEXTS, "compare", "factor", "cases", "assumption", "evidence"}
 CASE_KEYS = {"when", "formula", "binary", "truncated", "unit"}
 
 
@@ -47,6 +50,7 @@ class Published:
     decimals: int
     prefix: str
     unit: str
+    space: str  # between the number and what follows it
 
     def scale(self, binary):
         return (1024 if binary else 1000) ** POWERS[self.prefix]
@@ -75,6 +79,7 @@ class Claim:
     cases: list
     evidence: list
     own_assumption: str
+    results: str
     note: str
 
     @property
@@ -128,10 +133,10 @@ def _claim(row, where):
     compare = row.get("compare", "rounded")
     if compare not in COMPARISONS or (compare == "within") != ("factor" in row):
         raise FormatError(f"{where}: compare is one of {', '.join(COMPARISONS)}; `factor` belongs to 'within'")
-    published = parse(row["published"], where)
+    published = SEEDS if compare == "every seed" else parse(row["published"], where)
     decide = [_case(c, published, compare, row.get("factor"), where) for c in row.get("cases", [])]
     inform = [_case(c, published, None, None, where) for c in row.get("evidence", [])]
-    texts = {key: row.get(key, "") for key in ("id", "says", "source", "published", "note")}
+    texts = {key: row.get(key, "") for key in TEXTS}
     own = row.get("assumption", "")
     return Claim(
         compare=compare, factor=row.get("factor"), cases=decide, evidence=inform, own_assumption=own, **texts
@@ -148,7 +153,8 @@ def _case(case, published, compare, factor, where):
     if "unit" in case:
         printed = f"{significant(Decimal(value))} {case['unit']}".strip()
     else:
-        printed = significant(ours) + published.prefix + ("i" if binary and published.prefix else "") + published.unit
+        prefix = published.prefix + ("i" if binary and published.prefix else "")
+        printed = significant(ours) + published.space + prefix + published.unit
     return Case(case["when"], case["formula"], value, steps, printed, holds)
 
 
@@ -167,14 +173,18 @@ def compares(ours, published, compare, factor, truncated):  # Decimal, Published
         "at most": ours <= published.low,
         "at least": ours >= published.low,
         "between": published.low <= ours <= published.high,
+        "every seed": ours == 100,
     }[compare]
 
 
 def parse(text, where):  # "0.3M", "10-100 MB", "175,255.8M" -> Published
-    found = re.fullmatch(r"([\d,]*\.?\d+)(?:-([\d,]*\.?\d+))? ?([KMBGT]?)(|B|x|%|ms|bit)", text)
+    found = re.fullmatch(r"([\d,]*\.?\d+)(?:-([\d,]*\.?\d+))?( ?)([KMBGT]?)(|B|x|%|ms|bit)", text)
     if not found:
         raise FormatError(f"{where}: {text!r} is not a figure such as 0.3M, 10,000x, 0.01%, 10-100 MB or 4 bit")
-    low, high, prefix, unit = found.groups()
+    low, high, space, prefix, unit = found.groups()
     decimals = len(low.partition(".")[2])
     low, high = (Decimal(n.replace(",", "")) for n in (low, high or low))
-    return Published(low, high, decimals, prefix, unit)
+    return Published(low, high, decimals, prefix, unit, space)
+
+
+SEEDS = Published(Decimal(100), Decimal(100), 0, "", "% of the seeds", "")
