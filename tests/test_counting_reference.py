@@ -19,7 +19,7 @@ REGEX = r".*\.1\.(.*\.)?(q|query|\w+_proj|dense|wi|wi_1|fc1|fc_in|c_\w+|dense_h_
 VARIANTS = {  # model_type -> what its config.json may say besides the sizes
     "llama": {"attention_bias": [True, False], "mlp_bias": [True, False], "tie_word_embeddings": [True, False],
               "head_dim": [None, 24]},
-    "mistral": {"head_dim": [None, 24], "num_key_value_heads": [None, 1]},
+    "mistral": {"head_dim": [None, 24], "num_key_value_heads": [1, 2]},
     "qwen2": {"tie_word_embeddings": [True, False], "num_key_value_heads": [2]},
     "qwen3": {"tie_word_embeddings": [True, False], "num_key_value_heads": [2], "attention_bias": [True, False],
               "head_dim": [None, 24]},
@@ -40,20 +40,24 @@ VARIANTS = {  # model_type -> what its config.json may say besides the sizes
     "t5": {"feed_forward_proj": ["relu", "gated-gelu"], "tie_word_embeddings": [True, False],
            "num_decoder_layers": [None, 1]},
 }  # fmt: skip
-GPT2_STYLE = {"n_embd": 48, "n_layer": 3, "n_head": 4, "n_positions": 40, "vocab_size": 91}
-SIZES = {
-    "gpt2": GPT2_STYLE, "gptj": GPT2_STYLE,
-    "bloom": {"hidden_size": 48, "n_layer": 3, "n_head": 4, "vocab_size": 91},
-    "opt": {"hidden_size": 48, "ffn_dim": 72, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 91},
-    "t5": {"d_model": 48, "d_ff": 72, "num_layers": 3, "num_heads": 4, "d_kv": 10, "vocab_size": 91},
-}  # fmt: skip
-USUAL = {"hidden_size": 48, "intermediate_size": 72, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 91,
-         "num_key_value_heads": 4}  # fmt: skip
+
+
+def sizes(kind, rng):
+    H, depth, vocabulary, m = rng.choice([2, 4, 6]), rng.randint(2, 4), rng.randint(60, 200), rng.randint(30, 150)
+    d = H * 2 * rng.randint(2, 9)
+    if kind in ("gpt2", "gptj"):
+        return {"n_embd": d, "n_layer": depth, "n_head": H, "n_positions": m, "vocab_size": vocabulary}
+    if kind == "bloom":
+        return {"hidden_size": d, "n_layer": depth, "n_head": H, "vocab_size": vocabulary}
+    if kind == "t5":
+        return {"d_model": d, "d_ff": m, "num_layers": depth, "num_heads": H, "d_kv": 10, "vocab_size": vocabulary}
+    usual = {"hidden_size": d, "num_hidden_layers": depth, "num_attention_heads": H, "vocab_size": vocabulary}
+    return usual | ({"ffn_dim": m} if kind == "opt" else {"intermediate_size": m, "num_key_value_heads": H})
 
 
 def random_config(kind, seed):
     rng = random.Random(f"{kind} {seed}")
-    config = {"model_type": kind} | SIZES.get(kind, USUAL)
+    config = {"model_type": kind} | sizes(kind, rng)
     config |= {key: rng.choice(values) for key, values in VARIANTS[kind].items()}
     return {key: value for key, value in config.items() if value is not None}
 
