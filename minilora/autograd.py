@@ -1,10 +1,13 @@
 """Tensor and the tape: reverse-mode differentiation by hand.
 
-An operation computes its result and, when a gradient will be wanted, leaves a `Node` behind: the tensors it read and
-a function `backward(g)` that turns the gradient of its result into the gradients of those tensors, in order, `None`
-for one that is frozen. `Tensor.backward` walks the nodes from the loss down and adds up what arrives at each leaf.
+An operation computes its result and, when a gradient will be wanted, leaves a `Node` behind: where the gradients of
+what it read belong, and a function `backward(g)` that turns the gradient of its result into those gradients, in order,
+`None` for a frozen tensor. `Tensor.backward` walks the nodes from the loss down and adds up what arrives at each leaf.
 
 A tensor with `requires_grad=False` has no gradient slot: the operations skip its product instead of throwing it away.
+
+Nodes point to nodes, not to tensors: an array that no backward reads is gone as soon as the forward is done with it. So
+a `backward` holds what it needs, such as a shape, and never a whole tensor whose values it does not read.
 """
 
 import contextlib
@@ -12,7 +15,7 @@ import contextvars
 
 import numpy as np
 
-from .backend import array_module, device_of, hold_heap, to_device, to_host
+from .backend import array_module, device_of, keep_heap, to_device, to_host
 from .errors import GraphError, ShapeError
 
 _recording = contextvars.ContextVar("recording", default=True)
@@ -33,16 +36,23 @@ def is_recording():
 
 
 class Node:
-    """One step of the tape: which tensors an operation read, and how gradients flow back to them."""
+    """One step of the tape: how gradients flow back through an operation, and where to.
+
+    parents   for each tensor that was read: its Node when it was computed, itself when it is a leaf, None when frozen
+    backward  g -> a gradient, or None, for each parent; None after the graph was freed
+    """
 
     __slots__ = ("parents", "backward")
 
-    def __init__(self, parents, backward):
-        self.parents = parents
+    def __init__(self, tensors, backward):
+        self.parents = tuple((t.node or t) if t.requires_grad else None for t in tensors)
         self.backward = backward
 
+    freed = property(lambda self: self.backward is None)
 
-FREED = Node((), None)  # stands where a node was after backward() freed it
+    def free(self):
+        """Let go of everything that the operation kept for its backward."""
+        self.parents, self.backward = (), None
 
 
 class Tensor:
@@ -110,27 +120,27 @@ class Tensor:
             raise ShapeError(f"gradient of shape {gradient.shape} for a tensor of shape {self.shape}")
 
         if xp is np:
-            hold_heap()
-        order = _post_order(self)
-        gradients = {id(self): gradient}  # what has arrived so far at each tensor of the graph
-        owned = set()  # ids whose array in `gradients` is ours alone, so that it may be added to in place
+            keep_heap()
+        order = _post_order(self.node or self)
+        gradients = {order[-1]: gradient}  # what has arrived so far at each node and leaf
+        owned = set()  # those whose array in `gradients` is ours alone, so that it may be added to in place
         while order:
-            tensor = order.pop()  # every consumer of `tensor` was popped before it: its gradient is complete
-            g = gradients.pop(id(tensor), None)
+            place = order.pop()  # every consumer of `place` was popped before it: its gradient is complete
+            g = gradients.pop(place, None)
             if g is None:
                 continue
-            if tensor.node is None:
-                _add_to_leaf(tensor, g if id(tensor) in owned else g.copy())
+            if isinstance(place, Tensor):
+                _add_to_leaf(place, g if place in owned else g.copy())
                 continue
-            for parent, pg in zip(tensor.node.parents, tensor.node.backward(g), strict=True):
-                if pg is not None:
-                    _arrive(gradients, owned, id(parent), pg, g)
+            for parent, pg in zip(place.parents, place.backward(g), strict=True):
+                if parent is not None and pg is not None:
+                    _arrive(gradients, owned, parent, pg, g)
             if not retain_graph:
-                tensor.node = FREED
+                place.free()
 
 
 def _arrive(gradients, owned, key, pg, g):
-    """Add `pg`, made by a backward that was given `g`, to what has arrived at tensor `key`."""
+    """Add `pg`, made by a backward that was given `g`, to what has arrived at the node or leaf `key`."""
     if key not in gradients:
         gradients[key] = pg
         if _memory(pg) is not _memory(g):  # otherwise it is g itself (add) or a view of it (reshape)
@@ -155,21 +165,21 @@ def _add_to_leaf(leaf, g):
 
 
 def _post_order(root):
-    """All tensors below `root` that need a gradient, parents before children; with a stack, so that depth is free."""
+    """All nodes and leaves below `root`, parents before children; with a stack, so that depth is free."""
     order, seen, stack = [], set(), [(root, False)]
     while stack:
-        tensor, expanded = stack.pop()
+        place, expanded = stack.pop()
         if expanded:
-            order.append(tensor)
+            order.append(place)
             continue
-        if id(tensor) in seen:
+        if place in seen:
             continue
-        if tensor.node is FREED:
-            raise GraphError("backward() a second time through a graph that is freed; keep it with retain_graph=True")
-        seen.add(id(tensor))
-        stack.append((tensor, True))
-        if tensor.node is not None:
-            stack.extend((p, False) for p in tensor.node.parents if p.requires_grad)
+        seen.add(place)
+        stack.append((place, True))
+        if isinstance(place, Node):
+            if place.freed:
+                raise GraphError("backward() a second time through a freed graph; keep it with retain_graph=True")
+            stack.extend((p, False) for p in place.parents if p is not None)
     return order
 
 

@@ -25,6 +25,7 @@ def low_rank_update(y, x, A, B, s):  # (..., out), (..., in), (r, in), (out, r) 
     u = x2 @ A.data.T  # (N, r)
     u *= s
     y.data += (u @ B.data.T).reshape(y.shape)  # into y: the frozen layer just made it, nobody else reads it
+    to_y, to_x = y.requires_grad, x.shape if x.requires_grad else None  # not y and x themselves: y need not stay
 
     def backward(g):
         g2 = g.reshape(-1, out)  # (N, out)
@@ -32,8 +33,8 @@ def low_rank_update(y, x, A, B, s):  # (..., out), (..., in), (r, in), (out, r) 
         v = g2 @ B.data  # (N, r)
         v *= s
         dA = v.T @ x2 if A.requires_grad else None  # (r, in)
-        dx = (v @ A.data).reshape(x.shape) if x.requires_grad else None
-        return g if y.requires_grad else None, dx, dA, dB
+        dx = None if to_x is None else (v @ A.data).reshape(to_x)
+        return g if to_y else None, dx, dA, dB
 
     return record(y.data, (y, x, A, B), backward)
 

@@ -27,23 +27,26 @@ def swiglu(gate, up):
 
     dup = g silu(gate)        dgate = g · up · (σ + silu(gate) (1 - σ))
     """
-    gate, up = as_tensor(gate), as_tensor(up)
-    s = sigmoid(gate.data)
-    y = gate.data * s
-    y *= up.data
+    parents = gate, up = as_tensor(gate), as_tensor(up)
+    to_gate, to_up = gate.requires_grad, up.requires_grad
+    gate, up = gate.data, up.data
+    y = sigmoid(gate)
+    y *= gate
+    y *= up
 
     def backward(g):
-        a = gate.data * s  # silu(gate)
-        dup = g * a if up.requires_grad else None
-        if not gate.requires_grad:
+        s = sigmoid(gate)  # computed again, instead of keeping a third array of this size
+        a = gate * s  # silu(gate)
+        dup = g * a if to_up else None
+        if not to_gate:
             return None, dup
-        a *= 1 - s
+        a -= a * s
         a += s
-        a *= up.data
+        a *= up
         a *= g
         return a, dup
 
-    return record(y, (gate, up), backward)
+    return record(y, parents, backward)
 
 
 def gelu(x):

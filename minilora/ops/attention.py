@@ -55,21 +55,23 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
         y *= inv
         o[:, t] = ungroup(y)
         kept.append((t, s, qs, E, inv, y))
+    shapes = [x.shape if x.requires_grad else None for x in (q, k, v)]
+    keys, values = k.data, v.data  # of q only qs is kept
 
     def backward(g):
-        dq, dk, dv = (xp.zeros(x.shape, dtype=x.dtype) if x.requires_grad else None for x in (q, k, v))
+        dq, dk, dv = (None if shape is None else xp.zeros(shape, dtype=g.dtype) for shape in shapes)
         for t, s, qs, E, inv, y in kept:
             gz = group(g[:, t])  # (B, K, Gt, hd)
             gz = gz * inv  # g / z
-            if v.requires_grad:
+            if dv is not None:
                 dv[:, s] += heads(E @ gz)
-            if q.requires_grad or k.requires_grad:
-                dS = heads(v.data[:, s]) @ gz.swapaxes(-1, -2)  # dP / z  (B, K, s, Gt)
+            if dq is not None or dk is not None:
+                dS = heads(values[:, s]) @ gz.swapaxes(-1, -2)  # dP / z  (B, K, s, Gt)
                 dS -= (gz * y).sum(axis=-1)[:, :, None]
                 dS *= E
-            if q.requires_grad:
-                dq[:, t] = ungroup(dS.swapaxes(-1, -2) @ heads(k.data[:, s])) * scale
-            if k.requires_grad:
+            if dq is not None:
+                dq[:, t] = ungroup(dS.swapaxes(-1, -2) @ heads(keys[:, s])) * scale
+            if dk is not None:
                 dk[:, s] += heads(dS @ qs)  # qs has the scale
         return dq, dk, dv
 

@@ -29,37 +29,36 @@ def _pair(a, b):
 def add(a, b):
     # y = a + b        da = g        db = g
     a, b = _pair(a, b)
-
-    def backward(g):
-        return (
-            unbroadcast(g, a.shape) if a.requires_grad else None,
-            unbroadcast(g, b.shape) if b.requires_grad else None,
-        )
-
-    return record(a.data + b.data, (a, b), backward)
+    to_a, to_b = _wanted(a, b)
+    return record(a.data + b.data, (a, b), lambda g: (_send(g, to_a), _send(g, to_b)))
 
 
 def sub(a, b):
     # y = a - b        da = g        db = -g
     a, b = _pair(a, b)
+    to_a, to_b = _wanted(a, b)
+    return record(a.data - b.data, (a, b), lambda g: (_send(g, to_a), None if to_b is None else _send(-g, to_b)))
 
-    def backward(g):
-        return (
-            unbroadcast(g, a.shape) if a.requires_grad else None,
-            unbroadcast(-g, b.shape) if b.requires_grad else None,
-        )
 
-    return record(a.data - b.data, (a, b), backward)
+def _wanted(*tensors):
+    """The shape of each that wants a gradient, None for a frozen one: all that a sum keeps for its backward."""
+    return [t.shape if t.requires_grad else None for t in tensors]
+
+
+def _send(g, shape):
+    return None if shape is None else unbroadcast(g, shape)
 
 
 def mul(a, b):
-    # y = a · b        da = g · b        db = g · a
+    # y = a · b        da = g · b        db = g · a        a frozen operand is kept, its partner is not
     a, b = _pair(a, b)
+    a_shape, b_shape = a.shape, b.shape
+    for_a, for_b = b.data if a.requires_grad else None, a.data if b.requires_grad else None
 
     def backward(g):
         return (
-            unbroadcast(g * b.data, a.shape) if a.requires_grad else None,
-            unbroadcast(g * a.data, b.shape) if b.requires_grad else None,
+            None if for_a is None else unbroadcast(g * for_a, a_shape),
+            None if for_b is None else unbroadcast(g * for_b, b_shape),
         )
 
     return record(a.data * b.data, (a, b), backward)
@@ -68,12 +67,14 @@ def mul(a, b):
 def div(a, b):
     # y = a / b        da = g / b        db = -g · y / b
     a, b = _pair(a, b)
-    y = a.data / b.data
+    to_a, to_b = _wanted(a, b)
+    divisor, y = b.data, a.data / b.data
+    kept = None if to_b is None else y
 
     def backward(g):
         return (
-            unbroadcast(g / b.data, a.shape) if a.requires_grad else None,
-            unbroadcast(-g * y / b.data, b.shape) if b.requires_grad else None,
+            None if to_a is None else unbroadcast(g / divisor, to_a),
+            None if to_b is None else unbroadcast(-g * kept / divisor, to_b),
         )
 
     return record(y, (a, b), backward)
@@ -84,22 +85,24 @@ def matmul(a, b):  # (..., m, k), (..., k, n) -> (..., m, n)
     a, b = _pair(a, b)
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         raise ShapeError(f"matmul of {a.shape} and {b.shape}: expected (..., m, k) and (..., k, n)")
+    a_shape, b_shape = a.shape, b.shape
+    for_a, for_b = b.data if a.requires_grad else None, a.data if b.requires_grad else None
 
     def backward(g):
         return (
-            unbroadcast(g @ b.data.swapaxes(-1, -2), a.shape) if a.requires_grad else None,
-            unbroadcast(a.data.swapaxes(-1, -2) @ g, b.shape) if b.requires_grad else None,
+            None if for_a is None else unbroadcast(g @ for_a.swapaxes(-1, -2), a_shape),
+            None if for_b is None else unbroadcast(for_b.swapaxes(-1, -2) @ g, b_shape),
         )
 
     return record(a.data @ b.data, (a, b), backward)
 
 
-def _repeat(g, x, axis, keepdims):
-    """The gradient of a sum of `x` over `axis`: g, written out along the summed axes."""
+def _repeat(g, shape, axis, keepdims):
+    """The gradient of a sum over `axis` of an array of `shape`: g, written out along the summed axes."""
     xp = array_module(g)
     if axis is not None and not keepdims:
         g = xp.expand_dims(g, axis)
-    dx = xp.empty(x.shape, dtype=g.dtype)  # not a broadcast view: more gradients may be added to it
+    dx = xp.empty(shape, dtype=g.dtype)  # not a broadcast view: more gradients may be added to it
     dx[...] = g
     return dx
 
@@ -107,22 +110,24 @@ def _repeat(g, x, axis, keepdims):
 def sum(x, axis=None, keepdims=False):
     # y = Σ x        dx = g, repeated along the summed axes
     x = as_tensor(x)
-    return record(x.data.sum(axis=axis, keepdims=keepdims), (x,), lambda g: (_repeat(g, x, axis, keepdims),))
+    shape = x.shape
+    return record(x.data.sum(axis=axis, keepdims=keepdims), (x,), lambda g: (_repeat(g, shape, axis, keepdims),))
 
 
 def mean(x, axis=None, keepdims=False):
     # y = Σ x / n        dx = g / n, repeated
     x = as_tensor(x)
     y = x.data.mean(axis=axis, keepdims=keepdims)
-    n = x.size // max(1, y.size)
-    return record(y, (x,), lambda g: (_repeat(g / n, x, axis, keepdims),))
+    shape, n = x.shape, x.size // max(1, y.size)
+    return record(y, (x,), lambda g: (_repeat(g / n, shape, axis, keepdims),))
 
 
 def reshape(x, *shape):
     # the same numbers in another shape; so is the gradient
     x = as_tensor(x)
     shape = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
-    return record(x.data.reshape(shape), (x,), lambda g: (g.reshape(x.shape),))
+    before = x.shape
+    return record(x.data.reshape(shape), (x,), lambda g: (g.reshape(before),))
 
 
 def transpose(x, *axes):
@@ -140,9 +145,10 @@ def getitem(x, key):
     for k in key if isinstance(key, tuple) else (key,):
         if isinstance(k, bool) or not (k is None or k is Ellipsis or isinstance(k, int | np.integer | slice)):
             raise ShapeError(f"index with {type(k).__name__}: only integers and slices; ops.embedding picks rows")
+    shape = x.shape
 
     def backward(g):
-        dx = array_module(g).zeros(x.shape, dtype=g.dtype)
+        dx = array_module(g).zeros(shape, dtype=g.dtype)
         dx[key] = g
         return (dx,)
 
@@ -151,10 +157,10 @@ def getitem(x, key):
 
 def pick_rows(x, index):  # (N, d), (n,) int64 without repeats -> (n, d)
     # y = x[index]        dx = zeros, with g at [index]
-    index = like(index, x.data)
+    index, shape = like(index, x.data), x.shape
 
     def backward(g):
-        dx = array_module(g).zeros(x.shape, dtype=g.dtype)
+        dx = array_module(g).zeros(shape, dtype=g.dtype)
         dx[index] = g
         return (dx,)
 
@@ -165,14 +171,15 @@ def concat(tensors, axis=0):
     # y = [x1, x2, ...] along `axis`        each gets its own slice of g
     tensors = tuple(as_tensor(t) for t in tensors)
     y = array_module(tensors[0].data).concatenate([t.data for t in tensors], axis=axis)
+    parts = [(t.shape[axis], t.requires_grad) for t in tensors]
 
     def backward(g):
         grads, start = [], 0
-        for t in tensors:
+        for length, wanted in parts:
             key = [slice(None)] * g.ndim
-            key[axis] = slice(start, start + t.shape[axis])
-            start += t.shape[axis]
-            grads.append(g[tuple(key)] if t.requires_grad else None)
+            key[axis] = slice(start, start + length)
+            start += length
+            grads.append(g[tuple(key)] if wanted else None)
         return grads
 
     return record(y, tensors, backward)

@@ -16,10 +16,11 @@ def layer_norm(x, w, b, eps=1e-5):  # (..., d), (d,), (d,) -> (..., d)
     h = h - h.mean(axis=-1, keepdims=True)
     inv = 1 / array_module(h).sqrt(_mean_square(h) + eps)  # 1/σ  (..., 1)
     h *= inv
+    to_x = x.requires_grad
 
     def backward(g):
         dx = None
-        if x.requires_grad:
+        if to_x:
             u = g * w.data
             dx = h * _mean_product(u, h)
             dx += u.mean(axis=-1, keepdims=True)
@@ -36,13 +37,13 @@ def rms_norm(x, w, eps=1e-6):  # (..., d), (d,) -> (..., d)
     with u = g · w:   dx = (u - h · mean(u · h)) / ρ        dw = Σ g · h
     """
     x = as_tensor(x)
-    wide = _wide(x.data)
+    wide, to_x = _wide(x.data), x.requires_grad
     inv = 1 / array_module(wide).sqrt(_mean_square(wide) + eps)  # 1/ρ  (..., 1)
 
     def backward(g):
         dx = None
-        h = _wide(x.data) * inv  # computed again: one pass, instead of keeping a copy of every activation
-        if x.requires_grad:
+        h = wide * inv  # computed again: one pass, instead of keeping a copy of every activation
+        if to_x:
             u = g * w.data
             dx = h * -_mean_product(u, h)
             dx += u
