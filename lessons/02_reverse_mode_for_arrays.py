@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 2 · Reverse mode for arrays
 #
-# *40 minutes to read, in two parts · needs the chain rule and matrix products · reads
+# *30 minutes to read, in two parts · needs the chain rule and matrix products · reads
 # `minilora/autograd.py`, `minilora/ops/` · exercises 2.1 to 2.3*
 #
 # **You will be able to** say what `loss.backward()` does: build the tape for a small computation,
@@ -34,11 +34,14 @@ rng = np.random.default_rng(2)
 # %% [markdown]
 # # Part a: the tape
 #
+# *15 minutes to read, 15 for exercise 2.1. New symbols: $x$, $L$, $g$.*
+#
 # ## A loss is a chain of small steps
 #
 # Take four numbers $x$ (shape `(4,)`) and compute $L = \sum (x \cdot x + x)$. Each operation leaves
-# a *node* behind: which tensors it read, and a function that turns the gradient of its result into
-# the gradients of those tensors. The nodes together are the *tape*. We write $g$ for the gradient
+# a *node* behind: a function that turns the gradient of its result into the gradients of what it
+# read, and its *parents*, the places where those belong: the nodes of tensors that were computed, and
+# tensors such as $x$ themselves. The nodes together are the *tape*. We write $g$ for the gradient
 # that arrives at a node from above, $g = \partial L / \partial (\text{its result})$: it always has
 # the shape of the result.
 
@@ -86,25 +89,25 @@ def chain(n):
     return y
 
 
-def visits_along_every_path(tensor):
-    if tensor.node is None:
+def visits_along_every_path(place):
+    if isinstance(place, Tensor):  # x itself: nothing is below it
         return 0
-    return 1 + sum(visits_along_every_path(p) for p in tensor.node.parents)
+    return 1 + sum(visits_along_every_path(p) for p in place.parents)
 
 
-def visits_of_the_tape(tensor):
-    seen, todo = set(), [tensor]
+def visits_of_the_tape(node):
+    seen, todo = set(), [node]
     while todo:
-        t = todo.pop()
-        if t.node is not None and id(t) not in seen:
-            seen.add(id(t))
-            todo.extend(t.node.parents)
+        place = todo.pop()
+        if not isinstance(place, Tensor) and place not in seen:
+            seen.add(place)
+            todo.extend(place.parents)
     return len(seen)
 
 
 depths = range(1, 15)
-naive = [visits_along_every_path(chain(n)) for n in depths]
-tape = [visits_of_the_tape(chain(n)) for n in depths]
+naive = [visits_along_every_path(chain(n).node) for n in depths]
+tape = [visits_of_the_tape(chain(n).node) for n in depths]
 expect("visits along every path, 14 steps", naive[-1], 2**14 - 1)
 expect("visits of the tape, 14 steps", tape[-1], 14)
 
@@ -153,6 +156,8 @@ cards("2.1")
 
 # %% [markdown]
 # # Part b: two backwards that carry a transformer
+#
+# *15 minutes to read, 30 for exercises 2.2 and 2.3. New symbols: $G$, $p$, $\delta_{ij}$.*
 #
 # ## The matrix product
 #
