@@ -36,21 +36,19 @@ def draw_ranks(counts, axes):
     sets = list(dict.fromkeys(c.targets for c in counts))
     for i, targets in enumerate(sets):
         colour, line = COLOURS[i % len(COLOURS)], LINES[i % len(LINES)]
-        numbers = [count(architecture, targets, r).trainable for r in ranks]
-        axes.plot(ranks, numbers, line, color=colour, label=targets if len(targets) < 40 else targets[:37] + "...")
         asked = [c for c in counts if c.targets == targets]
+        label = f"{clip(targets, 34)}\nrank {asked[-1].rank}: {short(asked[-1].trainable)}"
+        axes.plot(ranks, [count(architecture, targets, r).trainable for r in ranks], line, color=colour, label=label)
         axes.plot([c.rank for c in asked], [c.trainable for c in asked], "o", color=colour, markersize=10)
-        for c in asked[-1:]:
-            axes.annotate(
-                f"rank {c.rank}: {short(c.trainable)}", (c.rank, c.trainable), xytext=(10, -24), bbox=WHITE,
-                textcoords="offset points", color=colour, fontsize=16, weight="bold", zorder=5,
-            )  # fmt: skip
     axes.axhline(architecture.base, color="black", linewidth=2)
     axes.text(ranks[0], architecture.base, f"all of the base: {short(architecture.base)}", va="bottom", fontsize=16)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    axes.set_ylim(top=4 * max(architecture.base, axes.get_ylim()[1] / 4))
-    axes.set_xticks(ranks, [str(r) for r in ranks])
+    top, low = 4 * max(architecture.base, *(c.trainable for c in counts)), axes.get_ylim()[0]
+    legend = min(0.09 * len(sets), 0.6)  # its share of the height: below the lines
+    axes.set_ylim(top * (low / top) ** (1 / (1 - legend)), top)
+    ticks = [2**k for k in range(0, ranks[-1].bit_length(), 1 if ranks[-1] < 1000 else 2)]
+    axes.set_xticks(ticks, [str(r) for r in ticks])
     axes.set(xlabel="rank r", ylabel="trained parameters")
     axes.set_title(f"LoRA on {architecture.name}", fontsize=20)
     axes.grid(alpha=0.3)
@@ -62,6 +60,7 @@ def draw_memory(counted, batch, length, dtype, axes):
     bars = budgets(counted, batch, length, dtype)
     heights = [b.total_recomputed / GIB for b in bars]
     top = 1.25 * min(heights[0], max(CARDS[-1], *heights[1:]))
+    top = max(top, 1.7 * heights[1])  # room for the legend above the second bar
     if heights[0] > CARDS[0] / 2:  # below half the smallest card, lines of cards would only flatten the bars
         top = max(top, 1.25 * CARDS[0])
     for kind, (colour, hatch) in KINDS.items():
@@ -82,23 +81,29 @@ def draw_memory(counted, batch, length, dtype, axes):
         axes.text(2.4, 0.5 * top, f"an {CARDS[0]} GB card\nis far above", ha="right", va="center", fontsize=16)
     axes.set_ylim(0, top)
     right = axes.secondary_yaxis("right")
-    right.set_yticks(shown, card_names(shown, 0.045 * top), fontsize=14)
+    right.set_yticks(shown, card_names(shown, 0.038 * top), fontsize=14)
     axes.set_xticks(range(3), ["full\nfine-tuning", "LoRA", "4-bit base\n+ LoRA"], fontsize=17)
     axes.set_ylabel("GiB")
-    detail = f"rank {counted.rank}, {batch} x {length} tokens, activations recomputed"
-    axes.set_title(f"Memory of training\n{detail}", fontsize=17)
+    detail = f"{batch} x {length} tokens, activations recomputed"
+    axes.set_title(f"Memory of training: {clip(counted.targets, 20)}, rank {counted.rank}\n{detail}", fontsize=17)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], loc="upper right", fontsize=15, framealpha=1).set_zorder(6)
 
 
 def card_names(cards, room):  # [GB], GB -> [str]
-    """A name for each card, from the largest down; none where two would be written over each other."""
-    names, last = {}, float("inf")
+    """A name for each card; one for several together where they would be written over each other."""
+    groups = []
     for gb in sorted(cards, reverse=True):
-        if last - gb >= room:
-            names[gb] = f"{gb} GB card"
-            last = gb
+        if groups and groups[-1][-1] - gb < room:
+            groups[-1].append(gb)
+        else:
+            groups.append([gb])
+    names = {g[0]: f"{g[0]} GB card" if len(g) == 1 else f"{g[-1]} to {g[0]} GB" for g in groups}
     return [names.get(gb, "") for gb in cards]
+
+
+def clip(targets, most):
+    return targets if len(targets) <= most else targets[: most - 3] + "..."
 
 
 def stack(budget):  # Budget -> {kind: bytes}
