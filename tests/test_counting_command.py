@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from minilora.cli.params import params
 from minilora.counting.figures import card_names
+from minilora.counting.presets import PRESETS
 from minilora.errors import ConfigError, MiniloraError
 
 KEYS = {
@@ -77,6 +78,11 @@ def test_one_configuration_prints_tables_and_the_sum_to_redo_by_hand():
     assert "closed formula, and the model that trains (built by shape): equal" in text
     for part in ("Which card holds", "Memory of training, 4-bit + LoRA", "Operations per token", "Serving", "0.2364"):
         assert part in text
+
+
+def test_the_help_names_every_preset():
+    text = " ".join(run("--help").split())
+    assert all(name in text for name in PRESETS)
 
 
 def test_a_figure_is_written_as_a_png(tmp_path):

@@ -14,7 +14,7 @@ from minilora.cli.claims import claims as command
 from minilora.counting.formulas import evaluate
 from minilora.counting.ledger import ASSUMING, NOT, REPRODUCES, UNSUPPORTED, VERDICTS, claims, judge, parse
 from minilora.counting.measured import best_rate, seeds_where, share, where
-from minilora.errors import FormatError, MiniloraError
+from minilora.errors import FormatError, MiniloraError, UnknownNameError
 from minilora.shipped import shipped
 
 EXPECTED = json.loads((GOLDEN / "ledger_verdicts.json").read_text(encoding="utf-8"))
@@ -291,3 +291,16 @@ def test_json_has_one_object_per_row_with_the_verdict_and_what_was_computed(rows
     for row in made:
         assert row.keys() >= {"says", "source", "published", "verdict", "assumption", "cases", "evidence", "note"}
         assert all(c.keys() >= {"when", "formula", "value", "steps", "holds"} for c in row["cases"])
+
+
+def test_words_choose_the_rows_that_have_them_all(rows):
+    text = CliRunner().invoke(command, ["120", "4096"], catch_exceptions=False).stdout
+    assert text.startswith("DOES NOT REPRODUCE: A 4096 x 4096 matrix at rank 16: 120 times fewer")
+    assert "   1 does not reproduce" in text and text.count("published  ") == 1
+    made = json.loads(CliRunner().invoke(command, ["Without REGRET", "--json"], catch_exceptions=False).stdout)
+    assert {r["id"] for r in made} == {name for name in rows if name.startswith("without-regret")}
+
+
+def test_words_that_no_row_has_are_refused():
+    with pytest.raises(UnknownNameError, match="no claim has 'quantum'"):
+        CliRunner().invoke(command, ["quantum"], catch_exceptions=False, standalone_mode=False)

@@ -5,17 +5,24 @@ from dataclasses import asdict
 
 import click
 
+from ..errors import UnknownNameError
+
 
 @click.command()
+@click.argument("words", nargs=-1, metavar="[WORD]...")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array, one object per claim.")
-def claims(as_json):
+def claims(words, as_json):
     """Recompute every published figure and popular claim in the ledger, and say which hold.
+
+    With WORDs, only those that have them all in what they say, their source or their name (4096, 70b, QLoRA).
 
     Each comes with its source, the configurations that could give it, their arithmetic, and the verdict that follows.
     """
     from ..counting.ledger import claims as recomputed
 
-    rows = [as_row(claim) for claim in recomputed()]
+    rows = [row for row in map(as_row, recomputed()) if has(row, words)]
+    if not rows:
+        raise UnknownNameError(f"no claim has {' and '.join(map(repr, words))}; `minilora claims` shows them all")
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
@@ -29,6 +36,11 @@ def as_row(claim):  # Claim -> dict
     row |= {"verdict": claim.verdict, "assumption": claim.assumption}
     row |= {key: [asdict(case) for case in getattr(claim, key)] for key in ("cases", "evidence")}
     return row | {"results": where(claim.results) if claim.results else "", "note": claim.note}
+
+
+def has(row, words):
+    text = " ".join(row[key] for key in ("says", "source", "id", "published")).lower()
+    return all(word.lower() in text for word in words)
 
 
 def working(case):
@@ -60,3 +72,4 @@ def show(rows):
         click.echo()
     for verdict in VERDICTS:
         click.echo(f"{sum(r['verdict'] == verdict for r in rows):4} {verdict}")
+    click.echo("K, M, G, B, T: powers of 1,000; Ki, Mi, Gi: of 1,024. A card of 24 GB has 24 GiB.")

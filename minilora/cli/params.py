@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+import textwrap
 from pathlib import Path
 
 import click
 
+from ..counting.presets import PRESETS
 from ..errors import ConfigError
 
 COLUMNS = (
@@ -15,9 +17,10 @@ COLUMNS = (
 )  # fmt: skip
 WIDTH = 100  # columns of a table when the terminal is narrower, or is a file
 GIB = 2**30
+NAMES = textwrap.fill(", ".join(PRESETS), 76, break_on_hyphens=False)
 
 
-@click.command()
+@click.command(epilog=f"\b\nPresets:\n{NAMES}")
 @click.argument("model")
 @click.option("--rank", "ranks", default="8", show_default=True, metavar="R[,R...]", help="One rank, or several.")
 @click.option(
@@ -36,7 +39,7 @@ GIB = 2**30
 @click.option("--csv", "as_csv", is_flag=True, help="One line per row.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Write the figure to this PNG.")
 def params(model, ranks, target_sets, dtype, batch, length, adapters, as_json, as_csv, plot):
-    """Count LoRA on MODEL: a preset (gpt2, llama-3-8b, ...), a config.json, or one matrix (4096x4096).
+    """Count LoRA on MODEL: a preset (see below), a config.json or its folder, or one matrix (4096x4096).
 
     One rank and one target set: all about that configuration. Several: a table. Every count is made twice, by the
     closed formula and by building the model that trains, where there is one.
