@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 3 · A transformer you can count
 #
-# *45 minutes to read, in two parts · needs matrix products; lesson 2 for the word backward · reads
+# *30 minutes to read, in two parts · needs matrix products; lesson 2 for the word backward · reads
 # `minilora/models/llama.py` · exercises 3.1 to 3.3*
 #
 # **You will be able to** name every matrix of a Llama decoder, say what it is for, and give the
@@ -37,6 +37,8 @@ rng = np.random.default_rng(3)
 
 # %% [markdown]
 # # Part a: one token
+#
+# *15 minutes to read, 5 for exercise 3.1. New symbols: $w$, $q$, $k$; and the sizes $d$ and $T$.*
 #
 # ## From text to vectors
 #
@@ -114,6 +116,8 @@ cards("3.1")
 
 # %% [markdown]
 # # Part b: many tokens
+#
+# *15 minutes to read, 30 for exercises 3.2 and 3.3. New symbols: $v$, $p$, $o$; and the size $m$.*
 #
 # ## Attention: look back, and take a mean
 #
@@ -194,7 +198,7 @@ with figure(height=3.6) as axes:
     axes.bar_label(bars, [f"{s:,}  ({100 * s / counted:.1f}%)" for s in sizes], padding=6)
     axes.invert_yaxis()
     axes.grid(False)
-    axes.set(xlabel="parameters", xlim=(0, 1.35 * max(sizes)), xticks=[])
+    axes.set(xlabel="parameters", xlim=(0, 1.5 * max(sizes)), xticks=[])
 
 # %% [markdown]
 # Most parameters are in the MLP, though most talk is of attention. It is so in the large models

@@ -83,6 +83,8 @@ rows = [(n.replace("model.layers.", "layer ").replace(".weight", ""), str(update
 table(rows, ("matrix", "shape", "ΔW", "W itself", "random"))
 expect("matrices where ΔW needs fewer directions than a random one",
        sum(needed["ΔW"][n] < needed["random"][n] for n in update), 28)
+expect_between("matrices where W itself does",
+               sum(needed["W"][n] < needed["random"][n] for n in update), 25, 28)
 
 # %%
 def energy(D):  # -> share of the energy in the first 0, 1, 2, ... directions
@@ -95,19 +97,21 @@ with figure(2) as (left, right):
                                        (noise, "black", ":", "random")):
         left.plot(energy(group[name]), line, color=colour, label=label)
     left.axhline(0.9, color="grey", linewidth=1)
+    left.text(128, 0.88, "90%", color="grey", ha="right", va="top")
     left.set(xlabel="number of directions", ylabel="share of the energy",
              title="queries of the first layer", ylim=(0, 1.02))
     left.legend(loc="lower right")
     for kind, colour, marker in (("random", "black", "v"), ("W", BLUE, "o"), ("ΔW", ORANGE, "s")):
         right.plot(list(needed[kind].values()), marker, color=colour, label=kind)
     right.set(xlabel="the 28 matrices, layer by layer", ylabel="directions for 90%", xticks=[],
-              ylim=(0, 110))
+              ylim=(0, 125))
+    right.legend(loc="upper center", ncols=3)
 
 # %% [markdown]
 # The update has fewer directions than noise of the same size: that is the usual picture in talks on
 # LoRA. But look at the blue line: **$W$ itself has fewer than noise, too**, since it was learned. A
-# falling curve alone proves little. And 90% of the energy is not 90% of the effect: what is missing may
-# be just what the task needs.
+# falling curve alone proves little. And 90% of the energy is not 90% of the effect: what is missing
+# may be just what the task needs.
 #
 # ## The test that counts
 #
@@ -152,8 +156,8 @@ enough = {task: next(r for r, s in zip(ranks, mean_score(task, "best"), strict=T
           for task in tasks}
 print("smallest of these ranks with a score above 0.9:", enough)
 expect("JSON needs fewer directions than SQL", enough["style-json"] < enough["sql"], True)
-expect_between("8 random directions, best of the tasks",
-               max(mean_score(task, "random")[3] for task in tasks), 0.0, 0.1)
+expect_between("1 to 16 random directions, best of the tasks",
+               max(max(mean_score(task, "random")[:5]) for task in tasks), 0.0, 0.1)
 
 # %%
 with figure(height=5) as axes:
@@ -171,9 +175,10 @@ with figure(height=5) as axes:
 # %% [markdown]
 # ## What this says, and what not
 #
-# - A few directions of each update carry the task, and not any few: random ones carry nothing.
-# - **How many depends on the task.** The house style is content with a handful, the SQL queries need many
-#   more. "The update is low rank" is not a law; it is a question that one answers by measuring.
+# - A few directions of each update carry the task, and not any few: up to 16 random ones carry
+#   nothing.
+# - **How many depends on the task.** The house style is content with a handful, the SQL queries need
+#   many more. "The update is low rank" is not a law; it is a question that one answers by measuring.
 # - This cuts a part out of an update that was learned in full. LoRA does something else: it
 #   *learns* under the condition of low rank, and can find a better update of that rank. In lesson 5
 #   LoRA of rank 8 gets on this task:

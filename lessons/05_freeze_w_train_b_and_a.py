@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 5 · Freeze W, train B and A
 #
-# *45 minutes to read, in two parts · needs matrix products and the chain rule · reads
+# *30 minutes to read, in two parts · needs matrix products and the chain rule · reads
 # `minilora/lora/layer.py` · exercises 5.1 to 5.3*
 #
 # **You will be able to** derive the two gradients that LoRA needs, say which products of a training
@@ -24,6 +24,7 @@
 
 # %%
 import hashlib
+import tracemalloc
 
 import numpy as np
 
@@ -33,11 +34,14 @@ from minilora.course.lesson import expect, expect_between, predict
 from minilora.course.products import count_products, counted, multiplications
 from minilora.course.tune import corpus_loss, load_base, test_score, tune
 from minilora.lora.layer import low_rank_update
+from minilora.optim import AdamW
 
 rng = np.random.default_rng(5)
 
 # %% [markdown]
 # # Part a: one layer
+#
+# *15 minutes to read, 25 for exercises 5.1 and 5.2. New symbols: $\Delta W$, $\alpha$, $g$.*
 #
 # ## The idea
 #
@@ -68,8 +72,8 @@ expect("two narrow products against one wide matrix", y, x @ (W + s * B @ A).T, 
 # %% [markdown]
 # ## Two gradients
 #
-# From above arrives $g = \partial L / \partial y$, shape `(N, out)`. Name the narrow place $u = x
-# A^T$, shape `(N, r)`; then $y = x W^T + s\, u B^T$.
+# From above arrives $g = \partial L / \partial y$, the gradient of the loss $L$, shape `(N, out)`.
+# Name the narrow place $u = x A^T$, shape `(N, r)`; then $y = x W^T + s\, u B^T$.
 #
 # - $B$ meets $u$ in a product, so (lesson 2, or: the shapes leave one way) $dB = s\, g^T u$, shape
 #   `(out, r)`.
@@ -156,6 +160,8 @@ cards("5.1", "5.2")
 # %% [markdown]
 # # Part b: a whole model
 #
+# *15 minutes to read, 10 for exercise 5.3. New symbols: $m$ and $v$ of Adam.*
+#
 # ## Which products never happen
 #
 # The shipped base is the model of lesson 3: 28 matrices in 4 blocks. We count every matrix product
@@ -186,7 +192,7 @@ ratio.compare(lora[1] / full[1])
 expect_between("LoRA / full, multiplications", lora[1] / full[1], 0.70, 0.85)
 
 # %% [markdown]
-# LoRA makes *more* products, but narrow ones; the wide $dW$ are gone. A full step costs three wide
+# LoRA makes *more* products, but the added ones are narrow; the wide $dW$ are gone. A full step costs three wide
 # products per matrix (forward, $dx$, $dW$), LoRA two: never less than 2/3. The narrow products
 # weigh the less the larger the model is; at this width of 128 they do count.
 #
@@ -241,20 +247,22 @@ def mean_of(method, what):  # -> rates, mean over the seeds for each rate
 
 summary = {}
 for method in ("full", "lora"):
-    rates, scores = mean_of(method, "score")
-    _, forgotten = mean_of(method, "corpus_loss")
-    summary[method] = {lr: (sc, f) for lr, sc, f in zip(rates, scores, forgotten, strict=True)}
-rows = [(method, lr, *summary[method][lr]) for method in summary for lr in summary[method]]
-table(rows, ("method", "learning rate", "score", "loss on base text"))
+    rates, at_the_end = mean_of(method, "loss")
+    columns = at_the_end, mean_of(method, "score")[1], mean_of(method, "corpus_loss")[1]
+    summary[method] = dict(zip(rates, zip(*columns, strict=True), strict=True))
+table([(method, lr, *summary[method][lr]) for method in summary for lr in summary[method]],
+      ("method", "learning rate", "training loss", "score", "loss on base text"))
 
 # %%
-best = {method: max(runs, key=lambda lr: runs[lr][0]) for method, runs in summary.items()}
-same_rate = {method: summary[method][0.01][1] for method in summary}
-tuned = {method: summary[method][best[method]][1] for method in summary}
+best = {method: max(runs, key=lambda lr: runs[lr][1]) for method, runs in summary.items()}
+same_rate = {method: summary[method][0.01][2] for method in summary}
+tuned = {method: summary[method][best[method]][2] for method in summary}
 print("best rates:", best)
 expect_between("best rate of LoRA / of full fine-tuning", best["lora"] / best["full"], 3, 30)
 expect("same rate 0.01: full forgets more", same_rate["full"] > same_rate["lora"], True)
 expect("each at its best: full forgets more", tuned["full"] > tuned["lora"], False)
+expect_between("score of full / of LoRA, each at its best",
+               summary["full"][best["full"]][1] / summary["lora"][best["lora"]][1], 0.9, 1.1)
 forgets.compare("yes" if tuned["full"] > tuned["lora"] else "no")
 
 # %%
@@ -269,6 +277,8 @@ with figure(2) as (left, right):
     right.axhline(start, color="black", linestyle=":")
     right.text(3e-2, start * 1.04, "base", ha="right", va="bottom")
     right.set_yscale("log")
+    right.set_yticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
+    right.minorticks_off()
     left.text(1.1e-4, 0.78, "full", color=ORANGE)
     left.text(1.5e-3, 0.35, "LoRA", color=BLUE)
     left.text(1.1e-2, live["score"] + 0.04, "run above", color=GREEN, fontsize=13)
@@ -277,35 +287,49 @@ with figure(2) as (left, right):
 
 # %% [markdown]
 # Each method has its own best rate; LoRA's is about ten times higher. At one and the same high rate
-# full fine-tuning looks as if it forgot everything: it is simply torn apart by that rate. At their
-# own best rates the order of forgetting turns round on this task. The scores are close. Whoever
+# full fine-tuning has forgotten what it knew: that rate is ten times too high for it. At their own
+# best rates the order of forgetting turns round on this task, and the scores are close. Whoever
 # compares two methods must tune both.
 #
 # ## Memory and time
 #
-# What training keeps: the weights, a gradient for each trained number, and Adam's two means $m$ and
-# $v$ for each trained number.
+# What training keeps: the weights, a gradient for each trained number, Adam's two means $m$ and $v$
+# for each trained number, and the activations that the backward will read. The first three can be
+# counted; what one step takes on top of the weights can be measured.
 
 # %%
 def training_arrays(frozen, trained):  # numbers -> megabytes in float32
     return [4 * n / 1e6 for n in (frozen + trained, trained, 2 * trained)]
 
 
+def peak_of_a_step(model):  # -> megabytes beyond what is there before the step
+    optimizer = AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    ids = np.random.default_rng(0).integers(2, 1024, (16, 64))
+    tracemalloc.start()
+    model.loss(ids, ids).backward()
+    optimizer.step()
+    peak = tracemalloc.get_traced_memory()[1] / 1e6
+    tracemalloc.stop()
+    return peak
+
+
 trained, everything = model.get_nb_trainable_parameters()
 frozen = everything - trained
 seconds = {m: float(np.mean([r["seconds"] for r in sweep["rows"] if r["method"] == m]))
            for m in summary}
-head = ("method", "weights MB", "gradients MB", "Adam MB", "seconds for 150 steps")
-table([("full", *training_arrays(0, frozen), seconds["full"]),
-       ("LoRA", *training_arrays(frozen, trained), seconds["lora"])], head)
-expect_between("time LoRA / full, as measured", seconds["lora"] / seconds["full"], 0.5, 1.5)
+peak = {"full": peak_of_a_step(load_base()[0]), "lora": peak_of_a_step(model)}
+head = ("method", "weights MB", "gradients MB", "Adam MB", "peak of a step MB", "150 steps, s")
+table([("full", *training_arrays(0, frozen), peak["full"], seconds["full"]),
+       ("LoRA", *training_arrays(frozen, trained), peak["lora"], seconds["lora"])], head)
 expect_between("gradients and Adam, full / LoRA", frozen / trained, 9, 13)
+expect_between("measured peak, LoRA / full", peak["lora"] / peak["full"], 0.3, 1.1)
+expect_between("time LoRA / full, as measured", seconds["lora"] / seconds["full"], 0.5, 1.5)
 
 # %% [markdown]
 # Gradients and optimizer state shrink with the number of trained parameters. The weights do not:
-# they must all be there. The time hardly changes at this width: a quarter fewer multiplications,
-# but more than twice as many products, each with its own overhead. On wide matrices the
-# multiplications decide.
+# they must all be there. And at this size they are a small part: most of the peak are activations,
+# which LoRA needs too. The time hardly changes at this width: fewer multiplications, but more
+# products, each with its own overhead. On wide matrices the multiplications decide.
 #
 # ## Do (b)
 #
@@ -325,5 +349,5 @@ cards("5.3")
 # ## What this does not show
 #
 # One task, one small base: the ratio of the best rates (about ten) has been found elsewhere too,
-# the order of forgetting depends on the task. Activations, which often take the most memory, are
-# hardly fewer with LoRA. And a batch of one example would show other times.
+# the order of forgetting depends on the task. On a large model with a short batch the weights take
+# the most memory, and the gradients and Adam of full fine-tuning (lesson 7).

@@ -62,8 +62,8 @@ expect_between("largest difference", largest, 1e-7, 1e-3)
 expect("score, merged", test_score(model, tokenizer, "style-json"), score_apart, within=0.01)
 
 # %% [markdown]
-# Nearly: the same sum in another order rounds in other places, in the sixth or seventh digit. No
-# answer changes.
+# Nearly: the same sum in another order rounds in other places, in the sixth or seventh digit. The
+# score stays.
 #
 # Now take it out again. `unmerge_adapter` puts the **original array** back; it was kept aside.
 
@@ -150,6 +150,8 @@ table([(kind, drift[kind, "one"][0], drift[kind, "one"][-1], drift[kind, "five"]
 expect_between("after 1,000 swaps of five, bfloat16 / float32",
                float(drift["bfloat16", "five"][-1] / drift["float32", "five"][-1]), 100, 1e5)
 further.compare("five" if drift["float16", "five"][-1] > drift["float16", "one"][-1] else "one")
+expect("float32, five: the drift still grows after 500 swaps",
+       bool(drift["float32", "five"][-1] > 1.5 * drift["float32", "five"][500]), True)
 for kind, at_least in (("float32", 10), ("float16", 10), ("bfloat16", 3)):
     ratio = float(drift[kind, "five"][-1] / drift[kind, "one"][-1])
     expect_between(f"{kind}: five / one, after 1,000 swaps", ratio, at_least, 1000)

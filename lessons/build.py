@@ -3,11 +3,17 @@
     python lessons/build.py                 run every lesson; write NN_title.ipynb and class/NN_title.ipynb
     python lessons/build.py 5 7             only these
     python lessons/build.py --html pages    write a page for each lesson and an index, from the notebooks that are there
+    python lessons/build.py --table         run every lesson as a script, and write the table in README.md
 
 A source is a plain script in jupytext's percent format. Nothing else is edited by hand. Needs minilora[lessons].
 """
 
 import argparse
+import math
+import os
+import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -61,7 +67,7 @@ def class_copy(source):
 def execute(made):  # notebook -> notebook with outputs, run in an empty namespace, in the folder of the lessons
     from nbclient import NotebookClient
 
-    NotebookClient(made, timeout=240, resources={"metadata": {"path": str(HERE)}}).execute()
+    NotebookClient(made, timeout=240, coalesce_streams=True, resources={"metadata": {"path": str(HERE)}}).execute()
     for cell in made.cells:
         cell.metadata.pop("execution", None)      # times of day
     return made
@@ -74,11 +80,53 @@ def write(made, path):
     path.write_text(nbformat.writes(made), encoding="utf-8", newline="\n")
 
 
+def facts(source):  # Path -> title, and what the line under it says: minutes, needs, reads, exercises
+    text = source.read_text(encoding="utf-8")
+    title, line = re.search(r"^# # \d+ · (.+?)\n#\n# \*([^*]+)\*", text, re.MULTILINE).groups()
+    minutes, *rest = " ".join(line.replace("\n# ", " ").split()).split(" · ")
+    said = dict(part.split(" ", 1) for part in rest)
+    return title, minutes.partition(" ")[0], said["needs"], said["reads"]
+
+
+def seconds(source):  # Path -> int, of computing on one core: run as a script, in a process of its own
+    code = "import runpy, sys, time; runpy.run_path(sys.argv[1]); sys.stderr.write(str(time.process_time()))"
+    one_core = os.environ | {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    command = [sys.executable, "-W", "ignore", "-c", code, str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=one_core, check=True)
+    return math.ceil(float(done.stderr))
+
+
+def table(measured):  # {Path: seconds} -> the table of README.md
+    from minilora.course.runner import exercises
+
+    rows = ["| lesson | minutes to read | seconds to run | needs | reads in the code | exercises |",
+            "| --- | --- | --- | --- | --- | --- |"]
+    for source, took in measured.items():
+        title, minutes, needs, reads = facts(source)
+        number = int(source.name[:2])
+        cards = "; ".join(f"{e.number} {e.title}" for e in exercises(number))
+        rows.append(f"| [{number}]({source.stem}.ipynb) *{title}* | {minutes} | {took} | {needs} | {reads} | {cards} |")
+    return "\n".join(rows)
+
+
+def write_table():
+    measured = {source: seconds(source) for source in sources()}
+    readme = HERE / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition("<!-- table -->\n")
+    _, end, after = rest.partition("<!-- end of table -->")
+    text = f"{before}<!-- table -->\n{table(measured)}\n{end}{after}"
+    readme.write_text(text, encoding="utf-8", newline="\n")
+    print(f"all lessons: {sum(measured.values())} seconds")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("numbers", nargs="*", type=int, metavar="LESSON")
     parser.add_argument("--html", type=Path, metavar="DIR", help="write HTML pages instead of notebooks")
+    parser.add_argument("--table", action="store_true", help="measure every lesson; write the table in README.md")
     arguments = parser.parse_args()
+    if arguments.table:
+        return write_table()
     if arguments.html:
         import pages
 

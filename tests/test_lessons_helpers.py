@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minilora.course.lesson import expect, expect_between, figure, predict, shown, table
+from minilora.course.lesson import cards, expect, expect_between, figure, predict, shown, table
 
 
 def test_a_prediction_never_blocks_and_never_fails(capsys):
@@ -62,3 +62,11 @@ def test_a_figure_in_a_script_opens_no_window_and_changes_no_setting():
         left.plot([1, 2])
         right.plot([2, 1])
     assert dict(matplotlib.rcParams) == before
+
+
+def test_a_card_says_what_to_write_how_hard_how_long_and_how_to_check(capsys):
+    cards("5.1", "5.2")
+    out = capsys.readouterr().out
+    for part in ("5.1  The forward   (easy, 5 minutes, in lesson_05.py)", "lora_forward(x, W, A, B, alpha, r)",
+                 "x: (N, in), W: (out, in)", "minilora check 5.1 5.2", "minilora hint 5.1 --level 1"):
+        assert part in out

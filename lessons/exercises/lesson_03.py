@@ -27,7 +27,7 @@ def causal_attention(q, k, v):
     raise NotImplementedError
 
 
-# ---- 3.3 · medium, 15 minutes · a transformer you can count
+# ---- 3.3 · medium, 10 minutes · a transformer you can count
 
 def count_parameters(vocab, d, m, layers, heads, kv_heads, tied):
     """The number of parameters of a Llama decoder without biases.

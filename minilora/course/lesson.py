@@ -1,5 +1,6 @@
 """What the cells of a lesson call: predict before running, expect while running, show what came, replay a sweep."""
 
+import ast
 import contextlib
 import io
 import json
@@ -102,14 +103,22 @@ def replay(name):  # str -> dict
 
 
 def cards(*numbers):
-    """Print the cards of exercises, "2.1", "2.2": what to write, how hard, how long, how to check."""
+    """Print the cards of exercises, "2.1", "2.2": how hard, how long, what to write, how to check."""
     from .runner import exercise, file_name
 
     for number in numbers:
         e = exercise(number)
-        print(f"{number}  {e.title} ({e.difficulty}, {e.minutes} minutes): `{e.function}` in {file_name(e.lesson)}")
-    print(f"\nthe files: minilora exercises DIR     check: minilora check {' '.join(numbers)}     "
+        call, task = _stub(e.function, shipped(f"lessons/exercises/{file_name(e.lesson)}"))
+        print(f"{number}  {e.title}   ({e.difficulty}, {e.minutes} minutes, in {file_name(e.lesson)})\n\n    {call}")
+        print("".join(f"        {line}".rstrip() + "\n" for line in task.splitlines()))
+    print(f"the files: minilora exercises DIR     check: minilora check {' '.join(numbers)} --dir DIR\n"
           f"a hint: minilora hint {numbers[0]} --level 1")
+
+
+def _stub(function, path):  # -> "f(x, y)" and its docstring
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
+    return f"{function}({ast.unparse(found.args)})", ast.get_docstring(found)
 
 
 # ---- figures: in the style of minilora.plots, shown in the notebook instead of written to a file

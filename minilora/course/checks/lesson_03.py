@@ -185,7 +185,7 @@ EXERCISES = (
          "sum; then @ v"),
     ),
     Exercise(
-        "3.3", "count_parameters", "A transformer you can count", "medium", 15, count_cases,
+        "3.3", "count_parameters", "A transformer you can count", "medium", 10, count_cases,
         (("returns one number", count_one_number), ("a single layer, untied head", count_is_right(slice(0, 1))),
          ("grouped keys and values, tied head", count_is_right(slice(1, 2))),
          ("the lesson's model", count_is_right(slice(2, 3))), ("Llama 3 8B", count_is_right(slice(3, 4)))),
