@@ -86,15 +86,17 @@ def test_the_help_names_every_preset():
 
 
 def test_a_figure_is_written_as_a_png(tmp_path):
-    for model in ("gpt2", "llama-3-70b", "4096x4096"):
-        run(model, "--rank", "4,8", "--plot", str(tmp_path / f"{model}.png"))
-        assert (tmp_path / f"{model}.png").read_bytes().startswith(b"\x89PNG")
+    sizes = {"n_embd": 2**31 - 1, "n_layer": 10**4, "n_head": 1, "n_positions": 2**31 - 1, "vocab_size": 2**31 - 1}
+    (tmp_path / "largest.json").write_text(json.dumps({"model_type": "gpt2"} | sizes), encoding="utf-8")
+    for model in ("gpt2", "llama-3-70b", "4096x4096", str(tmp_path / "largest.json")):
+        run(model, "--rank", "4,8,2147483647", "--plot", str(tmp_path / "figure.png"))
+        assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("gpt2", "--rank", "0"), "rank 0: expected a whole number of at least 1"),
+        (("gpt2", "--rank", "0"), "rank 0: expected a whole number of 1 to"),
         (("gpt2", "--rank", "-8"), "rank -8"),
         (("gpt2", "--rank", "8,x"), "--rank '8,x': expected whole numbers"),
         (("gpt2", "--rank", ""), "--rank ''"),

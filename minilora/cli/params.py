@@ -75,7 +75,7 @@ def parse_ranks(text):  # "8,16" -> [8, 16]
     try:
         return list(dict.fromkeys(int(piece) for piece in text.split(",")))
     except ValueError:
-        raise ConfigError(f"--rank {text!r}: expected whole numbers joined by commas, as 8 or 4,8,16") from None
+        raise ConfigError(f"--rank {text[:40]!r}: expected whole numbers joined by commas, as 8 or 4,8,16") from None
 
 
 def as_lines(rows):

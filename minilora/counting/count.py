@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ..errors import ConfigError, nearest
 from ..lora.config import LoraConfig, leaves, names_match
 from .parts import LORA_KINDS, Architecture
+from .sizes import LARGEST
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ class Count:
 
 def count(architecture, targets, rank):  # Architecture, str, int -> Count
     """Count LoRA of `rank` beside the modules that `targets` chooses (see `choose`). Raises ConfigError."""
-    if type(rank) is not int or rank < 1:
-        raise ConfigError(f"rank {rank!r}: expected a whole number of at least 1")
+    if type(rank) is not int or not 1 <= rank <= LARGEST:
+        raise ConfigError(f"rank {rank!r}: expected a whole number of 1 to {LARGEST:,}")
     targets = "all-linear" if targets.lower() == "all-linear" else targets  # PEFT takes any case of letters
     return Count(architecture, targets, rank, tuple(choose(architecture, targets)))
 

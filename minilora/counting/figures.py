@@ -44,10 +44,10 @@ def draw_ranks(counts, axes):
     axes.text(ranks[0], architecture.base, f"all of the base: {short(architecture.base)}", va="bottom", fontsize=16)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    top, low = 4 * max(architecture.base, *(c.trainable for c in counts)), axes.get_ylim()[0]
+    top, low = 4.0 * max(architecture.base, *(c.trainable for c in counts)), axes.get_ylim()[0]
     legend = min(0.09 * len(sets), 0.6)  # its share of the height: below the lines
     axes.set_ylim(top * (low / top) ** (1 / (1 - legend)), top)
-    ticks = [2**k for k in range(0, ranks[-1].bit_length(), 1 if ranks[-1] < 1000 else 2)]
+    ticks = [2**k for k in range(0, ranks[-1].bit_length(), 1 + ranks[-1].bit_length() // 11)]
     axes.set_xticks(ticks, [str(r) for r in ticks])
     axes.set(xlabel="rank r", ylabel="trained parameters")
     axes.set_title(f"LoRA on {architecture.name}", fontsize=20)
