@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilora.counting.catalog import load, one_matrix
+from minilora.counting.catalog import from_config, load, one_matrix
 from minilora.counting.count import count
 from minilora.counting.flops import flops
 from minilora.counting.presets import PRESETS
@@ -32,6 +32,41 @@ def test_no_rank_and_no_length_makes_lora_more_than_one_and_a_half_times_cheaper
     f = flops(counted(name, rank=1), length)
     assert 1 < f.ratio < 1.5
     assert 1 < f.ratio_recomputed < 4 / 3
+
+
+LLAMA = {
+    "model_type": "llama", "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 50,
+}  # fmt: skip
+GPT2 = {"model_type": "gpt2", "n_embd": 24, "n_layer": 3, "n_head": 4, "n_positions": 32, "vocab_size": 50}
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(
+    ("config", "targets"),
+    [(LLAMA, "all-linear"), (LLAMA, "down_proj,q_proj"), (GPT2, "all-linear"), (GPT2, "c_attn")],
+    ids=lambda value: value if isinstance(value, str) else value["model_type"],
+)
+def test_operations_are_those_that_pytorch_counts(config, targets):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    peft, counter = pytest.importorskip("peft"), pytest.importorskip("torch.utils.flop_counter")
+    kind, rank, tokens = config["model_type"], 5, 16
+    made = transformers.AutoConfig.for_model(kind, **{k: v for k, v in config.items() if k != "model_type"})
+    ids = torch.arange(tokens)[None]
+
+    def measured(adapted):
+        model = transformers.AutoModelForCausalLM.from_config(made, attn_implementation="eager").train()
+        if adapted:
+            model.enable_input_require_grads()  # else nothing below the lowest adapter is computed
+            names = targets if targets == "all-linear" else targets.split(",")
+            model = peft.get_peft_model(model, peft.LoraConfig(r=rank, target_modules=names))
+        with counter.FlopCounterMode(display=False) as seen:
+            model(input_ids=ids, labels=ids).loss.backward()
+        return seen.get_total_flops()
+
+    f = flops(count(from_config(config, kind), targets, rank), tokens)
+    assert measured(adapted=False) == f.full * tokens
+    assert measured(adapted=True) == f.with_lora * tokens
 
 
 def test_the_a_beside_an_embedding_is_looked_up_and_costs_nothing():
