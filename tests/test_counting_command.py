@@ -86,7 +86,7 @@ def test_the_help_names_every_preset():
 
 
 def test_a_figure_is_written_as_a_png(tmp_path):
-    sizes = {"n_embd": 2**31 - 1, "n_layer": 10**4, "n_head": 1, "n_positions": 2**31 - 1, "vocab_size": 2**31 - 1}
+    sizes = {"n_embd": 2**31 - 1, "n_layer": 10, "n_head": 1, "n_positions": 2**31 - 1, "vocab_size": 2**31 - 1}
     (tmp_path / "largest.json").write_text(json.dumps({"model_type": "gpt2"} | sizes), encoding="utf-8")
     for model in ("gpt2", "llama-3-70b", "4096x4096", str(tmp_path / "largest.json")):
         run(model, "--rank", "4,8,2147483647", "--plot", str(tmp_path / "figure.png"))
@@ -131,3 +131,16 @@ def test_a_bad_plot_name_writes_nothing(tmp_path):
 def test_cards_that_lie_close_together_in_a_figure_share_one_name():
     assert card_names([8, 12, 16, 24, 48, 80], 4) == [f"{gb} GB card" for gb in (8, 12, 16, 24, 48, 80)]
     assert card_names([8, 12, 16, 24, 48, 80], 10) == ["", "", "", "8 to 24 GB", "48 GB card", "80 GB card"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("llama-3.1-405b", "--rank", "256"), ("gpt2", "--rank", "1,2", "--targets", "x|" * 60 + ".*c_fc")],
+)
+def test_tables_fit_into_80_columns(arguments):
+    tables = [line for line in run(*arguments).splitlines() if line.startswith("  ")]
+    assert len(tables) > 5 and max(map(len, tables)) <= 80
+
+
+def test_a_sweep_names_a_target_set_once():
+    assert run("gpt2", "--rank", "1,2,3", "--targets", "c_fc").count("  c_fc ") == 1

@@ -15,7 +15,7 @@ COLUMNS = (
     "model", "targets", "rank", "matrices", "base", "trainable", "total", "percent", "reduction",
     "adapter_bytes_fp32", "adapter_bytes_16bit", "file_bytes_fp32", "file_bytes_16bit",
 )  # fmt: skip
-WIDTH = 100  # columns of a table when the terminal is narrower, or is a file
+WIDTH = 80  # columns of a table at least; also in a file
 GIB = 2**30
 NAMES = textwrap.fill(", ".join(PRESETS), 76, break_on_hyphens=False)
 
@@ -114,26 +114,31 @@ def table(title, *columns):
 
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for i, name in enumerate(columns):
-        made.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+        made.add_column(name, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i > 0)
     return made
 
 
 def counts_table(rows):
-    made = table("", "targets", "rank", "matrices", "trainable", "% of total", "fewer", "fp32 file", "16-bit file")
-    for r in rows:
+    made = table("", "targets", "rank", "trainable", "%", "fewer", "fp32", "16 bit")
+    for above, r in zip([None, *rows], rows, strict=False):
+        targets = "" if above and above["targets"] == r["targets"] else r["targets"]
         made.add_row(
-            r["targets"], str(r["rank"]), str(r["matrices"]), f"{r['trainable']:,}", f"{r['percent']:.4f}",
-            f"{r['reduction']:,.6g}x", megabytes(r["file_bytes_fp32"]), megabytes(r["file_bytes_16bit"]),
+            targets, str(r["rank"]), f"{r['trainable']:,}", f"{r['percent']:.4f}", times(r["reduction"]),
+            megabytes(r["file_bytes_fp32"]), megabytes(r["file_bytes_16bit"]),
         )  # fmt: skip
-    made.caption = "PEFT saves float32 unless the adapter itself was made in 16 bit"
+    made.caption = (
+        "%: of base and adapter together. fp32, 16 bit: the file; PEFT saves fp32 unless the adapter was made in 16 bit"
+    )
     return made
 
 
 def memory_tables(r):
     """A table of items for each method."""
-    head = f"batch {r['batch']} x {r['length']} tokens, base in {r['dtype']}"
     for method, budget in r["memory"].items():
-        made = table(f"Memory of training, {method}: {head}", "", "formula", "GiB")
+        precision = "bfloat16" if "4-bit" in method else r["dtype"]
+        made = table(
+            f"Memory of training, {method}: {r['batch']} x {r['length']} tokens, {precision}", "", "formula", "GiB"
+        )
         for item in budget["states"]:
             made.add_row(item["name"], item["formula"], f"{item['bytes'] / GIB:,.3f}")
         for title, key, total in (
@@ -141,9 +146,10 @@ def memory_tables(r):
             ("recomputed", "activations_recomputed", "total_recomputed"),
         ):
             made.add_section()
+            made.add_row(f"activations {title}:", "tokens x numbers x bytes", "")
             for item in budget[key]:
-                made.add_row(f"{title}: {item['name']}", item["formula"], f"{item['bytes'] / GIB:,.3f}")
-            made.add_row(f"total, activations {title}", "", f"{budget[total] / GIB:,.3f}")
+                made.add_row(f"  {item['name']}", item["formula"], f"{item['bytes'] / GIB:,.3f}")
+            made.add_row(f"total, activations {title}", "", f"{budget[total] / GIB:,.3f}", style="bold")
         yield made
 
 
@@ -188,6 +194,10 @@ def serving_table(r):
         f"host; {megabytes(s['switch_merge'])} read and written to merge into W"
     )
     return made
+
+
+def times(ratio):  # 128.0 -> "128x", 1178.19 -> "1,178.2x"
+    return f"{ratio:,.{1 if ratio < 10_000 and ratio != int(ratio) else 0}f}x"
 
 
 def megabytes(n):

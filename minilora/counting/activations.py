@@ -51,11 +51,11 @@ def activations(architecture, trains, rank, batch, length, width):  # -> (Items 
     largest = max(layers.values(), key=Counter.total, default=Counter())
     inputs = Counter({"input of each layer": sum(_entering(architecture))})
     tokens, classes = batch * length, sum(p.out for p in architecture.parts if p.head)
-    loss = [Item("loss", f"{tokens:,} tokens x {classes:,} classes x 4 B", 4 * tokens * classes)] if classes else []
+    loss = [Item("loss", f"{tokens:,} x {classes:,} x 4 B", 4 * tokens * classes)] if classes else []
 
     def items(numbers):
         return [
-            Item(kind, f"{tokens:,} tokens x {n:,} numbers x {width} B", tokens * n * width)
+            Item(kind, f"{tokens:,} x {n:,} x {width} B", tokens * n * width)
             for kind, n in numbers.items()
             if n
         ] + loss
