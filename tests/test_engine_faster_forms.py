@@ -88,10 +88,10 @@ def test_attention_in_blocks_of_queries_equals_attention_at_once(bias, monkeypat
 def test_causal_attention_makes_no_scores_that_the_mask_hides():
     T = 4 * attention.QUERIES
     blocks = attention.visible(ops.causal_bias(T, T), T, T)
-    made = sum((t.stop - t.start) * (s.stop - s.start) for t, s in blocks)
+    made = sum((t.stop - t.start) * (s.stop - s.start) for t, s, _ in blocks)
     assert made == T * T * 5 // 8
     windowed = attention.visible(ops.causal_bias(T, T, window=10), T, T)
-    assert max(s.stop - s.start for _, s in windowed) == attention.QUERIES + 9
+    assert max(s.stop - s.start for _, s, _ in windowed) == attention.QUERIES + 9
 
 
 FAULTS = """

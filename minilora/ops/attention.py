@@ -42,12 +42,12 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
         return x.transpose(0, 2, 1, 3)
 
     o, kept = xp.empty(q.shape, dtype=q.dtype), []
-    for t, s in visible(bias, T, S):  # a block of queries, the keys it sees: slices
+    for t, s, hidden in visible(bias, T, S):
         qs = group(q.data[:, t] * scale)  # (B, K, Gt, hd)
         E = heads(k.data[:, s]) @ qs.swapaxes(-1, -2)  # the scores  (B, K, s, Gt)
         if bias is not None:
-            scores = E.reshape(B, K, E.shape[2], G, qs.shape[2] // G)
-            scores += bias[:, :, t, s].swapaxes(-1, -2)[:, :, :, None]
+            scores = E.reshape(B, K, E.shape[2], G, qs.shape[2] // G)[:, :, hidden]
+            scores += xp.ascontiguousarray(bias[:, :, t, s].swapaxes(-1, -2)[:, :, hidden])[:, :, :, None]
         E -= E.max(axis=-2, keepdims=True)
         xp.exp(E, out=E)
         inv = (1 / E.sum(axis=-2))[..., None]  # 1/z  (B, K, Gt, 1)
@@ -67,7 +67,7 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
                 dv[:, s] += heads(E @ gz)
             if dq is not None or dk is not None:
                 dS = heads(values[:, s]) @ gz.swapaxes(-1, -2)  # dP / z  (B, K, s, Gt)
-                dS -= (gz * y).sum(axis=-1)[:, :, None]
+                dS -= xp.einsum("...i,...i->...", gz, y)[:, :, None]
                 dS *= E
             if dq is not None:
                 dq[:, t] = ungroup(dS.swapaxes(-1, -2) @ heads(keys[:, s])) * scale
@@ -78,18 +78,21 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
     return record(o, (q, k, v), backward)
 
 
-def visible(bias, T, S):  # -> [(slice of the T queries, slice of the S keys that one of them sees)]
+def visible(bias, T, S):  # -> [(slice of the T queries, slice of the S keys that one of them sees, slice of those)]
     """Blocks of QUERIES queries, and for each the keys from the first to the last that `bias` does not hide from it.
 
+    The third slice begins, among these keys, where the first stands that `bias` changes for some query of the block.
     One block with all keys on a device, where looking would make the host wait.
     """
     if not isinstance(bias, np.ndarray) or T <= QUERIES:
-        return [(slice(0, T), slice(0, S))]
+        return [(slice(0, T), slice(0, S), slice(0, S))]
     blocks = []
     for start in range(0, T, QUERIES):
         t = slice(start, start + QUERIES)
         keys = np.flatnonzero((bias[:, :, t] > HIDDEN / 2).any(axis=(0, 1, 2)))
-        blocks.append((t, slice(keys[0], keys[-1] + 1) if len(keys) else slice(0, S)))
+        s = slice(keys[0], keys[-1] + 1) if len(keys) else slice(0, S)
+        changed = (bias[:, :, t, s] != 0).any(axis=(0, 1, 2))
+        blocks.append((t, s, slice(changed.argmax(), None) if changed.any() else slice(0)))
     return blocks
 
 

@@ -35,7 +35,8 @@ def cross_entropy(logits, targets, ignore_index=-100):  # (..., V), (...) int ->
 def linear_cross_entropy(h, W, targets, ignore_index=-100):  # (n, d), (V, d) frozen, (n,) int -> ()
     """cross_entropy(linear(h, W), targets) for a frozen W, some rows at a time: there are never all (n, V) logits.
 
-    dh = dz W is made in the forward, while the probabilities of those rows are at hand; the backward scales it by g.
+    dh = dz W is made in the forward, while those rows are at hand; the backward scales it by g. With E = e^(z - max z)
+    and its row sums Σ it is (E W / Σ - W[t]) / n: the division and the -1 are done on d columns, not on V.
     """
     h = as_tensor(h)
     if tuple(targets.shape) != h.shape[:-1] or h.ndim != 2 or W.requires_grad:
@@ -52,9 +53,9 @@ def linear_cross_entropy(h, W, targets, ignore_index=-100):  # (n, d), (V, d) fr
         xp.matmul(x[rows], W.data.T, out=z)
         total, losses[rows] = _exponentials_(z, t[rows])
         if dh is not None:
-            z *= (weight[rows] / total)[:, None]
-            z[xp.arange(len(z)), t[rows]] -= weight[rows]
             xp.matmul(z, W.data, out=dh[rows])
+            dh[rows] *= (weight[rows] / total)[:, None]
+            dh[rows] -= weight[rows][:, None] * W.data[t[rows]]
     return record(_mean(losses, weight), (h,), lambda g: (dh * g,))
 
 
