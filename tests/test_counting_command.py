@@ -75,6 +75,8 @@ def test_memory_operations_and_serving_are_in_every_object():
 def test_one_configuration_prints_tables_and_the_sum_to_redo_by_hand():
     text = run("gpt2", "--rank", "8")
     assert "8 x (12 x (768 + 2304)) = 294,912" in text
+    assert "adapter in fp32: 1,179,648 bytes of numbers, a file of 1,1" in text
+    assert "adapter in 16 bit: 589,824 bytes of numbers, a file of 59" in text
     assert "closed formula, and the model that trains (built by shape): equal" in text
     for part in ("Which card holds", "Memory of training, 4-bit + LoRA", "Operations per token", "Serving", "0.2364"):
         assert part in text

@@ -102,6 +102,9 @@ def show(rows):
         console.print("\nOne rank and one target set alone: also its memory, operations and serving.")
         return
     console.print(f"trainable = r x sum of (in + out) = {first['working']} = {first['trainable']:,}")
+    for name, key in (("fp32", "fp32"), ("16 bit", "16bit")):
+        data, file = first[f"adapter_bytes_{key}"], first[f"file_bytes_{key}"]
+        console.print(f"adapter in {name}: {data:,} bytes of numbers, a file of {file:,}")
     if first["model_class"] == "one matrix":  # nobody trains or serves one alone
         return
     for part in (cards_table(first), *memory_tables(first), flops_table(first), serving_table(first)):
