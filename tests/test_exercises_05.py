@@ -38,7 +38,7 @@ def merges_into_W(x, W, A, B, alpha, r):
     return x @ W.T
 
 
-@answers.wrong("5.1", says="they are float16")
+@answers.wrong("5.1", says="float16, which keeps three digits")
 def in_float16(x, W, A, B, alpha, r):
     return (x @ W.T + alpha / r * x @ A.T @ B.T).astype(np.float16)
 

@@ -92,7 +92,7 @@ def one_array_for_all(W, updates, order):
     return seen
 
 
-@answers.wrong("9.2", says="away from W + update")
+@answers.wrong("9.2", says="float16")
 def in_sixteen_bits(W, updates, order):
     W16 = [W.astype(np.float16) + u.astype(np.float16) for u in updates]
     return [W + updates[i] if len(order) == 1 else W16[i] for i in order]

@@ -61,6 +61,64 @@ def test_whatever_a_function_returns_it_is_judged_and_never_passes(exercise, res
     assert verdict.message
 
 
+def on_numbers(change):  # -> function of a result: the same, with every number and array in it changed
+    def changed(value):
+        if isinstance(value, list | tuple):
+            return type(value)(changed(v) for v in value)
+        return value if isinstance(value, str) else change(value)
+    return changed
+
+
+def solution(exercise):
+    return find_function(SOLUTIONS / file_name(exercise.lesson), exercise.function)[0]
+
+
+@pytest.fixture
+def solutions_are_forgotten(monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for lesson in LESSONS:
+        monkeypatch.setitem(sys.modules, f"lesson_{lesson:02d}", None)
+
+
+SAME = {
+    "as lists": lambda v: v.tolist() if isinstance(v, np.ndarray) else v,
+    "in float32": lambda v: np.float32(v) if isinstance(v, np.ndarray | float) else v,
+    "as Tensors": lambda v: Tensor(v) if isinstance(v, np.ndarray) else v,
+    "not contiguous": lambda v: np.repeat(v[..., None], 2, -1)[..., 0] if isinstance(v, np.ndarray) else v,
+    "read only": lambda v: np.broadcast_to(v, v.shape) if isinstance(v, np.ndarray) else v,
+}
+
+
+@pytest.mark.usefixtures("solutions_are_forgotten")
+@pytest.mark.parametrize("change", SAME.values(), ids=SAME)
+@each
+def test_a_right_answer_passes_in_whatever_it_is_kept(exercise, change):
+    right = solution(exercise)
+    verdict = judge(exercise, lambda *arguments: on_numbers(change)(right(*arguments)))
+    assert (verdict.state, verdict.message) == ("passed", "")
+
+
+@pytest.mark.usefixtures("solutions_are_forgotten")
+@pytest.mark.parametrize("change", [lambda v: 2 * np.asarray(v) + 1, lambda v: np.asarray(v) * np.nan,
+                                    lambda v: np.asarray(v) * 1.001 + 0.001, lambda v: np.asarray(v) + 0j],
+                         ids=["doubled and more", "nan", "a little off", "complex"])
+@each
+def test_a_right_answer_spoiled_is_caught_and_not_named_as_a_mistake_that_it_is_not(exercise, change):
+    right = solution(exercise)
+    if exercise.number == "11.2":
+        pytest.skip("its answers are names")
+    verdict = judge(exercise, lambda *arguments: on_numbers(change)(right(*arguments)))
+    assert verdict.state == "failed"
+    assert "This is what comes out" not in verdict.message
+
+
+@each
+def test_an_exercise_has_three_wrong_answers_in_the_tests_and_two_right_ones(exercise):
+    text = (Path(__file__).parent / f"test_exercises_{exercise.lesson:02d}.py").read_text(encoding="utf-8")
+    assert text.count(f'answers.wrong("{exercise.number}"') >= 3
+    assert text.count(f'answers.right("{exercise.number}"') >= 2
+
+
 @each
 def test_a_stub_has_the_arguments_of_its_solution(exercise):
     name = file_name(exercise.lesson)

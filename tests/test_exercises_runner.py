@@ -134,6 +134,12 @@ def test_nothing_that_a_submission_started_outlives_the_check(submit, tmp_path, 
     assert beat.stat().st_size == before
 
 
+@pytest.mark.skipif(os.name == "nt", reason="seq is no program of Windows")
+def test_what_another_program_prints_blocks_nobody(submit):
+    text = "import subprocess\n" + GOOD.replace(":\n", ":\n    subprocess.run(['seq', '100000'])\n", 1)
+    assert submit(text, seconds=20).state == "passed"
+
+
 def test_the_two_lines_to_paste_show_the_failure(submit, tmp_path, monkeypatch, capsys):
     verdict = submit(one_that("return (f(x + eps) - f(x)) / eps"))
     assert verdict.paste[1] == "print(central_difference(lambda x: x * x, 3.0, 0.5))"

@@ -27,7 +27,10 @@ def parts(result, names, arguments):
 
 
 def as_array(value, what, arguments):
-    """`value` as a float64 array: a number, a list, an array, a Tensor. Raises Wrong when it is something else."""
+    """`value` as a float64 array: a number, a list, an array, a Tensor.
+
+    Raises Wrong when it is something else, has nan or infinite values, or too few digits.
+    """
     if value is None:
         raise Wrong(f"{what} is None: is the `return` missing?", arguments)
     value = plain(value)
@@ -35,9 +38,14 @@ def as_array(value, what, arguments):
         array = np.asarray(value)
         if array.dtype.kind not in "fiub":
             raise ValueError
-        return array.astype(np.float64)
+        result = array.astype(np.float64)
     except (ValueError, TypeError):
         raise Wrong(f"{what} is {_describe(value)}, expected numbers", arguments) from None
+    if not np.isfinite(result).all():
+        raise Wrong(f"{what} has nan or infinite values", arguments)
+    if array.dtype == np.float16:
+        raise Wrong(f"{what} is float16, which keeps three digits: compute in float32 or float64", arguments)
+    return result
 
 
 def plain(value):
@@ -78,37 +86,34 @@ def same(got, expected, what, arguments, axes="", factors=None, rtol=1e-5, atol=
     place = f"first at {list(at)}: yours {got[at]:.6g}, expected {expected[at]:.6g}" if at else \
         f"yours {got[()]:.6g}, expected {expected[()]:.6g}"
     shape = "the right shape; " if expected.ndim else ""
-    why = _coarse(kind, got, expected) or _off_by(got, expected, factors or {})
+    why = _cut_off(kind, got, expected) or _off_by(got, expected, factors or {})
     raise Wrong(f"{what} has {shape}wrong values{why}; {place}", arguments)
 
 
-def _coarse(kind, got, expected):
+def _cut_off(kind, got, expected):
     """": they are int64, ..." where the numbers are right but for a type that cannot hold them, else ""."""
-    if kind is not None and kind.kind in "iub" and np.allclose(got, expected, 0, 1):
-        return f": they are {kind}, whole numbers, so what comes after the point was cut off"
-    if kind == np.float16 and np.allclose(got, expected, 0.01, 0.01):
-        return ": they are float16, which has three digits"
-    return ""
+    whole = kind is not None and kind.kind in "iu" and np.allclose(got, expected, 0, 1.01)
+    return f": they are {kind}, whole numbers, so what comes after the point was cut off" if whole else ""
 
 
 def _off_by(got, expected, factors):
     """": off by the factor alpha/r (= 2)" when one number, other than 1, makes all the difference."""
-    if not np.isfinite(got).all():
-        return ": some are nan or infinite"
     if not got.any():
         return ": all are zero"
     ratio = float((got * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0
     if not ratio or not np.allclose(got, ratio * expected, 1e-4, 1e-8):
         square = expected.ndim == 2 and expected.shape[0] == expected.shape[1]
         return ": they are transposed" if square and np.allclose(got.T, expected) else ""
-    if math.isclose(ratio, -1, rel_tol=1e-3):
+    if math.isclose(ratio, -1, rel_tol=1e-4):
         return ": the sign is wrong"
     for name, value in factors.items():
-        if math.isclose(abs(ratio), value, rel_tol=1e-3):
+        if value == 1:
+            continue
+        if math.isclose(abs(ratio), value, rel_tol=1e-4):
             return f": too large by the factor {name} (= {value:.4g})"
-        if math.isclose(abs(ratio), 1 / value, rel_tol=1e-3):
+        if math.isclose(abs(ratio), 1 / value, rel_tol=1e-4):
             return f": too small by the factor {name} (= {value:.4g})"
-    return f": off by the factor {ratio:.4g} everywhere" if expected.size > 1 else ""
+    return f": off by the factor {ratio:.7g} everywhere" if expected.size > 1 else ""
 
 
 def numeric_gradient(f, x, eps=1e-5):  # (array -> number), array -> array like x

@@ -204,7 +204,10 @@ def _flat(result):  # number, array, or a tuple, list or dict of them -> list of
         return [a for part in result for a in _flat(part)]
     if isinstance(result, list | set) and any(isinstance(v, str) for v in result):
         return [np.array(sorted(result))]
-    return [np.asarray(plain(result), dtype=np.float64)]
+    array = np.asarray(plain(result))
+    if array.dtype.kind == "c":      # else NumPy would drop half of it, with a warning
+        raise TypeError
+    return [array.astype(np.float64)]
 
 
 def paste(exercise, arguments):

@@ -57,7 +57,7 @@ def gradient_is_right(f, cases):
     for arguments in cases:
         function, x, eps = arguments
         same(f(*arguments), numeric_gradient(function, x), "the gradient", arguments, atol=10 * eps**2,
-             factors={"2": 2.0, "1/eps": 1 / eps, "the number of elements": float(x.size)})
+             factors={"two": 2.0, "1/eps": 1 / eps, "the number of elements": float(x.size)})
 
 
 # ---- 1.3

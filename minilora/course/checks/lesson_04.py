@@ -69,9 +69,10 @@ def energy_is_right(f, cases):
         expected = next(k for k in range(len(values) + 1) if sum(energies[:k]) >= share * sum(energies))
         got = int(as_array(f(*c), "the number", c).reshape(()))
         if got != expected:
-            held = sum(energies[:got]) / sum(energies)
-            raise Wrong(f"for {values.tolist()} and {share} the answer is {expected}; yours is {got}, and the first "
-                        f"{got} hold {held:.3f} of the energy", c)
+            held = f"; the first {expected} hold {sum(energies[:expected]) / sum(energies):.3f} of the energy"
+            if 0 < got <= len(values):
+                held += f", the first {got} hold {sum(energies[:got]) / sum(energies):.3f}"
+            raise Wrong(f"for {values.tolist()} and {share} the answer is {expected}, yours is {got}{held}", c)
 
 
 def counted(values, share):  # how many of the sorted `values` add up to that share
