@@ -48,7 +48,7 @@ for example in test[:3]:
 #
 # Each of the model's matrices $W$ (shape `(out, in)`) is frozen. Beside each we put two narrow
 # matrices, $A$ of shape `(r, in)` and $B$ of shape `(out, r)` with a small $r$, here 8. Only they
-# learn. What the layer computes is
+# learn. What the layer computes from its input $x$, shape `(N, in)` for $N$ tokens, is
 #
 # $$y = x W^T + s\,(x A^T) B^T$$
 #
@@ -60,6 +60,7 @@ config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
 model = get_peft_model(base, config, seed=0)
 model.print_trainable_parameters()
 
+expect("matrices with an adapter", len(model.base_model.layers), 28)
 trained, everything = model.get_nb_trainable_parameters()
 frozen = [p for name, p in model.named_parameters() if ".lora_" not in name]
 before = [p.data.copy() for p in frozen]

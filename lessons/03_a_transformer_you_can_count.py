@@ -121,8 +121,8 @@ cards("3.1")
 #
 # ## Attention: look back, and take a mean
 #
-# Each token makes a query, a key and a value $v$, all by products with learned matrices. Token $i$
-# scores every token $j$ up to itself, turns the scores into shares (softmax, lesson 2), and takes
+# Each token makes a query, a key and a value $v$, all of width `hd`, by products with learned
+# matrices. Token $i$ scores every token $j$ up to itself, turns the scores into shares (softmax, lesson 2), and takes
 # the mean of the values with these shares:
 #
 # $$o_i = \sum_{j \le i} p_{ij}\, v_j, \qquad

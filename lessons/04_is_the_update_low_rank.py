@@ -83,6 +83,9 @@ rows = [(n.replace("model.layers.", "layer ").replace(".weight", ""), str(update
 table(rows, ("matrix", "shape", "ΔW", "W itself", "random"))
 expect("matrices where ΔW needs fewer directions than a random one",
        sum(needed["ΔW"][n] < needed["random"][n] for n in update), 28)
+widest = max(k for n, k in needed["ΔW"].items() if "self_attn" in n)
+expect("every ΔW of the MLP needs more than any of the attention",
+       min(k for n, k in needed["ΔW"].items() if "mlp" in n) > widest, True)
 expect_between("matrices where W itself does",
                sum(needed["W"][n] < needed["random"][n] for n in update), 25, 28)
 
@@ -178,7 +181,9 @@ with figure(height=5) as axes:
 # - A few directions of each update carry the task, and not any few: up to 16 random ones carry
 #   nothing.
 # - **How many depends on the task.** The house style is content with a handful, the SQL queries need
-#   many more. "The update is low rank" is not a law; it is a question that one answers by measuring.
+#   many more. And it depends on the matrix: in the figure further up, the MLP's updates need more
+#   directions than those of the attention. "The update is low rank" is not a law; it is a question
+#   that one answers by measuring.
 # - This cuts a part out of an update that was learned in full. LoRA does something else: it
 #   *learns* under the condition of low rank, and can find a better update of that rank. In lesson 5
 #   LoRA of rank 8 gets on this task:

@@ -149,7 +149,7 @@ table([("one model for each", 100 * base_bytes / 1e6),
 expect_between("adapter / base, in bytes", size / base_bytes, 0.05, 0.15)
 
 # %% [markdown]
-# (Rank 8 is large for so small a base. For Llama 3 8B, lesson 7 counted 27 MB against 16 GB.)
+# (Rank 8 is large for so small a base. For Llama 3 8B, lesson 7 counted 27 MB against 15 GB.)
 #
 # ## How long does a switch take?
 #

@@ -29,8 +29,11 @@ import numpy as np
 
 from minilora import LoraConfig, PeftModel, get_peft_model, load_pretrained
 from minilora.backend import require_cupy
+from minilora.data import load_tokenizer
 from minilora.errors import MiniloraError
+from minilora.hub import model_folder
 from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
+from minilora.optim import AdamW
 from minilora.safetensors_io import read_tensors, write_tensors
 from minilora.course.lesson import BLUE, ORANGE, cards, figure
 from minilora.course.lesson import expect, expect_between, predict
@@ -165,8 +168,8 @@ expect_between("how far off without the transpose, and no error", wrong, 0.01, 1
 # ## A real model
 #
 # If you have a GPT-2, a Llama 3.2 1B, a SmolLM2 or the like in a folder (or in the cache of the
-# hub's own tools, by its name), put it in place of `None`. Without one, this cell says so and goes
-# on.
+# hub's own tools, by its name), put it in place of the `os.environ...`, and ten steps teach it one
+# sentence. Without one, this cell says so and goes on.
 
 # %%
 MODEL = os.environ.get("MINILORA_LESSON_MODEL")  # or the folder of a real model, such as "gpt2"
@@ -175,9 +178,21 @@ if MODEL is None:
 else:
     real = load_pretrained(MODEL)
     everything = sum(p.size for p in real.parameters())
-    real = get_peft_model(real, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
+    config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
+    real = get_peft_model(real, config, seed=0)
     trained, _ = real.get_nb_trainable_parameters()
     print(f"{MODEL}: {everything:,} parameters; rank 8 on every linear layer trains {trained:,}")
+    words = load_tokenizer(model_folder(MODEL)).encode("The town crier of Tidewick calls the hour.")
+    sentence, losses = np.array([words]), []
+    optimizer = AdamW([p for p in real.parameters() if p.requires_grad], lr=1e-3)
+    for _ in range(10):
+        loss = real.loss(sentence, sentence)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    print(f"loss of one sentence: {losses[0]:.2f} at first, {losses[-1]:.2f} after ten steps")
+    expect("the loss has fallen", losses[-1] < losses[0], True)
 
 # %% [markdown]
 # ## The same on a GPU

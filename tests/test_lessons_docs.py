@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from minilora.course.runner import LESSONS, exercises
+from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
+from minilora.shipped import shipped
 
 FOLDER = Path(__file__).parents[1] / "lessons"
 SOURCES = {int(p.name[:2]): p for p in sorted(FOLDER.glob("[0-9][0-9]_*.py"))}
@@ -122,3 +124,18 @@ def test_the_exercises_named_in_a_lesson_are_those_it_shows():
 def test_a_lesson_runs_as_a_script_within_a_minute(build, lesson, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert build.seconds(SOURCES[lesson]) <= 60
+
+
+@pytest.fixture(params=["llama", "gpt2"])
+def a_model_on_disk(request, tmp_path):
+    if request.param == "llama":
+        return shipped("base")
+    config = GPT2Config(vocab_size=1024, n_positions=64, n_embd=24, n_layer=2, n_head=2)
+    GPT2LMHeadModel(config).init(seed=0).save_pretrained(tmp_path, tokenizer_from=shipped("base"))
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_lesson_11_trains_a_model_that_the_reader_has(build, a_model_on_disk, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINILORA_LESSON_MODEL", str(a_model_on_disk))
+    build.seconds(SOURCES[11])
