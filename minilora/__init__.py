@@ -7,7 +7,6 @@
 
 from .autograd import Tensor, no_grad
 from .call import Call
-from .checkpoint import load_pretrained, save_pretrained
 from .gradcheck import gradcheck
 from .lora.config import LoraConfig
 from .lora.model import PeftModel, get_peft_model
@@ -16,6 +15,16 @@ from .optim import SGD, AdamW
 from .shipped import shipped
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name):
+    """What reads and writes model files is imported when it is first used: it loads more than all the rest."""
+    if name in ("load_pretrained", "save_pretrained"):
+        from . import checkpoint
+
+        return getattr(checkpoint, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "AdamW",

@@ -3,8 +3,6 @@
 They also derive from the built-in that Python programmers would catch (ValueError, KeyError, ...).
 """
 
-import difflib
-
 
 class MiniloraError(Exception):
     """Base of all errors that name a user's mistake."""
@@ -51,6 +49,8 @@ def nearest(name, known, limit=6):  # str, iterable of str -> str
     >>> nearest("q_prj", ["q_proj", "k_proj"])
     'q_proj, k_proj'
     """
+    import difflib  # only here: most programs never make this mistake, and all would wait for it
+
     known = list(dict.fromkeys(known))
     close = difflib.get_close_matches(str(name), known, n=limit, cutoff=0.5)
     rest = [k for k in known if k not in close]

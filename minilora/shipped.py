@@ -1,20 +1,22 @@
 """Where the shipped data is: inside an installed wheel, or in the source tree: in `data/`, and what lessons need."""
 
-from pathlib import Path
-
 from .errors import MissingFileError
 
-SOURCE = Path(__file__).parents[1]
-PLACES = (Path(__file__).parent / "_shipped", SOURCE / "data", SOURCE)
+
+def places():  # -> [Path], looked at in this order
+    from pathlib import Path  # not above: who computes only, opens no file
+
+    package = Path(__file__).parent
+    return [package / "_shipped", package.parent / "data", package.parent]
 
 
-def shipped(name: str) -> Path:
+def shipped(name: str):  # -> Path
     """The path of shipped data, a file or a folder, by its path under `data/`: `shipped("tasks/sql/test.jsonl")`,
     or by its path in the source tree: `shipped("lessons/exercises")`.
 
     Raises MissingFileError when neither the installed package nor the source tree has it.
     """
-    for place in PLACES:
+    for place in places():
         if (place / name).exists():
             return place / name
-    raise MissingFileError(f"shipped data '{name}' not found; looked in {' and '.join(str(p) for p in PLACES)}")
+    raise MissingFileError(f"shipped data '{name}' not found; looked in {' and '.join(str(p) for p in places())}")

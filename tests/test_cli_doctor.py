@@ -20,7 +20,8 @@ shipped_file = importlib.import_module("minilora.shipped")  # the package has a 
 def small_base(tmp_path, monkeypatch):
     """A tiny model in the place of the shipped base."""
     make_base(tmp_path / "base")
-    monkeypatch.setattr(shipped_file, "PLACES", (tmp_path, *shipped_file.PLACES))
+    known = shipped_file.places()
+    monkeypatch.setattr(shipped_file, "places", lambda: [tmp_path, *known])
     ask_for_threads(monkeypatch, 1)  # no second process
 
 
@@ -67,7 +68,7 @@ def test_json_is_one_object_with_everything_measured(minilora, small_base):
 
 
 def test_a_missing_base_is_a_warning_and_the_rest_is_told(minilora, tmp_path, monkeypatch):
-    monkeypatch.setattr(shipped_file, "PLACES", (tmp_path,))
+    monkeypatch.setattr(shipped_file, "places", lambda: [tmp_path])
     result = minilora("doctor")
     assert result.code == 0 and "cores" in result.out
     assert "warning: no training step could be timed: shipped data 'base' not found" in result.out
@@ -185,7 +186,7 @@ def test_starting_up_loads_nothing_heavy(code):
 
 @pytest.mark.slow
 def test_the_shipped_base_is_timed_with_one_thread_too(minilora, monkeypatch):
-    if not any((place / "base").is_dir() for place in shipped_file.PLACES):
+    if not any((place / "base").is_dir() for place in shipped_file.places()):
         pytest.skip("the shipped base is not there")
     ask_for_threads(monkeypatch, 2)
     report = json.loads(minilora("doctor", "--json").out)

@@ -7,7 +7,6 @@ a side effect of train() or eval(); what changes the set of adapters unmerges fi
 import contextlib
 import warnings
 from dataclasses import replace
-from pathlib import Path
 
 from ..backend import to_device
 from ..errors import ConfigError, UnknownNameError, nearest
@@ -209,6 +208,8 @@ class PeftModel(CausalLM):
 
     def save_pretrained(self, path, selected_adapters=None):
         """Write adapters in PEFT's format: "default" into `path`, every other into a subfolder of its name."""
+        from pathlib import Path
+
         from .. import peft_format
 
         names = self._names(selected_adapters, self.peft_config)

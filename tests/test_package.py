@@ -1,0 +1,28 @@
+"""The package as a program first meets it: `import minilora`."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import minilora as ml
+
+
+@pytest.mark.parametrize("name", ml.__all__)
+def test_every_public_name_is_there_and_says_what_it_does(name):
+    assert getattr(ml, name).__doc__
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        ml.no_such_name  # noqa: B018
+    with pytest.raises(ImportError):
+        importlib.import_module("minilora.no_such_name")
+
+
+def test_import_loads_nothing_that_only_files_commands_and_mistakes_need():
+    late = "{'json', 'pathlib', 'tempfile', 'shutil', 'difflib', 'click', 'rich', 'matplotlib', 'tokenizers', 'cupy'}"
+    code = f"import sys, numpy; before = set(sys.modules); import minilora; print({late} & set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
