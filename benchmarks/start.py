@@ -1,8 +1,8 @@
 """`python -m benchmarks.start`: seconds to import; with --install from an empty virtual environment to an adapter.
 
-Import times are medians of the CPU time of new processes, called in turn (Windows does not tell it); every fifth round
-imports torch too. --install makes two environments with pip (torch pinned to the version at hand), trains an adapter in each for ten steps, and takes
-minutes and gigabytes.
+Import times are medians of the CPU time of new processes, called in turn (Windows does not tell it); torch in every
+fifth round only. --install makes two environments with pip (torch pinned to the version at hand), trains an adapter in
+each for ten steps, and takes minutes and gigabytes.
 """
 
 import importlib.metadata
