@@ -64,7 +64,7 @@ def test_the_peak_of_resident_memory_stays_below_1_3_times_the_model(tmp_path, s
     write_model(tmp_path, SIZES[sizes], stored, shards)
     peak, size = peak_and_size(tmp_path)
     assert size > 80e6
-    assert size <= peak < 1.3 * size, f"{peak / size:.2f} times the model"
+    assert 0.99 * size < peak < 1.3 * size, f"{peak / size:.2f} times the model"
 
 
 def test_a_tied_head_that_the_file_holds_again_takes_no_memory(tmp_path):
@@ -72,4 +72,4 @@ def test_a_tied_head_that_the_file_holds_again_takes_no_memory(tmp_path):
     tensors = read_tensors(tmp_path / "model.safetensors")
     write_tensors(tmp_path / "model.safetensors", tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"]})
     peak, size = peak_and_size(tmp_path)
-    assert size <= peak < 1.1 * size, f"{peak / size:.2f} times the model"
+    assert 0.99 * size < peak < 1.1 * size, f"{peak / size:.2f} times the model"
