@@ -146,7 +146,7 @@ def square(x):
 
 
 x = Tensor(np.random.default_rng(0).standard_normal((2, 3)), requires_grad=True)
-print("worst element:", gradcheck(square, [x]))
+print("worst element:\n   ", gradcheck(square, [x]))
 
 # %% [markdown]
 # `record` keeps the result together with the backward; lesson 2 takes it apart. The check allows a
@@ -189,7 +189,7 @@ for f in (tanh, silu, gelu):
         print(f"{f.__name__}: right")
     except AssertionError as error:
         found.append(f.__name__)
-        print(f"{f.__name__}: {error}")
+        print(f"{f.__name__}:\n    {error}")
 
 wrong_one.compare(found[0])
 expect("functions with a wrong backward", found, ["gelu"])

@@ -179,7 +179,7 @@ G = rng.standard_normal((m, n))
 (A @ B).backward(G)
 expect("dA = G Bᵀ", A.grad, G @ B.data.T, within=1e-15)
 expect("dB = Aᵀ G", B.grad, A.data.T @ G, within=1e-15)
-print("worst element of the check:", gradcheck(ops.matmul, [A, B]))
+print("worst element of the check:\n   ", gradcheck(ops.matmul, [A, B]))
 
 # %% [markdown]
 # **Predict.** Forward and backward of one product: three products in all, each of $m\,k\,n$

@@ -23,6 +23,8 @@
 # attention, MLP, the count, and a little training.*
 
 # %%
+import textwrap
+
 import numpy as np
 
 from minilora import Tensor, no_grad, ops
@@ -251,7 +253,8 @@ with figure() as axes:
 # %%
 with no_grad():
     prompt = tokenizer.encode("The cafe on the")
-    print(tokenizer.decode(small.generate([prompt], max_new_tokens=30)[0]))
+    text = tokenizer.decode(small.generate([prompt], max_new_tokens=30)[0])
+print(textwrap.fill(text, 90))
 
 # %% [markdown]
 # It has learned the look of the text; for sense it needs more than a few seconds. The shipped base

@@ -103,7 +103,7 @@ def through_A_and_B(A, B):
     return low_rank_update(Tensor(x @ W.T), Tensor(x), A, B, s)
 
 
-print("worst element of the check:", gradcheck(through_A_and_B, [A_t, B_t]))
+print("worst element of the check:\n   ", gradcheck(through_A_and_B, [A_t, B_t]))
 
 # %% [markdown]
 # ## The first step

@@ -19,6 +19,8 @@
 # takes, check the numbers in papers and articles, and answer "does it fit on this card?".
 
 # %%
+import textwrap
+
 from minilora.counting.catalog import load
 from minilora.counting.count import count
 from minilora.counting.ledger import VERDICTS, claims
@@ -97,7 +99,7 @@ expect("rows that reproduce", right, 4)
 # %%
 medium = ledger["lora-table3-gpt2-medium"]
 print("printed:", medium.published, "   we count:", medium.cases[0].shown)
-print("note:   ", medium.note)
+print(textwrap.fill(f"note: {medium.note}", 90))
 file = ledger["loralib-gpt2-medium-file"]
 print("\nsecond witness:", file.says, "\nprinted:", file.published)
 for case in file.cases:

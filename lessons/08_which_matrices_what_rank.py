@@ -169,7 +169,7 @@ for steps in (60, 300):
     expect("the two worst", sorted(worst), ["k", "q"])
     expect("the best", min(mean, key=mean.get), "q,k,v,o")
     expect("q,v better than q,k", mean["q,v"] < mean["q,k"], True)
-expect("60 steps: the worst seed of gate and down before the best of q, k, v and o",
+expect("60 steps: all seeds of gate and down before all of q, k, v and o",
        max(losses("gate", 60) + losses("down", 60)) < min(sum((losses(n, 60) for n in "qkvo"), [])),
        True)
 expect("300 steps: the seeds of o overlap with those of gate and down",

@@ -23,6 +23,7 @@
 import json
 import os
 import tempfile
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +137,7 @@ errors = {
     "a feature that is not here": refused(lambda s: s.update(use_dora=True)),
 }
 for what, error in errors.items():
-    print(f"{what}:\n    {error[:300]}{' ...' if len(error) > 300 else ''}\n")
+    print(f"{what}:\n{textwrap.indent(textwrap.fill(textwrap.shorten(error, 300), 90), '    ')}\n")
 expect("changed folders that were refused", sum(e is not None for e in errors.values()), 4)
 
 # %% [markdown]

@@ -17,14 +17,16 @@ STYLE = """
 :root { color-scheme: light; }
 body { font: 19px/1.6 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto; padding: 1rem;
        max-width: 60rem; } p, li { max-width: 48rem; }
-h1, h2 { line-height: 1.25; } h2 { margin-top: 2.2em; border-top: 1px solid #ccc; padding-top: 0.8em; }
+h1, h2 { line-height: 1.25; } main > h1:not(:first-child) { margin-top: 2.2em; }
+h2 { margin-top: 2.2em; border-top: 1px solid #ccc; padding-top: 0.8em; }
 a { color: #0050a0; } nav { display: flex; justify-content: space-between; gap: 1rem; font-size: 0.9em; }
 pre { font: 15px/1.45 ui-monospace, Consolas, monospace; padding: 0.7em 1em; overflow-x: auto; margin: 0.6em 0; }
 code { font-family: ui-monospace, Consolas, monospace; font-size: 0.86em; background: #f1f1f1; padding: 0 0.2em; }
 pre.code { background: #f4f5f7; border-left: 4px solid #0072b2; }
-pre.out { background: #fff; border-left: 4px solid #bbb; color: #222; }
+pre.out { background: #fff; border-left: 4px solid #bbb; color: #222; white-space: pre-wrap; }
 img { display: block; max-width: 100%; margin: 1em auto; }
-math { font-size: 1.08em; } .display { overflow-x: auto; text-align: center; margin: 1em 0; }
+math { font-size: 1.08em; } .whole { white-space: nowrap; }
+.display { overflow-x: auto; text-align: center; margin: 1em 0; }
 table { border-collapse: collapse; margin: 1em 0; display: block; overflow-x: auto; }
 th, td { border-bottom: 1px solid #ccc; padding: 0.3em 0.8em 0.3em 0; text-align: left; vertical-align: top; }
 details { margin: 0.6em 0; font-size: 0.9em; } summary { cursor: pointer; color: #555; }
@@ -42,6 +44,7 @@ def _math(text, options):
 
 
 MARKDOWN = markdown_renderer()
+WITH_STOP = re.compile(r"(<math(?:(?!</math>).)*</math>[.,;:?!)])")      # a stop must not begin the next line
 
 
 def read(path):  # Path -> list of cells as json
@@ -55,7 +58,7 @@ def text_of(value):  # a list of lines, or the text itself
 def cell_html(cell, figure):  # cell, (base64) -> <img ...>
     source = text_of(cell["source"])
     if cell["cell_type"] == "markdown":
-        return MARKDOWN.render(source)
+        return WITH_STOP.sub(r'<span class="whole">\1</span>', MARKDOWN.render(source))
     code = f'<pre class="code">{highlight(source, PythonLexer(), CODE).rstrip()}</pre>'
     if "install" in cell["metadata"].get("tags", []):
         return f"<details><summary>installing minilora in a notebook</summary>{code}</details>"

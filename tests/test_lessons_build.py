@@ -97,6 +97,12 @@ def test_code_fits_a_projector(source):
 
 
 @each
+def test_what_a_cell_prints_fits_a_page(source):
+    printed = "".join("".join(o.get("text", "")) for o in outputs(source))
+    assert not [line for line in printed.splitlines() if len(line) > 120]
+
+
+@each
 def test_a_lesson_shows_a_figure(source):
     assert any("image/png" in o.get("data", {}) for o in outputs(source))
 

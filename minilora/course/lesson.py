@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import sys
+import textwrap
 
 import numpy as np
 
@@ -98,7 +99,8 @@ def replay(name):  # str -> dict
     result = json.loads(shipped(f"lessons/results/{name}.json").read_text(encoding="utf-8"))
     made = result["made_by"]
     versions = ", ".join(f"{k} {v}" for k, v in made["versions"].items())
-    print(f"replayed: {made['command']}   ({made['seconds']:,.0f} s on one core; seeds {made['seeds']}; {versions})")
+    print(f"replayed: {made['command']}\n"
+          f"          {made['seconds']:,.0f} s on one core; seeds {made['seeds']}; {versions}")
     return result
 
 
@@ -110,9 +112,13 @@ def cards(*numbers):
         e = exercise(number)
         call, task = _stub(e.function, shipped(f"lessons/exercises/{file_name(e.lesson)}"))
         print(f"{number}  {e.title}   ({e.difficulty}, {e.minutes} minutes, in {file_name(e.lesson)})\n\n    {call}")
-        print("".join(f"        {line}".rstrip() + "\n" for line in task.splitlines()))
+        print("\n\n".join(_indented(paragraph) for paragraph in task.split("\n\n")) + "\n")
     print(f"the files: minilora exercises DIR     check: minilora check {' '.join(numbers)} --dir DIR\n"
           f"a hint: minilora hint {numbers[0]} --level 1")
+
+
+def _indented(text):
+    return textwrap.fill(" ".join(text.split()), 96, initial_indent=8 * " ", subsequent_indent=8 * " ")
 
 
 def _stub(function, path):  # -> "f(x, y)" and its docstring
