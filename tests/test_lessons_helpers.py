@@ -1,5 +1,8 @@
 """predict, expect and the rest: what the cells of a lesson call."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -19,6 +22,18 @@ def test_a_prediction_never_blocks_and_never_fails(capsys):
 def test_a_prediction_is_shown_beside_what_came(capsys, answer, actual, said):
     predict("?", answer).compare(actual)
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("actual", [128, 0.0, "gelu", [1, 2], True, np.float64(2.0)])
+@pytest.mark.parametrize("answer", [..., 1j, b"x", {}, {1}, print, [], [[1], [2, 3]], np.ones(2), float("nan"), 10**400,
+                                    Fraction(1, 3), Decimal("1.5"), "1e-6", True], ids=lambda a: str(type(a).__name__))
+def test_no_answer_of_a_reader_stops_a_lesson(answer, actual):
+    predict("?", answer).compare(actual)
+
+
+def test_a_number_in_quotes_is_a_number(capsys):
+    predict("?", "64").compare(128)
+    assert "off by a factor of 2" in capsys.readouterr().out
 
 
 def test_an_expectation_prints_what_is_expected_and_what_came(capsys):

@@ -24,19 +24,24 @@ class Prediction:
     def compare(self, actual):
         """Print the prediction beside what came. Nothing is right or wrong here, and nothing stops."""
         said = "no prediction" if self.answer is None else f"you said {shown(self.answer)}"
-        print(f"{self.question}\n    {said}; the run says {shown(actual)}{self._distance(actual)}")
+        try:
+            distance = self._distance(actual)
+        except (TypeError, ValueError, OverflowError):  # the reader has put there something that is no answer
+            distance = ""
+        print(f"{self.question}\n    {said}; the run says {shown(actual)}{distance}")
 
     def _distance(self, actual):
         if self.answer is None:
             return ""
-        if isinstance(self.answer, str) or isinstance(actual, str):
-            return "  (as predicted)" if str(self.answer).strip().lower() == str(actual).strip().lower() else ""
         if np.shape(self.answer) != () or np.shape(actual) != ():
             return "  (as predicted)" if np.array_equal(self.answer, actual) else ""
-        if self.answer == actual:
+        if str(self.answer).strip().lower() == str(actual).strip().lower():
             return "  (as predicted)"
-        return f"  (you were off by a factor of {max(self.answer / actual, actual / self.answer):.3g})" \
-            if self.answer > 0 and actual > 0 else ""
+        said, came = float(self.answer), float(actual)
+        if said == came:
+            return "  (as predicted)"
+        factor = max(said / came, came / said) if said > 0 and came > 0 else np.inf
+        return f"  (you were off by a factor of {factor:.3g})" if factor < np.inf else ""
 
 
 def predict(question, answer=None):  # str, number or text or None -> Prediction
