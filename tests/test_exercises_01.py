@@ -153,4 +153,31 @@ def one_element_at_a_time(x, g):
     return dx
 
 
+@answers.wrong("1.1", says="it needs / (2 * eps)")
+def divides_and_multiplies(f, x, eps):
+    return (f(x + eps) - f(x - eps)) / 2 * eps
+
+
+@answers.wrong("1.1", says="the difference needs parentheses")
+def divides_half(f, x, eps):
+    return f(x + eps) - f(x - eps) / (2 * eps)
+
+
+@answers.wrong("1.1", says="the slope of abs(x) from 0.25 - 0.5 to 0.25 + 0.5 is 1, expected 0.5")
+def takes_a_step_of_its_own(f, x, eps):
+    return (f(x + 1e-5) - f(x - 1e-5)) / 2e-5
+
+
+@answers.wrong("1.2", says="leaves its second argument changed")
+def moves_the_array_itself_and_back(f, x, eps):
+    gradient = np.zeros_like(x)
+    for i in np.ndindex(*x.shape):
+        x[i] += eps
+        high = f(x)
+        x[i] -= 2 * eps
+        gradient[i] = (high - f(x)) / (2 * eps)
+        x[i] += eps
+    return gradient
+
+
 test_a_wrong_answer_is_caught, test_a_right_answer_written_differently_passes = answers.tests()

@@ -21,7 +21,7 @@ def root_of_all(alpha, r, rank_stabilised):
     return math.sqrt(alpha / r) if rank_stabilised else alpha / r
 
 
-@answers.wrong("6.1", says="wrong values")
+@answers.wrong("6.1", says="whole numbers, alpha // r")
 def whole_division(alpha, r, rank_stabilised):
     return alpha // r if not rank_stabilised else alpha / r**0.5
 

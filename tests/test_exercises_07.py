@@ -79,4 +79,14 @@ def with_array_sizes(frozen, trained, width):
     return np.int64(frozen) * width + np.int64(trained) * np.dtype(np.float32).itemsize * 4
 
 
+@answers.wrong("7.1", says="it needs parentheses")
+def without_parentheses(shapes, r):
+    return sum(r * out + n for out, n in shapes)
+
+
+@answers.wrong("7.1", says="matrices of equal shape are counted once")
+def each_shape_once(shapes, r):
+    return r * sum(out + n for out, n in set(shapes))
+
+
 test_a_wrong_answer_is_caught, test_a_right_answer_written_differently_passes = answers.tests()

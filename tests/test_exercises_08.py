@@ -64,7 +64,7 @@ def only_the_mean(scores):
     return float(np.mean(scores))
 
 
-@answers.wrong("8.2", says="wrong values")
+@answers.wrong("8.2", says="the spread is")
 def forgets_the_root_and_the_sum(scores):
     return np.mean(scores), abs(scores[0] - np.mean(scores))
 

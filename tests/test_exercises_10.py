@@ -51,4 +51,9 @@ def by_singular_values(A1, B1, s1, A2, B2, s2):
     return Vh[:r], (U * s)[:, :r]
 
 
+@answers.wrong("10.1", says="the rank of the new adapter is 7; 5 is enough")
+def no_low_rank_at_all(A1, B1, s1, A2, B2, s2):
+    return np.eye(A1.shape[1]), s1 * B1 @ A1 + s2 * B2 @ A2
+
+
 test_a_wrong_answer_is_caught, test_a_right_answer_written_differently_passes = answers.tests()

@@ -49,6 +49,17 @@ def test_every_known_mistake_is_caught_and_named_as_itself(exercise):
         assert sentence in verdict.message or verdict.error is not None, (sentence, verdict.message)
 
 
+def test_a_changed_argument_is_said_once():
+    def moves_and_moves_back(W, A, B, alpha, r):
+        B *= alpha / r
+        update = B @ A
+        B /= alpha / r
+        B += 1e-9
+        return W + update
+
+    assert judge(runner.exercise("0.1"), moves_and_moves_back).message.count("argument changed") == 1
+
+
 ODD = [None, "text", 1j, object(), {}, [], [[1.0], [2.0, 3.0]], (i for i in "ab"), np.array(["a"]), float("nan"), print,
        np.zeros((0, 3)), [None, None], ({}, {}), np.array([[1.0, 2.0]] * 3), Tensor(np.ones(2)), ([], [], [])]
 

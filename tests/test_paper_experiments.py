@@ -73,6 +73,7 @@ def test_another_seed_gives_another_loss():
 
 def test_a_tuning_cell_never_looks_at_the_test_split():
     assert measure(TINY, tuning=True).keys() == {"valid_loss"}
+    assert measure(replace(TINY, examples=3), tuning=True).keys() == {"train_loss"}
 
 
 def test_a_training_that_overflows_is_a_row_without_numbers():

@@ -82,12 +82,12 @@ def same(got, expected, what, arguments, axes="", factors=None, rtol=1e-5, atol=
     bad = ~(np.abs(got - expected) <= allowed)
     if not bad.any():
         return
-    at = tuple(int(i) for i in np.argwhere(bad)[0])
-    place = f"first at {list(at)}: yours {got[at]:.6g}, expected {expected[at]:.6g}" if at else \
-        f"yours {got[()]:.6g}, expected {expected[()]:.6g}"
-    shape = "the right shape; " if expected.ndim else ""
     why = _cut_off(kind, got, expected) or _off_by(got, expected, factors or {})
-    raise Wrong(f"{what} has {shape}wrong values{why}; {place}", arguments)
+    if not expected.ndim:
+        raise Wrong(f"{what} is {got:.6g}, expected {expected:.6g}{why}", arguments)
+    at = tuple(int(i) for i in np.argwhere(bad)[0])
+    place = f"first at {list(at)}: yours {got[at]:.6g}, expected {expected[at]:.6g}"
+    raise Wrong(f"{what} has the right shape; wrong values{why}; {place}", arguments)
 
 
 def _cut_off(kind, got, expected):
@@ -99,7 +99,7 @@ def _cut_off(kind, got, expected):
 def _off_by(got, expected, factors):
     """": off by the factor alpha/r (= 2)" when one number, other than 1, makes all the difference."""
     if not got.any():
-        return ": all are zero"
+        return ": all are zero" if got.ndim else ""
     ratio = float((got * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0
     if not ratio or not np.allclose(got, ratio * expected, 1e-4, 1e-8):
         square = expected.ndim == 2 and expected.shape[0] == expected.shape[1]

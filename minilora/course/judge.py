@@ -138,7 +138,7 @@ def judge(exercise, function, progress=lambda sentence: None, before_call=lambda
                 message, error = "", failure.error
             if name := recognise(exercise, function):
                 message += f"{'. ' if message else ''}This is what comes out when {name}"
-            elif guarded.wrote:
+            elif guarded.wrote and check is not _leaves_inputs:
                 message += f"\nBesides, {changed_argument(guarded.wrote[0])}"
             return Verdict("failed", passed, sentence, message, paste(exercise, failure.arguments), error)
         except Exception as error:  # from a comparison: the result is of a kind that nobody thought of

@@ -34,6 +34,12 @@ def slope_is_right(which):
     return check
 
 
+def uses_the_step(f, cases):
+    arguments = (Formula("abs(x)"), 0.25, 0.5)
+    got = as_array(f(*arguments), "the result", arguments).reshape(())
+    same(got, 0.5, "the slope of abs(x) from 0.25 - 0.5 to 0.25 + 0.5", arguments)
+
+
 # ---- 1.2
 
 
@@ -96,7 +102,8 @@ EXERCISES = (
         "1.1", "central_difference", "The slope from two evaluations", "easy", 5, slope_cases,
         (("returns one number", one_number), ("a straight line has its slope", slope_is_right(slice(0, 1))),
          ("a parabola has its slope, however large the step", slope_is_right(slice(1, 2))),
-         ("a cubic and a sine: the error is of order eps²", slope_is_right(slice(2, None)))),
+         ("a cubic and a sine: the error is of order eps²", slope_is_right(slice(2, None))),
+         ("the two points are eps away from x", uses_the_step)),
         (("only one side is used, (f(x + eps) - f(x)) / eps: a forward difference",
           lambda f, x, eps: (f(x + eps) - f(x)) / eps),
          ("only one side is used, (f(x) - f(x - eps)) / eps: a backward difference",
@@ -105,6 +112,10 @@ EXERCISES = (
           lambda f, x, eps: (f(x + eps) - f(x - eps)) / eps),
          ("the points are eps apart (x ± eps/2) but the difference is divided by 2 eps",
           lambda f, x, eps: (f(x + eps / 2) - f(x - eps / 2)) / (2 * eps)),
+         ("it is divided by 2 and multiplied by eps: / 2 * eps does one after the other, it needs / (2 * eps)",
+          lambda f, x, eps: (f(x + eps) - f(x - eps)) / 2 * eps),
+         ("only f(x - eps) is divided: the difference needs parentheses",
+          lambda f, x, eps: f(x + eps) - f(x - eps) / (2 * eps)),
          ("the difference is not divided by the distance of the points",
           lambda f, x, eps: f(x + eps) - f(x - eps)),
          ("the difference is taken the other way round", lambda f, x, eps: (f(x - eps) - f(x + eps)) / (2 * eps))),

@@ -48,6 +48,8 @@ EXERCISES = (
          ("alpha / √r, rank-stabilised", right(lambda c: c[2], scale))),
         (("rank_stabilised is not looked at", lambda alpha, r, rs: alpha / r),
          ("the two ways are exchanged", lambda alpha, r, rs: scale(alpha, r, not rs)),
+         ("the division is one of whole numbers, alpha // r",
+          lambda alpha, r, rs: alpha / r**0.5 if rs else alpha // r),
          ("alpha is not divided at all", lambda alpha, r, rs: alpha),
          ("alpha is under the root too", lambda alpha, r, rs: (alpha / r) ** 0.5 if rs else alpha / r),
          ("it stands upside down", lambda alpha, r, rs: 1 / scale(alpha, r, rs))),

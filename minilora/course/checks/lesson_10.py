@@ -8,7 +8,7 @@ from ..judge import Exercise
 
 def stack_cases():
     rng = np.random.default_rng(101)
-    sizes = ((1, 2, 1, 1), (2, 3, 2, 2), (4, 3, 1, 2), (3, 5, 3, 2))       # out, in, r1, r2
+    sizes = ((1, 2, 1, 1), (2, 3, 2, 2), (4, 3, 1, 2), (3, 7, 3, 2))       # out, in, r1, r2
     return [(small(rng, r1, n), small(rng, out, r1), 2.0, small(rng, r2, n), small(rng, out, r2), 0.5)
             for out, n, r1, r2 in sizes]
 
