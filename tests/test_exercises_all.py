@@ -255,6 +255,18 @@ def test_an_interrupted_grading_keeps_the_students_that_are_done(in_folder, tmp_
     assert {Path(r["folder"]).name for r in rows} == {"ada"}
 
 
+def test_grading_goes_on_past_a_stray_file_and_somebody_who_handed_in_nothing(in_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("minilora.cli.course.LESSONS", (1,))
+    for student in ("ada", "ben"):
+        (tmp_path / "class" / student).mkdir(parents=True)
+    shutil.copy(SOLUTIONS / "lesson_01.py", tmp_path / "class" / "ada")
+    (tmp_path / "class" / "list.txt").write_text("ada, ben", encoding="utf-8")
+    result = in_folder(check, "--all", "class/ada", "class/ben", "class/list.txt", "--csv", "class.csv")
+    rows = list(csv.DictReader((tmp_path / "class.csv").open(encoding="utf-8")))
+    assert [r["state"] for r in rows] == ["passed"] * 3 + ["no file"] * 3
+    assert "list.txt is no folder" in result.stderr
+
+
 def test_grading_says_that_it_is_no_sandbox(in_folder, tmp_path):
     shutil.copy(STUBS / "lesson_01.py", tmp_path)
     assert "no sandbox" in in_folder(check, "--all", ".").stderr

@@ -82,7 +82,7 @@ def check_class(folders, folder, table):  # -> list of Verdict
     """Every exercise of every student: a line for each student, and with `table` a row for each exercise."""
     if folder is not None or not folders:
         raise ConfigError("--all takes the folders of the students: minilora check --all DIR...")
-    students = [s for f in folders for s in submissions(Path(f))]
+    students = submissions([Path(f) for f in folders])
     click.echo(NO_SANDBOX, err=True)
     chosen = [e for lesson in LESSONS for e in runner.exercises(lesson)]
     rows = []
@@ -104,14 +104,24 @@ def check_class(folders, folder, table):  # -> list of Verdict
     return [v for _, _, v in rows]
 
 
-def submissions(folder):  # Path -> list of Path
-    """`folder` when it holds exercise files, else those of its subfolders that do. Raises ConfigError for none."""
-    names = [file_name(lesson) for lesson in LESSONS]
-    found = [f for f in (folder, *sorted(p for p in folder.glob("*") if p.is_dir()))
-             if any((f / name).is_file() for name in names)]
-    if not found:
-        raise ConfigError(f"no {names[0]} to {names[-1]} in {folder}, nor one folder down")
-    return found[:1] if found[0] == folder else found
+def submissions(folders):  # [Path] -> list of Path
+    """The students' folders: each of `folders` with exercise files, else its subfolders with such, else itself, for somebody
+    who handed in nothing. Raises ConfigError when nobody did."""
+    found = []
+    for folder in folders:
+        if folder.is_dir():
+            below = [p for p in sorted(folder.iterdir()) if p.is_dir() and answers_in(p)]
+            found += [folder] if answers_in(folder) or not below else below
+        else:
+            click.echo(f"skipped: {folder} is no folder", err=True)
+    if not any(answers_in(student) for student in found):
+        raise ConfigError(f"no {file_name(LESSONS[0])} to {file_name(LESSONS[-1])} in "
+                          f"{', '.join(str(f) for f in folders[:5])}, nor one folder down")
+    return found
+
+
+def answers_in(folder):  # Path -> bool
+    return any((folder / file_name(lesson)).is_file() for lesson in LESSONS)
 
 
 def as_csv(rows):  # [(folder, Exercise, Verdict)] -> str
