@@ -105,8 +105,10 @@ def check_class(folders, folder, table):  # -> list of Verdict
 
 
 def submissions(folders):  # [Path] -> list of Path
-    """The students' folders: each of `folders` with exercise files, else its subfolders with such, else itself, for somebody
-    who handed in nothing. Raises ConfigError when nobody did."""
+    """The students' folders: each of `folders` with exercise files, else its subfolders with such, else itself.
+
+    (Somebody handed in nothing.) Raises ConfigError when nobody handed in anything.
+    """
     found = []
     for folder in folders:
         if folder.is_dir():
