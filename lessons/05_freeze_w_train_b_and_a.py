@@ -323,13 +323,13 @@ table([("full", *training_arrays(0, frozen), peak["full"], seconds["full"]),
        ("LoRA", *training_arrays(frozen, trained), peak["lora"], seconds["lora"])], head)
 expect_between("gradients and Adam, full / LoRA", frozen / trained, 9, 13)
 expect_between("measured peak, LoRA / full", peak["lora"] / peak["full"], 0.3, 1.1)
-expect_between("time LoRA / full, as measured", seconds["lora"] / seconds["full"], 0.5, 1.5)
+expect_between("time LoRA / full, as measured", seconds["lora"] / seconds["full"], 0.7, 1.3)
 
 # %% [markdown]
 # Gradients and optimizer state shrink with the number of trained parameters. The weights do not:
 # they must all be there. And at this size they are a small part: most of the peak are activations,
-# which LoRA needs too. The time hardly changes at this width: fewer multiplications, but more
-# products, each with its own overhead. On wide matrices the multiplications decide.
+# which LoRA needs too. At this width the time gains little or nothing: fewer multiplications, but
+# more products, each with its own overhead. On wide matrices the multiplications decide.
 #
 # ## Do (b)
 #

@@ -30,6 +30,7 @@ math { font-size: 1.08em; } .whole { white-space: nowrap; }
 table { border-collapse: collapse; margin: 1em 0; display: block; overflow-x: auto; }
 th, td { border-bottom: 1px solid #ccc; padding: 0.3em 0.8em 0.3em 0; text-align: left; vertical-align: top; }
 details { margin: 0.6em 0; font-size: 0.9em; } summary { cursor: pointer; color: #555; }
+@media (max-width: 56rem) { pre.out { white-space: pre; } }
 @media print { nav { display: none; } pre, img { break-inside: avoid; } }
 """
 
