@@ -86,9 +86,14 @@ def mean_loss(model, examples):  # -> float, nats per token of the responses
     return evaluate(model, [pad_pairs(pairs[i : i + 64], tokenizer().pad_id) for i in range(0, len(pairs), 64)])
 
 
+def tuned_by(cell):
+    """What chooses the learning rate. Examples of a given number are to be learned by heart: the loss on them."""
+    return "train_loss" if cell.examples else "valid_loss"
+
+
 def measure(cell, tuning=False):  # -> dict; all losses None where the training overflowed
-    """Validation loss alone for a `tuning` cell; else test loss and score, and with `examples` the loss on those."""
-    names = ["valid_loss"] if tuning else ["test_loss", "score"] + (["train_loss"] if cell.examples else [])
+    """What a tuning cell is `tuned_by`, alone; else test loss and score, and with `examples` the loss on those too."""
+    names = [tuned_by(cell)] if tuning else ["test_loss", "score"] + (["train_loss"] if cell.examples else [])
     task = get_task(cell.task)
     try:
         model = tune(cell)

@@ -1,10 +1,10 @@
-"""Which cells each experiment is made of. An arm is a way to tune: its learning rate is chosen first, by validation
-loss with a seed of its own; then it is measured on the test split with each of SEEDS."""
+"""Which cells each experiment is made of. An arm is a way to tune: its learning rate is chosen first, by its loss
+(see `tuned_by`) with a seed of its own; then it is measured on the test split with each of SEEDS."""
 
 import math
 from dataclasses import dataclass, replace
 
-from .cells import Cell, settings
+from .cells import Cell, settings, tuned_by
 
 SEEDS, TUNING_SEED = (0, 1, 2, 3, 4), 100
 TASK = "sql"
@@ -61,13 +61,13 @@ def which_layers():
 
 
 def capacity():
-    """Facts to be learned by heart, more and more of them, in equally many steps."""
+    """Facts to be learned by heart, more and more of them, each read 32 times."""
     made = []
     for n in (39, 156, 624):
-        shared = {"task": "bare-json", "steps": 200, "examples": n}
-        for targets, r, lr in (("q,v", 1, 2e-2), ("all", 1, 1e-2), ("all", 8, 1e-2)):
-            made.append(Arm(f"{targets}, r={r}", n, lora(targets, r, **shared), (lr,)))
-        made.append(Arm("full", n, full(**shared), (2e-3,)))
+        shared = {"task": "bare-json", "steps": 2 * n, "examples": n}  # 16 in a step
+        for targets, r in (("q,v", 1), ("q,v", 4), ("all", 1), ("all", 8)):
+            made.append(Arm(f"{targets}, r={r}", n, lora(targets, r, **shared), LORA_RATES))
+        made.append(Arm("full", n, full(**shared), FULL_RATES))
     return made
 
 
@@ -102,11 +102,12 @@ def tuning_cells(arm):
 
 
 def best_rate(arm, store):  # -> learning rate; None while its tuning is not done
-    """The one with the lowest validation loss; the smaller of two that tie. A rate that overflowed is out."""
+    """The one with the lowest loss (see `tuned_by`); the smaller of two that tie. A rate that overflowed is out."""
     rows = [store.find(settings(cell, tuning=True)) for cell in tuning_cells(arm)]
     if None in rows:
         return None
-    losses = {row["lr"]: math.inf if row["valid_loss"] is None else row["valid_loss"] for row in rows}
+    losses = {row["lr"]: row[tuned_by(arm.cell)] for row in rows}
+    losses = {lr: math.inf if loss is None else loss for lr, loss in losses.items()}
     return min(losses, key=lambda lr: (losses[lr], lr)) if losses else arm.rates[0]
 
 
