@@ -13,7 +13,7 @@ import pytest
 from tiny import random_ids, tiny_llama, with_lora
 
 from minilora import ops
-from minilora.autograd import Tensor
+from minilora.autograd import Tensor, no_grad
 from minilora.errors import ShapeError
 
 
@@ -83,6 +83,14 @@ def test_attention_in_blocks_of_queries_equals_attention_at_once(bias, monkeypat
         results.append([o.data * (g != 0), q.grad, k.grad, v.grad])
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("bias", [None, ops.causal_bias(1, 9, MASK), ops.causal_bias(1, 9, window=4)])
+def test_attention_of_one_query_while_decoding_equals_what_is_recorded(bias, rng):
+    q, k, v = (Tensor(rng.standard_normal(s)) for s in [(2, 1, 4, 3), (2, 9, 2, 3), (2, 9, 2, 3)])
+    recorded = ops.attention(q, k, v, bias)
+    with no_grad():
+        np.testing.assert_allclose(ops.attention(q, k, v, bias).data, recorded.data, rtol=1e-12)
 
 
 def test_causal_attention_makes_no_scores_that_the_mask_hides():

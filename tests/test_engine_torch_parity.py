@@ -158,7 +158,7 @@ def test_rotary_embedding(B, T, H, half, seed):
     cos, sin = ops.rotary_angles(positions, inv_freq, np.float64)
 
     def theirs(x):  # as transformers writes it: x cos + rotate_half(x) sin
-        c, s = (torch.from_numpy(np.concatenate([a, a], axis=-1)) for a in (cos, sin))
+        c, s = torch.from_numpy(cos), torch.from_numpy(np.concatenate([sin[..., half:]] * 2, axis=-1))
         return x * c + torch.cat([-x[..., half:], x[..., :half]], -1) * s
 
     compare(lambda x: ops.rotary(x, cos, sin), theirs, [(B, T, H, 2 * half)], seed)

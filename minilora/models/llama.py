@@ -155,7 +155,7 @@ class LlamaForCausalLM(CausalLM):
     def head(self, h, call):  # (..., d) -> (..., V)
         return self.lm_head(h, call)
 
-    def geometry(self, B, T, call, x):  # -> cos, sin (B or 1, T, 1, hd/2), {window: bias (B or 1, 1, T, S) or None}
+    def geometry(self, B, T, call, x):  # -> cos, sin (B or 1, T, 1, hd), {window: bias (B or 1, 1, T, S) or None}
         """What the layers share: the angles of the positions, and who sees whom. Made on the host, once a forward."""
         past = 0 if call.cache is None else call.cache.length
         positions = call.positions

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 
-from ..autograd import as_tensor, record
+from ..autograd import Tensor, as_tensor, is_recording, record
 from ..backend import array_module
 from ..errors import ShapeError
+from .activation import softmax_
 
 QUERIES = 64  # in a block
 HIDDEN = -1e30  # added to a score that must not count: e^HIDDEN is exactly 0, and no row becomes nan
@@ -40,6 +41,12 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
 
     def heads(x):  # (B, s, K, hd) <-> (B, K, s, hd)
         return x.transpose(0, 2, 1, 3)
+
+    if T == 1 and not is_recording():  # the next token of a text: few scores, so the equation as it stands
+        P = group(q.data * scale) @ heads(k.data).swapaxes(-1, -2)  # (B, K, G, S)
+        if bias is not None:
+            P += bias
+        return Tensor(ungroup(softmax_(P) @ heads(v.data)))
 
     o, kept = xp.empty(q.shape, dtype=q.dtype), []
     for t, s, hidden in visible(bias, T, S):
@@ -114,27 +121,28 @@ def causal_bias(T, S, mask=None, dtype=np.float32, window=None):  # (B, S) bool 
     return np.where(seen, 0, HIDDEN).astype(dtype)[:, None]
 
 
-def rotary_angles(positions, inv_freq, dtype=np.float32):  # (B, T) int64, (hd/2,) -> two arrays (B, T, 1, hd/2)
-    """cos and sin of position times frequency, computed in float32 as Hugging Face's models do. Host arrays."""
-    angle = positions.astype(np.float32)[..., None, None] * inv_freq.astype(np.float32)
-    return np.cos(angle).astype(dtype), np.sin(angle).astype(dtype)
+def rotary_angles(positions, inv_freq, dtype=np.float32):  # (B, T) int64, (hd/2,) -> two arrays (B, T, 1, hd)
+    """[cos, cos] and [-sin, sin] of position times frequency, in float32 as Hugging Face's models do. Host arrays."""
+    angle = positions.astype(np.float32)[..., None, None] * inv_freq.astype(np.float32)  # (B, T, 1, hd/2)
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.concatenate([cos, cos], -1).astype(dtype), np.concatenate([-sin, sin], -1).astype(dtype)
 
 
-def rotary(x, cos, sin):  # (B, T, H, hd), (B, T, 1, hd/2), (B, T, 1, hd/2) -> (B, T, H, hd)
+def rotary(x, cos, sin):  # (B, T, H, hd), (B or 1, T, 1, hd) from rotary_angles, twice -> (B, T, H, hd)
     """Turn the pairs (x_i, x_{i + hd/2}) by the angle of their position (Su et al. 2021, arXiv 2104.09864).
 
     y1 = x1 c - x2 s        y2 = x2 c + x1 s        the gradient is turned back: by the angle with the other sign
     """
     x = as_tensor(x)
     xp, (B, T, H, hd) = array_module(x.data), x.shape
-    c = xp.repeat(xp.concatenate([cos, cos], axis=-1), H, axis=2)  # (B or 1, T, H, hd): whole rows, so that one
-    s = xp.repeat(xp.concatenate([-sin, sin], axis=-1), H, axis=2)  # multiplication runs over all heads
+    if T > 1:  # whole rows of heads, so that one multiplication runs over them all
+        cos, sin = xp.repeat(cos, H, axis=2), xp.repeat(sin, H, axis=2)
 
-    def turn(a, s):  # [x1, x2] · [c, c] + [x2, x1] · [-s, s]
+    def turn(a, sin):  # [x1, x2] · [c, c] + [x2, x1] · [-s, s]
         y = xp.empty(a.shape, dtype=a.dtype)
         y.reshape(B, T, H, 2, hd // 2)[...] = a.reshape(B, T, H, 2, hd // 2)[..., ::-1, :]
-        y *= s
-        y += a * c
+        y *= sin
+        y += a * cos
         return y
 
-    return record(turn(x.data, s), (x,), lambda g: (turn(g, -s),))
+    return record(turn(x.data, sin), (x,), lambda g: (turn(g, -sin),))

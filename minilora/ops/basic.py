@@ -134,9 +134,13 @@ def transpose(x, *axes):
     # y = x with its axes permuted (reversed when none are named); the gradient goes back by the inverse permutation
     x = as_tensor(x)
     axes = axes[0] if len(axes) == 1 and isinstance(axes[0], tuple | list) else axes
-    axes = tuple(a % x.ndim for a in axes) or tuple(reversed(range(x.ndim)))
-    inverse = tuple(axes.index(i) for i in range(x.ndim))
-    return record(x.data.transpose(axes), (x,), lambda g: (g.transpose(inverse),))
+    y = x.data.transpose(*axes)
+
+    def backward(g):
+        order = [a % g.ndim for a in axes] or list(reversed(range(g.ndim)))
+        return (g.transpose([order.index(i) for i in range(g.ndim)]),)
+
+    return record(y, (x,), backward)
 
 
 def getitem(x, key):

@@ -13,18 +13,20 @@ def linear(x, W, b=None):  # (..., in), (out, in), (out,) -> (..., out)
     dx = g W        dW = gᵀ x        db = Σ g        a frozen W skips dW: a third of the work of a layer, and keeps no x
     """
     x = as_tensor(x)
-    if x.shape[-1] != W.shape[1]:
-        raise ShapeError(f"linear: x has {x.shape[-1]} features, W of shape {W.shape} expects {W.shape[1]}")
-    x2 = x.data.reshape(-1, W.shape[1])  # (N, in): one large product is faster than many small ones
-    y = x2 @ W.data.T  # (N, out)
+    weight, shape = W.data, x.shape
+    n_out, n_in = weight.shape
+    if shape[-1] != n_in:
+        raise ShapeError(f"linear: x has {shape[-1]} features, W of shape {weight.shape} expects {n_in}")
+    x2 = x.data.reshape(-1, n_in)  # (N, in): one large product is faster than many small ones
+    y = x2 @ weight.T  # (N, out)
     if b is not None:
         y += b.data
-    y = y.reshape(*x.shape[:-1], W.shape[0])
-    to_x, kept = x.shape if x.requires_grad else None, x2 if W.requires_grad else None
+    y = y.reshape(*shape[:-1], n_out)
+    to_x, kept = shape if x.requires_grad else None, x2 if W.requires_grad else None
 
     def backward(g):
-        g2 = g.reshape(-1, W.shape[0])  # (N, out)
-        dx = None if to_x is None else (g2 @ W.data).reshape(to_x)
+        g2 = g.reshape(-1, n_out)  # (N, out)
+        dx = None if to_x is None else (g2 @ weight).reshape(to_x)
         dW = None if kept is None else g2.T @ kept
         return (dx, dW) if b is None else (dx, dW, g2.sum(axis=0) if b.requires_grad else None)
 

@@ -13,7 +13,7 @@ def layer_norm(x, w, b, eps=1e-5):  # (..., d), (d,), (d,) -> (..., d)
     """
     x = as_tensor(x)
     h = _wide(x.data)
-    h = h - h.mean(axis=-1, keepdims=True)
+    h = h - h.sum(axis=-1, keepdims=True) / h.shape[-1]
     inv = 1 / array_module(h).sqrt(_mean_square(h) + eps)  # 1/σ  (..., 1)
     h *= inv
     to_x = x.requires_grad
@@ -23,7 +23,7 @@ def layer_norm(x, w, b, eps=1e-5):  # (..., d), (d,), (d,) -> (..., d)
         if to_x:
             u = g * w.data
             dx = h * _mean_product(u, h)
-            dx += u.mean(axis=-1, keepdims=True)
+            dx += u.sum(axis=-1, keepdims=True) / u.shape[-1]
             dx = array_module(u).subtract(u, dx, out=dx)
             dx *= inv
         return dx, _sum_rows(g * h) if w.requires_grad else None, _sum_rows(g) if b.requires_grad else None
