@@ -28,7 +28,6 @@ from benchmarks.experiments import (  # noqa: E402
     batch_size,
     best_rate,
     measured_cells,
-    rank,
     tuning_cells,
     which_layers,
     which_matrices,
@@ -283,9 +282,3 @@ def test_every_figure_of_the_page_exists_and_every_experiment_has_one():
     figures = set(re.findall(r"\]\((figures/[^)]+)\)", PAGE))
     assert figures == {f"figures/{name}.png" for name in (*running.NAMES, "amplification")}
     assert all((ROOT / "benchmarks" / figure).is_file() for figure in figures)
-
-
-def test_ranks_are_compared_at_the_learning_rate_that_was_chosen_for_their_matrices():
-    store = running.results("which-matrices")
-    chosen = {arm.cell.targets: best_rate(arm, store) for arm in which_matrices()}
-    assert all(arm.rates == (chosen[arm.cell.targets],) for arm in rank())
