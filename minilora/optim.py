@@ -10,6 +10,7 @@ import numpy as np
 
 from .backend import array_module, like, to_host
 from .errors import ConfigError, FormatError, nearest
+from .ops.fused import kernels
 
 
 class Optimizer:
@@ -110,22 +111,26 @@ class AdamW(Optimizer):
         beta1, beta2 = map(float, group["betas"])
         m, v = state["exp_avg"], state["exp_avg_sq"]
         root = math.sqrt(1 - beta2**t)  # √v̂ = √v / root; the corrections are plain numbers, no device waits for them
+        # lr m̂ / (√v̂ + ε) = rate m / (√v + eps)
+        rate, eps, keep = lr * root / (1 - beta1**t), float(group["eps"]) * root, 1 - lr * float(group["weight_decay"])
+        if (xp := array_module(g)) is not np:
+            numbers = (p.dtype.type(n) for n in (beta1, 1 - beta1, beta2, 1 - beta2, eps, rate, keep))
+            kernels(xp).adamw(p, m, v, g, *numbers)
+            return
 
         m *= beta1
         new = g * (1 - beta1)
         m += new
         v *= beta2
-        xp = array_module(g)
-        xp.multiply(g, g, out=new)
+        np.multiply(g, g, out=new)
         new *= 1 - beta2
         v += new
 
-        xp.sqrt(v, out=new)  # lr m̂ / (√v̂ + ε) = (lr root / (1 - β1ᵗ)) m / (√v + ε root)
-        new += float(group["eps"]) * root
-        xp.divide(m, new, out=new)
-        new *= lr * root / (1 - beta1**t)
-        if group["weight_decay"]:
-            p *= 1 - lr * float(group["weight_decay"])
+        np.sqrt(v, out=new)
+        new += eps
+        np.divide(m, new, out=new)
+        new *= rate
+        p *= keep
         p -= new
 
 

@@ -91,6 +91,7 @@ class ndarray:
     def __getattr__(self, name):
         if name not in METHODS:
             raise AttributeError(f"'cupy.ndarray' object has no attribute '{name}'")
+        refuse_while_fusing(f".{name}()")
 
         def method(*args, **keywords):
             check_keywords(name, keywords, METHODS[name])
@@ -147,6 +148,7 @@ class ndarray:
         return tuple(unbox(part) for part in parts)
 
     def __getitem__(self, key):
+        refuse_while_fusing("an index")
         key = self._key(key)
         if any(isinstance(k, np.ndarray) and k.dtype == bool for k in key):
             _syncs.append("mask")  # how many elements there are must be known
@@ -172,6 +174,8 @@ class Ufunc:
 
     def __call__(self, *args, **keywords):
         check_keywords(self.name, keywords, API.get(self.name))
+        if self.name == "matmul":
+            refuse_while_fusing("a matrix product")
         if isinstance(keywords.get("out"), tuple):
             raise TypeError("out= is one array")
         out = keywords.pop("out", args[self.ufunc.nin] if len(args) > self.ufunc.nin else None)
@@ -234,8 +238,37 @@ def __getattr__(name):
     return _function(name, thing)
 
 
+def fuse(kernel_name=None):
+    """The function as it stands, which may do element-wise arithmetic on device arrays and nothing else."""
+
+    def decorator(function):
+        def fused(*args):
+            global _fusing
+            for a in args:
+                if not isinstance(a, ndarray | np.floating):
+                    raise TypeError(f"{type(a).__name__} given to a fused function: a number becomes float64 there")
+            _fusing = True
+            try:
+                return function(*args)
+            finally:
+                _fusing = False
+
+        return fused
+
+    return decorator
+
+
+_fusing = False
+
+
+def refuse_while_fusing(what):
+    if _fusing:
+        raise TypeError(f"{what} inside a fused function: only element-wise arithmetic")
+
+
 def _function(name, function):
     def call(*args, **keywords):
+        refuse_while_fusing(name)
         check_keywords(name, keywords, API[name])
         if name in WAITING or (name == "where" and len(args) == 1):
             _syncs.append(name)

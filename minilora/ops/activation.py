@@ -2,9 +2,12 @@
 
 import math
 
+import numpy as np
+
 from ..autograd import as_tensor, record
 from ..backend import array_module, like
 from ..errors import ConfigError, ShapeError
+from .fused import kernels
 
 
 def sigmoid(x):  # array -> array
@@ -30,6 +33,14 @@ def swiglu(gate, up):
     parents = gate, up = as_tensor(gate), as_tensor(up)
     to_gate, to_up = gate.requires_grad, up.requires_grad
     gate, up = gate.data, up.data
+    xp = array_module(gate)
+
+    def backward_on_device(g):
+        dgate, dup = kernels(xp).swiglu_backward(g, gate, up)
+        return dgate if to_gate else None, dup if to_up else None
+
+    if xp is not np:
+        return record(kernels(xp).swiglu(gate, up), parents, backward_on_device)
     y = sigmoid(gate)
     y *= gate
     y *= up
@@ -54,34 +65,35 @@ def gelu(x):
 
     dx = g ((1 + t) / 2 + x (1 - t²) u' / 2),   u' = √(2/π) (1 + 3 · 0.044715 x²)
     """
-    x = as_tensor(x)
-    c, k = math.sqrt(2 / math.pi), 0.044715
-    xp = array_module(x.data)
-    t = xp.empty_like(x.data)
-    xp.multiply(x.data, x.data, out=t)  # x³ by multiplication: `**` calls pow for every element
+    tensor = as_tensor(x)
+    c, k, x = math.sqrt(2 / math.pi), 0.044715, tensor.data
+    if (xp := array_module(x)) is not np:
+        return record(kernels(xp).gelu(x), (tensor,), lambda g: (kernels(xp).gelu_backward(g, x),))
+    t = np.empty_like(x)
+    np.multiply(x, x, out=t)  # x³ by multiplication: `**` calls pow for every element
     t *= k
     t += 1
-    t *= x.data
+    t *= x
     t *= c
-    xp.tanh(t, out=t)
+    np.tanh(t, out=t)
     y = t + 1
-    y *= x.data
+    y *= x
     y *= 0.5
 
     def backward(g):
-        du = x.data * x.data
+        du = x * x
         du *= 3 * k * c
         du += c
         dx = 1 - t * t
         dx *= du
-        dx *= x.data
+        dx *= x
         dx += t
         dx += 1
         dx *= 0.5
         dx *= g
         return (dx,)
 
-    return record(y, (x,), backward)
+    return record(y, (tensor,), backward)
 
 
 def softmax_(x):  # array (..., n) -> the same array

@@ -5,9 +5,10 @@ import math
 import numpy as np
 
 from ..autograd import Tensor, as_tensor, is_recording, record
-from ..backend import array_module
+from ..backend import array_module, inner
 from ..errors import ShapeError
 from .activation import softmax_
+from .fused import kernels
 
 QUERIES = 64  # in a block
 HIDDEN = -1e30  # added to a score that must not count: e^HIDDEN is exactly 0, and no row becomes nan
@@ -55,8 +56,7 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
         if bias is not None:
             scores = E.reshape(B, K, E.shape[2], G, qs.shape[2] // G)[:, :, hidden]
             scores += xp.ascontiguousarray(bias[:, :, t, s].swapaxes(-1, -2)[:, :, hidden])[:, :, :, None]
-        E -= E.max(axis=-2, keepdims=True)
-        xp.exp(E, out=E)
+        E = exponentials(E, E.max(axis=-2, keepdims=True))
         inv = (1 / E.sum(axis=-2))[..., None]  # 1/z  (B, K, Gt, 1)
         y = E.swapaxes(-1, -2) @ heads(v.data[:, s])  # (B, K, Gt, hd)
         y *= inv
@@ -74,8 +74,7 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
                 dv[:, s] += heads(E @ gz)
             if dq is not None or dk is not None:
                 dS = heads(values[:, s]) @ gz.swapaxes(-1, -2)  # dP / z  (B, K, s, Gt)
-                dS -= xp.einsum("...i,...i->...", gz, y)[:, :, None]
-                dS *= E
+                dS = softmax_backward(dS, E, inner(gz, y)[:, :, None])
             if dq is not None:
                 dq[:, t] = ungroup(dS.swapaxes(-1, -2) @ heads(keys[:, s])) * scale
             if dk is not None:
@@ -83,6 +82,21 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
         return dq, dk, dv
 
     return record(o, (q, k, v), backward)
+
+
+def exponentials(scores, largest):  # scores is used up
+    if (xp := array_module(scores)) is not np:
+        return kernels(xp).exponentials(scores, largest)
+    scores -= largest
+    return np.exp(scores, out=scores)
+
+
+def softmax_backward(dP, E, shift):  # (dP - shift) E; dP is used up
+    if (xp := array_module(E)) is not np:
+        return kernels(xp).softmax_backward(dP, E, shift)
+    dP -= shift
+    dP *= E
+    return dP
 
 
 def visible(bias, T, S):  # -> [(slice of the T queries, slice of the S keys that one of them sees, slice of those)]
@@ -135,12 +149,14 @@ def rotary(x, cos, sin):  # (B, T, H, hd), (B or 1, T, 1, hd) from rotary_angles
     """
     x = as_tensor(x)
     xp, (B, T, H, hd) = array_module(x.data), x.shape
-    if T > 1:  # whole rows of heads, so that one multiplication runs over them all
-        cos, sin = xp.repeat(cos, H, axis=2), xp.repeat(sin, H, axis=2)
+    if T > 1 and xp is np:  # whole rows of heads, so that one multiplication runs over them all
+        cos, sin = np.repeat(cos, H, axis=2), np.repeat(sin, H, axis=2)
 
     def turn(a, sin):  # [x1, x2] · [c, c] + [x2, x1] · [-s, s]
         y = xp.empty(a.shape, dtype=a.dtype)
         y.reshape(B, T, H, 2, hd // 2)[...] = a.reshape(B, T, H, 2, hd // 2)[..., ::-1, :]
+        if xp is not np:
+            return kernels(xp).turn(a, y, cos, sin)
         y *= sin
         y += a * cos
         return y

@@ -1,0 +1,60 @@
+"""Chains of element-wise arithmetic, each as one expression, for a device: `cupy.fuse` makes one kernel of each.
+
+The forms beside the equations work in place, which suits a CPU; a GPU would launch a kernel for every sign in them, and
+mostly wait. A test holds the two forms together. A number that changes between calls is given as np.float32: a Python
+number would be float64 in a kernel, and so would be all that it meets. The numbers written here adapt themselves.
+"""
+
+import functools
+import math
+from types import SimpleNamespace
+
+C, K = math.sqrt(2 / math.pi), 0.044715  # of GELU
+
+
+@functools.cache
+def kernels(xp):  # cupy -> the functions of `chains`, fused: compiled when they first meet a type, then kept
+    return SimpleNamespace(**{name: xp.fuse(kernel_name=name)(chain) for name, chain in chains(xp).items()})
+
+
+def chains(xp):  # -> {name: function of arrays that broadcast}
+    def swiglu(gate, up):
+        return gate * ((xp.tanh(gate * 0.5) + 1) * 0.5) * up
+
+    def swiglu_backward(g, gate, up):  # -> dgate, dup
+        s = (xp.tanh(gate * 0.5) + 1) * 0.5
+        a = gate * s
+        return g * up * (s + a - a * s), g * a
+
+    def gelu(x):
+        return x * 0.5 * (1 + xp.tanh((x + K * x * x * x) * C))
+
+    def gelu_backward(g, x):
+        t = xp.tanh((x + K * x * x * x) * C)
+        return g * 0.5 * (1 + t + x * (1 - t * t) * (C + 3 * K * C * x * x))
+
+    def turn(x, swapped, cos, sin):  # rotary positions; swapped: [x2, x1]
+        return x * cos + swapped * sin
+
+    def exponentials(scores, largest):
+        return xp.exp(scores - largest)
+
+    def softmax_backward(dP, E, shift):
+        return (dP - shift) * E
+
+    def rms_norm_backward(u, h, inv, product):  # product: mean(u · h)
+        return (u - h * product) * inv
+
+    def layer_norm_backward(u, h, inv, mean, product):
+        return (u - mean - h * product) * inv
+
+    def adamw(p, m, v, g, beta1, rest1, beta2, rest2, eps, rate, keep):  # in place: p, m and v; rest1: 1 - beta1
+        m *= beta1
+        m += g * rest1
+        v *= beta2
+        v += g * g * rest2
+        p *= keep
+        p -= rate * m / (xp.sqrt(v) + eps)
+        return p
+
+    return {name: function for name, function in locals().items() if name != "xp"}
