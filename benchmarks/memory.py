@@ -1,9 +1,11 @@
 """`python -m benchmarks.memory`: peak memory of a training step here and in torch + PEFT, every case in a new process.
 
-Needs the `reference` extra (psutil comes with it). What is resident after a step on eight tokens, weights and libraries
-that is, is subtracted from the highest seen during two full steps, looked at every millisecond.
+Needs the `reference` extra (psutil comes with it) and glibc. What is there after a step on eight tokens, weights and
+libraries that is, is subtracted from the highest seen during two full steps, looked at every millisecond: resident, and
+allocated, which is what the C library has handed out and not got back, the same question to both sides.
 """
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -20,22 +22,24 @@ from .step import THREAD_VARIABLES
 def main(sizes, here):
     """MiB of memory that a step takes beside weights and libraries."""
     if here:
-        print(measure(*here))
+        print(*measure(*here))
         return
     env = os.environ | {name: "1" for name in THREAD_VARIABLES}
-    print("model  size      here MiB  torch MiB  here/torch  here full  torch full")
+    print("model  size     MiB        here  torch  here/torch  here full  torch full")
     for size in sizes.split(","):
         for kind in ("llama", "gpt2"):
-            mib = {}
+            mib = {"resident": {}, "allocated": {}}
             for side in ("here", "torch", "here-full", "torch-full"):
                 command = [sys.executable, "-m", __spec__.name, "--here", side, kind, size]
                 done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, encoding="utf-8")
-                mib[side] = float(done.stdout)
-            print(f"{kind:6} {size:8} {mib['here']:9.0f} {mib['torch']:10.0f} {mib['here'] / mib['torch']:11.2f}"
-                  f" {mib['here-full']:10.0f} {mib['torch-full']:11.0f}", flush=True)  # fmt: skip
+                for what, figure in zip(mib, done.stdout.split(), strict=True):
+                    mib[what][side] = float(figure)
+            for what, m in mib.items():
+                print(f"{kind:6} {size:8} {what:9} {m['here']:5.0f} {m['torch']:6.0f} {m['here'] / m['torch']:11.2f}"
+                      f" {m['here-full']:10.0f} {m['torch-full']:11.0f}", flush=True)  # fmt: skip
 
 
-def measure(side, kind, size_name):  # -> MiB
+def measure(side, kind, size_name):  # -> MiB resident, MiB allocated
     from .models import SIZES, batch
 
     size = SIZES[size_name]
@@ -89,13 +93,13 @@ def step_there(kind, size, full):
 
 
 class PeakMemory:
-    """Context: how far the resident memory rises above where it began. `mib` afterwards."""
+    """Context: how far resident and allocated memory rise above where they began. `mib`, a pair, afterwards."""
 
     def __enter__(self):
         import psutil
 
-        self._resident = lambda: psutil.Process().memory_info().rss
-        self._before = self._peak = self._resident()
+        self._now = lambda: (psutil.Process().memory_info().rss, allocated())
+        self._before = self._peak = self._now()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
@@ -103,12 +107,26 @@ class PeakMemory:
 
     def _watch(self):
         while not self._done.wait(0.001):
-            self._peak = max(self._peak, self._resident())
+            self._peak = tuple(map(max, self._peak, self._now()))
 
     def __exit__(self, *_):
         self._done.set()
         self._thread.join()
-        self.mib = (self._peak - self._before) / 2**20
+        self.mib = [(peak - before) / 2**20 for peak, before in zip(self._peak, self._before, strict=True)]
+
+
+class Mallinfo2(ctypes.Structure):
+    """What glibc says of its heap (malloc.h, since 2.33)."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in
+                "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]  # fmt: skip
+
+
+def allocated():  # -> bytes in use: on the heap, and mapped one by one
+    mallinfo2 = ctypes.CDLL(None).mallinfo2
+    mallinfo2.restype = Mallinfo2
+    info = mallinfo2()
+    return info.uordblks + info.hblkhd
 
 
 if __name__ == "__main__":

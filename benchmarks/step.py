@@ -2,6 +2,9 @@
 
 Needs the `reference` extra. Every number of threads runs in a process of its own: BLAS reads it at start. One thread is
 measured in CPU time, several by the clock. What is printed is the median of the ratios of all rounds.
+
+`kernel` is the code that NumPy's OpenBLAS chose for this processor; OPENBLAS_CORETYPE=Haswell holds it to AVX2. A step
+labelled 33% is an instruction batch: two thirds of every row are masked prompt, and the vocabulary has 8,192 tokens.
 """
 
 import json
@@ -13,10 +16,10 @@ import click
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 HEADS = {
-    "step": "model  size    targets     labels  thr   here ms  torch ms  floor ms  here/torch  here/floor  full ms"
-    "  lora/full  loss diff",
-    "forward": "model  size    thr  forward ms  torch ms  here/torch",
-    "generation": "model  size    thr  batch  tokens/s  transformers  here/theirs",
+    "step": "model  size    targets     labels  thr  kernel      here ms  torch ms  floor ms  here/torch  here/floor"
+    "   tok/s  full tok/s  lora/full  loss diff",
+    "forward": "model  size    thr  kernel    forward ms  torch ms  here/torch",
+    "generation": "model  size    thr  kernel    batch  tokens/s  transformers  here/theirs",
 }
 
 
@@ -32,7 +35,7 @@ def main(threads, sizes, repeats, what, as_json, here):
     if here:
         for kind in what.split(","):
             for case in cases(kind, sizes.split(",")):
-                print(json.dumps({"what": kind, "threads": int(threads)}
+                print(json.dumps({"what": kind, "threads": int(threads), "kernel": kernel()}
                                  | MEASURES[kind](*case, int(threads), repeats)), flush=True)  # fmt: skip
         return
     for kind in what.split(","):
@@ -56,6 +59,13 @@ def measured(kind, threads, sizes, repeats):
         raise click.ClickException(f"the run with {threads} thread(s) failed; install the reference extra?")
 
 
+def kernel():  # -> which code OpenBLAS chose for this processor: "Haswell" (AVX2), "SkylakeX" (AVX-512), ...
+    import numpy  # noqa: F401  its OpenBLAS must be there to be asked
+    from threadpoolctl import threadpool_info
+
+    return next((x["architecture"] for x in threadpool_info() if x.get("internal_api") == "openblas"), "other")
+
+
 def cases(what, sizes):  # -> arguments of the measurement
     for size in sizes:
         for kind in ("llama", "gpt2"):
@@ -69,13 +79,15 @@ def cases(what, sizes):  # -> arguments of the measurement
             yield "llama", size, "qv", 2 / 3
 
 
-def setting(kind, size_name, targets, threads):  # -> Size, model here, model there
+def setting(kind, size_name, targets, threads, masked=0.0):  # -> Size, model here, model there
+    from dataclasses import replace
+
     import torch
 
     from .models import QV, SIZES, adapted
 
     torch.set_num_threads(threads)
-    size = SIZES[size_name]
+    size = replace(SIZES[size_name], vocab=8192) if masked else SIZES[size_name]
     return size, *adapted(kind, size, QV[kind] if targets == "qv" else "all-linear")
 
 
@@ -87,7 +99,7 @@ def measure_step(kind, size_name, targets, masked, threads, repeats):  # -> dict
     from .floor import clock_for, interleaved, make_floor, products_of
     from .models import batch, build
 
-    size, model, theirs = setting(kind, size_name, targets, threads)
+    size, model, theirs = setting(kind, size_name, targets, threads, masked)
     full = build(kind, size).train()
     ids, labels = batch(size, masked)
     tensors = {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
@@ -187,20 +199,21 @@ def ratios(times):  # {name: seconds of every round} -> median milliseconds, and
 
 
 def step_row(r):
-    return (f"{r['model']:6} {r['size']:7} {r['targets']:11} {r['labels']:7} {r['threads']:>3} {r['here']:9.1f}"
-            f" {r['torch']:9.1f} {r['floor']:9.1f} {r['here/torch']:11.2f} {r['here/floor']:11.2f} {r['full']:8.1f}"
-            f" {r['here/full']:10.2f} {r['loss_difference']:10.1e}")  # fmt: skip
+    lora, full = (r["tokens"] / r[name] * 1e3 for name in ("here", "full"))
+    return (f"{r['model']:6} {r['size']:7} {r['targets']:11} {r['labels']:7} {r['threads']:>3}  {r['kernel']:9}"
+            f" {r['here']:9.1f} {r['torch']:9.1f} {r['floor']:9.1f} {r['here/torch']:11.2f} {r['here/floor']:11.2f}"
+            f" {lora:7.0f} {full:11.0f} {r['here/full']:10.2f} {r['loss_difference']:10.1e}")  # fmt: skip
 
 
 def forward_row(r):
-    return (f"{r['model']:6} {r['size']:7} {r['threads']:>3} {r['here']:11.1f} {r['torch']:9.1f}"
+    return (f"{r['model']:6} {r['size']:7} {r['threads']:>3}  {r['kernel']:9} {r['here']:10.1f} {r['torch']:9.1f}"
             f" {r['here/torch']:11.2f}")  # fmt: skip
 
 
 def generation_row(r):
     speed = {name: r["generated"] / r[name] * 1e3 for name in ("here", "torch")}
-    return (f"{r['model']:6} {r['size']:7} {r['threads']:>3} {r['rows']:6} {speed['here']:9.0f} {speed['torch']:13.0f}"
-            f" {1 / r['here/torch']:12.2f}")  # fmt: skip
+    return (f"{r['model']:6} {r['size']:7} {r['threads']:>3}  {r['kernel']:9} {r['rows']:5} {speed['here']:9.0f}"
+            f" {speed['torch']:13.0f} {1 / r['here/torch']:12.2f}")  # fmt: skip
 
 
 MEASURES = {"step": measure_step, "forward": measure_forward, "generation": measure_generation}
