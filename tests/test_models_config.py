@@ -167,6 +167,12 @@ def test_what_gpt2_files_on_the_hub_carry_beside_their_sizes_is_passed_over(chan
     assert read(GPT2, **change) == read(GPT2)
 
 
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "qwen3"])
+def test_a_null_for_the_key_value_heads_means_as_many_as_query_heads_in_every_family(kind):
+    read_heads = read(model_type=kind, num_attention_heads=4, num_key_value_heads=None).num_key_value_heads
+    assert read_heads == 4
+
+
 def test_a_window_of_mistral_holds_for_every_layer():
     config = read(model_type="mistral", sliding_window=7)
     assert [config.window(i) for i in range(3)] == [7, 7, 7]

@@ -27,6 +27,8 @@ ROPE_KEYS = {
     "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
 }
 
+NULL_SAYS_SOMETHING = ("sliding_window", "num_key_value_heads")  # no window; as many heads as there are for queries
+
 # Keys that change nothing that is computed here: dropout of the base (an adapter has its own), what a head for another
 # task would do, how to split a product over devices, where the file comes from.
 HARMLESS = re.compile(
@@ -262,7 +264,7 @@ class _Keys:
         given = key in self.data
         value = self.data.pop(key, None)
         if value is None:
-            if key in self.defaults and not (given and key == "sliding_window"):  # null there means: no window
+            if key in self.defaults and not (given and key in NULL_SAYS_SOMETHING):
                 return self.defaults[key]
             if default:
                 return default[0]
