@@ -122,19 +122,21 @@ def base_digest():
 
 
 class Results:
-    """The rows of one experiment, {settings..., measures...}, in a JSON file that is rewritten after every row.
+    """The rows of one experiment, {settings..., measures...}, in a JSON file.
 
-    Raises MiniloraError when the file was measured on another base: rows of two bases are never mixed.
+    New rows go to NAME.part, rewritten after each; `finish` makes NAME.json of it, which is thus always whole. Raises
+    MiniloraError when the file was measured on another base: rows of two bases are never mixed.
     """
 
     def __init__(self, path, **made_by):
-        self.path, self.rows = path, []
+        self.path, self.part, self.rows = path, path.with_suffix(".part"), []
         versions = {"minilora": minilora.__version__, "numpy": np.__version__, "python": platform.python_version()}
         self.made_by = made_by | {"base": base_digest(), "versions": versions}
-        if path.is_file():
-            found = read_json(path)
+        source = self.part if self.part.is_file() else path
+        if source.is_file():
+            found = read_json(source)
             if found["made_by"]["base"] != self.made_by["base"]:
-                raise MiniloraError(f"{path} was measured on another base; delete it to measure again")
+                raise MiniloraError(f"{source} was measured on another base; delete it to measure again")
             self.rows = found["rows"]
 
     def find(self, settings):  # dict -> row or None
@@ -144,7 +146,11 @@ class Results:
         self.rows.append(row)
         lines = ",\n".join("    " + json.dumps(row, ensure_ascii=False) for row in self.rows)
         head = json.dumps(self.made_by, indent=2, sort_keys=True).replace("\n", "\n  ")
-        write_text(self.path, f'{{\n  "made_by": {head},\n  "rows": [\n{lines}\n  ]\n}}\n')
+        write_text(self.part, f'{{\n  "made_by": {head},\n  "rows": [\n{lines}\n  ]\n}}\n')
+
+    def finish(self):
+        if self.part.is_file():
+            self.part.replace(self.path)
 
 
 def settings(cell, tuning=False):  # -> dict, the part of a row that names it

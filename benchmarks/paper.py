@@ -1,7 +1,8 @@
 """`python -m benchmarks.paper NAME...`: the experiments of the LoRA paper, and of later ones, on the shipped base.
 
-Every trained cell is saved at once in benchmarks/results/NAME.json; an interrupted run goes on where it stopped, and a
-finished one is only drawn again. The figure goes to benchmarks/figures/, the table into benchmarks/PAPER.md.
+Every trained cell is saved at once in benchmarks/results/NAME.part; an interrupted run goes on where it stopped. A
+finished one is NAME.json, and is only drawn again. The figure goes to benchmarks/figures/, the table into
+benchmarks/PAPER.md.
 """
 
 import re

@@ -31,6 +31,7 @@ def run(arms, store):
             for arm in arms:
                 cell = replace(arm.cell, lr=best_rate(arm, store), seed=seed)
                 step(one(cell, store), f"{arm.line}, seed {seed}")
+    store.finish()
 
 
 def one(cell, store, tuning=False):  # -> whether it had to be measured
@@ -49,6 +50,7 @@ def run_subspaces(store):
             if missing:
                 store.add(cell | study(Cell(**cell)))
             step(missing, f"seed {seed}")
+    store.finish()
 
 
 @contextlib.contextmanager

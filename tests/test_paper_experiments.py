@@ -131,8 +131,10 @@ def test_an_interrupted_run_goes_on_and_measures_nothing_twice(tmp_path, store, 
     monkeypatch.setattr(running, "measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
         running.run(ARMS, store)
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.part"]  # who reads tiny.json finds a whole one or none
     monkeypatch.setattr(running, "measure", whole)
     running.run(ARMS, running.results("tiny", tmp_path))
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.json"]
     assert len(measured) == len(set(measured)) == sum(len(tuning_cells(a)) + len(SEEDS) for a in ARMS)
 
 
@@ -149,8 +151,8 @@ def test_no_learning_rate_is_chosen_before_all_were_tried(store):
 
 def test_rows_of_another_base_are_refused(tmp_path, store):
     store.add(settings(TINY) | {"score": 1.0})
-    text = store.path.read_text(encoding="utf-8").replace(store.made_by["base"], "0" * 16)
-    store.path.write_text(text, encoding="utf-8")
+    text = store.part.read_text(encoding="utf-8").replace(store.made_by["base"], "0" * 16)
+    store.part.write_text(text, encoding="utf-8")
     with pytest.raises(MiniloraError, match="another base"):
         running.results("tiny", tmp_path)
 
