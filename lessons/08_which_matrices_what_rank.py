@@ -233,7 +233,8 @@ expect("every seed of rank 1 stays behind every seed of rank 8",
        max(patient) < min(scores["sql, 300 steps"][3]), True)
 
 # %% [markdown]
-# More time does not buy what the capacity does not hold.
+# Five times the time does not buy what the capacity does not hold, at this learning rate at least:
+# it is the same for all here, while `benchmarks/PAPER.md` chooses one for each rank.
 #
 # ## Do two ranks find the same directions?
 #
