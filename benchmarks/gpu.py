@@ -13,11 +13,13 @@ import time
 
 import click
 
+from .options import Refused, Several, need_reference
+
 WIDTHS = "768,2048,4096"
 
 
 @click.command()
-@click.option("--widths", default=WIDTHS, show_default=True)
+@click.option("--widths", default=WIDTHS, show_default=True, type=Several(WIDTHS.split(",")))
 @click.option("--repeats", default=10, show_default=True, type=click.IntRange(3))
 @click.option("--here", nargs=2, hidden=True, help="Measure one width and precision in this process.")
 def main(widths, repeats, here):
@@ -25,19 +27,32 @@ def main(widths, repeats, here):
     if here:
         print(json.dumps(measure(int(here[0]), here[1] == "tf32", repeats)))
         return
+    need_reference()
+    require_device()
     print("width  type     here ms  torch ms  here/torch  tokens/s  TFLOP/s  of the card's  here MiB  torch MiB"
           "  loss diff")  # fmt: skip
-    for width in widths.split(","):
+    for width in widths:
         for precision in ("float32", "tf32"):
             command = [sys.executable, "-m", __spec__.name, "--repeats", str(repeats), "--here", width, precision]
             env = os.environ | {"CUPY_TF32": str(int(precision == "tf32"))}
             done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, encoding="utf-8")
             if done.returncode:
-                raise click.ClickException("no result: this needs a CUDA device, CuPy and a CUDA build of PyTorch")
+                raise Refused(f"no result at width {width}, {precision}; is PyTorch a CUDA build?")
             r = json.loads(done.stdout.splitlines()[-1])
             print(f"{width:>5}  {precision:7} {r['here']:8.1f} {r['torch']:9.1f} {r['here'] / r['torch']:11.2f}"
                   f" {r['tokens'] / r['here'] * 1e3:9.0f} {r['rate'] / 1e12:8.1f} {r['rate'] / r['card']:13.0%}"
                   f" {r['here_mib']:9.0f} {r['torch_mib']:10.0f} {r['loss_difference']:10.1e}", flush=True)  # fmt: skip
+
+
+def require_device():
+    """Raises Refused in one line where CuPy sees no device."""
+    from minilora.backend import require_cupy
+    from minilora.errors import ConfigError
+
+    try:
+        require_cupy("cuda")
+    except ConfigError as error:
+        raise Refused(str(error)) from None
 
 
 def measure(width, tf32, repeats):

@@ -13,20 +13,23 @@ import threading
 
 import click
 
+from .models import SIZES
+from .options import Several, need_reference
 from .step import THREAD_VARIABLES
 
 
 @click.command()
-@click.option("--sizes", default="lesson,256,768", show_default=True)
+@click.option("--sizes", default="lesson,256,768", show_default=True, type=Several(SIZES))
 @click.option("--here", nargs=3, hidden=True, help="Measure one case in this process: side, model, size.")
 def main(sizes, here):
     """MiB of memory that a step takes beside weights and libraries."""
     if here:
         print(*measure(*here))
         return
+    need_reference()
     env = os.environ | {name: "1" for name in THREAD_VARIABLES}
     print("model  size     MiB        here  torch  here/torch  here full  torch full")
-    for size in sizes.split(","):
+    for size in sizes:
         for kind in ("llama", "gpt2"):
             mib = {"resident": {}, "allocated": {}}
             for side in ("here", "torch", "here-full", "torch-full"):

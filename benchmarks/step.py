@@ -14,6 +14,9 @@ import sys
 
 import click
 
+from .models import SIZES
+from .options import Refused, Several, need_reference
+
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 HEADS = {
     "step": "model  size    targets     labels  thr  kernel      here ms  torch ms  floor ms  here/torch  here/floor"
@@ -24,24 +27,26 @@ HEADS = {
 
 
 @click.command()
-@click.option("--threads", default="1,2", show_default=True, help="Numbers of threads, equal for both sides.")
-@click.option("--sizes", default="lesson,256,768", show_default=True)
+@click.option("--threads", default="1,2", show_default=True, type=Several(), help="Of both sides, in turn.")
+@click.option("--sizes", default="lesson,256,768", show_default=True, type=Several(SIZES))
 @click.option("--repeats", default=15, show_default=True, type=click.IntRange(3))
-@click.option("--what", default="step,forward,generation", show_default=True)
+@click.option("--what", default="step,forward,generation", show_default=True, type=Several(HEADS))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of tables.")
 @click.option("--here", is_flag=True, hidden=True, help="Measure in this process.")
 def main(threads, sizes, repeats, what, as_json, here):
     """Median times and ratios."""
     if here:
-        for kind in what.split(","):
-            for case in cases(kind, sizes.split(",")):
-                print(json.dumps({"what": kind, "threads": int(threads), "kernel": kernel()}
-                                 | MEASURES[kind](*case, int(threads), repeats)), flush=True)  # fmt: skip
+        n = int(threads[0])
+        for kind in what:
+            for case in cases(kind, sizes):
+                print(json.dumps({"what": kind, "threads": n, "kernel": kernel()}
+                                 | MEASURES[kind](*case, n, repeats)), flush=True)  # fmt: skip
         return
-    for kind in what.split(","):
+    need_reference()
+    for kind in what:
         if not as_json:
             print(HEADS[kind])
-        for n in threads.split(","):
+        for n in threads:
             for line in measured(kind, n, sizes, repeats):
                 print(line.strip() if as_json else ROWS[kind](json.loads(line)), flush=True)
 
@@ -49,14 +54,14 @@ def main(threads, sizes, repeats, what, as_json, here):
 def measured(kind, threads, sizes, repeats):
     """The JSON lines of a process of its own."""
     env = os.environ | {name: threads for name in THREAD_VARIABLES}
-    command = [sys.executable, "-m", __spec__.name, "--here", "--what", kind, "--threads", threads, "--sizes", sizes]
+    command = [sys.executable, "-m", __spec__.name, "--here", "--what", kind, "--threads", threads]
+    command += ["--sizes", ",".join(sizes), "--repeats", str(repeats)]
     with subprocess.Popen(
-        [*command, "--repeats", str(repeats)], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        encoding="utf-8",
-    ) as child:  # fmt: skip
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8"
+    ) as child:
         yield from child.stdout
     if child.returncode:
-        raise click.ClickException(f"the run with {threads} thread(s) failed; install the reference extra?")
+        raise Refused(f"the run with {threads} thread(s) ended with code {child.returncode}: {child.args}")
 
 
 def kernel():  # -> which code OpenBLAS chose for this processor: "Haswell" (AVX2), "SkylakeX" (AVX-512), ...
