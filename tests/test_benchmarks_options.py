@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks import gpu, memory, options, step  # noqa: E402
+from benchmarks import gpu, memory, options, step
 
 
 @pytest.mark.parametrize(
