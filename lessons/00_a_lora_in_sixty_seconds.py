@@ -46,14 +46,14 @@ for example in test[:3]:
 #
 # ## Add an adapter
 #
-# Each of the model's matrices $W$ (shape `(out, in)`) is frozen. Beside each we put two narrow
-# matrices, $A$ of shape `(r, in)` and $B$ of shape `(out, r)` with a small $r$, here 8. Only they
+# Every number of the model is frozen. Beside each matrix $W$ of its four blocks, shape `(out, in)`,
+# we put two narrow matrices, $A$ of shape `(r, in)` and $B$ of shape `(out, r)` with a small $r$, here 8. Only they
 # learn. What the layer computes from its input $x$, shape `(N, in)` for $N$ tokens, is
 #
 # $$y = x W^T + s\,(x A^T) B^T$$
 #
-# with a fixed number $s$, here 16 / 8 = 2. The next line does that for all 28 matrices of the
-# model.
+# with a fixed number $s = \alpha / r$, here 16 / 8 = 2. The next cell does that for all 28 matrices
+# of the blocks.
 
 # %%
 config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")

@@ -58,7 +58,7 @@ for name, tensor in (("L", L), ("both", both), ("square", square)):
 
 # %% [markdown]
 # The node of `square` hands $x$ down to its first factor and $x$ to its second: with $y = a \cdot
-# b$, $da = g \cdot b$ and $db = g \cdot a$.
+# b$, $da = g \cdot b$ and $db = g \cdot a$, where $da$ is short for $\partial L / \partial a$.
 #
 # **Predict** `x.grad[3]`, where $x$ is 4. Three contributions arrive at $x$: two through `square`,
 # one through `both`.

@@ -72,7 +72,8 @@ expect("two narrow products against one wide matrix", y, x @ (W + s * B @ A).T, 
 # %% [markdown]
 # ## Two gradients
 #
-# From above arrives $g = \partial L / \partial y$, the gradient of the loss $L$, shape `(N, out)`.
+# We write $dB$ for $\partial L / \partial B$, the gradient of the loss $L$ by every element of $B$, in
+# $B$'s shape; so $dA$, $dx$. From above arrives $g = \partial L / \partial y$, shape `(N, out)`.
 # Name the narrow place $u = x A^T$, shape `(N, r)`; then $y = x W^T + s\, u B^T$.
 #
 # - $B$ meets $u$ in a product, so (lesson 2, or: the shapes leave one way) $dB = s\, g^T u$, shape
@@ -160,7 +161,7 @@ cards("5.1", "5.2")
 # %% [markdown]
 # # Part b: a whole model
 #
-# *15 minutes to read, 10 for exercise 5.3. New symbols: $m$ and $v$ of Adam.*
+# *15 minutes to read, 10 for exercise 5.3. New symbols: Adam's $m_t$ and $v_t$.*
 #
 # ## Which products never happen
 #
@@ -193,8 +194,10 @@ expect_between("LoRA / full, multiplications", lora[1] / full[1], 0.70, 0.85)
 
 # %% [markdown]
 # LoRA makes *more* products, but the added ones are narrow; the wide $dW$ are gone. A full step costs three wide
-# products per matrix (forward, $dx$, $dW$), LoRA two: never less than 2/3. The narrow products
-# weigh the less the larger the model is; at this width of 128 they do count.
+# products per matrix (forward, $dx$, $dW$), LoRA two: with an adapter in the lowest layer never less
+# than 2/3. (Below the lowest adapter $dx$ is not needed either: adapting the top layer alone costs
+# less still.) The narrow products weigh the less the larger the model is; at this width of 128 they
+# do count.
 #
 # ## Train
 #
@@ -293,7 +296,7 @@ with figure(2) as (left, right):
 #
 # ## Memory and time
 #
-# What training keeps: the weights, a gradient for each trained number, Adam's two means $m$ and $v$
+# What training keeps: the weights, a gradient for each trained number, Adam's two means $m_t$ and $v_t$
 # for each trained number, and the activations that the backward will read. The first three can be
 # counted; what one step takes on top of the weights can be measured.
 

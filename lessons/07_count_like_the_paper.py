@@ -49,8 +49,8 @@ expect("A and B", lora, 131_072)
 expect("times fewer", full / lora, 128.0)
 
 # %% [markdown]
-# 120 is what comes out of dividing the *rounded* numbers, 16M by 131K. Dividing first and rounding
-# last gives 128 exactly: $\frac{d^2}{2 d r} = \frac{d}{2r}$.
+# The *rounded* numbers, 16M by 131K, give 122, which the web has rounded once more. Dividing first
+# and rounding last gives 128 exactly: $\frac{d^2}{2 d r} = \frac{d}{2r}$.
 #
 # ## A whole model
 #
@@ -94,7 +94,7 @@ expect("rows that reproduce", right, 4)
 
 # %% [markdown]
 # Two do not. How does one find out what happened? By computing what else could give the printed
-# figure, and by looking for a second witness.
+# figure, and by looking for a second witness. GPT-2 medium has one:
 
 # %%
 medium = ledger["lora-table3-gpt2-medium"]
@@ -108,12 +108,13 @@ expect("GPT-2 medium, q and v, rank 4", int(medium.cases[0].value), 4 * 48 * (10
 
 # %% [markdown]
 # The authors' own published file has room for our count and not for the printed one. So the table's
-# figure is a slip, and the code was right.
+# figure is a slip, and the code was right. For GPT-2 large there is no such witness: `minilora
+# claims gpt2-large` says what else has the printed size.
 #
 # ## The whole ledger
 #
-# The project keeps a ledger of published figures and popular claims. Nothing in it is a verdict:
-# `minilora claims` recomputes every row and judges it.
+# The project keeps a ledger of published figures and popular claims. No verdict is written in it:
+# `minilora claims` recomputes every row and judges it anew each time.
 
 # %%
 verdicts = {v: [c for c in ledger.values() if c.verdict == v] for v in VERDICTS}

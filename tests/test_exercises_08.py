@@ -54,6 +54,11 @@ def variance(scores):
     return statistics.mean(scores), statistics.variance(scores)
 
 
+@answers.wrong("8.2", says="it is the range")
+def largest_minus_smallest(scores):
+    return np.mean(scores), max(scores) - min(scores)
+
+
 @answers.wrong("8.2", says="standard error")
 def error_of_the_mean(scores):
     return np.mean(scores), np.std(scores, ddof=1) / np.sqrt(len(scores))

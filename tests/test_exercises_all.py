@@ -277,6 +277,8 @@ def test_a_message_cannot_become_a_formula_of_a_spreadsheet():
 
     row = as_csv([(Path("a"), EXERCISES[0], Verdict("failed", message="=1+1"))]).splitlines()[1]
     assert row.endswith(",'=1+1")
+    row = as_csv([(Path("=cmd"), EXERCISES[0], Verdict("passed"))]).splitlines()[1]
+    assert row.startswith("'=cmd,")
 
 
 def test_pytest_checks_the_own_file_by_lesson(tmp_path):

@@ -131,7 +131,12 @@ def as_csv(rows):  # [(folder, Exercise, Verdict)] -> str
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["folder", "exercise", "function", "state", "properties passed", "failing", "message"])
     for student, e, v in rows:
-        message = " ".join(v.message.split())    # what a student printed must not become a spreadsheet's formula
-        writer.writerow([student.as_posix(), e.number, e.function, v.state, len(v.passed), v.failing,
-                         f"'{message}" if message[:1] in ("=", "+", "-", "@") else message])
+        message = " ".join(v.message.split())
+        writer.writerow([no_formula(student.as_posix()), e.number, e.function, v.state, len(v.passed), v.failing,
+                         no_formula(message)])
     return text.getvalue()
+
+
+def no_formula(text):
+    """What a student printed, or called a folder, must not become a spreadsheet's formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

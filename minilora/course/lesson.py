@@ -40,8 +40,10 @@ class Prediction:
         said, came = float(self.answer), float(actual)
         if said == came:
             return "  (as predicted)"
-        factor = max(said / came, came / said) if said > 0 and came > 0 else np.inf
-        return f"  (you were off by a factor of {factor:.3g})" if factor < np.inf else ""
+        if said <= 0 or came <= 0:
+            return f"  (you were off by {abs(said - came):.3g})"
+        factor = max(said / came, came / said)
+        return "  (as predicted, within 3%)" if factor < 1.03 else f"  (you were off by a factor of {factor:.3g})"
 
 
 def predict(question, answer=None):  # str, number or text or None -> Prediction
