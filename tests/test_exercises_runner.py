@@ -79,6 +79,11 @@ def test_a_traceback_shows_the_own_lines_alone(submit):
     assert len(lines) == 3
 
 
+def test_where_shapes_do_not_fit_the_shapes_of_the_own_arrays_are_told(submit):
+    verdict = submit("import numpy as np\n\n" + one_that("wide = np.ones((2, 3))", "tall = [1]", "return wide @ wide"))
+    assert verdict.message.splitlines()[-1] == "there the shapes are: wide (2, 3)"
+
+
 def test_a_syntax_error_names_its_line(submit):
     verdict = submit(GOOD + "def broken(:\n    pass\n")
     assert verdict.state == "does not load"

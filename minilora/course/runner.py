@@ -20,6 +20,8 @@ import tracemalloc
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import ConfigError, UnknownNameError, nearest
 from .judge import Exercise, Verdict, judge
 
@@ -161,7 +163,18 @@ def own_lines(error, path):  # -> str
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path][-4:]
     lines = [f"{path.name}, line {f.lineno}, in {f.name}: {f.line}" for f in frames]
     said = str(error).splitlines()
-    return "\n".join([*lines, f"{type(error).__name__}: {said[0][:300] if said else ''}".rstrip(": ")])
+    shapes = shapes_there(error, path) if isinstance(error, ValueError | IndexError) else []
+    return "\n".join([*lines, f"{type(error).__name__}: {said[0][:300] if said else ''}".rstrip(": "), *shapes])
+
+
+def shapes_there(error, path, most=6):  # -> lines: the shapes of the student's arrays where it happened
+    tb, names = error.__traceback__, {}
+    while tb is not None:
+        if Path(tb.tb_frame.f_code.co_filename) == path:
+            names = tb.tb_frame.f_locals
+        tb = tb.tb_next
+    arrays = [f"{name} {value.shape}" for name, value in names.items() if isinstance(value, np.ndarray)][:most]
+    return ["there the shapes are: " + ", ".join(arrays)] if arrays else []
 
 
 class Shown:
