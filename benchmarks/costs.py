@@ -12,7 +12,7 @@ import numpy as np
 import minilora as ml
 from minilora.plots import COLOURS, figure
 
-from .floor import clock_for, interleaved
+from .floor import interleaved
 from .models import SIZES, batch, build
 
 FIGURE = Path(__file__).parent / "figures" / "costs.png"
@@ -46,7 +46,7 @@ def sweep(name, repeats):  # -> values, milliseconds
     for value in SWEEPS[name]:
         size = START if name == "rank" else replace(START, **{name: value})
         functions[value] = step_function(size, value if name == "rank" else 8)
-    times = interleaved(functions, repeats, clock_for(1))
+    times = interleaved(functions, repeats)
     return SWEEPS[name], [float(np.median(times[v])) * 1e3 for v in SWEEPS[name]]
 
 
@@ -85,7 +85,7 @@ def print_life(size_name, repeats):
     def merge():
         model.merge_adapter()
 
-    times = interleaved({"switch": switch, "merge": merge, "unmerge": model.unmerge_adapter}, repeats, clock_for(1))
+    times = interleaved({"switch": switch, "merge": merge, "unmerge": model.unmerge_adapter}, repeats)
     same = weights == {id(p.data) for p in model.parameters()}
     switch, merge, unmerge = (float(np.median(times[n])) * 1e3 for n in ("switch", "merge", "unmerge"))
     print(f"{size_name:7} two switches {switch:.2f} ms, merge {merge:.1f} ms, unmerge {unmerge:.2f} ms;"

@@ -57,11 +57,20 @@ def make_floor(products):
     return floor
 
 
-def interleaved(functions, repeats, clock=time.perf_counter):  # {name: function} -> {name: seconds of every round}
-    """Call the functions in turn, so that what else the machine does falls on all of them alike."""
+SPIN = 0.25  # seconds after which idle threads of OpenBLAS and of OpenMP sleep
+
+
+def interleaved(functions, repeats, threads=1):  # {name: function} -> {name: seconds of every round}
+    """Call the functions in turn, so that what else the machine does falls on all of them alike.
+
+    With several threads each call waits first: the idle threads of another BLAS spin for a while, on the cores that it
+    would be measured on.
+    """
+    clock = clock_for(threads)
     times = {name: [] for name in functions}
     for i in range(repeats + 1):
         for name, function in functions.items():
+            time.sleep(SPIN if threads > 1 else 0)
             began = clock()
             function()
             if i:  # the first round warms up

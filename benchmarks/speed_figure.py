@@ -6,6 +6,8 @@ Time per step as a share of torch + PEFT's: here, and the matrix products alone;
 import json
 from pathlib import Path
 
+import click
+
 from minilora.plots import COLOURS, figure
 
 from .step import HEADS, ROWS
@@ -14,7 +16,9 @@ HERE = Path(__file__).parent
 NAMES = {"llama": "Llama", "gpt2": "GPT-2"}
 
 
+@click.command()
 def main():
+    """Print the tables of results/speed.jsonl and draw figures/speed.png."""
     lines = (HERE / "results" / "speed.jsonl").read_text(encoding="utf-8").splitlines()
     results = [json.loads(line) for line in lines]
     for what, head in HEADS.items():

@@ -17,6 +17,8 @@ from pathlib import Path
 import click
 import numpy as np
 
+from .options import need_reference
+
 ROOT = Path(__file__).parents[1]
 IMPORTS = {
     "nothing": "pass",
@@ -63,6 +65,7 @@ model.save_pretrained("adapter")
 @click.option("--install", is_flag=True, help="Also time two new environments, up to the first trained adapter.")
 def main(repeats, install):
     """Import times; with --install, minutes and disk to the first adapter."""
+    need_reference()
     times = {name: [] for name in IMPORTS}
     with tempfile.TemporaryDirectory() as folder:  # compiled once, as an installed package is
         env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"PYTHONPYCACHEPREFIX": folder}

@@ -39,7 +39,7 @@ def main(threads, sizes, repeats, what, as_json, here):
         n = int(threads[0])
         for kind in what:
             for case in cases(kind, sizes):
-                print(json.dumps({"what": kind, "threads": n, "kernel": kernel()}
+                print(json.dumps({"what": kind, "threads": n, "kernel": kernel(), "rounds": repeats}
                                  | MEASURES[kind](*case, n, repeats)), flush=True)  # fmt: skip
         return
     need_reference()
@@ -101,7 +101,7 @@ def measure_step(kind, size_name, targets, masked, threads, repeats):  # -> dict
 
     from minilora.optim import AdamW
 
-    from .floor import clock_for, interleaved, make_floor, products_of
+    from .floor import interleaved, make_floor, products_of
     from .models import batch, build
 
     size, model, theirs = setting(kind, size_name, targets, threads, masked)
@@ -137,7 +137,7 @@ def measure_step(kind, size_name, targets, masked, threads, repeats):  # -> dict
     return {
         "model": kind, "size": size_name, "targets": targets, "labels": f"{1 - masked:.0%}", "tokens": ids.size,
         "loss_difference": abs(losses_after(functions, losses)),
-        **ratios(interleaved(functions, repeats, clock_for(threads))),
+        **ratios(interleaved(functions, repeats, threads)),
     }  # fmt: skip
 
 
@@ -154,7 +154,7 @@ def measure_forward(kind, size_name, threads, repeats):
 
     from minilora.autograd import no_grad
 
-    from .floor import clock_for, interleaved
+    from .floor import interleaved
     from .models import batch
 
     size, model, theirs = setting(kind, size_name, "qv", threads)
@@ -170,7 +170,7 @@ def measure_forward(kind, size_name, threads, repeats):
         with torch.no_grad():
             theirs(input_ids=tensor)
 
-    times = interleaved({"here": here, "torch": there}, repeats, clock_for(threads))
+    times = interleaved({"here": here, "torch": there}, repeats, threads)
     return {"model": kind, "size": size_name, **ratios(times)}
 
 
@@ -178,7 +178,7 @@ def measure_generation(kind, size_name, rows, threads, repeats, prompt=16, new=4
     import numpy as np
     import torch
 
-    from .floor import clock_for, interleaved
+    from .floor import interleaved
 
     size, model, theirs = setting(kind, size_name, "qv", threads)
     model.eval(), theirs.eval()
@@ -190,7 +190,7 @@ def measure_generation(kind, size_name, rows, threads, repeats, prompt=16, new=4
         theirs.generate(input_ids=tensor, attention_mask=torch.ones_like(tensor), **options)
 
     times = interleaved(
-        {"here": lambda: model.generate(ids, new), "torch": there}, max(3, repeats // 3), clock_for(threads)
+        {"here": lambda: model.generate(ids, new), "torch": there}, repeats, threads
     )
     return {"model": kind, "size": size_name, "rows": rows, "generated": rows * new, **ratios(times)}
 

@@ -120,7 +120,7 @@ class Tensor:
             raise ShapeError(f"gradient of shape {gradient.shape} for a tensor of shape {self.shape}")
 
         if xp is np:
-            keep_heap()
+            keep_heap()  # what is freed from here on is used again by the next step
         order = _post_order(self.node or self)
         gradients = {order[-1]: gradient}  # what has arrived so far at each node and leaf
         owned = set()  # those whose array in `gradients` is ours alone, so that it may be added to in place

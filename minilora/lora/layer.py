@@ -15,7 +15,7 @@ from ..nn import Embedding, Module, Parameter, normal, uniform, zeros
 
 
 def low_rank_update(y, x, A, B, s):  # (..., out), (..., in), (r, in), (out, r) -> (..., out)
-    """y + s · (x Aᵀ) Bᵀ
+    """y + s · (x Aᵀ) Bᵀ, written into y: the output that a layer has just made.
 
     with u = x Aᵀ and v = s · g B:   dB = s · gᵀ u        dA = vᵀ x        dx = v A        dy = g
     dW is missing here: nothing of size (out, in) is ever formed.
@@ -24,7 +24,7 @@ def low_rank_update(y, x, A, B, s):  # (..., out), (..., in), (r, in), (out, r) 
     x2 = x.data.reshape(-1, n_in)  # (N, in)
     u = x2 @ A.data.T  # (N, r)
     u *= s
-    y.data += (u @ B.data.T).reshape(y.shape)  # into y: the frozen layer just made it, nobody else reads it
+    y.data += (u @ B.data.T).reshape(y.shape)  # into y: a layer's fresh output, which nobody else reads
     to_y, to_x = y.requires_grad, x.shape if x.requires_grad else None  # not y and x themselves: y need not stay
 
     def backward(g):

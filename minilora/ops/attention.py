@@ -21,10 +21,12 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
 
     bias: array broadcast to (B, 1, T, S), 0 where a query sees a key and HIDDEN where not; None: all is seen.
 
+    A query that sees nothing (padding) gets the mean of all values; nobody reads it.
+
     Four ways to do less to the scores, which are the largest arrays here. Of the keys only those are looked at that
-    some query of the block at hand sees: a causal mask hides half. The scores lie as Pᵀ, a key per row: the largest and
-    the sum of a column are found faster than those of a row. P = E / z is never divided out: o = (E v) / z, and with
-    g' = g / z the backward needs E alone. And Σ dP · P = Σ g · o, a sum over the head width.
+    some query of the block at hand sees: of a long text a causal mask hides half. The scores lie as Pᵀ, a key per row:
+    the largest and the sum of a column are found faster than those of a row. P = E / z is never divided out:
+    o = (E v) / z, and with g' = g / z the backward needs E alone. And Σ dP · P = Σ g · o, a sum over the head width.
     """
     q, k, v = as_tensor(q), as_tensor(k), as_tensor(v)
     (B, T, H, hd), (S, K) = q.shape, k.shape[1:3]
@@ -50,11 +52,11 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
         return Tensor(ungroup(softmax_(P) @ heads(v.data)))
 
     o, kept = xp.empty(q.shape, dtype=q.dtype), []
-    for t, s, hidden in visible(bias, T, S):
+    for t, s, hidden in visible(bias, T, S):  # slices: a block of queries, its keys, those among them that bias changes
         qs = group(q.data[:, t] * scale)  # (B, K, Gt, hd)
         E = heads(k.data[:, s]) @ qs.swapaxes(-1, -2)  # the scores  (B, K, s, Gt)
         if bias is not None:
-            scores = E.reshape(B, K, E.shape[2], G, qs.shape[2] // G)[:, :, hidden]
+            scores = E.reshape(B, K, E.shape[2], G, qs.shape[2] // G)[:, :, hidden]  # a view: E changes with it
             scores += xp.ascontiguousarray(bias[:, :, t, s].swapaxes(-1, -2)[:, :, hidden])[:, :, :, None]
         E = exponentials(E, E.max(axis=-2, keepdims=True))
         inv = (1 / E.sum(axis=-2))[..., None]  # 1/z  (B, K, Gt, 1)

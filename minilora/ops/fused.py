@@ -1,8 +1,8 @@
 """Chains of element-wise arithmetic, each as one expression, for a device: `cupy.fuse` makes one kernel of each.
 
 The forms beside the equations work in place, which suits a CPU; a GPU would launch a kernel for every sign in them, and
-mostly wait. A test holds the two forms together. A number that changes between calls is given as np.float32: a Python
-number would be float64 in a kernel, and so would be all that it meets. The numbers written here adapt themselves.
+mostly wait. A test holds the two forms together. A number given as an argument must be np.float32: a Python one would
+be float64 in a kernel, and so would be all that it meets. A number written in an expression takes its array's type.
 """
 
 import functools
