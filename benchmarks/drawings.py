@@ -169,17 +169,14 @@ def draw_similarity(store, path):
             size = len(grids[0])
             average = [[mean(g[i][j] for g in grids) for j in range(size)] for i in range(size)]
             image = axes.imshow(average, cmap="cividis", vmin=0, vmax=1, origin="lower")
-            for i in (0, size - 1):
-                found = [g[i][i] for g in grids]
-                middle = mean(found)
-                text = f"{middle:.2f}\n{min(found):.2f}–{max(found):.2f}"
-                axes.text(
-                    i, i, text, ha="left" if i == 0 else "right", va="bottom" if i == 0 else "top", fontsize=15,
-                    color="black" if middle > 0.5 else "white", weight="bold",
-                )  # fmt: skip
+            corners = [[g[i][i] for g in grids] for i in (0, size - 1)]
+            said = "\n".join(
+                f"φ({n}, {n}): {mean(found):.2f}, seeds {min(found):.2f} to {max(found):.2f}"
+                for n, found in zip((1, size), corners, strict=True)
+            )
             axes.set_xticks(range(size), range(1, size + 1))
             axes.set_yticks(range(size), range(1, size + 1))
-            axes.set(xlabel="j", ylabel="i", title=what.replace(", ", "\n", 1))
+            axes.set(xlabel=f"j\n{said}", ylabel="i", title=what.replace(", ", "\n", 1))
         many[5].axis("off")
         axes.figure.colorbar(image, ax=many[5], label="φ(i, j)", location="left", fraction=0.2)
 
