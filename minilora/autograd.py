@@ -64,7 +64,7 @@ class Tensor:
     """
 
     __slots__ = ("data", "grad", "requires_grad", "node", "__weakref__")
-    __array_priority__ = 1000  # numpy_array * tensor calls the tensor's operator
+    __array_priority__ = 1000  # numpy_array * tensor calls the tensor's operator (attached in ops/basic.py)
 
     def __init__(self, data, requires_grad=False, node=None):
         if type(data) is not np.ndarray and isinstance(data, float | int | list | tuple | np.generic):
@@ -165,7 +165,7 @@ def _add_to_leaf(leaf, g):
 
 
 def _post_order(root):
-    """All nodes and leaves below `root`, parents before children; with a stack, so that depth is free."""
+    """All nodes and leaves below `root`, each after its parents (what it read); with a stack, so that depth is free."""
     order, seen, stack = [], set(), [(root, False)]
     while stack:
         place, expanded = stack.pop()
@@ -187,7 +187,8 @@ def record(data, parents, backward):
     """The result of an operation: a Tensor with a node when a gradient will be wanted, without one otherwise.
 
     parents: the tensors that were read. backward(g) returns one gradient per parent, None for a frozen one; it never
-    writes to g, and never returns memory that anything else keeps, except g itself or a view of it.
+    writes to g, and never returns memory that anything else keeps, except g itself or a view of it; so no array of its
+    own twice.
     """
     if _recording.get() and any(p.requires_grad for p in parents):
         return Tensor(data, True, Node(parents, backward))

@@ -4,7 +4,6 @@
 libraries have. Random numbers are drawn by NumPy on the host and uploaded, so that a seed means the same on both.
 """
 
-import ctypes
 import functools
 import re
 import sys
@@ -106,8 +105,14 @@ def keep_heap():
     these settings arrays up to 32 MiB (its limit) come from the heap, and up to 1 GiB of it is kept while it is free.
     Elsewhere than in glibc this changes nothing.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-        mallopt(M_MMAP_THRESHOLD, 32 << 20)
-        mallopt(M_TRIM_THRESHOLD, 1 << 30)
+    if sys.platform != "linux":
+        return
+    try:
+        import ctypes  # not every Python has it, and only this needs it
+
+        mallopt = ctypes.CDLL(None).mallopt
+    except (ImportError, OSError, AttributeError):  # another C library
+        return
+    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+    mallopt(M_MMAP_THRESHOLD, 32 << 20)
+    mallopt(M_TRIM_THRESHOLD, 1 << 30)

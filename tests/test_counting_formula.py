@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from minilora.counting.catalog import load, one_matrix
-from minilora.counting.count import as_target_modules, count, safetensors_bytes
+from minilora.counting.count import count, safetensors_bytes
 from minilora.counting.presets import PRESETS
+from minilora.lora.config import as_target_modules
 
 ROWS = json.loads((GOLDEN / "peft_counts.json").read_text(encoding="utf-8"))["rows"]
 

@@ -6,8 +6,9 @@ import pytest
 from test_counting_formula import PUBLISHED
 
 from minilora.counting.catalog import FAMILIES, default_targets, from_config, load
-from minilora.counting.count import as_target_modules, count
+from minilora.counting.count import count
 from minilora.counting.presets import PRESETS
+from minilora.lora.config import as_target_modules
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

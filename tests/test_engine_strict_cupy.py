@@ -260,6 +260,18 @@ def test_the_whole_model_trains_with_the_numbers_of_numpy(name):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-5)  # fused arithmetic rounds in another order
 
 
+def test_the_fused_update_of_adamw_is_the_plain_one_to_the_last_digits(rng):
+    start, gradients = rng.standard_normal((3, 4)), rng.standard_normal((5, 3, 4))
+    here, there = Tensor(start.copy(), requires_grad=True), Tensor(boxed(start), requires_grad=True)
+    own, other = (AdamW([p], lr=0.1, betas=(0.7, 0.8), eps=1e-3, weight_decay=0.3) for p in (here, there))
+    for g in gradients:
+        here.grad, there.grad = g, boxed(g)
+        own.step(), other.step()
+        np.testing.assert_allclose(there.data.get(), here.data, rtol=1e-12)
+        for name, state in own.state[0].items():
+            np.testing.assert_allclose(other.state[0][name].get(), state, rtol=1e-12)
+
+
 def test_sgd_trains_there_too():
     here = training(lambda m: m, tiny_llama, lambda p: SGD(p, lr=1e-2, momentum=0.9))
     there = training(on_stand_in, tiny_llama, lambda p: SGD(p, lr=1e-2, momentum=0.9))

@@ -119,8 +119,7 @@ def digest_of(data):
 def prepare(model, settings, base, out):  # -> model to train, function that saves it
     """The model with a fresh adapter in it, or all of it set free."""
     from ..checkpoint import save_pretrained
-    from ..counting.count import as_target_modules
-    from ..lora.config import LoraConfig
+    from ..lora.config import LoraConfig, as_target_modules
     from ..lora.model import get_peft_model
 
     if settings["method"] == "full":

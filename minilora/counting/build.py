@@ -5,11 +5,10 @@ import math
 import warnings
 
 from ..errors import ConfigError, FormatError
-from ..lora.config import LoraConfig
+from ..lora.config import LoraConfig, as_target_modules
 from ..lora.model import get_peft_model
 from ..models.hf_config import DEFAULTS, config_from_json, model_of
 from ..nn import Linear, Module
-from .count import as_target_modules
 
 BUILDABLE = tuple(DEFAULTS)  # the model types that have a model file here
 

@@ -6,12 +6,11 @@
 """
 
 import json
-import re
 from collections import Counter
 from dataclasses import dataclass
 
 from ..errors import ConfigError, nearest
-from ..lora.config import LoraConfig, leaves, names_match
+from ..lora.config import LoraConfig, as_target_modules, leaves, names_match
 from .parts import LORA_KINDS, Architecture
 from .sizes import LARGEST
 
@@ -90,15 +89,6 @@ def count(architecture, targets, rank):  # Architecture, str, int -> Count
         raise ConfigError(f"rank {rank!r}: expected a whole number of 1 to {LARGEST:,}")
     targets = "all-linear" if targets.lower() == "all-linear" else targets  # PEFT takes any case of letters
     return Count(architecture, targets, rank, tuple(choose(architecture, targets)))
-
-
-def as_target_modules(targets):  # str -> list or str, as LoraConfig and PEFT take them
-    """Plain names joined by commas are a list, even one; any other character makes it a regular expression for the
-    whole path; "all-linear" is reserved. Raises ConfigError when nothing is named."""
-    if not targets.strip():
-        raise ConfigError("no target is named; expected names like q_proj,v_proj, a regular expression or all-linear")
-    names = [name.strip() for name in targets.split(",")]
-    return names if all(re.fullmatch(r"\w+", name) for name in names) else targets
 
 
 def choose(architecture, targets):  # Architecture, str -> [Part]

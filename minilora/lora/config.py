@@ -70,6 +70,15 @@ def first_match(patterns, path, default):
     return next((v for key, v in (patterns or {}).items() if re.match(rf"(.*\.)?({key})$", path)), default)
 
 
+def as_target_modules(targets):  # str -> list or str, as LoraConfig and PEFT take them
+    """Plain names joined by commas are a list, even one; any other character makes it a regular expression for the
+    whole path; "all-linear" is reserved. Raises ConfigError when nothing is named."""
+    if not targets.strip():
+        raise ConfigError("no target is named; expected names like q_proj,v_proj, a regular expression or all-linear")
+    names = [name.strip() for name in targets.split(",")]
+    return names if all(re.fullmatch(r"\w+", name) for name in names) else targets
+
+
 def names_match(names, path):
     """`names` a regular expression for the whole path, or a list of which one is the path or its ending."""
     if isinstance(names, str):

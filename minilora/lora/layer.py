@@ -2,7 +2,8 @@
 
     y = x Wᵀ + b + s · (x Aᵀ) Bᵀ        ΔW = s · B A        W (out, in) frozen, A (r, in), B (out, r), s = alpha / r
 
-A starts random and B zero, so ΔW = 0: before the first step the adapted layer equals the frozen one exactly.
+A starts random and B zero, so ΔW = 0: before the first step the adapted layer equals the frozen one exactly. (Unless
+`init_lora_weights` asks for another start; an embedding's roles are exchanged.)
 """
 
 import math
@@ -17,19 +18,19 @@ from ..nn import Embedding, Module, Parameter, normal, uniform, zeros
 def low_rank_update(y, x, A, B, s):  # (..., out), (..., in), (r, in), (out, r) -> (..., out)
     """y + s · (x Aᵀ) Bᵀ, written into y: the output that a layer has just made.
 
-    with u = x Aᵀ and v = s · g B:   dB = s · gᵀ u        dA = vᵀ x        dx = v A        dy = g
+    with u = s · x Aᵀ and v = s · g B:   dB = gᵀ u        dA = vᵀ x        dx = v A        dy = g
     dW is missing here: nothing of size (out, in) is ever formed.
     """
     n_in, out = A.shape[1], B.shape[0]
     x2 = x.data.reshape(-1, n_in)  # (N, in)
     u = x2 @ A.data.T  # (N, r)
-    u *= s
+    u *= s  # on the narrow side, where it costs least
     y.data += (u @ B.data.T).reshape(y.shape)  # into y: a layer's fresh output, which nobody else reads
     to_y, to_x = y.requires_grad, x.shape if x.requires_grad else None  # not y and x themselves: y need not stay
 
     def backward(g):
         g2 = g.reshape(-1, out)  # (N, out)
-        dB = g2.T @ u if B.requires_grad else None  # (out, r); u has the s
+        dB = g2.T @ u if B.requires_grad else None  # (out, r)
         v = g2 @ B.data  # (N, r)
         v *= s
         dA = v.T @ x2 if A.requires_grad else None  # (r, in)
@@ -42,7 +43,9 @@ def low_rank_update(y, x, A, B, s):  # (..., out), (..., in), (r, in), (out, r) 
 class LoraAdapter:
     """One adapter of one linear layer of `shape` (out, in): A (r, in), B (out, r) and the scale s.
 
-    This is all that a layer asks of an adapter: `update`, `delta`, `tensors`. Another kind of adapter is another class.
+    init: `init_lora_weights` of the configuration (True, False or "gaussian"; see LoraConfig).
+
+    All that a layer asks of an adapter are `update`, `delta` and `tensors`. Another kind of adapter is another class.
     """
 
     def __init__(self, shape, r, scaling, dropout=0.0, init=True):

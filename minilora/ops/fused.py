@@ -9,7 +9,7 @@ import functools
 import math
 from types import SimpleNamespace
 
-C, K = math.sqrt(2 / math.pi), 0.044715  # of GELU
+C, K = math.sqrt(2 / math.pi), 0.044715  # of GELU: c and k in activation.py
 
 
 @functools.cache
@@ -42,13 +42,14 @@ def chains(xp):  # -> {name: function of arrays that broadcast}
     def softmax_backward(dP, E, shift):
         return (dP - shift) * E
 
-    def rms_norm_backward(u, h, inv, product):  # product: mean(u · h)
+    def rms_norm_backward(u, h, inv, product):  # as in norm.py: u = g · w, h normalised, inv 1/ρ; product: mean(u · h)
         return (u - h * product) * inv
 
-    def layer_norm_backward(u, h, inv, mean, product):
+    def layer_norm_backward(u, h, inv, mean, product):  # mean: of u
         return (u - mean - h * product) * inv
 
-    def adamw(p, m, v, g, beta1, rest1, beta2, rest2, eps, rate, keep):  # in place: p, m and v; rest1: 1 - beta1
+    def adamw(p, m, v, g, beta1, rest1, beta2, rest2, eps, rate, keep):  # p, m, v in place
+        # rest: 1 - beta; the corrections of the bias are in eps and rate, the decay in keep: see optim.py
         m *= beta1
         m += g * rest1
         v *= beta2
@@ -57,4 +58,8 @@ def chains(xp):  # -> {name: function of arrays that broadcast}
         p -= rate * m / (xp.sqrt(v) + eps)
         return p
 
-    return {name: function for name, function in locals().items() if name != "xp"}
+    arithmetic = (
+        swiglu, swiglu_backward, gelu, gelu_backward, turn, exponentials, softmax_backward, rms_norm_backward,
+        layer_norm_backward, adamw,
+    )  # fmt: skip
+    return {function.__name__: function for function in arithmetic}
