@@ -28,9 +28,9 @@ MARKERS = ("o", "s", "^", "D")
 
 @click.command()
 @click.option("--repeats", default=7, show_default=True, type=click.IntRange(3))
-@click.option("--figure", "path", default=FIGURE, type=click.Path(path_type=Path))
+@click.option("--figure", "path", default=FIGURE, type=click.Path(path_type=Path), help="Write it there instead.")
 def main(repeats, path):
-    """Milliseconds of a LoRA step (all-linear), the exponent of each growth; switching, merging, full against LoRA."""
+    """Milliseconds of a LoRA step (all-linear), the exponent of each growth; switching and merging."""
     curves = {name: sweep(name, repeats) for name in SWEEPS}
     for name, (sizes, ms) in curves.items():
         points = "  ".join(f"{n}: {t:.1f}" for n, t in zip(sizes, ms, strict=True))

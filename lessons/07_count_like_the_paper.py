@@ -147,7 +147,9 @@ expect("how many of these three hold", sum(ledger[n].verdict == "reproduces" for
 #
 # A number is 4 bytes in float32, 2 in 16 bit. A *trained* number needs more: its gradient, and Adam's
 # two running means $m$ and $v$. In 16-bit training there is also a float32 copy of the weight itself:
-# 16 bytes in all. A *frozen* number needs 2. (GB are those of graphics cards here, $2^{30}$ bytes.)
+# 2 + 2 + 4 + 8 = 16 bytes in all. The adapter alone is kept in float32 from the start, with its
+# gradient, and needs no copy: 4 + 4 + 8, the same 16. A *frozen* number needs 2. (GB are those of
+# graphics cards here, $2^{30}$ bytes.)
 
 # %%
 llama = count(load("llama-3-8b"), "q_proj,v_proj", 16)
@@ -168,7 +170,8 @@ for kind in kinds:
 # ## Does it fit?
 #
 # **Predict.** A card with 24 GB (that is $24 \cdot 2^{30}$ bytes). Which of the three ways to train
-# Llama 3 8B fits: `"none"`, `"4-bit"`, `"LoRA and 4-bit"`, `"all"`?
+# Llama 3 8B fits: `"none"`, `"4-bit"`, `"LoRA and 4-bit"`, `"all"`? (The table says `tight` where the
+# sum fits, but a fifth on top would not.)
 
 # %%
 fits = predict("on 24 GB: none, 4-bit, LoRA and 4-bit, all?", None)
@@ -228,6 +231,5 @@ cards("7.1", "7.2")
 #
 # ## What this does not show
 #
-# Real runs need more than the sum of their arrays: buffers, fragments, the framework itself; the
-# table calls it "tight" when a fifth on top would not fit. And a count says nothing about quality:
-# lesson 8.
+# Real runs need more than the sum of their arrays: buffers, fragments, the framework itself; hence
+# `tight`. And a count says nothing about quality: lesson 8.

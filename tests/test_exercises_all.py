@@ -265,6 +265,7 @@ def test_grading_goes_on_past_a_stray_file_and_somebody_who_handed_in_nothing(in
     rows = list(csv.DictReader((tmp_path / "class.csv").open(encoding="utf-8")))
     assert [r["state"] for r in rows] == ["passed"] * 3 + ["no file"] * 3
     assert "list.txt is no folder" in result.stderr
+    assert "ada: 3 of 3 passed\n" in result.stdout and "ben: 0 of 3 passed, 3 no file\n" in result.stdout
 
 
 def test_grading_says_that_it_is_no_sandbox(in_folder, tmp_path):

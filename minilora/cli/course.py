@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -92,7 +93,9 @@ def check_class(folders, folder, table):  # -> list of Verdict
         for student, waiting in asked.items():
             verdicts = [w.result() for w in waiting]
             rows += [(student, e, v) for e, v in zip(chosen, verdicts, strict=True)]
-            click.echo(f"{student}: {sum(v.state == 'passed' for v in verdicts)} of {len(verdicts)} passed"
+            states = Counter(v.state for v in verdicts)
+            rest = "".join(f", {states[s]} {s}" for s in ("not started", "no file") if states[s])
+            click.echo(f"{student}: {states['passed']} of {len(verdicts)} passed{rest}"
                        + "".join(f"\n    {e.number} {v.state}" for e, v in zip(chosen, verdicts, strict=True)
                                  if v.state not in ("passed", "not started", "no file")))
             if table is not None:
