@@ -1,6 +1,5 @@
 """One cell of an experiment: the shipped base tuned once, and what was measured; and the file that keeps the cells."""
 
-import hashlib
 import json
 import platform
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from minilora.lora.config import LoraConfig
 from minilora.lora.model import get_peft_model
 from minilora.optim import AdamW, linear
 from minilora.scoring import score
-from minilora.shipped import shipped
+from minilora.shipped import base_digest, shipped
 from minilora.tasks import get_task
 from minilora.training import History, evaluate, train
 
@@ -114,11 +113,6 @@ def parameters(targets, r):  # -> int: how many are trained
 
 
 # ---- the file
-
-
-def base_digest():
-    """Which base the cells were measured on."""
-    return hashlib.sha256(shipped("base/model.safetensors").read_bytes()).hexdigest()[:16]
 
 
 class Results:

@@ -20,3 +20,10 @@ def shipped(name: str):  # -> Path
         if (place / name).exists():
             return place / name
     raise MissingFileError(f"shipped data '{name}' not found; looked in {' and '.join(str(p) for p in places())}")
+
+
+def base_digest():  # -> str
+    """Which base something was measured on: the beginning of the SHA-256 of the shipped weights."""
+    import hashlib
+
+    return hashlib.sha256(shipped("base/model.safetensors").read_bytes()).hexdigest()[:16]

@@ -62,16 +62,20 @@ def never_puts_back(f, x, eps):
     return gradient
 
 
-@answers.wrong("1.2", says="leaves its second argument changed")
-def puts_back_by_adding(f, x, eps):
+def with_the_array_itself(f, x, eps, slip):  # moved, and put back by adding what was taken
     gradient = np.zeros_like(x)
     for i in np.ndindex(*x.shape):
         x[i] += eps
         high = f(x)
         x[i] -= 2 * eps
         gradient[i] = (high - f(x)) / (2 * eps)
-        x[i] += eps + 1e-9
+        x[i] += eps + slip
     return gradient
+
+
+@answers.wrong("1.2", says="leaves its second argument changed")
+def puts_back_by_adding(f, x, eps):
+    return with_the_array_itself(f, x, eps, slip=1e-9)
 
 
 @answers.wrong("1.2", says="expected the shape of x")
@@ -169,15 +173,8 @@ def takes_a_step_of_its_own(f, x, eps):
 
 
 @answers.wrong("1.2", says="leaves its second argument changed")
-def moves_the_array_itself_and_back(f, x, eps):
-    gradient = np.zeros_like(x)
-    for i in np.ndindex(*x.shape):
-        x[i] += eps
-        high = f(x)
-        x[i] -= 2 * eps
-        gradient[i] = (high - f(x)) / (2 * eps)
-        x[i] += eps
-    return gradient
+def moves_the_array_itself_and_back(f, x, eps):  # only rounding stays behind
+    return with_the_array_itself(f, x, eps, slip=0.0)
 
 
 test_a_wrong_answer_is_caught, test_a_right_answer_written_differently_passes = answers.tests()

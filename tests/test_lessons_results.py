@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from minilora.shipped import base_digest
+
 LESSONS = Path(__file__).parents[1] / "lessons"
 RESULTS = sorted((LESSONS / "results").glob("*.json"))
 each = pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.stem)
@@ -24,10 +26,7 @@ def test_the_command_that_made_a_result_is_there(path):
 
 
 @each
-def test_a_result_is_of_the_base_that_ships(path, monkeypatch):
-    monkeypatch.syspath_prepend(LESSONS / "sweeps")
-    from common import base_digest
-
+def test_a_result_is_of_the_base_that_ships(path):
     assert read(path)["made_by"]["base"] == base_digest(), "run the sweep again: the base has changed"
 
 

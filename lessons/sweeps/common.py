@@ -10,7 +10,7 @@ import numpy as np
 
 import minilora
 from minilora.files import write_json
-from minilora.shipped import shipped
+from minilora.shipped import base_digest
 
 SWEEPS = Path(__file__).parent
 RESULTS = SWEEPS.parent / "results"
@@ -62,8 +62,3 @@ class Sweep:
     def _all(self):
         seconds = round(self.before + time.process_time() - self.began)
         return {"made_by": self.made_by | {"seconds": seconds}, "rows": self.rows}
-
-
-def base_digest():
-    """Which base the rows were measured on; a test compares it with the base that ships."""
-    return hashlib.sha256(shipped("base/model.safetensors").read_bytes()).hexdigest()[:16]
