@@ -79,6 +79,11 @@ def inner(a, b):  # (..., d), (..., d) -> (...)
     return (a * b).sum(axis=-1)
 
 
+def widen(u, M):  # (N, r), (r, n) -> (N, n)
+    """u M, for a small r. NumPy makes the product of one column and one row without its BLAS, ten times slower."""
+    return u @ M if len(M) > 1 else u * M
+
+
 def scatter_add(target, index, source):  # (N, d), (n,) int64, (n, d) -> None
     """target[index[i]] += source[i], in place; repeated indices add up.
 

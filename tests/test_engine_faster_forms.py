@@ -14,6 +14,7 @@ from tiny import random_ids, tiny_llama, with_lora
 
 from minilora import ops
 from minilora.autograd import Tensor, no_grad
+from minilora.backend import widen
 from minilora.errors import ShapeError
 
 
@@ -100,6 +101,12 @@ def test_causal_attention_makes_no_scores_that_the_mask_hides():
     assert made == T * T * 5 // 8
     windowed = attention.visible(ops.causal_bias(T, T, window=10), T, T)
     assert max(s.stop - s.start for _, s, _ in windowed) == attention.QUERIES + 9
+
+
+@pytest.mark.parametrize("r", [1, 2, 5])
+def test_a_narrow_product_is_the_product_of_matrices_to_the_bit(r, rng):
+    u, M = rng.standard_normal((7, r)), rng.standard_normal((r, 4))
+    assert np.array_equal(widen(u, M), u @ M)
 
 
 FAULTS = """

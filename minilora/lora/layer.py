@@ -10,7 +10,7 @@ import math
 
 from .. import ops
 from ..autograd import record
-from ..backend import array_module
+from ..backend import array_module, widen
 from ..errors import ConfigError, GraphError
 from ..nn import Embedding, Module, Parameter, normal, uniform, zeros
 
@@ -25,7 +25,7 @@ def low_rank_update(y, x, A, B, s):  # (..., out), (..., in), (r, in), (out, r) 
     x2 = x.data.reshape(-1, n_in)  # (N, in)
     u = x2 @ A.data.T  # (N, r)
     u *= s  # on the narrow side, where it costs least
-    y.data += (u @ B.data.T).reshape(y.shape)  # into y: a layer's fresh output, which nobody else reads
+    y.data += widen(u, B.data.T).reshape(y.shape)  # into y: a layer's fresh output, which nobody else reads
     to_y, to_x = y.requires_grad, x.shape if x.requires_grad else None  # not y and x themselves: y need not stay
 
     def backward(g):
@@ -34,7 +34,7 @@ def low_rank_update(y, x, A, B, s):  # (..., out), (..., in), (r, in), (out, r) 
         v = g2 @ B.data  # (N, r)
         v *= s
         dA = v.T @ x2 if A.requires_grad else None  # (r, in)
-        dx = None if to_x is None else (v @ A.data).reshape(to_x)
+        dx = None if to_x is None else widen(v, A.data).reshape(to_x)
         return g if to_y else None, dx, dA, dB
 
     return record(y.data, (y, x, A, B), backward)
