@@ -12,6 +12,7 @@ a `backward` holds what it needs, such as a shape, and never a whole tensor whos
 
 import contextlib
 import contextvars
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,11 +36,19 @@ def is_recording():
     return _recording.get()
 
 
+class Part(NamedTuple):
+    """A gradient that is zero but for `values` at [key] of an array of `shape`: that of a slice."""
+
+    shape: tuple
+    key: Any
+    values: Any
+
+
 class Node:
     """One step of the tape: how gradients flow back through an operation, and where to.
 
     parents   for each tensor that was read: its Node when it was computed, itself when it is a leaf, None when frozen
-    backward  g -> a gradient, or None, for each parent; None after the graph was freed
+    backward  g -> a gradient (an array or a Part) or None for each parent; None after the graph was freed
     """
 
     __slots__ = ("parents", "backward")
@@ -141,7 +150,13 @@ class Tensor:
 
 def _arrive(gradients, owned, key, pg, g):
     """Add `pg`, made by a backward that was given `g`, to what has arrived at the node or leaf `key`."""
-    if key not in gradients:
+    if isinstance(pg, Part):
+        if key not in owned:
+            before = gradients.get(key)
+            gradients[key] = array_module(g).zeros(pg.shape, dtype=g.dtype) if before is None else before.copy()
+            owned.add(key)
+        gradients[key][pg.key] += pg.values
+    elif key not in gradients:
         gradients[key] = pg
         if _memory(pg) is not _memory(g):  # otherwise it is g itself (add) or a view of it (reshape)
             owned.add(key)
@@ -186,9 +201,9 @@ def _post_order(root):
 def record(data, parents, backward):
     """The result of an operation: a Tensor with a node when a gradient will be wanted, without one otherwise.
 
-    parents: the tensors that were read. backward(g) returns one gradient per parent, None for a frozen one; it never
-    writes to g, and never returns memory that anything else keeps, except g itself or a view of it; so no array of its
-    own twice.
+    parents: the tensors that were read. backward(g) returns one gradient per parent, an array or a Part, None for a
+    frozen one; it never writes to g, and never returns memory that anything else keeps, except g itself or a view of
+    it; so no array of its own twice.
     """
     if _recording.get() and any(p.requires_grad for p in parents):
         return Tensor(data, True, Node(parents, backward))

@@ -1,7 +1,5 @@
 """Decoding with a key/value cache: greedy or sampled, several prompts of different length at once."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from .autograd import Tensor, is_recording, no_grad
@@ -29,8 +27,8 @@ class KVCache:
 
     def extend(self, layer, k, v):  # (B, T, K, hd) twice -> (B, S, K, hd) twice
         """Append what layer `layer` just computed; returns all keys and values so far."""
-        old = self.entries.get(layer, (None, None))
-        self.entries[layer] = tuple(self._join((layer, i), old[i], new) for i, new in enumerate((k, v)))
+        old_k, old_v = self.entries.get(layer, (None, None))
+        self.entries[layer] = self._join((layer, 0), old_k, k), self._join((layer, 1), old_v, v)
         return self.entries[layer]
 
     def _join(self, place, old, new):
@@ -71,24 +69,25 @@ def generate(model, ids, max_new_tokens, temperature=0, top_k=None, top_p=None, 
         mask[row, longest - len(prompt) :] = True
     positions = np.maximum(np.cumsum(mask, axis=1, dtype=np.int64) - 1, 0)  # (B, T); padding stands at 0, unseen
 
-    padded = not mask.all()
+    mask = None if mask.all() else mask
     cache = KVCache(longest + max_new_tokens)
     streams = [np.random.default_rng([seed, row]) for row in range(B)]
-    new, done = [[] for _ in range(B)], np.zeros(B, dtype=bool)
+    new, done = [[] for _ in range(B)], [False] * B
     with no_grad():
         for _ in range(max_new_tokens):
-            call = model.new_call(positions=positions, mask=mask if padded else None, cache=cache)
-            call = replace(call, training=False)  # no dropout while decoding, not even in the middle of a training
+            # no dropout while decoding, not even in the middle of a training
+            call = model.new_call(training=False, positions=positions, mask=mask, cache=cache)
             h = model.hidden(tokens, call)  # (B, T, d)
             logits = to_host(model.head(h[:, -1], call).data)  # (B, V): the one copy to the host per token
             tokens = choose(logits, temperature, top_k, top_p, streams)[:, None]  # (B, 1)
-            for row in np.flatnonzero(~done):
-                new[row].append(int(tokens[row, 0]))
-            done |= np.isin(tokens[:, 0], list(ends))
-            if done.all():
+            for row, token in enumerate(tokens[:, 0].tolist()):
+                if not done[row]:
+                    new[row].append(token)
+                    done[row] = token in ends
+            if all(done):
                 break
             positions = positions[:, -1:] + 1
-            mask = np.concatenate([mask, np.ones((B, 1), dtype=bool)], axis=1)
+            mask = None if mask is None else np.concatenate([mask, np.ones((B, 1), dtype=bool)], axis=1)
     return [np.concatenate([p, np.array(n, dtype=np.int64)]) for p, n in zip(prompts, new, strict=True)]
 
 

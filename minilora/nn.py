@@ -65,8 +65,9 @@ class Module:
 
     training = False  # read by the model that makes a Call; nothing below looks at it
 
-    def __call__(self, *args, **kwargs):
-        return self.forward(*args, **kwargs)
+    def __init_subclass__(cls):
+        if hasattr(cls, "forward"):
+            cls.__call__ = cls.forward  # the function itself: a token is sixty calls, and each would be two
 
     def members(self):
         """(name, Parameter or Module) of the direct children, in order of definition."""
@@ -155,13 +156,12 @@ class Linear(Module):
 
     def __init__(self, n_in, n_out, bias=False):
         self.weight = Parameter((n_out, n_in))
-        if bias:
-            self.bias = Parameter((n_out,), zeros)
+        self.bias = Parameter((n_out,), zeros) if bias else None
 
     shape = property(lambda self: self.weight.shape)  # (out, in)
 
     def forward(self, x, call=None):  # (..., in) -> (..., out)
-        return ops.linear(x, self.weight, getattr(self, "bias", None))
+        return ops.linear(x, self.weight, self.bias)
 
     def dense(self):  # -> array (out, in)
         return self.weight.data

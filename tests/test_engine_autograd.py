@@ -1,5 +1,6 @@
 """The tape: what backward() adds where, what it frees, and that no two arrays that a user sees share memory."""
 
+import itertools
 import threading
 import tracemalloc
 import weakref
@@ -67,6 +68,27 @@ def test_a_reduction_of_a_tensor_that_is_used_again_adds_up(reduce, axis):
     (reduce(x, axis=axis) * 2.0 + reduce(x, axis=axis) * 1.0).sum().backward()
     (reduce(once, axis=axis) * 3.0).sum().backward()
     np.testing.assert_allclose(x.grad, once.grad, rtol=1e-15)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
+@pytest.mark.parametrize("inner", [False, True], ids=["leaf", "computed"])
+def test_slices_add_up_with_each_other_and_with_the_whole_in_any_order(order, inner):
+    x = leaf(3, 4)
+    y = x * 1.0 if inner else x
+    # two that overlap; one whose gradient is also the other summand's; one that makes an array of its own
+    other = leaf(3, 4, seed=5)
+    consumers = [y[1:], y[:, 2], y + other, y * 2.0]
+    factors = [leaf(2, 4, seed=1), leaf(3, seed=2), leaf(3, 4, seed=3), leaf(3, 4, seed=4)]
+    loss = Tensor(np.zeros(()))
+    for i in order:
+        loss = loss + (consumers[i] * factors[i].data).sum()
+    loss = loss + (other * 0.0).sum()  # so that `other` is the last to be walked
+    loss.backward()
+    expected = factors[2].data + 2 * factors[3].data
+    expected[1:] += factors[0].data
+    expected[:, 2] += factors[1].data
+    np.testing.assert_allclose(x.grad, expected, rtol=1e-14)
+    np.testing.assert_array_equal(other.grad, factors[2].data)
 
 
 def test_two_losses_accumulate_in_grad():

@@ -15,7 +15,7 @@ class CausalLM(Module):
 
     def new_call(self, **fields):
         """The Call for one forward of this model; a wrapper adds what it knows (its active adapters)."""
-        return Call(training=self.training, **fields)
+        return Call(**{"training": self.training} | fields)
 
     def forward(self, ids, **fields):  # (B, T) int -> (B, T, V)
         """Logits of every position. Fields of Call may be given: positions, mask, cache, rng."""

@@ -56,7 +56,7 @@ class Conv1D(Module):
     shape = property(lambda self: self.weight.shape[::-1])  # (out, in)
 
     def forward(self, x, call=None):  # (..., in) -> (..., out)
-        return ops.linear(x, self.weight.transpose(1, 0), self.bias)
+        return ops.linear(x, self.weight, self.bias, self.fan_in_fan_out)
 
     def dense(self):  # -> array (out, in), a view
         return self.weight.data.T
@@ -78,7 +78,7 @@ class GPT2Attention(Module):
     def forward(self, x, bias, call):  # (B, T, d) -> (B, T, d)
         B, T, d = x.shape
         qkv = self.c_attn(x, call).reshape(B, T, 3, self.heads, d // self.heads)  # q, k, v side by side
-        q, k, v = (qkv[:, :, i] for i in range(3))  # (B, T, H, hd) each
+        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # (B, T, H, hd) each
         if call.cache is not None:
             k, v = call.cache.extend(self.layer_index, k, v)  # (B, S, H, hd): earlier ones in front
         return self.c_proj(ops.attention(q, k, v, bias).reshape(B, T, d), call)

@@ -138,6 +138,7 @@ class LlamaForCausalLM(CausalLM):
     def __init__(self, config):
         self.config = config
         self.model = LlamaModel(config)
+        self.inv_freq = inverse_frequencies(config)
         self.lm_head = Linear(config.hidden_size, config.vocab_size)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight  # one Parameter under two names
@@ -161,7 +162,7 @@ class LlamaForCausalLM(CausalLM):
         positions = call.positions
         if positions is None:
             positions = np.arange(past, past + T, dtype=np.int64)[None]  # (1, T)
-        cos, sin = ops.rotary_angles(positions, inverse_frequencies(self.config), x.dtype)
+        cos, sin = ops.rotary_angles(positions, self.inv_freq, x.dtype)
         windows = {layer.self_attn.window for layer in self.model.layers}
         biases = {w: ops.causal_bias(T, past + T, call.mask, x.dtype, w) for w in windows}
         biases = {w: None if bias is None else like(bias, x) for w, bias in biases.items()}

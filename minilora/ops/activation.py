@@ -41,8 +41,10 @@ def swiglu(gate, up):
 
     if xp is not np:
         return record(kernels(xp).swiglu(gate, up), parents, backward_on_device)
-    y = sigmoid(gate)
-    y *= gate
+    half = gate * 0.5
+    y = np.tanh(half)  # silu(x) = h + h tanh(h), h = x/2: see sigmoid
+    y *= half
+    y += half
     y *= up
 
     def backward(g):
@@ -69,12 +71,10 @@ def gelu(x):
     c, k, x = math.sqrt(2 / math.pi), 0.044715, tensor.data
     if (xp := array_module(x)) is not np:
         return record(kernels(xp).gelu(x), (tensor,), lambda g: (kernels(xp).gelu_backward(g, x),))
-    t = np.empty_like(x)
-    np.multiply(x, x, out=t)  # x³ by multiplication: `**` calls pow for every element
-    t *= k
-    t += 1
+    t = np.multiply(x, x, out=np.empty_like(x))  # x³ by multiplication: `**` calls pow for every element
+    t *= c * k
+    t += c
     t *= x
-    t *= c
     np.tanh(t, out=t)
     y = t + 1
     y *= x

@@ -34,6 +34,13 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
         raise ShapeError(f"attention: q {q.shape}, k {k.shape}, v {v.shape}; expected (B, T, H, hd), (B, S, K, hd)")
     G, scale, xp = H // K, 1 / math.sqrt(hd), array_module(q.data)
 
+    if T == 1 and not is_recording():  # the next token of a text: few scores, so the equation as it stands
+        P = (q.data.reshape(B, K, G, hd) * scale) @ k.data.transpose(0, 2, 3, 1)  # (B, K, G, S)
+        if bias is not None:
+            P += bias
+        o = softmax_(P) @ v.data.transpose(0, 2, 1, 3)  # (B, K, G, hd)
+        return Tensor(o.reshape(q.shape))
+
     def group(x):  # (B, t, H, hd) -> (B, K, G*t, hd): the G query heads that share a key head, one below the other
         n = x.shape[1]
         return x.reshape(B, n, K, G, hd).transpose(0, 2, 3, 1, 4).reshape(B, K, G * n, hd)
@@ -44,12 +51,6 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
 
     def heads(x):  # (B, s, K, hd) <-> (B, K, s, hd)
         return x.transpose(0, 2, 1, 3)
-
-    if T == 1 and not is_recording():  # the next token of a text: few scores, so the equation as it stands
-        P = group(q.data * scale) @ heads(k.data).swapaxes(-1, -2)  # (B, K, G, S)
-        if bias is not None:
-            P += bias
-        return Tensor(ungroup(softmax_(P) @ heads(v.data)))
 
     o, kept = xp.empty(q.shape, dtype=q.dtype), []
     for t, s, hidden in visible(bias, T, S):  # slices: a block of queries, its keys, those among them that bias changes

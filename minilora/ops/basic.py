@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from ..autograd import Tensor, as_tensor, record
+from ..autograd import Part, Tensor, as_tensor, record
 from ..backend import array_module, like
 from ..errors import ShapeError
+
+INDICES = {int, slice, type(None), type(...)} | {np.dtype(code).type for code in np.typecodes["AllInteger"]}
 
 
 def unbroadcast(g, shape):
@@ -21,6 +23,8 @@ def unbroadcast(g, shape):
 
 def _pair(a, b):
     """Both operands as Tensors; a number takes the other's precision."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a, b
     return as_tensor(a, beside=b if isinstance(b, Tensor) else None), as_tensor(
         b, beside=a if isinstance(a, Tensor) else None
     )
@@ -146,17 +150,12 @@ def transpose(x, *axes):
 def getitem(x, key):
     # y = x[key] for integers, slices, None and ...        dx = zeros, with g at [key]
     x = as_tensor(x)
-    for k in key if isinstance(key, tuple) else (key,):
-        if isinstance(k, bool) or not (k is None or k is Ellipsis or isinstance(k, int | np.integer | slice)):
-            raise ShapeError(f"index with {type(k).__name__}: only integers and slices; ops.embedding picks rows")
+    keys = key if isinstance(key, tuple) else (key,)
+    if not INDICES.issuperset(map(type, keys)):
+        wrong = next(type(k).__name__ for k in keys if type(k) not in INDICES)
+        raise ShapeError(f"index with {wrong}: only integers and slices; ops.embedding picks rows")
     shape = x.shape
-
-    def backward(g):
-        dx = array_module(g).zeros(shape, dtype=g.dtype)
-        dx[key] = g
-        return (dx,)
-
-    return record(x.data[key], (x,), backward)
+    return record(x.data[key], (x,), lambda g: (Part(shape, key, g),))
 
 
 def pick_rows(x, index):  # (N, d), (n,) int64 without repeats -> (n, d)

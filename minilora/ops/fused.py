@@ -42,11 +42,11 @@ def chains(xp):  # -> {name: function of arrays that broadcast}
     def softmax_backward(dP, E, shift):
         return (dP - shift) * E
 
-    def rms_norm_backward(u, h, inv, product):  # as in norm.py: u = g · w, h normalised, inv 1/ρ; product: mean(u · h)
-        return (u - h * product) * inv
+    def rms_norm_backward(u, h, rho, product):  # as in norm.py: u = g · w, h normalised; product: mean(u · h)
+        return (u - h * product) / rho
 
-    def layer_norm_backward(u, h, inv, mean, product):  # mean: of u
-        return (u - mean - h * product) * inv
+    def layer_norm_backward(u, h, sigma, mean, product):  # mean: of u
+        return (u - mean - h * product) / sigma
 
     def adamw(p, m, v, g, beta1, rest1, beta2, rest2, eps, rate, keep):  # p, m, v in place
         # rest: 1 - beta; the corrections of the bias are in eps and rate, the decay in keep: see optim.py

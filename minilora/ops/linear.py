@@ -7,13 +7,15 @@ from ..backend import array_module, like, scatter_add
 from ..errors import ShapeError
 
 
-def linear(x, W, b=None):  # (..., in), (out, in), (out,) -> (..., out)
+def linear(x, W, b=None, fan_in_fan_out=False):  # (..., in), (out, in), (out,) -> (..., out)
     """y = x Wᵀ + b
 
     dx = g W        dW = gᵀ x        db = Σ g        a frozen W skips dW: a third of the work of a layer, and keeps no x
+
+    fan_in_fan_out: W is stored (in, out), as GPT-2's layers have it
     """
     x = as_tensor(x)
-    weight, shape = W.data, x.shape
+    weight, shape = W.data.T if fan_in_fan_out else W.data, x.shape
     n_out, n_in = weight.shape
     if shape[-1] != n_in:
         raise ShapeError(f"linear: x has {shape[-1]} features, W of shape {weight.shape} expects {n_in}")
@@ -21,13 +23,13 @@ def linear(x, W, b=None):  # (..., in), (out, in), (out,) -> (..., out)
     y = x2 @ weight.T  # (N, out)
     if b is not None:
         y += b.data
-    y = y.reshape(*shape[:-1], n_out)
+    y = y.reshape(shape[:-1] + (n_out,))
     to_x, kept = shape if x.requires_grad else None, x2 if W.requires_grad else None
 
     def backward(g):
         g2 = g.reshape(-1, n_out)  # (N, out)
         dx = None if to_x is None else (g2 @ weight).reshape(to_x)
-        dW = None if kept is None else g2.T @ kept
+        dW = None if kept is None else kept.T @ g2 if fan_in_fan_out else g2.T @ kept  # shaped as W is stored
         return (dx, dW) if b is None else (dx, dW, g2.sum(axis=0) if b.requires_grad else None)
 
     return record(y, (x, W) if b is None else (x, W, b), backward)
@@ -36,14 +38,14 @@ def linear(x, W, b=None):  # (..., in), (out, in), (out,) -> (..., out)
 def embedding(W, ids):  # (V, d), (...) int -> (..., d)
     """y = W[ids]        dW[v] = sum of g over the places where v stands"""
     ids = check_ids(ids, W.shape[0], "id")
-    index = like(ids.reshape(-1), W.data) if isinstance(ids, np.ndarray) else ids.reshape(-1)
+    index = like(ids, W.data) if isinstance(ids, np.ndarray) else ids
 
     def backward(g):
         dW = array_module(g).zeros(W.shape, dtype=g.dtype)
-        scatter_add(dW, index, g.reshape(-1, W.shape[1]))
+        scatter_add(dW, index.reshape(-1), g.reshape(-1, W.shape[1]))
         return (dW,)
 
-    return record(W.data[index].reshape(*ids.shape, W.shape[1]), (W,), backward)
+    return record(W.data[index], (W,), backward)
 
 
 def check_ids(ids, size, what):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..autograd import as_tensor, record
-from ..backend import array_module, inner
+from ..backend import array_module, inner, row_sum
 from .fused import kernels
 
 
@@ -14,26 +14,28 @@ def layer_norm(x, w, b, eps=1e-5):  # (..., d), (d,), (d,) -> (..., d)
     """
     x = as_tensor(x)
     h = _wide(x.data)
-    h = h - h.sum(axis=-1, keepdims=True) / h.shape[-1]
+    h = h - _mean(h)
     to_x, xp = x.requires_grad, array_module(h)
-    inv = 1 / xp.sqrt(_mean_product(h, h) + eps)  # 1/σ  (..., 1)
-    h *= inv
+    sigma = xp.sqrt(_mean_product(h, h) + eps)  # (..., 1)
+    h /= sigma
 
     def backward(g):
         dx = None
         if to_x:
             u = g * w.data
-            mean, product = u.sum(axis=-1, keepdims=True) / u.shape[-1], _mean_product(u, h)
+            mean, product = _mean(u), _mean_product(u, h)
             if xp is not np:
-                dx = kernels(xp).layer_norm_backward(u, h, inv, mean, product)
+                dx = kernels(xp).layer_norm_backward(u, h, sigma, mean, product)
             else:
                 dx = h * product
                 dx += mean
                 dx = np.subtract(u, dx, out=dx)
-                dx *= inv
+                dx /= sigma
         return dx, _sum_rows(g * h) if w.requires_grad else None, _sum_rows(g) if b.requires_grad else None
 
-    return record((h * w.data + b.data).astype(x.dtype, copy=False), (x, w, b), backward)
+    y = h * w.data
+    y += b.data
+    return record(y.astype(x.dtype, copy=False), (x, w, b), backward)
 
 
 def rms_norm(x, w, eps=1e-6):  # (..., d), (d,) -> (..., d)
@@ -43,27 +45,31 @@ def rms_norm(x, w, eps=1e-6):  # (..., d), (d,) -> (..., d)
     """
     x = as_tensor(x)
     wide, to_x, xp = _wide(x.data), x.requires_grad, array_module(x.data)
-    inv = 1 / xp.sqrt(_mean_product(wide, wide) + eps)  # 1/ρ  (..., 1)
+    rho = xp.sqrt(_mean_product(wide, wide) + eps)  # (..., 1)
 
     def backward(g):
         dx = None
-        h = wide * inv  # computed again: one pass, instead of keeping a copy of every activation
+        h = wide / rho  # computed again: one pass, instead of keeping a copy of every activation
         if to_x:
             u = g * w.data
             product = _mean_product(u, h)
             if xp is not np:
-                dx = kernels(xp).rms_norm_backward(u, h, inv, product)
+                dx = kernels(xp).rms_norm_backward(u, h, rho, product)
             else:
                 dx = h * -product
                 dx += u
-                dx *= inv
+                dx /= rho
         return dx, _sum_rows(g * h) if w.requires_grad else None
 
-    return record((wide * inv).astype(x.dtype, copy=False) * w.data, (x, w), backward)
+    return record((wide / rho).astype(x.dtype, copy=False) * w.data, (x, w), backward)
 
 
 def _wide(x):
     return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
+def _mean(a):  # (..., d) -> (..., 1)
+    return (row_sum(a) / a.shape[-1])[..., None]
 
 
 def _mean_product(a, b):  # (..., d), (..., d) -> (..., 1)
