@@ -14,6 +14,7 @@ from minilora.plots import COLOURS, figure
 
 from .floor import interleaved
 from .models import SIZES, batch, build
+from .options import OneLine
 
 FIGURE = Path(__file__).parent / "figures" / "costs.png"
 START = replace(SIZES["lesson"], batch=4)
@@ -26,7 +27,7 @@ SWEEPS = {
 MARKERS = ("o", "s", "^", "D")
 
 
-@click.command()
+@click.command(cls=OneLine)
 @click.option("--repeats", default=7, show_default=True, type=click.IntRange(3))
 @click.option("--figure", "path", default=FIGURE, type=click.Path(path_type=Path), help="Write it there instead.")
 def main(repeats, path):

@@ -13,12 +13,12 @@ import time
 
 import click
 
-from .options import Refused, Several, need_reference
+from .options import OneLine, Refused, Several, need_reference
 
 WIDTHS = "768,2048,4096"
 
 
-@click.command()
+@click.command(cls=OneLine)
 @click.option("--widths", default=WIDTHS, show_default=True, type=Several(WIDTHS.split(",")))
 @click.option("--repeats", default=10, show_default=True, type=click.IntRange(3))
 @click.option("--here", nargs=2, hidden=True, help="Measure one width and precision in this process.")

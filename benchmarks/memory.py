@@ -14,11 +14,11 @@ import threading
 import click
 
 from .models import SIZES
-from .options import Several, need_reference
+from .options import OneLine, Several, need_reference
 from .step import THREAD_VARIABLES
 
 
-@click.command()
+@click.command(cls=OneLine)
 @click.option("--sizes", default="lesson,256,768", show_default=True, type=Several(SIZES))
 @click.option("--here", nargs=3, hidden=True, help="Measure one case in this process: side, model, size.")
 def main(sizes, here):

@@ -13,6 +13,16 @@ class Refused(click.ClickException):
     exit_code = 2
 
 
+class OneLine(click.Command):
+    """A command that answers a wrong option in one line as well."""
+
+    def parse_args(self, ctx, args):
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            raise Refused(error.format_message()) from error
+
+
 class Several(click.ParamType):
     """ "a,b" -> ["a", "b"], each among `known`; without `known` whole numbers of at least 1, still as text."""
 

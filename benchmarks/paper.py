@@ -15,6 +15,7 @@ from minilora.files import write_text
 
 from .drawings import draw, draw_amplification, draw_similarity, subspace_table, table
 from .experiments import EXPERIMENTS
+from .options import OneLine
 from .running import HERE, NAMES, results, run, run_subspaces
 
 PAGE = HERE / "PAPER.md"
@@ -37,7 +38,7 @@ def with_table(page, name, text):  # str, str, str -> the page with this table b
     return re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: f"{begin}\n{text}\n{end}", page, flags=re.DOTALL)
 
 
-@click.command()
+@click.command(cls=OneLine)
 @click.argument("names", nargs=-1, metavar="NAME...")
 def main(names):
     """Measure what is missing of these experiments, draw their figures and put their tables into the page."""

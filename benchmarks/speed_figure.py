@@ -10,13 +10,14 @@ import click
 
 from minilora.plots import COLOURS, figure
 
+from .options import OneLine
 from .step import HEADS, ROWS
 
 HERE = Path(__file__).parent
 NAMES = {"llama": "Llama", "gpt2": "GPT-2"}
 
 
-@click.command()
+@click.command(cls=OneLine)
 def main():
     """Print the tables of results/speed.jsonl and draw figures/speed.png."""
     lines = (HERE / "results" / "speed.jsonl").read_text(encoding="utf-8").splitlines()

@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from .options import need_reference
+from .options import OneLine, need_reference
 
 ROOT = Path(__file__).parents[1]
 IMPORTS = {
@@ -60,7 +60,7 @@ model.save_pretrained("adapter")
 """
 
 
-@click.command()
+@click.command(cls=OneLine)
 @click.option("--repeats", default=25, show_default=True, type=click.IntRange(3))
 @click.option("--install", is_flag=True, help="Also time two new environments, up to the first trained adapter.")
 def main(repeats, install):

@@ -1,7 +1,8 @@
 """`python -m benchmarks.step`: here and transformers + PEFT, interleaved in one run: steps, forwards, generation.
 
 Needs the `reference` extra. Every number of threads runs in a process of its own: BLAS reads it at start. One thread is
-measured in CPU time, several by the clock. What is printed is the median of the ratios of all rounds.
+measured in CPU time, several by the clock. Printed are the median of the ratios of all rounds, and between which two
+numbers the middle half of the ratios lay.
 
 `kernel` is the code that NumPy's OpenBLAS chose for this processor; OPENBLAS_CORETYPE=Haswell holds it to AVX2. A step
 labelled 33% is an instruction batch: two thirds of every row are masked prompt, and the vocabulary has 8,192 tokens.
@@ -15,18 +16,18 @@ import sys
 import click
 
 from .models import SIZES
-from .options import Refused, Several, need_reference
+from .options import OneLine, Refused, Several, need_reference
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 HEADS = {
-    "step": "model  size    targets     labels  thr  kernel      here ms  torch ms  floor ms  here/torch  here/floor"
-    "   tok/s  full tok/s  lora/full  loss diff",
-    "forward": "model  size    thr  kernel    forward ms  torch ms  here/torch",
-    "generation": "model  size    thr  kernel    batch  tokens/s  transformers  here/theirs",
+    "step": "model  size    targets     labels  thr  kernel      here ms  torch ms  floor ms  here/torch  middle half"
+    "  here/floor   tok/s  full tok/s  lora/full  loss diff",
+    "forward": "model  size    thr  kernel    forward ms  torch ms  here/torch  middle half",
+    "generation": "model  size    thr  kernel    batch  tokens/s  transformers  here/theirs  middle half",
 }
 
 
-@click.command()
+@click.command(cls=OneLine)
 @click.option("--threads", default="1,2", show_default=True, type=Several(), help="Of both sides, in turn.")
 @click.option("--sizes", default="lesson,256,768", show_default=True, type=Several(SIZES))
 @click.option("--repeats", default=15, show_default=True, type=click.IntRange(3))
@@ -43,6 +44,8 @@ def main(threads, sizes, repeats, what, as_json, here):
                                  | MEASURES[kind](*case, n, repeats)), flush=True)  # fmt: skip
         return
     need_reference()
+    if (most := max(map(int, threads))) > (cores := os.cpu_count()):
+        raise Refused(f"--threads: {most}, but this machine has {cores} cores")
     for kind in what:
         if not as_json:
             print(HEADS[kind])
@@ -200,25 +203,34 @@ def ratios(times):  # {name: seconds of every round} -> median milliseconds, and
 
     result = {name: float(np.median(t)) * 1e3 for name, t in times.items()}
     here = times["here"]
-    return result | {f"here/{name}": float(np.median(here / t)) for name, t in times.items() if name != "here"}
+    for name, t in times.items():
+        if name != "here":
+            result[f"here/{name}"] = float(np.median(here / t))
+    return result | {"quartiles": np.quantile(here / times["torch"], (0.25, 0.75)).tolist()}
+
+
+def middle_half(quartiles):  # of the ratio of all rounds: how far it is to be trusted
+    return "-".join(f"{q:.2f}" for q in quartiles)
 
 
 def step_row(r):
     lora, full = (r["tokens"] / r[name] * 1e3 for name in ("here", "full"))
     return (f"{r['model']:6} {r['size']:7} {r['targets']:11} {r['labels']:7} {r['threads']:>3}  {r['kernel']:9}"
-            f" {r['here']:9.1f} {r['torch']:9.1f} {r['floor']:9.1f} {r['here/torch']:11.2f} {r['here/floor']:11.2f}"
+            f" {r['here']:9.1f} {r['torch']:9.1f} {r['floor']:9.1f} {r['here/torch']:11.2f}"
+            f" {middle_half(r['quartiles']):>12} {r['here/floor']:11.2f}"
             f" {lora:7.0f} {full:11.0f} {r['here/full']:10.2f} {r['loss_difference']:10.1e}")  # fmt: skip
 
 
 def forward_row(r):
     return (f"{r['model']:6} {r['size']:7} {r['threads']:>3}  {r['kernel']:9} {r['here']:10.1f} {r['torch']:9.1f}"
-            f" {r['here/torch']:11.2f}")  # fmt: skip
+            f" {r['here/torch']:11.2f} {middle_half(r['quartiles']):>12}")  # fmt: skip
 
 
 def generation_row(r):
     speed = {name: r["generated"] / r[name] * 1e3 for name in ("here", "torch")}
     return (f"{r['model']:6} {r['size']:7} {r['threads']:>3}  {r['kernel']:9} {r['rows']:5} {speed['here']:9.0f}"
-            f" {speed['torch']:13.0f} {1 / r['here/torch']:12.2f}")  # fmt: skip
+            f" {speed['torch']:13.0f} {1 / r['here/torch']:12.2f}"
+            f" {middle_half([1 / q for q in reversed(r['quartiles'])]):>12}")  # fmt: skip
 
 
 MEASURES = {"step": measure_step, "forward": measure_forward, "generation": measure_generation}

@@ -18,11 +18,14 @@ from benchmarks import gpu, memory, options, step
         (step, ["--threads", "0"], "'0' is no whole number"),
         (step, ["--threads", "1,two"], "'two' is no whole number"),
         (step, ["--threads", ""], "'' is no whole number"),
+        (step, ["--threads", "1,4096"], "4096, but this machine has"),
+        (step, ["--repeat", "5"], "No such option '--repeat'"),
+        (step, ["--repeats", "1"], "1 is not in the range"),
         (memory, ["--sizes", "huge"], "no 'huge'"),
         (gpu, ["--widths", "100"], "no '100'; there are"),
     ],
 )
-def test_a_list_with_something_unknown_is_one_line(command, arguments, said):
+def test_a_wrong_option_is_one_line(command, arguments, said):
     done = CliRunner().invoke(command.main, arguments)
     assert done.exit_code == 2 and said in done.output and done.output.count("\n") == 1
 

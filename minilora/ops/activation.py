@@ -76,9 +76,9 @@ def gelu(x):
     t += c
     t *= x
     np.tanh(t, out=t)
-    y = t + 1
-    y *= x
-    y *= 0.5
+    half = x * 0.5
+    y = t * half
+    y += half
 
     def backward(g):
         du = x * x

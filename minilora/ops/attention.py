@@ -30,7 +30,7 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
     """
     q, k, v = as_tensor(q), as_tensor(k), as_tensor(v)
     (B, T, H, hd), (S, K) = q.shape, k.shape[1:3]
-    if H % K or k.shape != v.shape or k.shape != (B, S, K, hd):
+    if H % K or not k.shape == v.shape == (B, S, K, hd):
         raise ShapeError(f"attention: q {q.shape}, k {k.shape}, v {v.shape}; expected (B, T, H, hd), (B, S, K, hd)")
     G, scale, xp = H // K, 1 / math.sqrt(hd), array_module(q.data)
 

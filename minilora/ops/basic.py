@@ -44,9 +44,9 @@ def sub(a, b):
     return record(a.data - b.data, (a, b), lambda g: (_send(g, to_a), None if to_b is None else _send(-g, to_b)))
 
 
-def _wanted(*tensors):
+def _wanted(a, b):
     """The shape of each that wants a gradient, None for a frozen one: all that a sum keeps for its backward."""
-    return [t.shape if t.requires_grad else None for t in tensors]
+    return a.shape if a.requires_grad else None, b.shape if b.requires_grad else None
 
 
 def _send(g, shape):
@@ -129,9 +129,8 @@ def mean(x, axis=None, keepdims=False):
 def reshape(x, *shape):
     # the same numbers in another shape; so is the gradient
     x = as_tensor(x)
-    shape = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
     before = x.shape
-    return record(x.data.reshape(shape), (x,), lambda g: (g.reshape(before),))
+    return record(x.data.reshape(*shape), (x,), lambda g: (g.reshape(before),))
 
 
 def transpose(x, *axes):

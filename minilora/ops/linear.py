@@ -55,7 +55,8 @@ def check_ids(ids, size, what):
     ids = np.asarray(ids)
     if ids.dtype.kind not in "iu" and ids.size:
         raise ShapeError(f"{what}s must be integers, got {ids.dtype}")
-    if ids.size and (ids.min() < 0 or ids.max() >= size):
+    ids = ids.astype(np.int64, copy=False)
+    if ids.size and ids.view(np.uint64).max() >= size:  # read as unsigned, a negative one is very large
         worst = ids.min() if ids.min() < 0 else ids.max()
         raise ShapeError(f"{what} {worst} is outside 0..{size - 1}")
-    return ids.astype(np.int64, copy=False)
+    return ids
