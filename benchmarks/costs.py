@@ -1,8 +1,11 @@
 """`python -m benchmarks.costs`: how a step's time grows with rank, width, depth and sequence; what switching costs.
 
-Here alone, one thread (set OPENBLAS_NUM_THREADS=1), CPU time. Draws benchmarks/figures/costs.png.
+Here alone, one thread, CPU time. Draws benchmarks/figures/costs.png.
 """
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from minilora.plots import COLOURS, figure
 from .floor import interleaved
 from .models import SIZES, batch, build
 from .options import OneLine
+from .step import THREAD_VARIABLES
 
 FIGURE = Path(__file__).parent / "figures" / "costs.png"
 START = replace(SIZES["lesson"], batch=4)
@@ -32,6 +36,10 @@ MARKERS = ("o", "s", "^", "D")
 @click.option("--figure", "path", default=FIGURE, type=click.Path(path_type=Path), help="Write it there instead.")
 def main(repeats, path):
     """Milliseconds of a LoRA step (all-linear), the exponent of each growth; switching and merging."""
+    one = dict.fromkeys(THREAD_VARIABLES, "1")
+    if not one.items() <= os.environ.items():  # NumPy has read them already: a process of its own
+        command = [sys.executable, "-m", __spec__.name, *sys.argv[1:]]
+        sys.exit(subprocess.run(command, env=os.environ | one, check=False).returncode)
     curves = {name: sweep(name, repeats) for name in SWEEPS}
     for name, (sizes, ms) in curves.items():
         points = "  ".join(f"{n}: {t:.1f}" for n, t in zip(sizes, ms, strict=True))

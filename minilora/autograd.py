@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .backend import array_module, device_of, keep_heap, to_device, to_host
+from .backend import array_module, device_of, to_device, to_host
 from .errors import GraphError, ShapeError
 
 _recording = contextvars.ContextVar("recording", default=True)
@@ -128,8 +128,6 @@ class Tensor:
         if gradient.shape != self.shape:
             raise ShapeError(f"gradient of shape {gradient.shape} for a tensor of shape {self.shape}")
 
-        if xp is np:
-            keep_heap()  # what is freed from here on is used again by the next step
         order = _post_order(self.node or self)
         gradients = {order[-1]: gradient}  # what has arrived so far at each node and leaf
         owned = set()  # those whose array in `gradients` is ours alone, so that it may be added to in place

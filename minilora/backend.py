@@ -77,16 +77,6 @@ def inner(a, b):  # (..., d), (..., d) -> (...)
     return np.vecdot(a, b) if isinstance(a, np.ndarray) else (a * b).sum(axis=-1)
 
 
-def row_sum(x):  # (..., d) -> (...)
-    """Σ x over the last axis. On the host a dot product with ones, which is three times faster than NumPy's sum."""
-    return np.vecdot(x, _ones(x.shape[-1], x.dtype)) if isinstance(x, np.ndarray) else x.sum(axis=-1)
-
-
-@functools.lru_cache(16)
-def _ones(n, dtype):
-    return np.ones(n, dtype)
-
-
 def widen(u, M):  # (N, r), (r, n) -> (N, n)
     """u M, for a small r. NumPy makes the product of one column and one row without its BLAS, ten times slower."""
     return u @ M if len(M) > 1 else u * M

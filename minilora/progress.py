@@ -1,7 +1,18 @@
-"""What a person sees while a model trains: a bar in a terminal, plain lines where there is none (a file, a pipe)."""
+"""What a person sees of long work: a bar in a terminal, plain lines or nothing where there is none (a file, a pipe)."""
 
 import sys
 import time
+
+
+def tracked(items, what, stream=None):  # something with a length -> iterator
+    """The items one after the other; in a terminal with a bar and the time left, which go when the last has passed."""
+    stream = stream or sys.stderr
+    if not stream.isatty():
+        return iter(items)
+    from rich.console import Console
+    from rich.progress import track
+
+    return iter(track(items, what, console=Console(file=stream), transient=True))
 
 
 class Progress:

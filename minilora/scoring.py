@@ -8,8 +8,11 @@ from .data import IGNORE, encode_pair, encode_prompt, pad_pairs
 from .errors import DataError
 
 
-def answers(model, tokenizer, prompts, max_new_tokens, batch_size=64):  # list of str -> list of str
-    """The greedy answer to each framed prompt, without its end token. Raises DataError when one does not fit."""
+def answers(model, tokenizer, prompts, max_new_tokens, batch_size=64, each=iter):  # list of str -> list of str
+    """The greedy answer to each framed prompt, without its end token. Raises DataError when one does not fit.
+
+    each: wraps the loop over the batches, for instance with a progress bar.
+    """
     room = model.config.max_position_embeddings - max_new_tokens
     ids = [encode_prompt(p, tokenizer) for p in prompts]
     too_long = [p for p, i in zip(prompts, ids, strict=True) if len(i) > room]
@@ -17,7 +20,7 @@ def answers(model, tokenizer, prompts, max_new_tokens, batch_size=64):  # list o
         raise DataError(f"{len(too_long)} prompt(s) longer than {room} tokens, the first: {too_long[0][:60]!r}")
     order = np.argsort([len(i) for i in ids], kind="stable")  # prompts of like length together: little padding
     written = [""] * len(ids)
-    for start in range(0, len(ids), batch_size):
+    for start in each(range(0, len(ids), batch_size)):
         batch = order[start : start + batch_size]
         rows = model.generate([ids[i] for i in batch], max_new_tokens, eos_token_id=tokenizer.eos_id)
         for i, row in zip(batch, rows, strict=True):
@@ -25,13 +28,13 @@ def answers(model, tokenizer, prompts, max_new_tokens, batch_size=64):  # list o
     return written
 
 
-def score(model, tokenizer, task, examples):  # -> share of right answers, the answers
+def score(model, tokenizer, task, examples, each=iter):  # -> share of right answers, the answers
     """Mean of the task's own metric over the generated answers."""
-    written = answers(model, tokenizer, [e["prompt"] for e in examples], task.max_new_tokens)
+    written = answers(model, tokenizer, [e["prompt"] for e in examples], task.max_new_tokens, each=each)
     return float(np.mean([task.score(e, a) for e, a in zip(examples, written, strict=True)])), written
 
 
-def forced_choice(model, tokenizer, task, examples, batch_size=64):  # -> share of right choices
+def forced_choice(model, tokenizer, task, examples, batch_size=64, each=iter):  # -> share of right choices
     """How often the likeliest of the task's `choices` is the right one: its tokens' log-probabilities added up.
 
     Chance is 1 / number of choices: it shows whether the content is known where the form is not.
@@ -39,7 +42,7 @@ def forced_choice(model, tokenizer, task, examples, batch_size=64):  # -> share 
     pairs = [encode_pair({"prompt": e["prompt"], "response": c}, tokenizer) for e in examples for c in task.choices]
     totals = []
     with no_grad():
-        for start in range(0, len(pairs), batch_size):
+        for start in each(range(0, len(pairs), batch_size)):
             ids, labels = pad_pairs(pairs[start : start + batch_size], tokenizer.pad_id)
             totals.extend(log_likelihood(to_host(model(ids).data), labels))
     best = np.array(totals).reshape(len(examples), len(task.choices)).argmax(axis=1)

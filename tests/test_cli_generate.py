@@ -86,6 +86,31 @@ def test_framed_asks_as_training_on_pairs_does(minilora, base):
     assert result.out == wanted + "\n"
 
 
+@pytest.mark.parametrize(
+    ("how", "options"),
+    [
+        ("--task reviews", {"task": "reviews"}),
+        ("--framed", {"jsonl": ["a"]}),
+        ("--chat", {"jsonl": ["a"], "chat": True}),
+    ],
+)
+def test_an_adapter_that_was_trained_in_a_frame_says_so_when_it_is_asked_without(
+    minilora, base, tmp_path, how, options
+):
+    adapter = make_adapter(tmp_path / "adapter")
+    (adapter / "history.json").write_text(json.dumps({"settings": options}), encoding="utf-8")
+    ask = ["generate", "--base", base, "--adapter", adapter, "--prompt", "Good cake.", "--max-new-tokens", 2]
+    plain = minilora(*ask)
+    assert plain.code == 0 and plain.err == f"note: {adapter} was trained on prompts in a frame: ask with {how}\n"
+    assert minilora(*ask, "--framed").err == ""
+    for settings in ({"text": ["a"]}, {"task": "\x1b[2J"}, {"task": []}, []):
+        (adapter / "history.json").write_text(json.dumps({"settings": settings}), encoding="utf-8")
+        assert minilora(*ask).err == ""
+    for other in ("{", "[]"):
+        (adapter / "history.json").write_text(other, encoding="utf-8")
+        assert minilora(*ask).err == ""
+
+
 def test_chat_asks_in_the_template_of_the_base(minilora, base):
     pytest.importorskip("jinja2")
     template = "{% for m in messages %}<{{ m.role }}> {{ m.content }}{% endfor %} <assistant>"

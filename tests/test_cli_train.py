@@ -199,6 +199,20 @@ def test_resuming_with_another_setting_or_other_data_is_refused(run, base, files
     refused(run("train", "--resume", "--out", files / "nowhere"), FILE)
 
 
+@pytest.mark.parametrize("command", ["train", "pretrain"])
+def test_a_run_is_not_replaced_unless_that_is_asked_for(run, base, files, command):
+    args = [command, "--text", files / "a.txt", "--steps", 2, "--out", files / "out", "--no-plot"]
+    args += ["--base", base] if command == "train" else SMALL
+    assert run(*args)[0] == 0
+    before = (files / "out" / FILE).read_bytes()
+    refused(run(*args, "--seed", 1), "holds a run already", "--resume", "--overwrite")
+    assert (files / "out" / FILE).read_bytes() == before
+    refused(run(*args, "--resume", "--overwrite"), "--resume and --overwrite")
+    assert run(*args, "--seed", 1, "--overwrite")[0] == 0
+    assert (files / "out" / FILE).read_bytes() != before
+    assert run(command, "--resume", "--out", files / "out", "--steps", 3, "--no-plot")[0] == 0
+
+
 # ---- the command as a process
 
 

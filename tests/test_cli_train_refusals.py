@@ -80,7 +80,7 @@ def test_eval_refuses_an_adapter_for_another_base(run, base, files):
 
 def test_an_out_folder_that_is_the_base_is_refused(run, base, files):
     before = {p.name: p.read_bytes() for p in base.iterdir()}
-    result = run("train", "--base", base, "--method", "full", "--text", files / "a.txt", "--out", base)
+    result = run("train", "--base", base, "--method", "full", "--text", files / "a.txt", "--out", base, "--overwrite")
     refused(result, "is the base itself")
     assert {p.name: p.read_bytes() for p in base.iterdir()} == before
 
@@ -104,7 +104,7 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_what_was_saved(run, base, f
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    status, _, err = trained_to(run, base, files, files / "out", "--seed", 1)
+    status, _, err = trained_to(run, base, files, files / "out", "--seed", 1, "--overwrite")
     monkeypatch.undo()
     assert status == 2
     assert err.splitlines()[-1].startswith("error: cannot write")

@@ -10,7 +10,7 @@ from tiny import random_ids, tiny_llama
 from minilora.errors import MiniloraError
 from minilora.optim import AdamW
 from minilora.plots import loss_curve, smooth
-from minilora.progress import Progress
+from minilora.progress import Progress, tracked
 from minilora.training import Evaluation, History, train
 
 
@@ -46,6 +46,12 @@ def test_in_a_terminal_there_is_a_bar_with_loss_speed_and_time():
     assert "6/6" in plain
     assert "tokens/s" in plain
     assert f"validation {history.valid[-1][1]:.4f}" in plain
+
+
+def test_scoring_shows_a_bar_in_a_terminal_and_nothing_elsewhere():
+    for stream in (Terminal(), io.StringIO()):
+        assert list(tracked([5, 6, 7], "answers", stream)) == [5, 6, 7]
+        assert ("answers" in stream.getvalue()) == stream.isatty()
 
 
 def test_smoothing_does_not_show_a_falling_curve_late():

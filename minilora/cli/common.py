@@ -31,6 +31,7 @@ def _folders(ctx, param, value):  # "a,b" -> [Path("a"), Path("b")]; a comma may
 adapter_option = click.option(
     "--adapter", metavar="DIR[,DIR]", callback=_folders, help="Adapter folders in PEFT's format; several add up."
 )
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the run that was saved in --out.")
 seed_option = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of everything random.")
 
 

@@ -99,7 +99,7 @@ def check_class(folders, folder, table):  # -> list of Verdict
                        + "".join(f"\n    {e.number} {v.state}" for e, v in zip(chosen, verdicts, strict=True)
                                  if v.state not in ("passed", "not started", "no file")))
             if table is not None:
-                write_text(table, as_csv(rows))         # after each student: an interruption keeps what is done
+                write_text(table, "\ufeff" + as_csv(rows))  # after each student: an interruption keeps what is done
     finally:
         pool.shutdown(cancel_futures=True)
     if table is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, MiniloraError
 from .common import adapter_option, base_option, device_option, load_base, seed_option, with_adapters
 
 BATCH = 64  # prompts at once; their keys and values are kept for every token
@@ -39,6 +39,8 @@ def generate(base, adapter, prompt, file, task, framed, chat, max_new_tokens, te
         max_new_tokens = max_new_tokens or get_task(task).max_new_tokens
     model, tokenizer, folder = load_base(base, device)
     model = with_adapters(model, adapter)
+    if not (task or framed or chat):
+        hint_at_the_frame(adapter)
     encode = encoder(tokenizer, folder, framed or bool(task), chat)
     ids = [encode(p) for p in prompts]
     count = room(ids, model.config.max_position_embeddings, max_new_tokens)
@@ -53,6 +55,27 @@ def generate(base, adapter, prompt, file, task, framed, chat, max_new_tokens, te
             if len(prompts) > 1:
                 print(("\n" if i else "") + f"==> {' '.join(prompts[i].split())} <==")
             print(written(tokenizer, before, row))  # click.echo would write UTF-8 where only ASCII can be shown
+
+
+def hint_at_the_frame(adapters):
+    """One line when an adapter was trained here on prompts in a frame: asked otherwise, it answers worse."""
+    from ..files import read_json
+    from ..tasks import TASKS
+
+    for folder in adapters:
+        try:
+            settings = read_json(Path(folder) / "history.json").get("settings")
+        except MiniloraError:  # none there, or damaged: nothing that generating needs
+            continue
+        if not isinstance(settings, dict):
+            continue
+        if settings.get("task") in list(TASKS):
+            how = f"--task {settings['task']}"
+        elif settings.get("jsonl"):
+            how = "--chat" if settings.get("chat") else "--framed"
+        else:
+            continue
+        click.echo(f"note: {folder} was trained on prompts in a frame: ask with {how}", err=True)
 
 
 def check_options(task, framed, chat, temperature, top_k, top_p):

@@ -12,6 +12,7 @@ from .common import (
     FilesCommand,
     check_out,
     device_option,
+    overwrite_option,
     seed_option,
     split_text,
     text_option,
@@ -39,6 +40,7 @@ from .running import check_same_data, fit, settings_of
 @click.option("--eval-every", default=100, show_default=True, type=click.IntRange(1), help="Steps; also saves.")
 @click.option("--plot/--no-plot", default=True, show_default=True, help="Draw the loss curve, loss.png.")
 @click.option("--resume", is_flag=True, help="Go on with the run that was saved in --out.")
+@overwrite_option
 @seed_option
 @device_option
 @click.pass_context

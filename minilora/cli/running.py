@@ -8,20 +8,24 @@ from ..errors import ConfigError, TrainingError
 from ..files import write_json
 from ..optim import SCHEDULES
 from ..progress import Progress
-from ..resume import load_state, read_settings, save_state
+from ..resume import FILE, load_state, read_settings, save_state
 from ..training import Evaluation, History, Saving, StopOnInterrupt, train
 
-MAY_CHANGE = ("steps", "eval_every", "device", "plot", "out", "resume")  # of a run that is taken up again
+MAY_CHANGE = ("steps", "eval_every", "device", "plot", "out", "resume", "overwrite")  # of a run that is taken up again
 
 
 def settings_of(ctx, resume, out):
     """The settings of a run as JSON: those of the command line, or those of the saved run in `out`.
 
-    Raises ConfigError for an option that contradicts the saved run.
+    Raises ConfigError for an option that contradicts the saved run, and when a new run would replace it unasked.
     """
     given = {name: _plain(value) for name, value in ctx.params.items()}
     if not resume:
+        if not given["overwrite"] and (out / FILE).is_file():
+            raise ConfigError(f"{out} holds a run already: --resume goes on with it, --overwrite replaces it")
         return given
+    if given["overwrite"]:
+        raise ConfigError("--resume and --overwrite: expected one of them at most")
     saved, step = read_settings(out)
     if saved.get("command") != ctx.command.name or not given.keys() <= saved.keys():
         raise ConfigError(f"the run in {out} was not saved by this version's {ctx.command.name}")

@@ -19,6 +19,7 @@ from .common import (
     encode_pairs,
     jsonl_option,
     load_base,
+    overwrite_option,
     pair_batches,
     pair_encoder,
     seed_option,
@@ -61,6 +62,7 @@ OF_AN_ADAPTER = ("rank", "alpha", "targets", "dropout")  # options without a mea
 @click.option("--eval-every", default=25, show_default=True, type=click.IntRange(1), help="Steps; also saves.")
 @click.option("--plot/--no-plot", default=True, show_default=True, help="Draw the loss curve, loss.png.")
 @click.option("--resume", is_flag=True, help="Go on with the run that was saved in --out.")
+@overwrite_option
 @seed_option
 @device_option
 @click.pass_context

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import ops
+from ..backend import keep_heap
 from ..call import Call
 from ..errors import ShapeError
 from ..nn import Linear, Module
@@ -15,6 +16,7 @@ class CausalLM(Module):
 
     def new_call(self, **fields):
         """The Call for one forward of this model; a wrapper adds what it knows (its active adapters)."""
+        keep_heap()  # what one layer frees, the next one uses again
         return Call(**{"training": self.training} | fields)
 
     def forward(self, ids, **fields):  # (B, T) int -> (B, T, V)
