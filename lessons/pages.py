@@ -56,7 +56,7 @@ def text_of(value):  # a list of lines, or the text itself
     return value if isinstance(value, str) else "".join(value)
 
 
-def cell_html(cell, figure):  # cell, (base64) -> <img ...>
+def cell_html(cell, figure):  # cell, (base64, what it shows) -> <img ...>
     source = text_of(cell["source"])
     if cell["cell_type"] == "markdown":
         return WITH_STOP.sub(r'<span class="whole">\1</span>', MARKDOWN.render(source))
@@ -71,7 +71,7 @@ def output_html(output, figure):
         return f'<pre class="out">{html.escape(text_of(output["text"]).rstrip())}</pre>'
     picture = output["data"].get("image/png")
     if picture:
-        return figure(text_of(picture).replace("\n", ""))
+        return figure(text_of(picture).replace("\n", ""), output["metadata"].get("image/png", {}).get("alt", ""))
     return f'<pre class="out">{html.escape(text_of(output["data"]["text/plain"]))}</pre>'
 
 
@@ -88,10 +88,11 @@ def page(title, body, before="", after=""):
 def lesson_html(path):  # notebook -> the body of its page
     title, count = title_of(path), 0
 
-    def figure(picture):
+    def figure(picture, words):
         nonlocal count
         count += 1
-        return f'<img alt="Figure {count} of lesson {html.escape(title)}" src="data:image/png;base64,{picture}">'
+        alt = html.escape(f"Figure {count} of lesson {title}. {words}".strip())
+        return f'<img alt="{alt}" src="data:image/png;base64,{picture}">'
 
     return "\n".join(cell_html(cell, figure) for cell in read(path))
 

@@ -104,7 +104,10 @@ def test_what_a_cell_prints_fits_a_page(source):
 
 @each
 def test_a_lesson_shows_a_figure(source):
-    assert any("image/png" in o.get("data", {}) for o in outputs(source))
+    pictures = [o for o in outputs(source) if "image/png" in o.get("data", {})]
+    assert pictures
+    for picture in pictures:  # in words too, for somebody who does not see it
+        assert len(picture["metadata"]["image/png"]["alt"]) > 15
 
 
 def test_there_is_no_notebook_without_a_source():
@@ -124,6 +127,7 @@ def test_pages_show_formulas_and_figures_and_ask_nobody_for_anything(tmp_path, m
         page = path.read_text(encoding="utf-8")
         links = [u for u in re.findall(r"""(?:src|href)=["']([^"']*)""", page) if not u.startswith("data:image/png;")]
         assert all((tmp_path / u).is_file() for u in links)
+        assert all(re.search(r"alt=.Figure \d of lesson [^\"]{20}", img) for img in re.findall("<img[^>]*", page))
         assert "<script" not in page and "@import" not in page and "url(" not in page
         assert not re.search(r"\$[^$]*\\[a-z]+", re.sub(r"<pre.*?</pre>", "", page, flags=re.DOTALL))
     assert any("<math" in p.read_text(encoding="utf-8") for p in tmp_path.iterdir())

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from minilora.course.lesson import cards, expect, expect_between, figure, predict, shown, table
+from minilora.course.lesson import cards, expect, expect_between, figure, in_words, predict, shown, table
 
 
 def test_a_prediction_never_blocks_and_never_fails(capsys):
@@ -77,6 +77,18 @@ def test_a_figure_in_a_script_opens_no_window_and_changes_no_setting():
         left.plot([1, 2])
         right.plot([2, 1])
     assert dict(matplotlib.rcParams) == before
+
+
+def test_a_figure_is_put_into_words():
+    with figure(2) as (left, right):
+        left.plot([1, 2], label="base")
+        left.plot([1, 2], label="adapter")
+        left.set(title="the drift", xlabel="swaps", ylabel="share of\none update")
+        left.legend()
+        right.bar([0], [1])
+        right.text(0, 1, "0.92")
+        right.set(ylabel="score")
+    assert in_words(left.figure) == "the drift: share of one update against swaps: base, adapter; score: 0.92"
 
 
 def test_a_card_says_what_to_write_how_hard_how_long_and_how_to_check(capsys):

@@ -139,6 +139,17 @@ def _stub(function, path):  # -> "f(x, y)" and its docstring
 MARKERS = ("o", "s", "^", "D", "v", "P")  # one for each of COLOURS, so that no colour is needed
 
 
+def in_words(drawn):  # matplotlib Figure -> str
+    """What a figure shows, for somebody who does not see it: each part's title, axes, what is written in it."""
+    parts = []
+    for axes in drawn.axes:
+        x, y = axes.get_xlabel(), axes.get_ylabel()
+        written = [*axes.get_legend_handles_labels()[1], *(text.get_text() for text in axes.texts)]
+        words = [axes.get_title(), f"{y} against {x}" if x and y else y or x, ", ".join(written)]
+        parts.append(": ".join(w for w in words if w))
+    return " ".join("; ".join(p for p in parts if p).split())
+
+
 @contextlib.contextmanager
 def figure(columns=1, width=8.0, height=4.6, **options):  # -> axes, or an array of `columns` axes
     """Yield empty axes to draw on, side by side; a notebook shows them when the block ends, a script draws nothing.
@@ -158,4 +169,4 @@ def figure(columns=1, width=8.0, height=4.6, **options):  # -> axes, or an array
 
             picture = io.BytesIO()
             drawn.savefig(picture, format="png", dpi=90)
-            display(Image(picture.getvalue()))
+            display(Image(picture.getvalue(), alt=in_words(drawn)))
