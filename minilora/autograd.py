@@ -100,7 +100,8 @@ class Tensor:
         return Tensor(self.data)
 
     def to(self, device):  # "cpu" | "cuda" | "cuda:n"
-        return Tensor(to_device(self.data, device), self.requires_grad)
+        """A leaf of the same values there. A computed tensor leaves its history behind, as with `detach`."""
+        return Tensor(to_device(self.data, device), self.requires_grad and self.node is None)
 
     def __len__(self):
         return self.shape[0]
@@ -149,10 +150,11 @@ class Tensor:
 def _arrive(gradients, owned, key, pg, g):
     """Add `pg`, made by a backward that was given `g`, to what has arrived at the node or leaf `key`."""
     if isinstance(pg, Part):
+        before, xp = gradients.get(key), array_module(g)
         if key not in owned:
-            before = gradients.get(key)
-            gradients[key] = array_module(g).zeros(pg.shape, dtype=g.dtype) if before is None else before.copy()
+            before = xp.zeros(pg.shape, dtype=g.dtype) if before is None else before.copy()
             owned.add(key)
+        gradients[key] = xp.asarray(before)  # in NumPy arithmetic makes a scalar of a 0-d array
         gradients[key][pg.key] += pg.values
     elif key not in gradients:
         gradients[key] = pg

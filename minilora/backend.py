@@ -48,6 +48,17 @@ def like(host, x):
     return host if xp is np else xp.asarray(host)
 
 
+def working_type(dtype):  # -> numpy.dtype
+    """What is computed in: float32, or float64 for gradient checks. Raises ConfigError for another."""
+    try:
+        made = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        made = None
+    if made not in (np.float32, np.float64):
+        raise ConfigError(f"dtype {dtype!r}: expected float32 or float64; 16-bit files are widened, which is exact")
+    return made
+
+
 def device_of(x):  # -> "cpu" or "cuda:n"
     return "cpu" if isinstance(x, np.ndarray) else f"cuda:{x.device.id}"
 

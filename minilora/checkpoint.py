@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .backend import to_device
+from .backend import to_device, working_type
 from .errors import ConfigError, FormatError, MissingFileError
 from .files import atomic_write, read_json, write_json
 from .hub import model_folder
@@ -34,7 +34,7 @@ def load_pretrained(path, device="cpu", dtype=np.float32):  # -> CausalLM in eva
     FormatError for a broken file or one whose tensors are not exactly the model's (missing, extra, wrongly shaped: all
     are listed), ConfigError for a config.json that asks for what is not supported.
     """
-    dtype = _working_type(dtype)
+    dtype = working_type(dtype)
     folder = model_folder(path)
     model = model_of(read_config(folder / "config.json"))
     files = {file: read_header(file)[0] for file in weight_files(folder)}
@@ -135,16 +135,6 @@ def _check_tied_copy(model, expected, found, files, folder):
     places = [(file, name) for name in (tied, "lm_head.weight") for file, header in files.items() if name in header]
     if tied and not same_values(*places):
         raise FormatError(f"{folder}: tie_word_embeddings is true, but lm_head.weight is not {tied}: set it to false")
-
-
-def _working_type(dtype):
-    try:
-        made = None if dtype is None else np.dtype(dtype)
-    except TypeError:
-        made = None
-    if made not in (np.float32, np.float64):
-        raise ConfigError(f"dtype {dtype!r}: expected float32 or float64; 16-bit files are widened, which is exact")
-    return made
 
 
 def _some(names, limit=4):

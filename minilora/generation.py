@@ -18,7 +18,7 @@ class KVCache:
     def __init__(self, capacity=0):
         self.capacity = capacity
         self.entries = {}  # layer -> (keys, values)
-        self._buffers = {}  # (layer, 0 or 1) -> the array that the keys or the values are the front of
+        self._buffers = {}  # (layer, 0 or 1) -> the array with room, and the Tensor that is its front so far
 
     @property
     def length(self):
@@ -37,14 +37,16 @@ class KVCache:
             return new if old is None else concat([old, new], axis=1)
         start = 0 if old is None else old.shape[1]
         end = start + new.shape[1]
-        buffer = self._buffers.get(place)
-        if buffer is None or end > buffer.shape[1]:
+        buffer, front = self._buffers.get(place, (None, None))
+        if buffer is None or end > buffer.shape[1] or front is not old:  # somebody put other entries there
             shape = (new.shape[0], max(end, self.capacity), *new.shape[2:])
-            buffer = self._buffers[place] = array_module(new.data).empty(shape, dtype=new.dtype)
+            buffer = array_module(new.data).empty(shape, dtype=new.dtype)
             if old is not None:
                 buffer[:, :start] = old.data
         buffer[:, start:end] = new.data
-        return Tensor(buffer[:, :end])
+        front = Tensor(buffer[:, :end])
+        self._buffers[place] = buffer, front
+        return front
 
 
 def generate(model, ids, max_new_tokens, temperature=0, top_k=None, top_p=None, eos_token_id=None, seed=0):
@@ -52,7 +54,8 @@ def generate(model, ids, max_new_tokens, temperature=0, top_k=None, top_p=None, 
 
     ids           one sequence, an array (B, T), or a list of sequences of different length
     temperature   0: the most likely token each time; otherwise sample from softmax(logits / temperature)
-    top_k, top_p  sample only among the k likeliest; only among the fewest whose probability reaches p
+    top_k, top_p  sample only among the k likeliest, and what equals the last of them; only among the fewest whose
+                  probability reaches p
     eos_token_id  an id or several: a row ends with (and includes) it; None: every row runs to max_new_tokens
     seed          row i draws from its own stream [seed, i], so its tokens do not depend on its neighbours
 
@@ -95,10 +98,12 @@ def choose(logits, temperature, top_k, top_p, streams):  # (B, V) -> (B,) int64
     """The next token of each row. Host arrays; float64, so that the probabilities add up to 1."""
     if temperature == 0:
         return logits.argmax(axis=-1).astype(np.int64)
-    z = logits.astype(np.float64) / temperature
+    z = logits.astype(np.float64)
+    with np.errstate(over="ignore"):  # to -inf, which is right: the difference to the largest is at most 0
+        z = (z - z.max(axis=-1, keepdims=True)) / temperature
     if top_k is not None and top_k < z.shape[-1]:
         z[z < np.partition(z, -top_k, axis=-1)[:, [-top_k]]] = -np.inf
-    p = np.exp(z - z.max(axis=-1, keepdims=True))
+    p = np.exp(z)
     p /= p.sum(axis=-1, keepdims=True)
     if top_p is not None and top_p < 1:
         order = np.argsort(-p, axis=-1, kind="stable")
@@ -111,10 +116,10 @@ def choose(logits, temperature, top_k, top_p, streams):  # (B, V) -> (B,) int64
 
 def _as_prompts(ids):  # one sequence | (B, T) | list of sequences -> list of 1-D int64 arrays
     if not hasattr(ids, "ndim"):
-        ids = list(ids)
+        ids = list(ids) if hasattr(ids, "__iter__") else []
         if ids and not hasattr(ids[0], "__len__"):
             ids = [ids]
-    elif ids.ndim == 1:
+    elif ids.ndim < 2:
         ids = [ids]
     prompts = [np.asarray(to_host(p) if hasattr(p, "ndim") else p) for p in ids]
     if not prompts or any(p.ndim != 1 or p.size == 0 or p.dtype.kind not in "iu" for p in prompts):
@@ -126,7 +131,8 @@ def _check_sampling(max_new_tokens, temperature, top_k, top_p, seed):
     whole = int | np.integer
     for name, value, fits, expected in (
         ("max_new_tokens", max_new_tokens, isinstance(max_new_tokens, whole) and max_new_tokens >= 1, "at least 1"),
-        ("temperature", temperature, 0 <= temperature < np.inf, "0 (greedy) or above"),
+        ("temperature", temperature, isinstance(temperature, whole | float) and 0 <= temperature < np.inf,
+         "0 (greedy) or above"),
         ("top_k", top_k, top_k is None or (isinstance(top_k, whole) and top_k >= 1), "at least 1"),
         ("top_p", top_p, top_p is None or 0 < top_p <= 1, "0 < top_p <= 1"),
         ("seed", seed, isinstance(seed, whole) and seed >= 0, "a whole number of at least 0"),

@@ -5,7 +5,7 @@ import numpy as np
 
 from . import ops
 from .autograd import Tensor
-from .backend import device_of, to_device
+from .backend import device_of, to_device, working_type
 from .errors import FormatError, GraphError, nearest
 
 
@@ -60,14 +60,17 @@ def ones(rng, shape):
 class Module:
     """Parameters and modules found by their attribute names; lists and dicts of them count too.
 
-    Names are the paths of attributes, as in PyTorch: `model.layers.0.self_attn.q_proj.weight`.
+    Names are the paths of attributes, as in PyTorch: `model.layers.0.self_attn.q_proj.weight`. A class that defines
+    `forward` is called by it. To compute something else, subclass: a `forward` that is put on an object, or on a class
+    later, is not seen.
     """
 
     training = False  # read by the model that makes a Call; nothing below looks at it
 
-    def __init_subclass__(cls):
-        if hasattr(cls, "forward"):
-            cls.__call__ = cls.forward  # the function itself: a token is sixty calls, and each would be two
+    def __init_subclass__(cls, **keywords):
+        super().__init_subclass__(**keywords)
+        if "forward" in vars(cls) and "__call__" not in vars(cls):
+            cls.__call__ = cls.forward  # not a function that calls it: a token is sixty calls of modules
 
     def members(self):
         """(name, Parameter or Module) of the direct children, in order of definition."""
@@ -124,7 +127,11 @@ class Module:
         setattr(self.get_submodule(parent), name, module)
 
     def init(self, seed, dtype=np.float32):
-        """Fill every parameter that is not filled, from one generator, in order of name. Returns self."""
+        """Fill every parameter that is not filled, from one generator, in order of name. Returns self.
+
+        dtype: float32, or float64 for gradient checks. Raises ConfigError for another.
+        """
+        dtype = working_type(dtype)
         rng = np.random.default_rng(seed)
         for _, p in self.named_parameters():
             if not p.is_filled:
@@ -152,7 +159,7 @@ class Module:
 
 
 class Linear(Module):
-    """y = x Wᵀ + b with `weight` (out, in). What an adapter asks of its base: forward, dense, replace, shape."""
+    """y = x Wᵀ + b with `weight` (out, in). Of its base an adapter asks forward, dense, replace, restore and shape."""
 
     def __init__(self, n_in, n_out, bias=False):
         self.weight = Parameter((n_out, n_in))

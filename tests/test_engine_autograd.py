@@ -91,6 +91,21 @@ def test_slices_add_up_with_each_other_and_with_the_whole_in_any_order(order, in
     np.testing.assert_array_equal(other.grad, factors[2].data)
 
 
+@pytest.mark.parametrize("slice_first", [False, True])
+def test_a_slice_of_a_single_number_adds_up_with_the_number(slice_first):
+    x = Tensor(2.0, requires_grad=True)
+    parts = [x[...], x[None].sum(), x * x]
+    (parts[0] + parts[1] + parts[2] if slice_first else parts[2] + parts[1] + parts[0]).backward()
+    assert x.grad == 6 and isinstance(x.grad, np.ndarray)
+
+
+def test_a_computed_tensor_leaves_its_history_behind_when_it_is_moved():
+    x = leaf(3)
+    assert x.to("cpu").requires_grad
+    with pytest.raises(GraphError):
+        x.sum().to("cpu").backward()  # instead of a backward that reaches nobody
+
+
 def test_two_losses_accumulate_in_grad():
     x = leaf(3)
     (x * 2.0).sum().backward()

@@ -151,6 +151,9 @@ def test_generating_records_nothing_and_leaves_the_model_in_its_mode():
         ([1], {"max_new_tokens": 0}, "max_new_tokens 0"),
         ([1], {"max_new_tokens": 2.5}, "max_new_tokens 2.5"),
         ([1], {"temperature": -0.1}, "temperature -0.1"),
+        (5, {}, "at least one prompt"),
+        (np.array(3), {}, "non-empty"),
+        ([1], {"temperature": "a"}, "temperature a"),
         ([1], {"temperature": float("nan")}, "temperature nan"),
         ([1], {"temperature": float("inf")}, "temperature inf"),
         ([1], {"top_k": 0}, "top_k 0"),
@@ -213,7 +216,7 @@ def test_temperature_zero_takes_the_likeliest_and_a_tiny_one_does_too_without_ov
     logits = np.array([[1.0, 3.0, 2.0], [5.0, -4.0, 0.0]], np.float32)
     streams = [np.random.default_rng(i) for i in range(2)]
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        for temperature in (0, 1e-300, 1e-12):
+        for temperature in (0, 1e-320, 1e-300, 1e-12):
             assert choose(logits, temperature, None, None, streams).tolist() == [1, 0]
 
 
@@ -271,6 +274,22 @@ def test_a_cache_with_room_writes_into_one_buffer_and_copies_nothing_twice(rng):
         second, _ = cache.extend(0, entry(rng, 1), entry(rng, 1))
     assert np.shares_memory(first.data, second.data)
     assert second.data.base.shape[1] == 8
+
+
+def test_entries_that_somebody_put_into_a_cache_count_and_are_not_written_over(rng):
+    cache = KVCache(9)
+    with no_grad():
+        older = cache.extend(0, entry(rng, 2), entry(rng, 2))
+        longer = cache.extend(0, entry(rng, 1), entry(rng, 1))
+        kept = longer[0].data.copy()
+        cache.entries[0] = older  # one step back
+        other = entry(rng, 1)
+        keys, _ = cache.extend(0, other, other)
+        assert np.array_equal(keys.data, np.concatenate([older[0].data, other.data], axis=1))
+        assert np.array_equal(longer[0].data, kept)
+        cache.entries[0] = tuple(Tensor(t.data * 2) for t in older)
+        keys, _ = cache.extend(0, other, other)
+        assert np.array_equal(keys.data, np.concatenate([2 * older[0].data, other.data], axis=1))
 
 
 def test_keys_and_values_that_were_recorded_are_not_written_over_by_decoding(rng):

@@ -9,7 +9,7 @@ from tiny import SIZES, random_ids, tiny_llama, with_lora
 
 from minilora import autograd, ops
 from minilora.autograd import Tensor
-from minilora.errors import FormatError, GraphError, MiniloraError
+from minilora.errors import ConfigError, FormatError, GraphError, MiniloraError
 from minilora.gradcheck import gradcheck
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM
 from minilora.nn import Embedding, LayerNorm, Linear, Module, Parameter, RMSNorm
@@ -165,7 +165,27 @@ def test_values_of_another_shape_are_refused():
         empty_llama().lm_head.weight.data = np.zeros((16, 29))
 
 
+def test_weights_of_16_bits_are_refused():
+    with pytest.raises(ConfigError, match="expected float32 or float64"):
+        empty_llama().init(0, np.float16)
+
+
 # ---- the modules and what runs through them
+
+
+def test_a_class_is_called_by_the_forward_or_the_call_that_it_defines():
+    class Doubled(Linear):
+        def forward(self, x, call=None):
+            return super().forward(x, call) * 2.0
+
+    class Logged(Linear):
+        def __call__(self, x):
+            return "logged", self.forward(x)
+
+    x = Tensor(np.ones((1, 5)))
+    plain, doubled, logged = (kind(5, 3).init(1, np.float64) for kind in (Linear, Doubled, Logged))
+    assert np.array_equal(doubled(x).data, 2 * plain(x).data)
+    assert logged(x)[0] == "logged"
 
 
 def test_layers_compute_their_equations(rng):

@@ -137,6 +137,7 @@ def test_used_twice_an_operation_gives_twice_the_gradient(case):
         (lambda x: x["a"], "str"),
         (lambda x: ops.embedding(x, np.array([0, 2])), "id 2 is outside 0..1"),
         (lambda x: ops.embedding(x, np.array([-1])), "id -1 is outside 0..1"),
+        (lambda x: ops.embedding(x, np.array([2**63 + 5], np.uint64)), "id 9223372036854775813 is outside 0..1"),
         (lambda x: ops.embedding(x, np.array([0.5])), "integers, got float64"),
         (lambda x: ops.cross_entropy(x, np.array([0, 3])), "target 3 is outside 0..2"),
         (lambda x: ops.cross_entropy(x, np.array([0])), r"\(1,\).*\(2, 3\)"),

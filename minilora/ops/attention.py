@@ -19,9 +19,9 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
 
     dv = Pᵀ g        dP = g vᵀ        dS = P · (dP - Σ dP · P)        dq = dS k / √hd        dk = dSᵀ q / √hd
 
-    bias: array broadcast to (B, 1, T, S), 0 where a query sees a key and HIDDEN where not; None: all is seen.
+    bias: array (B or 1, 1, T, S), 0 where a query sees a key and HIDDEN where not; None: all is seen.
 
-    A query that sees nothing (padding) gets the mean of all values; nobody reads it.
+    A query that sees nothing (padding) gets a mean of values; nobody reads it.
 
     Four ways to do less to the scores, which are the largest arrays here. Of the keys only those are looked at that
     some query of the block at hand sees: of a long text a causal mask hides half. The scores lie as Pᵀ, a key per row:

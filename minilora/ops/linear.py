@@ -12,13 +12,13 @@ def linear(x, W, b=None, fan_in_fan_out=False):  # (..., in), (out, in), (out,) 
 
     dx = g W        dW = gᵀ x        db = Σ g        a frozen W skips dW: a third of the work of a layer, and keeps no x
 
-    fan_in_fan_out: W is stored (in, out), as GPT-2's layers have it
+    fan_in_fan_out: W is stored (in, out), as GPT-2's layers have it: y = x W + b, dx = g Wᵀ, dW = xᵀ g
     """
     x = as_tensor(x)
     weight, shape = W.data.T if fan_in_fan_out else W.data, x.shape
     n_out, n_in = weight.shape
     if shape[-1] != n_in:
-        raise ShapeError(f"linear: x has {shape[-1]} features, W of shape {weight.shape} expects {n_in}")
+        raise ShapeError(f"linear: x has {shape[-1]} features, W of shape {W.shape} expects {n_in}")
     x2 = x.data.reshape(-1, n_in)  # (N, in): one large product is faster than many small ones
     y = x2 @ weight.T  # (N, out)
     if b is not None:
@@ -55,8 +55,8 @@ def check_ids(ids, size, what):
     ids = np.asarray(ids)
     if ids.dtype.kind not in "iu" and ids.size:
         raise ShapeError(f"{what}s must be integers, got {ids.dtype}")
-    ids = ids.astype(np.int64, copy=False)
-    if ids.size and ids.view(np.uint64).max() >= size:  # read as unsigned, a negative one is very large
+    whole = ids.astype(np.int64, copy=False)
+    if whole.size and whole.view(np.uint64).max() >= size:  # read as unsigned, a negative one is very large
         worst = ids.min() if ids.min() < 0 else ids.max()
         raise ShapeError(f"{what} {worst} is outside 0..{size - 1}")
-    return ids
+    return whole

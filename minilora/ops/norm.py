@@ -1,4 +1,4 @@
-"""Normalisation over the last axis: layer norm and RMS norm. Statistics in at least float32."""
+"""Normalisation over the last axis: layer norm and RMS norm."""
 
 import functools
 
@@ -15,8 +15,7 @@ def layer_norm(x, w, b, eps=1e-5):  # (..., d), (d,), (d,) -> (..., d)
     with u = g · w:   dx = (u - mean(u) - h · mean(u · h)) / σ        dw = Σ g · h        db = Σ g
     """
     x = as_tensor(x)
-    h = _wide(x.data)
-    h = h - _mean(h)
+    h = x.data - _mean(x.data)
     to_x, xp = x.requires_grad, array_module(h)
     sigma = xp.sqrt(_mean_product(h, h) + eps)  # (..., 1)
     h /= sigma
@@ -37,7 +36,7 @@ def layer_norm(x, w, b, eps=1e-5):  # (..., d), (d,), (d,) -> (..., d)
 
     y = h * w.data
     y += b.data
-    return record(y.astype(x.dtype, copy=False), (x, w, b), backward)
+    return record(y, (x, w, b), backward)
 
 
 def rms_norm(x, w, eps=1e-6):  # (..., d), (d,) -> (..., d)
@@ -46,12 +45,12 @@ def rms_norm(x, w, eps=1e-6):  # (..., d), (d,) -> (..., d)
     with u = g · w:   dx = (u - h · mean(u · h)) / ρ        dw = Σ g · h
     """
     x = as_tensor(x)
-    wide, to_x, xp = _wide(x.data), x.requires_grad, array_module(x.data)
-    rho = xp.sqrt(_mean_product(wide, wide) + eps)  # (..., 1)
+    a, to_x, xp = x.data, x.requires_grad, array_module(x.data)
+    rho = xp.sqrt(_mean_product(a, a) + eps)  # (..., 1)
 
     def backward(g):
         dx = None
-        h = wide / rho  # computed again: one pass, instead of keeping a copy of every activation
+        h = a / rho  # computed again: one pass, instead of keeping a copy of every activation
         if to_x:
             u = g * w.data
             product = _mean_product(u, h)
@@ -63,22 +62,18 @@ def rms_norm(x, w, eps=1e-6):  # (..., d), (d,) -> (..., d)
                 dx /= rho
         return dx, _sum_rows(g * h) if w.requires_grad else None
 
-    return record((wide / rho).astype(x.dtype, copy=False) * w.data, (x, w), backward)
-
-
-def _wide(x):
-    return x.astype(np.float32) if x.dtype == np.float16 else x
+    return record(a / rho * w.data, (x, w), backward)
 
 
 def _mean(a):  # (..., d) -> (..., 1)
     if not isinstance(a, np.ndarray):
         return a.mean(axis=-1, keepdims=True)
-    return inner(a, _average(a.shape[-1], a.dtype))[..., None]  # three times faster than NumPy's mean
+    return (inner(a, _ones(a.shape[-1], a.dtype)) / a.shape[-1])[..., None]  # three times faster than NumPy's mean
 
 
 @functools.lru_cache(16)
-def _average(d, dtype):  # (d,): the product with it is the mean
-    return np.full(d, 1 / d, dtype)
+def _ones(d, dtype):
+    return np.ones(d, dtype)
 
 
 def _mean_product(a, b):  # (..., d), (..., d) -> (..., 1)
