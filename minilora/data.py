@@ -104,8 +104,11 @@ def read_jsonl(path) -> list[dict]:
         if line.strip():
             try:
                 examples.append(_example(json.loads(line)))
+                json.dumps(examples[-1], ensure_ascii=False).encode()  # what is no text shows here
             except (ValueError, RecursionError) as error:       # DataError and bad JSON are ValueErrors
                 what = f"not JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else str(error)
+                if isinstance(error, UnicodeEncodeError):
+                    what = f"{error.object[error.start]!r} is half of a pair of surrogates, which is no text"
                 raise DataError(f"{path}, line {number}: {what[:200]}") from error
     if not examples:
         raise DataError(f'{path} is empty, expected lines like {{"prompt": "...", "response": "..."}}')

@@ -57,6 +57,7 @@ class Progress:
 
     def _print(self, line):
         if self.bar:
+            self.bar.refresh()  # else it would stand below the line as it was half a second ago
             self.bar.console.print(line, highlight=False)
         else:
             print(line, file=self.stream, flush=True)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from commands import make_adapter, make_base, refused
@@ -225,3 +226,20 @@ def test_a_console_that_knows_ascii_only_gets_ascii(base):
     command = [sys.executable, "-m", "minilora", "generate", "--base", str(base), "--prompt", "caf\u00e9 \u2192"]
     done = subprocess.run([*command, "--prompt", "tea"], capture_output=True, env=environment)
     assert done.returncode == 0 and done.stdout.decode("ascii").startswith("==> caf? ? <==")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["params", "llama-3-8b"], ["generate", "--prompt", "a", "--max-new-tokens", "2"]])
+def test_a_full_disk_behind_standard_output_is_one_line(words):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "minilora", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: cannot write") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell with pipes")
+def test_a_reader_that_goes_early_is_no_error():
+    command = f'"{sys.executable}" -m minilora claims | head -1'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.stderr == "" and len(done.stdout.splitlines()) == 1

@@ -213,6 +213,38 @@ def test_a_run_is_not_replaced_unless_that_is_asked_for(run, base, files, comman
     assert run(command, "--resume", "--out", files / "out", "--steps", 3, "--no-plot")[0] == 0
 
 
+def test_an_adapter_or_a_base_from_elsewhere_is_not_replaced_unasked_either(run, base, files):
+    lora = ["train", "--base", base, "--text", files / "a.txt", "--steps", 1, "--no-plot"]
+    for out, name, args in (
+        ("made", "adapter_config.json", lora),
+        ("copy", "config.json", [*lora, "--method", "full"]),
+        ("copy", "config.json", ["pretrain", "--text", files / "a.txt", "--steps", 1, *SMALL, "--no-plot"]),
+    ):
+        (files / out).mkdir(exist_ok=True)
+        (files / out / name).write_text("{}", encoding="utf-8")
+        refused(run(*args, "--out", files / out), "already: --overwrite replaces it")
+        assert [p.name for p in (files / out).iterdir()] == [name]
+    assert run(*lora, "--out", files / "made", "--overwrite")[0] == 0
+
+
+def test_an_adapter_is_not_written_beside_a_base_nor_a_base_beside_an_adapter(run, base, files):
+    lora = ["train", "--base", base, "--text", files / "a.txt", "--steps", 1, "--no-plot", "--overwrite"]
+    full = [*lora, "--method", "full"]
+    assert run(*lora, "--out", files / "lora")[0] == run(*full, "--out", files / "full")[0] == 0
+    refused(run(*full, "--out", files / "lora"), "holds an adapter", "another folder")
+    refused(run(*lora, "--out", files / "full"), "holds a base", "another folder")
+
+
+def test_going_on_with_other_held_out_data_is_refused(run, base, files):
+    lines = pairs(40).splitlines(keepends=True)
+    args = ["--jsonl", files / "pairs.jsonl", "--base", base, "--steps", 1, "--no-plot", "--out", files / "out"]
+    run("train", *args)
+    for number in range(len(lines)):  # one of them is held out
+        changed = [*lines[:number], lines[number].replace("sea", "tea"), *lines[number + 1 :]]
+        (files / "pairs.jsonl").write_text("".join(changed), encoding="utf-8")
+        refused(run("train", "--resume", "--steps", 2, "--out", files / "out"), "data is not what this run")
+
+
 # ---- the command as a process
 
 

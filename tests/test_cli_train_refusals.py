@@ -8,7 +8,7 @@ from pathlib import Path
 import cli_training
 import numpy as np
 import pytest
-from cli_training import SMALL, pairs, refused, trained_to
+from cli_training import SMALL, history, pairs, refused, trained_to
 
 from minilora.safetensors_io import read_tensors, write_tensors
 
@@ -130,6 +130,25 @@ def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_adapte
     tensors = read_tensors(files / "out" / "adapter_model.safetensors")
     assert all(np.isfinite(a).all() for a in tensors.values())
     assert any(np.any(a) for name, a in tensors.items() if "lora_B" in name)
+
+
+def test_a_run_that_fails_while_it_replaces_another_leaves_nothing_of_that_one(run, base, files, monkeypatch):
+    from minilora import optim
+
+    trained_to(run, base, files, files / "out")
+    real = optim.AdamW.step
+
+    def explode_at_25(self, factor=1.0):
+        real(self, factor)
+        if self.steps[0] == 25:
+            self.params[0].data[...] = np.inf
+
+    monkeypatch.setattr(optim.AdamW, "step", explode_at_25)
+    more = ("--steps", 40, "--eval-every", 100, "--rank", 3, "--overwrite")
+    status, _, err = trained_to(run, base, files, files / "out", *more)
+    assert status == 2 and "is saved" in err.splitlines()[-1]
+    assert history(files / "out")["settings"]["rank"] == 3
+    refused(run("train", "--resume", "--out", files / "out"), "nothing to resume")
 
 
 def test_a_rate_far_too_large_stops_in_one_line_without_writing(run, base, files):

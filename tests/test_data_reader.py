@@ -34,6 +34,7 @@ def test_the_chat_form_becomes_a_prompt_of_all_messages_but_the_last(write):
 
 @pytest.mark.parametrize(("line", "said"), [
     ('{"prompt": "a", "response": }', "not JSON"),
+    ('{"prompt": "\\ud800", "response": "b"}', "half of a pair of surrogates"),
     ("[1, 2]", "expected a JSON object, found a list"),
     ("null", "found null"),
     ('{"prompt": "a"}', "no \"response\""),

@@ -1,6 +1,7 @@
 """The `minilora` command. Each group of subcommands is a file, imported when one of its commands is run."""
 
 import importlib
+import os
 import sys
 import warnings
 
@@ -70,6 +71,7 @@ def main():
     warnings.showwarning = show_note
     try:
         cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
@@ -79,4 +81,10 @@ def main():
         sys.exit(2)
     except MiniloraError as error:
         click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:  # standard output: a full disk, or a reader that has gone; files answer for themselves
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more at its end
+        if isinstance(error, BrokenPipeError):
+            sys.exit(1)
+        click.echo(f"error: cannot write: {error.strerror or error}", err=True)
         sys.exit(2)

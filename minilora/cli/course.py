@@ -84,6 +84,8 @@ def check_class(folders, folder, table):  # -> list of Verdict
     if folder is not None or not folders:
         raise ConfigError("--all takes the folders of the students: minilora check --all DIR...")
     students = submissions([Path(f) for f in folders])
+    if table is not None and (table.is_dir() or not table.absolute().parent.is_dir()):
+        raise ConfigError(f"--csv {table}: expected a file in a folder that exists")
     click.echo(NO_SANDBOX, err=True)
     chosen = [e for lesson in LESSONS for e in runner.exercises(lesson)]
     rows = []

@@ -98,6 +98,8 @@ def read_prompts(given, file):  # -> list of str
     if given:
         if not all(p.strip() for p in given):
             raise DataError("--prompt is empty, expected text to continue")
+        if any("\ud800" <= c <= "\udfff" for p in given for c in p):
+            raise DataError("--prompt is not UTF-8 text")
         return list(given)
     if file is not None:
         from ..data import read_text

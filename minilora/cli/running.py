@@ -11,6 +11,7 @@ from ..progress import Progress
 from ..resume import FILE, load_state, read_settings, save_state
 from ..training import Evaluation, History, Saving, StopOnInterrupt, train
 
+HOLDS = {"a run": FILE, "an adapter": "adapter_config.json", "a base": "config.json"}  # by which file it is known
 MAY_CHANGE = ("steps", "eval_every", "device", "plot", "out", "resume", "overwrite")  # of a run that is taken up again
 
 
@@ -21,8 +22,7 @@ def settings_of(ctx, resume, out):
     """
     given = {name: _plain(value) for name, value in ctx.params.items()}
     if not resume:
-        if not given["overwrite"] and (out / FILE).is_file():
-            raise ConfigError(f"{out} holds a run already: --resume goes on with it, --overwrite replaces it")
+        check_replaces(out, given.get("method") == "lora", given["overwrite"])
         return given
     if given["overwrite"]:
         raise ConfigError("--resume and --overwrite: expected one of them at most")
@@ -39,6 +39,21 @@ def settings_of(ctx, resume, out):
     if step >= (saved["steps"] or step):
         raise ConfigError(f"the run in {out} is at step {step} of {saved['steps']} already; ask for more --steps")
     return saved
+
+
+def check_replaces(out, adapter, overwrite):
+    """Refuse to write over what somebody may want to keep, or an adapter beside a base: one would pass for the other's.
+
+    adapter: whether an adapter will be written, not a base.
+    """
+    holds = {name: (out / file).is_file() for name, file in HOLDS.items()}
+    writes, other = ("an adapter", "a base") if adapter else ("a base", "an adapter")
+    if holds[other]:
+        raise ConfigError(f"{out} holds {other}, {writes} would be written beside it; expected another folder")
+    if any(holds.values()) and not overwrite:
+        what = next(name for name, there in holds.items() if there)
+        resume = "--resume goes on with it, " if holds["a run"] else ""
+        raise ConfigError(f"{out} holds {what} already: {resume}--overwrite replaces it")
 
 
 def _plain(value):  # paths and tuples, as JSON has them
@@ -63,7 +78,10 @@ def fit(model, optimizer, batches, valid, settings, out, save_model):
     history, rng = History(), np.random.default_rng([settings["seed"], 1])
     start = load_state(out, model, optimizer, batches, rng, history) if settings["resume"] else 0
 
+    saved = []  # steps
+
     def save(run):
+        saved.append(run.step)
         save_model()
         save_state(out, run, history, settings)
         write_json(out / "history.json", history.as_json() | {"settings": settings})
@@ -85,7 +103,10 @@ def fit(model, optimizer, batches, valid, settings, out, save_model):
             good = history.rescue(optimizer.params)
             if not good:
                 raise TrainingError(f"{error}; nothing was learned before it, nothing is saved") from error
+            if not saved and not settings["resume"]:
+                (out / FILE).unlink(missing_ok=True)  # of the run that is replaced: nothing of it is to go on
             save_model()
+            write_json(out / "history.json", history.as_json() | {"settings": settings})
             raise TrainingError(f"{error}; what was good, up to step {good}, is saved in {out}") from error
     if settings["plot"]:
         from ..plots import loss_curve

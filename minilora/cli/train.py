@@ -1,6 +1,7 @@
 """`minilora train`: fine-tune a base on a shipped task or on a person's own file, with LoRA or in full."""
 
 import hashlib
+import math
 from pathlib import Path
 
 import click
@@ -74,6 +75,8 @@ def train(ctx, out, resume, **options):
     if settings["method"] == "full" and given:
         click.echo(f"note: {' and '.join(given)}: without effect, full fine-tuning has no adapter", err=True)
     check_out(out)
+    if settings["lr"] is not None and not math.isfinite(settings["lr"]):
+        raise ConfigError(f"--lr {settings['lr']}: expected a finite number above 0")
     model, tokenizer, base = load_base(settings["base"], settings["device"])
     if out.resolve() == base.resolve():
         raise ConfigError(f"--out {out} is the base itself; name another folder")
@@ -97,9 +100,10 @@ def read_data(settings, tokenizer, encode, context):  # -> training batches, val
     rng, size = np.random.default_rng([settings["seed"], 2]), settings["batch_size"]
     if settings["text"]:
         ids = encode_text(read_text(settings["text"]), tokenizer)
+        digest = digest_of(ids)
         ids, held = split_text(ids)
         window = training_window(ids, context)
-        return TextBatches(ids, size, window, rng), text_windows(held, window, size), digest_of(ids)
+        return TextBatches(ids, size, window, rng), text_windows(held, window, size), digest
 
     if settings["task"]:
         task = get_task(settings["task"])
@@ -111,7 +115,7 @@ def read_data(settings, tokenizer, encode, context):  # -> training batches, val
         examples, held = split_pairs(examples)
     pairs = [encode(e, tokenizer) for e in held]
     batches = PairBatches(examples, tokenizer, size, context, rng, encode)
-    return batches, pair_batches(pairs, size, tokenizer.pad_id), digest_of(batches.pairs)
+    return batches, pair_batches(pairs, size, tokenizer.pad_id), digest_of(batches.pairs + pairs)
 
 
 def digest_of(data):
