@@ -117,7 +117,10 @@ def submissions(folders):  # [Path] -> list of Path
     found = []
     for folder in folders:
         if folder.is_dir():
-            below = [p for p in sorted(folder.iterdir()) if p.is_dir() and answers_in(p)]
+            inside = [p for p in sorted(folder.iterdir()) if p.is_dir() and p.name[0] not in "._"]
+            below = [p for p in inside if answers_in(p)]
+            if below and (others := [p.name for p in inside if p not in below]) and not answers_in(folder):
+                click.echo(f"without exercise files, left out: {', '.join(others)}", err=True)
             found += [folder] if answers_in(folder) or not below else below
         else:
             click.echo(f"skipped: {folder} is no folder", err=True)
