@@ -17,8 +17,7 @@ from minilora.plots import COLOURS, figure
 
 from .floor import interleaved
 from .models import SIZES, batch, build
-from .options import OneLine
-from .step import THREAD_VARIABLES
+from .options import OneLine, Refused, environment
 
 FIGURE = Path(__file__).parent / "figures" / "costs.png"
 START = replace(SIZES["lesson"], batch=4)
@@ -36,10 +35,11 @@ MARKERS = ("o", "s", "^", "D")
 @click.option("--figure", "path", default=FIGURE, type=click.Path(path_type=Path), help="Write it there instead.")
 def main(repeats, path):
     """Milliseconds of a LoRA step (all-linear), the exponent of each growth; switching and merging."""
-    one = dict.fromkeys(THREAD_VARIABLES, "1")
-    if not one.items() <= os.environ.items():  # NumPy has read them already: a process of its own
+    if path.is_dir() or not path.absolute().parent.parent.is_dir():
+        raise Refused(f"--figure {path}: expected a file")
+    if (env := environment(1)) != dict(os.environ):  # NumPy has read it already: a process of its own
         command = [sys.executable, "-m", __spec__.name, *sys.argv[1:]]
-        sys.exit(subprocess.run(command, env=os.environ | one, check=False).returncode)
+        sys.exit(subprocess.run(command, env=env, check=False).returncode)
     curves = {name: sweep(name, repeats) for name in SWEEPS}
     for name, (sizes, ms) in curves.items():
         points = "  ".join(f"{n}: {t:.1f}" for n, t in zip(sizes, ms, strict=True))

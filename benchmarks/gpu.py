@@ -7,13 +7,12 @@ of its own, because CuPy reads CUPY_TF32 at start. Each side is timed from an id
 import json
 import math
 import os
-import subprocess
 import sys
 import time
 
 import click
 
-from .options import OneLine, Refused, Several, need_reference
+from .options import OneLine, Refused, Several, need_reference, output_of
 
 WIDTHS = "768,2048,4096"
 
@@ -35,10 +34,7 @@ def main(widths, repeats, here):
         for precision in ("float32", "tf32"):
             command = [sys.executable, "-m", __spec__.name, "--repeats", str(repeats), "--here", width, precision]
             env = os.environ | {"CUPY_TF32": str(int(precision == "tf32"))}
-            done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, encoding="utf-8")
-            if done.returncode:
-                raise Refused(f"no result at width {width}, {precision}; is PyTorch a CUDA build?")
-            r = json.loads(done.stdout.splitlines()[-1])
+            r = json.loads(output_of(command, env).splitlines()[-1])
             print(f"{width:>5}  {precision:7} {r['here']:8.1f} {r['torch']:9.1f} {r['here'] / r['torch']:11.2f}"
                   f" {r['tokens'] / r['here'] * 1e3:9.0f} {r['rate'] / 1e12:8.1f} {r['rate'] / r['card']:13.0%}"
                   f" {r['here_mib']:9.0f} {r['torch_mib']:10.0f} {r['loss_difference']:10.1e}", flush=True)  # fmt: skip
@@ -88,7 +84,7 @@ def measure(width, tf32, repeats):
         return loss
 
     def there():
-        loss = theirs(**tensors).loss
+        loss = theirs(**tensors, use_cache=False).loss
         loss.backward()
         torch_optimizer.step()
         torch_optimizer.zero_grad()
@@ -103,12 +99,12 @@ def measure(width, tf32, repeats):
             if i >= 3:  # compiled and warm
                 times[name].append(time.perf_counter() - began)
             losses[name] = loss.item()
+    here_mib = cupy.get_default_memory_pool().total_bytes() / 2**20  # before the matrices of `matrix_rate`
     here_ms, torch_ms = (float(np.median(times[name])) * 1e3 for name in ("here", "torch"))
     return {
         "here": here_ms, "torch": torch_ms, "tokens": ids.size, "rate": work / here_ms * 1e3,
         "card": matrix_rate(cupy, width), "loss_difference": abs(losses["here"] - losses["torch"]),
-        "here_mib": cupy.get_default_memory_pool().total_bytes() / 2**20,
-        "torch_mib": torch.cuda.max_memory_reserved() / 2**20,
+        "here_mib": here_mib, "torch_mib": torch.cuda.max_memory_reserved() / 2**20,
     }  # fmt: skip
 
 
@@ -118,8 +114,11 @@ def flops(a, b):  # the operands of a product, as `products_of` notes them
 
 
 def matrix_rate(cupy, width, repeats=10):  # -> FLOP/s of one square product on this card, in the precision at hand
+    import numpy as np
+
     n = max(4096, width)
-    a = cupy.ones((n, n), dtype=cupy.float32)
+    a = np.random.default_rng(0).standard_normal((n, n), dtype=np.float32)
+    a = cupy.asarray(a)  # numbers, not ones: of these a card makes products faster than it can with weights
     for i in range(repeats + 2):
         if i == 2:
             cupy.cuda.Device().synchronize()

@@ -6,16 +6,13 @@ allocated, which is what the C library has handed out and not got back, the same
 """
 
 import ctypes
-import os
-import subprocess
 import sys
 import threading
 
 import click
 
 from .models import SIZES
-from .options import OneLine, Several, need_reference
-from .step import THREAD_VARIABLES
+from .options import OneLine, Several, environment, need_reference, output_of
 
 
 @click.command(cls=OneLine)
@@ -27,15 +24,13 @@ def main(sizes, here):
         print(*measure(*here))
         return
     need_reference()
-    env = os.environ | {name: "1" for name in THREAD_VARIABLES}
     print("model  size     MiB        here  torch  here/torch  here full  torch full")
     for size in sizes:
         for kind in ("llama", "gpt2"):
             mib = {"resident": {}, "allocated": {}}
             for side in ("here", "torch", "here-full", "torch-full"):
                 command = [sys.executable, "-m", __spec__.name, "--here", side, kind, size]
-                done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, encoding="utf-8")
-                for what, figure in zip(mib, done.stdout.split(), strict=True):
+                for what, figure in zip(mib, output_of(command, environment(1)).split(), strict=True):
                     mib[what][side] = float(figure)
             for what, m in mib.items():
                 print(f"{kind:6} {size:8} {what:9} {m['here']:5.0f} {m['torch']:6.0f} {m['here'] / m['torch']:11.2f}"
@@ -88,7 +83,7 @@ def step_there(kind, size, full):
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
 
     def step(ids, labels):
-        model(input_ids=torch.from_numpy(ids), labels=torch.from_numpy(labels)).loss.backward()
+        model(input_ids=torch.from_numpy(ids), labels=torch.from_numpy(labels), use_cache=False).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 

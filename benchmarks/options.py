@@ -1,12 +1,24 @@
 """What the commands here share: lists of names as options, one line for a mistake, exit code 2."""
 
 import importlib.util
+import os
+import subprocess
 
 import click
 
 from minilora.errors import nearest
 
 REFERENCE = ("torch", "transformers", "peft", "threadpoolctl", "psutil")
+
+
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+AVX2 = {  # for OpenBLAS, the rest of NumPy, PyTorch, and the two libraries that PyTorch multiplies with
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+}
 
 
 class Refused(click.ClickException):
@@ -34,11 +46,29 @@ class Several(click.ParamType):
     def convert(self, value, param, ctx):
         names = value if isinstance(value, list) else [part.strip() for part in value.split(",")]
         for name in names:
-            if self.known is None and not (name.isascii() and name.isdigit() and int(name) >= 1):
+            if self.known is None and not (name.isascii() and name.isdigit() and len(name) < 9 and int(name) >= 1):
                 raise Refused(f"--{param.name}: {name!r} is no whole number of at least 1")
             if self.known is not None and name not in self.known:
                 raise Refused(f"--{param.name}: no {name!r}; there are: {nearest(name, self.known)}")
         return names
+
+
+def environment(threads, avx2=False):  # -> dict
+    """For a measuring process: so many threads, and the code that each library has for this processor, or for AVX2.
+
+    Libraries read it when they are loaded. What the caller's environment says of these things is left out.
+    """
+    free = {name: value for name, value in os.environ.items() if name not in {*AVX2, "OPENBLAS_L2_SIZE"}}
+    return free | dict.fromkeys(THREAD_VARIABLES, str(threads)) | (AVX2 if avx2 else {})
+
+
+def output_of(command, env):  # -> str
+    """What a measuring process prints. Raises Refused with its last line of error when it fails."""
+    done = subprocess.run(command, env=env, capture_output=True, text=True, encoding="utf-8")
+    if done.returncode:
+        why = done.stderr.strip().splitlines() or [f"code {done.returncode}"]
+        raise Refused(f"{' '.join(map(str, command[2:]))} failed: {why[-1][:200]}")
+    return done.stdout
 
 
 def need_reference():

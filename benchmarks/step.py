@@ -4,23 +4,24 @@ Needs the `reference` extra. Every number of threads runs in a process of its ow
 measured in CPU time, several by the clock. Printed are the median of the ratios of all rounds, and between which two
 numbers the middle half of the ratios lay.
 
-`kernel` is the code that NumPy's OpenBLAS chose for this processor; OPENBLAS_CORETYPE=Haswell holds it to AVX2. A step
-labelled 33% is an instruction batch: two thirds of every row are masked prompt, and the vocabulary has 8,192 tokens.
+`kernel` is the code that NumPy's OpenBLAS chose for this processor; `--avx2` holds both sides to AVX2. A step labelled
+33% is an instruction batch: two thirds of every row are masked prompt, and the vocabulary has 8,192 tokens. minilora
+makes no logits for masked positions; transformers makes all unless it is told how many to keep: "33%, both" tells it.
 """
 
 import json
 import os
 import subprocess
 import sys
+import tempfile
 
 import click
 
 from .models import SIZES
-from .options import OneLine, Refused, Several, need_reference
+from .options import OneLine, Refused, Several, environment, need_reference
 
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 HEADS = {
-    "step": "model  size    targets     labels  thr  kernel      here ms  torch ms  floor ms  here/torch  middle half"
+    "step": "model  size    targets     labels    thr  kernel      here ms  torch ms  floor ms  here/torch  middle half"
     "  here/floor   tok/s  full tok/s  lora/full  loss diff",
     "forward": "model  size    thr  kernel    forward ms  torch ms  here/torch  middle half",
     "generation": "model  size    thr  kernel    batch  tokens/s  transformers  here/theirs  middle half",
@@ -32,9 +33,10 @@ HEADS = {
 @click.option("--sizes", default="lesson,256,768", show_default=True, type=Several(SIZES))
 @click.option("--repeats", default=15, show_default=True, type=click.IntRange(3))
 @click.option("--what", default="step,forward,generation", show_default=True, type=Several(HEADS))
+@click.option("--avx2", is_flag=True, help="Hold both sides to AVX2, as on a processor without AVX-512.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of tables.")
 @click.option("--here", is_flag=True, hidden=True, help="Measure in this process.")
-def main(threads, sizes, repeats, what, as_json, here):
+def main(threads, sizes, repeats, what, avx2, as_json, here):
     """Median times and ratios."""
     if here:
         n = int(threads[0])
@@ -44,27 +46,30 @@ def main(threads, sizes, repeats, what, as_json, here):
                                  | MEASURES[kind](*case, n, repeats)), flush=True)  # fmt: skip
         return
     need_reference()
-    if (most := max(map(int, threads))) > (cores := os.cpu_count()):
-        raise Refused(f"--threads: {most}, but this machine has {cores} cores")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if (most := max(map(int, threads))) > cores:
+        raise Refused(f"--threads: {most}, but there are {cores} cores")
     for kind in what:
         if not as_json:
             print(HEADS[kind])
         for n in threads:
-            for line in measured(kind, n, sizes, repeats):
+            for line in measured(kind, n, sizes, repeats, avx2):
                 print(line.strip() if as_json else ROWS[kind](json.loads(line)), flush=True)
 
 
-def measured(kind, threads, sizes, repeats):
+def measured(kind, threads, sizes, repeats, avx2):
     """The JSON lines of a process of its own."""
-    env = os.environ | {name: threads for name in THREAD_VARIABLES}
     command = [sys.executable, "-m", __spec__.name, "--here", "--what", kind, "--threads", threads]
     command += ["--sizes", ",".join(sizes), "--repeats", str(repeats)]
-    with subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8"
-    ) as child:
-        yield from child.stdout
-    if child.returncode:
-        raise Refused(f"the run with {threads} thread(s) ended with code {child.returncode}: {child.args}")
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
+        with subprocess.Popen(
+            command, env=environment(threads, avx2), stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8"
+        ) as child:
+            yield from child.stdout
+        errors.seek(0)
+        if child.returncode:
+            why = errors.read().strip().splitlines() or [f"code {child.returncode}"]
+            raise Refused(f"the run with {threads} thread(s) failed: {why[-1][:200]}")
 
 
 def kernel():  # -> which code OpenBLAS chose for this processor: "Haswell" (AVX2), "SkylakeX" (AVX-512), ...
@@ -78,13 +83,14 @@ def cases(what, sizes):  # -> arguments of the measurement
     for size in sizes:
         for kind in ("llama", "gpt2"):
             if what == "step":
-                yield from ((kind, size, targets, 0.0) for targets in ("qv", "all-linear"))
+                yield from ((kind, size, targets, 0.0, False) for targets in ("qv", "all-linear"))
             elif what == "forward":
                 yield kind, size
             else:
                 yield from ((kind, size, rows) for rows in (1, 8))
         if what == "step" and size != "lesson":
-            yield "llama", size, "qv", 2 / 3
+            yield "llama", size, "qv", 2 / 3, False
+            yield "llama", size, "qv", 2 / 3, True
 
 
 def setting(kind, size_name, targets, threads, masked=0.0):  # -> Size, model here, model there
@@ -99,7 +105,8 @@ def setting(kind, size_name, targets, threads, masked=0.0):  # -> Size, model he
     return size, *adapted(kind, size, QV[kind] if targets == "qv" else "all-linear")
 
 
-def measure_step(kind, size_name, targets, masked, threads, repeats):  # -> dict, times in milliseconds
+def measure_step(kind, size_name, targets, masked, both, threads, repeats):  # -> dict, times in milliseconds
+    """masked: which part of every row has no label; both: neither side makes logits for it."""
     import torch
 
     from minilora.optim import AdamW
@@ -126,8 +133,15 @@ def measure_step(kind, size_name, targets, masked, threads, repeats):  # -> dict
     def here():
         losses["here"] = step_of(model, own)
 
+    def their_loss():
+        if not both:
+            return theirs(**tensors, use_cache=False).loss
+        n = int((labels[0] != -100).sum())  # the last n positions have labels; the one before predicts the first
+        logits = theirs(input_ids=tensors["input_ids"], logits_to_keep=n + 1, use_cache=False).logits[:, :-1]
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), tensors["labels"][:, -n:].flatten())
+
     def there():
-        loss = theirs(**tensors).loss
+        loss = their_loss()
         loss.backward()
         torch_optimizer.step()
         torch_optimizer.zero_grad()
@@ -138,7 +152,8 @@ def measure_step(kind, size_name, targets, masked, threads, repeats):  # -> dict
         p.grad = None
     functions = {"here": here, "torch": there, "floor": floor, "full": lambda: step_of(full, own_full)}
     return {
-        "model": kind, "size": size_name, "targets": targets, "labels": f"{1 - masked:.0%}", "tokens": ids.size,
+        "model": kind, "size": size_name, "targets": targets, "tokens": ids.size,
+        "labels": f"{1 - masked:.0%}" + (", both" if both else ""),
         "loss_difference": abs(losses_after(functions, losses)),
         **ratios(interleaved(functions, repeats, threads)),
     }  # fmt: skip
@@ -215,7 +230,7 @@ def middle_half(quartiles):  # of the ratio of all rounds: how far it is to be t
 
 def step_row(r):
     lora, full = (r["tokens"] / r[name] * 1e3 for name in ("here", "full"))
-    return (f"{r['model']:6} {r['size']:7} {r['targets']:11} {r['labels']:7} {r['threads']:>3}  {r['kernel']:9}"
+    return (f"{r['model']:6} {r['size']:7} {r['targets']:11} {r['labels']:9} {r['threads']:>3}  {r['kernel']:9}"
             f" {r['here']:9.1f} {r['torch']:9.1f} {r['floor']:9.1f} {r['here/torch']:11.2f}"
             f" {middle_half(r['quartiles']):>12} {r['here/floor']:11.2f}"
             f" {lora:7.0f} {full:11.0f} {r['here/full']:10.2f} {r['loss_difference']:10.1e}")  # fmt: skip

@@ -18,7 +18,7 @@ from benchmarks import gpu, memory, options, step
         (step, ["--threads", "0"], "'0' is no whole number"),
         (step, ["--threads", "1,two"], "'two' is no whole number"),
         (step, ["--threads", ""], "'' is no whole number"),
-        (step, ["--threads", "1,4096"], "4096, but this machine has"),
+        (step, ["--threads", "1,4096"], "4096, but there are"),
         (step, ["--repeat", "5"], "No such option '--repeat'"),
         (step, ["--repeats", "1"], "1 is not in the range"),
         (memory, ["--sizes", "huge"], "no 'huge'"),
