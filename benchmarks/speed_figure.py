@@ -1,6 +1,6 @@
 """`python -m benchmarks.speed_figure`: draw results/speed.jsonl (lines of `benchmarks.step --json`), print the tables.
 
-Time per step as a share of torch + PEFT's: here, and the matrix products alone; the same with both sides held to AVX2 as a dot.
+Time per step as a share of torch + PEFT's: here, and the matrix products alone; with both held to AVX2 as a dot.
 """
 
 import json
