@@ -6,7 +6,7 @@ import subprocess
 
 import click
 
-from minilora.errors import nearest
+from minilora.errors import MiniloraError, nearest
 
 REFERENCE = ("torch", "transformers", "peft", "threadpoolctl", "psutil")
 
@@ -26,13 +26,19 @@ class Refused(click.ClickException):
 
 
 class OneLine(click.Command):
-    """A command that answers a wrong option in one line as well."""
+    """A command that answers a wrong option, a file and a process that fail in one line as well."""
 
     def parse_args(self, ctx, args):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
             raise Refused(error.format_message()) from error
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except (OSError, subprocess.CalledProcessError, MiniloraError) as error:
+            raise Refused(" ".join(str(error).split())[:300]) from error
 
 
 class Several(click.ParamType):

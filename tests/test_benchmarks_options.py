@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import pytest
 from click.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks import gpu, memory, options, step
+from benchmarks import costs, gpu, memory, options, speed_figure, start, step
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,19 @@ from benchmarks import gpu, memory, options, step
 def test_a_wrong_option_is_one_line(command, arguments, said):
     done = CliRunner().invoke(command.main, arguments)
     assert done.exit_code == 2 and said in done.output and done.output.count("\n") == 1
+
+
+def test_a_file_that_cannot_be_read_or_written_and_a_process_that_fails_are_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(options, "REFERENCE", ())
+    monkeypatch.setattr(speed_figure, "HERE", tmp_path)
+    monkeypatch.setattr(start.subprocess, "run", lambda *a, **k: (_ for _ in ()).throw(CalledProcessError(3, "python")))
+    for command, arguments, said in (
+        (speed_figure, [], "speed.jsonl"),
+        (costs, ["--figure", str(tmp_path / "no" / "such" / "place.png")], "expected a file"),
+        (start, [], "exit status 3"),
+    ):
+        done = CliRunner().invoke(command.main, arguments)
+        assert done.exit_code == 2 and said in done.output and done.output.count("\n") == 1
 
 
 def test_what_is_not_installed_is_named(monkeypatch):
