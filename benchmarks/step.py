@@ -45,10 +45,10 @@ def main(threads, sizes, repeats, what, avx2, as_json, here):
                 print(json.dumps({"what": kind, "threads": n, "kernel": kernel(), "rounds": repeats}
                                  | MEASURES[kind](*case, n, repeats)), flush=True)  # fmt: skip
         return
-    need_reference()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if (most := max(map(int, threads))) > cores:
         raise Refused(f"--threads: {most}, but there are {cores} cores")
+    need_reference()
     for kind in what:
         if not as_json:
             print(HEADS[kind])
