@@ -82,7 +82,11 @@ def main():
     except MiniloraError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
-    except OSError as error:  # standard output: a full disk, or a reader that has gone; files answer for themselves
+    except OSError as error:
+        if error.filename is not None:
+            click.echo(f"error: {error.filename}: {error.strerror}", err=True)
+            sys.exit(2)
+        # it is standard output: a full disk, or a reader that has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more at its end
         if isinstance(error, BrokenPipeError):
             sys.exit(1)
