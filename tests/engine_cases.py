@@ -104,9 +104,14 @@ case("softmax far out", ops.softmax, (3, 5), scale=30)
 
 # ---- products with weights
 
+def linear_of_gpt2(x, W, b):
+    return ops.linear(x, W, b, fan_in_fan_out=True)
+
+
 for shapes in [((2, 3, 4), (5, 4)), ((3, 4), (5, 4)), ((4,), (5, 4)), ((1, 1), (1, 1)), ((0, 3, 4), (5, 4))]:
     case("linear", ops.linear, *shapes)
     case("linear bias", ops.linear, *shapes, shapes[1][:1])
+    case("linear fan_in_fan_out", linear_of_gpt2, shapes[0], shapes[1][::-1], shapes[1][:1])
 case("embedding", lambda W: ops.embedding(W, np.array([[1, 4, 1], [0, 1, 4]])), (6, 3))
 case("embedding one row", lambda W: ops.embedding(W, np.zeros((2, 2), dtype=np.int64)), (1, 3))
 case("embedding no ids", lambda W: ops.embedding(W, np.zeros((0, 4), dtype=np.int64)), (6, 3))

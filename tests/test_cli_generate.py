@@ -187,6 +187,7 @@ def test_without_a_number_of_tokens_it_writes_what_the_context_holds(minilora, t
         (["--file", "no-such-file"], ["no such file", "no-such-file"]),
         ([], ["standard input is empty"]),
         (["--prompt", "a", "--task", "reviws"], ["reviws", "reviews"]),
+        (["--prompt", "\udcff"], ["--prompt is not UTF-8"]),
         (["--prompt", "a", "--task", "reviews", "--framed"], ["--task and --framed"]),
         (["--prompt", "a", "--chat"], ["no chat template"]),
         (["--prompt", "a", "--top-k", "5"], ["--top-k", "--temperature"]),

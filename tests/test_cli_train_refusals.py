@@ -112,17 +112,22 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_what_was_saved(run, base, f
     assert {p.name: p.read_bytes() for p in (files / "out").iterdir()} == before
 
 
-def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_adapter(run, base, files, monkeypatch):
+def explode_at_25(monkeypatch):
+    """From now on a weight is infinite after the 25th step of a training."""
     from minilora import optim
 
     real = optim.AdamW.step
 
-    def explode_at_25(self, factor=1.0):
+    def step(self, factor=1.0):
         real(self, factor)
         if self.steps[0] == 25:
             self.params[0].data[...] = np.inf
 
-    monkeypatch.setattr(optim.AdamW, "step", explode_at_25)
+    monkeypatch.setattr(optim.AdamW, "step", step)
+
+
+def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_adapter(run, base, files, monkeypatch):
+    explode_at_25(monkeypatch)
     status, _, err = trained_to(run, base, files, files / "out", "--steps", 40)
     assert status == 2
     assert "is nan at step" in err.splitlines()[-1]
@@ -133,17 +138,8 @@ def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_adapte
 
 
 def test_a_run_that_fails_while_it_replaces_another_leaves_nothing_of_that_one(run, base, files, monkeypatch):
-    from minilora import optim
-
     trained_to(run, base, files, files / "out")
-    real = optim.AdamW.step
-
-    def explode_at_25(self, factor=1.0):
-        real(self, factor)
-        if self.steps[0] == 25:
-            self.params[0].data[...] = np.inf
-
-    monkeypatch.setattr(optim.AdamW, "step", explode_at_25)
+    explode_at_25(monkeypatch)
     more = ("--steps", 40, "--eval-every", 100, "--rank", 3, "--overwrite")
     status, _, err = trained_to(run, base, files, files / "out", *more)
     assert status == 2 and "is saved" in err.splitlines()[-1]

@@ -237,6 +237,9 @@ def test_a_class_is_graded_in_one_command_and_one_that_hangs_hides_nobody(in_fol
     assert result.exit_code == 1
     assert len(rows) == 3 * len(runner.exercises(1))
     assert "left out: not-a-student\n" in result.output  # it may be a student who handed in nothing
+    for nowhere in ("class", "no/such/folder/class.csv"):
+        refused = in_folder(check, "--all", "class", "--csv", nowhere).exception
+        assert isinstance(refused, ConfigError) and "expected a file in a folder that exists" in str(refused)
     assert states["ada", "1.1"] == "passed" and states["ben", "1.1"] == "stopped" and states["cleo", "1.1"] == "failed"
 
 

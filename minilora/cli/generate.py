@@ -69,7 +69,7 @@ def hint_at_the_frame(adapters):
             continue
         if not isinstance(settings, dict):
             continue
-        if settings.get("task") in list(TASKS):
+        if settings.get("task") in list(TASKS):  # a list: what stands in a file may have no hash
             how = f"--task {settings['task']}"
         elif settings.get("jsonl"):
             how = "--chat" if settings.get("chat") else "--framed"
