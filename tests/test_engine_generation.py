@@ -220,6 +220,12 @@ def test_temperature_zero_takes_the_likeliest_and_a_tiny_one_does_too_without_ov
             assert choose(logits, temperature, None, None, streams).tolist() == [1, 0]
 
 
+def test_a_temperature_may_be_a_number_of_numpy():
+    wanted = generate(MODEL, [1, 2], 4, temperature=0.5)[0].tolist()
+    for kind in (np.float32, np.float64):
+        assert generate(MODEL, [1, 2], 4, temperature=kind(0.5))[0].tolist() == wanted
+
+
 def test_a_temperature_above_zero_follows_the_probabilities():
     logits = np.log(np.array([[0.5, 0.3, 0.2]]))
     stream = [np.random.default_rng(0)]
