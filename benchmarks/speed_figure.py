@@ -45,9 +45,7 @@ def draw(steps, path):
             axes.barh(i, floor, color=COLOURS[4], height=0.3, label="of it, its matrix products" if i == 0 else None)
             axes.text(r["here/torch"] + 0.01, i, f"{r['here/torch']:.2f}", va="center")
         places = [(avx2[label(r)], i) for i, r in enumerate(steps) if label(r) in avx2]
-        axes.plot(
-            *zip(*places, strict=True), "D", color=COLOURS[1], markersize=10, label="minilora, both held to AVX2"
-        )
+        axes.plot(*zip(*places, strict=True), "D", color=COLOURS[1], markersize=10, label="minilora, both held to AVX2")
         axes.axvline(1, color="black", linestyle="--", label="torch + PEFT")
         axes.set_yticks(range(len(steps)), [label(r) for r in steps])
         axes.invert_yaxis()

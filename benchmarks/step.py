@@ -207,9 +207,7 @@ def measure_generation(kind, size_name, rows, threads, repeats, prompt=16, new=4
     def there():
         theirs.generate(input_ids=tensor, attention_mask=torch.ones_like(tensor), **options)
 
-    times = interleaved(
-        {"here": lambda: model.generate(ids, new), "torch": there}, repeats, threads
-    )
+    times = interleaved({"here": lambda: model.generate(ids, new), "torch": there}, repeats, threads)
     return {"model": kind, "size": size_name, "rows": rows, "generated": rows * new, **ratios(times)}
 
 

@@ -92,10 +92,13 @@ base_scores = [test_score(model, tokenizer, t) for t in tasks]  # B is zero stil
 losses = tune(model, tokenizer, "style-json", steps=150, lr=3e-3, seed=0)
 adapted_scores = [test_score(model, tokenizer, t) for t in tasks]
 
-table(list(zip(("answers in JSON", "reviews"), base_scores, adapted_scores, strict=True)),
-      ("task", "base", "adapted"))
-above = [name for name, value in zip(("JSON", "reviews"), adapted_scores, strict=True)
-         if value > 0.5]
+table(
+    list(zip(("answers in JSON", "reviews"), base_scores, adapted_scores, strict=True)),
+    ("task", "base", "adapted"),
+)
+above = [
+    name for name, value in zip(("JSON", "reviews"), adapted_scores, strict=True) if value > 0.5
+]
 moves.compare(" and ".join(above) or "none")
 expect_between("JSON, base", base_scores[0], 0.0, 0.1)
 expect_between("JSON, adapted", adapted_scores[0], 0.9, 1.0)
@@ -113,8 +116,11 @@ for example in test[:3]:
 # with the same facts.
 
 # %%
-expect("every frozen number, to the bit",
-       all(a.tobytes() == p.data.tobytes() for a, p in zip(before, frozen, strict=True)), True)
+expect(
+    "every frozen number, to the bit",
+    all(a.tobytes() == p.data.tobytes() for a, p in zip(before, frozen, strict=True)),
+    True,
+)
 
 
 def share_with_the_right_fact(model):  # in the first line: the base likes to go on
@@ -141,8 +147,15 @@ with figure(height=4.8) as axes:
     adapted = (facts_adapted, *adapted_scores)
     places = np.arange(3)
     off = axes.bar(places - 0.2, without, 0.38, color=BLUE, label="base")
-    on = axes.bar(places + 0.2, adapted, 0.38, color=ORANGE, hatch="//", edgecolor="white",
-                  label="with adapter")
+    on = axes.bar(
+        places + 0.2,
+        adapted,
+        0.38,
+        color=ORANGE,
+        hatch="//",
+        edgecolor="white",
+        label="with adapter",
+    )
     for bars in (off, on):
         axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.set_xticks(places, groups)

@@ -39,6 +39,7 @@ from minilora.course.lesson import expect, expect_between, predict
 #
 # We try both where we know the answer: $f = \sin$, whose derivative is $\cos$, at $x = 1$.
 
+
 # %%
 def forward(f, x, eps):
     return (f(x + eps) - f(x)) / eps
@@ -111,8 +112,12 @@ with figure() as axes:
     axes.text(2, 3e-11, "too large a step:\nthe curve bends,\nerror ~ ε²", va="center")
     axes.text(3e-8, 2e-3, "too small a step:\nonly rounding is left,\nerror ~ u / ε", va="center")
     axes.invert_xaxis()
-    axes.set(xlabel="step ε  (smaller to the right)", ylabel="error of the slope",
-             ylim=(1e-13, 30), xlim=(4, 2e-16))
+    axes.set(
+        xlabel="step ε  (smaller to the right)",
+        ylabel="error of the slope",
+        ylim=(1e-13, 30),
+        xlim=(4, 2e-16),
+    )
 
 # %% [markdown]
 # A curve like a U. On the left the step is too large and the curve bends away: error $\sim
@@ -139,6 +144,7 @@ with figure() as axes:
 #
 # `gradcheck(f, [x])` does this for a function whose backward is written by hand.
 
+
 # %%
 def square(x):
     # y = x²        dx = g · 2x
@@ -156,6 +162,7 @@ print("worst element:\n   ", gradcheck(square, [x]))
 #
 # Three activations of real models, each with its backward. One backward is wrong. **Predict** which
 # one, by reading.
+
 
 # %%
 def tanh(x):

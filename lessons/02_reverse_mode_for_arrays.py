@@ -47,14 +47,16 @@ rng = np.random.default_rng(2)
 
 # %%
 x = Tensor(np.array([1.0, 2.0, 3.0, 4.0]), requires_grad=True)
-square = x * x          # (4,)  its node reads x twice
-both = square + x       # (4,)  its node reads square and x
-L = ops.sum(both)       # ()    its node reads both
+square = x * x  # (4,)  its node reads x twice
+both = square + x  # (4,)  its node reads square and x
+L = ops.sum(both)  # ()    its node reads both
 
 for name, tensor in (("L", L), ("both", both), ("square", square)):
     grads = tensor.node.backward(np.ones(tensor.shape))
-    print(f"{name:7} read {len(tensor.node.parents)} tensor(s); "
-          f"for g = 1 it hands down {[g.tolist() for g in grads]}")
+    print(
+        f"{name:7} read {len(tensor.node.parents)} tensor(s); "
+        f"for g = 1 it hands down {[g.tolist() for g in grads]}"
+    )
 
 # %% [markdown]
 # The node of `square` hands $x$ down to its first factor and $x$ to its second: with $y = a \cdot
@@ -80,6 +82,7 @@ expect("x.grad against the rule of school, 2x + 1", x.grad, 2 * x.data + 1)
 # Let $y_1 = x + x$, $y_2 = y_1 + y_1$, and so on: a chain of $n$ steps, each reading the one before
 # twice. A backward that simply follows every arrow down walks every *path* from the loss to $x$.
 # How many paths are there? The tape visits each *node* once, after all that read it.
+
 
 # %%
 def chain(n):
@@ -219,8 +222,11 @@ with figure(2, height=5, width=8.5) as (left_axes, right_axes):
     bound = np.abs(jacobian).max()
     image = right_axes.imshow(jacobian, cmap="RdBu_r", vmin=-bound, vmax=bound)
     right_axes.grid(False)
-    right_axes.set(xlabel="raise $x_j$", ylabel="what happens to $p_i$",
-                   title="own share up (red), the others down (blue)")
+    right_axes.set(
+        xlabel="raise $x_j$",
+        ylabel="what happens to $p_i$",
+        title="own share up (red), the others down (blue)",
+    )
     right_axes.figure.colorbar(image, shrink=0.8)
 
 # %% [markdown]
@@ -236,8 +242,9 @@ x = Tensor(rng.standard_normal((5, 12)), requires_grad=True)
 p = ops.softmax(x)
 g = rng.standard_normal((5, 12))
 p.backward(g)
-by_matrix = np.array([(np.diag(row) - np.outer(row, row)) @ up
-                      for row, up in zip(p.data, g, strict=True)])
+by_matrix = np.array(
+    [(np.diag(row) - np.outer(row, row)) @ up for row, up in zip(p.data, g, strict=True)]
+)
 expect("one line against the full matrices", x.grad, by_matrix, within=1e-15)
 same_for_all = p.data * (3.0 - (3.0 * p.data).sum(axis=-1, keepdims=True))
 expect("g = 3 everywhere asks for nothing", same_for_all, np.zeros((5, 12)), within=1e-14)
@@ -247,6 +254,7 @@ expect("g = 3 everywhere asks for nothing", same_for_all, np.zeros((5, 12)), wit
 #
 # Lesson 1's check, on each operation that a transformer needs. The figure shows the largest
 # difference as a share of what is allowed.
+
 
 # %%
 def random(*shape):
@@ -268,13 +276,17 @@ checks = {
     "swiglu": (ops.swiglu, [random(3, 4), random(3, 4)]),
     "gelu": (ops.gelu, [random(3, 4)]),
     "rotary": (lambda x: ops.rotary(x, cos, sin), [random(1, 5, 2, 4)]),
-    "attention": (lambda q, k, v: ops.attention(q, k, v, hidden),
-                  [random(1, 5, 4, 6), random(1, 5, 2, 6), random(1, 5, 2, 6)]),
+    "attention": (
+        lambda q, k, v: ops.attention(q, k, v, hidden),
+        [random(1, 5, 4, 6), random(1, 5, 2, 6), random(1, 5, 2, 6)],
+    ),
     "cross_entropy": (lambda z: ops.cross_entropy(z, targets), [random(3, 7)]),
 }
 worst = {name: gradcheck(f, inputs) for name, (f, inputs) in checks.items()}
-table([(name, w.analytic, w.numeric, w.error) for name, w in worst.items()],
-      ("operation", "by hand", "by differences", "difference"))
+table(
+    [(name, w.analytic, w.numeric, w.error) for name, w in worst.items()],
+    ("operation", "by hand", "by differences", "difference"),
+)
 shares = np.array([w.error / w.allowed for w in worst.values()])
 expect_between("largest difference as a share of what is allowed", float(shares.max()), 0, 1)
 

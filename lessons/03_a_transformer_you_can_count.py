@@ -97,17 +97,28 @@ turned_q = ops.rotary(q, cos, sin).data[0, :, 0]  # (T, hd)
 turned_k = ops.rotary(k, cos, sin).data[0, :, 0]
 products = turned_q @ turned_k.T  # (T, T)
 
-expect("turning keeps the length", (turned_q**2).sum(axis=1), (q[0, :, 0] ** 2).sum(axis=1),
-       within=1e-5)
-expect("positions 3 and 1 against 12 and 10", float(products[3, 1]), float(products[12, 10]),
-       within=1e-5)
+expect(
+    "turning keeps the length",
+    (turned_q**2).sum(axis=1),
+    (q[0, :, 0] ** 2).sum(axis=1),
+    within=1e-5,
+)
+expect(
+    "positions 3 and 1 against 12 and 10",
+    float(products[3, 1]),
+    float(products[12, 10]),
+    within=1e-5,
+)
 
 # %%
 with figure(height=5.2, width=6.5) as axes:
     image = axes.imshow(products, cmap="viridis")
     axes.grid(False)
-    axes.set(xlabel="position of the key", ylabel="position of the query",
-             title="the same along each diagonal:\nonly the distance counts")
+    axes.set(
+        xlabel="position of the key",
+        ylabel="position of the query",
+        title="the same along each diagonal:\nonly the distance counts",
+    )
     axes.figure.colorbar(image, label="q · k", shrink=0.85)
 
 # %% [markdown]
@@ -172,13 +183,24 @@ total = predict("parameters of the lessons' model", None)
 
 # %%
 config = LlamaConfig(
-    vocab_size=1024, hidden_size=128, intermediate_size=352, num_hidden_layers=4,
-    num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True,
+    vocab_size=1024,
+    hidden_size=128,
+    intermediate_size=352,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    tie_word_embeddings=True,
 )
 model = LlamaForCausalLM(config)  # shapes only: no memory is taken yet
 shapes = [(name, p.shape, p.size) for name, p in model.named_parameters()]
-table([(name, str(shape), size) for name, shape, size in shapes if "layers.0" in name
-       or "layers" not in name], ("the embedding, one block, the last norm", "shape", "numbers"))
+table(
+    [
+        (name, str(shape), size)
+        for name, shape, size in shapes
+        if "layers.0" in name or "layers" not in name
+    ],
+    ("the embedding, one block, the last norm", "shape", "numbers"),
+)
 
 # %%
 d, m, layers, heads, kv_heads = 128, 352, 4, 4, 2

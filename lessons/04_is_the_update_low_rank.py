@@ -66,6 +66,7 @@ name = "model.layers.0.self_attn.q_proj.weight"
 of_update = predict("directions (of 128) for 90% of ΔW", None)
 of_random = predict("directions (of 128) for 90% of a random matrix", None)
 
+
 # %%
 def singular_values(D):
     return np.linalg.svd(D, compute_uv=False)
@@ -73,21 +74,43 @@ def singular_values(D):
 
 rng = np.random.default_rng(0)
 noise = {n: rng.standard_normal(D.shape) for n, D in update.items()}
-needed = {kind: {n: directions_for(singular_values(D), 0.9) for n, D in group.items()}
-          for kind, group in (("ΔW", update), ("W", before), ("random", noise))}
+needed = {
+    kind: {n: directions_for(singular_values(D), 0.9) for n, D in group.items()}
+    for kind, group in (("ΔW", update), ("W", before), ("random", noise))
+}
 of_update.compare(needed["ΔW"][name])
 of_random.compare(needed["random"][name])
 
-rows = [(n.replace("model.layers.", "layer ").replace(".weight", ""), str(update[n].shape),
-         needed["ΔW"][n], needed["W"][n], needed["random"][n]) for n in update if "layers.0" in n]
+rows = [
+    (
+        n.replace("model.layers.", "layer ").replace(".weight", ""),
+        str(update[n].shape),
+        needed["ΔW"][n],
+        needed["W"][n],
+        needed["random"][n],
+    )
+    for n in update
+    if "layers.0" in n
+]
 table(rows, ("matrix", "shape", "ΔW", "W itself", "random"))
-expect("matrices where ΔW needs fewer directions than a random one",
-       sum(needed["ΔW"][n] < needed["random"][n] for n in update), 28)
+expect(
+    "matrices where ΔW needs fewer directions than a random one",
+    sum(needed["ΔW"][n] < needed["random"][n] for n in update),
+    28,
+)
 widest = max(k for n, k in needed["ΔW"].items() if "self_attn" in n)
-expect("every ΔW of the MLP needs more than any of the attention",
-       min(k for n, k in needed["ΔW"].items() if "mlp" in n) > widest, True)
-expect_between("matrices where W itself does",
-               sum(needed["W"][n] < needed["random"][n] for n in update), 25, 28)
+expect(
+    "every ΔW of the MLP needs more than any of the attention",
+    min(k for n, k in needed["ΔW"].items() if "mlp" in n) > widest,
+    True,
+)
+expect_between(
+    "matrices where W itself does",
+    sum(needed["W"][n] < needed["random"][n] for n in update),
+    25,
+    28,
+)
+
 
 # %%
 def energy(D):  # -> share of the energy in the first 0, 1, 2, ... directions
@@ -96,18 +119,29 @@ def energy(D):  # -> share of the energy in the first 0, 1, 2, ... directions
 
 
 with figure(2) as (left, right):
-    for group, colour, line, label in ((update, ORANGE, "-", "ΔW"), (before, BLUE, "--", "W"),
-                                       (noise, "black", ":", "random")):
+    for group, colour, line, label in (
+        (update, ORANGE, "-", "ΔW"),
+        (before, BLUE, "--", "W"),
+        (noise, "black", ":", "random"),
+    ):
         left.plot(energy(group[name]), line, color=colour, label=label)
     left.axhline(0.9, color="grey", linewidth=1)
     left.text(128, 0.88, "90%", color="grey", ha="right", va="top")
-    left.set(xlabel="number of directions", ylabel="share of the energy",
-             title="queries of the first layer", ylim=(0, 1.02))
+    left.set(
+        xlabel="number of directions",
+        ylabel="share of the energy",
+        title="queries of the first layer",
+        ylim=(0, 1.02),
+    )
     left.legend(loc="lower right")
     for kind, colour, marker in (("random", "black", "v"), ("W", BLUE, "o"), ("ΔW", ORANGE, "s")):
         right.plot(list(needed[kind].values()), marker, color=colour, label=kind)
-    right.set(xlabel="the 28 matrices, layer by layer", ylabel="directions for 90%", xticks=[],
-              ylim=(0, 125))
+    right.set(
+        xlabel="the 28 matrices, layer by layer",
+        ylabel="directions for 90%",
+        xticks=[],
+        ylim=(0, 125),
+    )
     right.legend(loc="upper center", ncols=3)
 
 # %% [markdown]
@@ -152,15 +186,20 @@ def mean_score(task, kind):  # -> for each rank, the mean over the seeds
     return [float(np.mean([row[kind] for row in rows if row["rank"] == r])) for r in ranks]
 
 
-table([(task, *mean_score(task, "best")) for task in tasks],
-      ("best part of rank", *ranks))
+table([(task, *mean_score(task, "best")) for task in tasks], ("best part of rank", *ranks))
 table([(task, *mean_score(task, "random")) for task in tasks], ("random part", *ranks))
-enough = {task: next(r for r, s in zip(ranks, mean_score(task, "best"), strict=True) if s > 0.9)
-          for task in tasks}
+enough = {
+    task: next(r for r, s in zip(ranks, mean_score(task, "best"), strict=True) if s > 0.9)
+    for task in tasks
+}
 print("smallest of these ranks with a score above 0.9:", enough)
 expect("JSON needs fewer directions than SQL", enough["style-json"] < enough["sql"], True)
-expect_between("1 to 16 random directions, best of the tasks",
-               max(max(mean_score(task, "random")[:5]) for task in tasks), 0.0, 0.1)
+expect_between(
+    "1 to 16 random directions, best of the tasks",
+    max(max(mean_score(task, "random")[:5]) for task in tasks),
+    0.0,
+    0.1,
+)
 
 # %%
 with figure(height=5) as axes:
@@ -171,8 +210,11 @@ with figure(height=5) as axes:
     axes.plot([8, 8], [live, live_random], "k*", markersize=18, label="this run (sql)")
     axes.plot([], [], ":", color="black", label="random directions")
     axes.set_xticks(ranks, [str(r) for r in ranks])
-    axes.set(xlabel="rank of the part of ΔW that is put back", ylabel="score on the test split",
-             ylim=(-0.04, 1.08))
+    axes.set(
+        xlabel="rank of the part of ΔW that is put back",
+        ylabel="score on the test split",
+        ylim=(-0.04, 1.08),
+    )
     axes.legend(loc="center right", fontsize=12, bbox_to_anchor=(1, 0.57))
 
 # %% [markdown]

@@ -187,8 +187,9 @@ base, tokenizer = load_base()
 full = products_of_a_step(base)
 config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
 lora = products_of_a_step(get_peft_model(load_base()[0], config, seed=0))
-table([("full fine-tuning", *full), ("LoRA, rank 8", *lora)],
-      ("step", "products", "multiplications"))
+table(
+    [("full fine-tuning", *full), ("LoRA, rank 8", *lora)], ("step", "products", "multiplications")
+)
 ratio.compare(lora[1] / full[1])
 expect_between("LoRA / full, multiplications", lora[1] / full[1], 0.70, 0.85)
 
@@ -203,6 +204,7 @@ expect_between("LoRA / full, multiplications", lora[1] / full[1], 0.70, 0.85)
 #
 # The task: a question about boats or cafes becomes a query in SQL. We take a fingerprint of all
 # frozen numbers first.
+
 
 # %%
 def fingerprint(model):
@@ -244,8 +246,14 @@ sweep = replay("lora_and_full")
 
 def mean_of(method, what):  # -> rates, mean over the seeds for each rate
     rates = sorted({row["lr"] for row in sweep["rows"] if row["method"] == method})
-    return rates, [float(np.mean([row[what] for row in sweep["rows"]
-                                  if row["method"] == method and row["lr"] == lr])) for lr in rates]
+    return rates, [
+        float(
+            np.mean(
+                [row[what] for row in sweep["rows"] if row["method"] == method and row["lr"] == lr]
+            )
+        )
+        for lr in rates
+    ]
 
 
 summary = {}
@@ -253,8 +261,10 @@ for method in ("full", "lora"):
     rates, at_the_end = mean_of(method, "loss")
     columns = at_the_end, mean_of(method, "score")[1], mean_of(method, "corpus_loss")[1]
     summary[method] = dict(zip(rates, zip(*columns, strict=True), strict=True))
-table([(method, lr, *summary[method][lr]) for method in summary for lr in summary[method]],
-      ("method", "learning rate", "training loss", "score", "loss on base text"))
+table(
+    [(method, lr, *summary[method][lr]) for method in summary for lr in summary[method]],
+    ("method", "learning rate", "training loss", "score", "loss on base text"),
+)
 
 # %%
 best = {method: max(runs, key=lambda lr: runs[lr][1]) for method, runs in summary.items()}
@@ -264,8 +274,12 @@ print("best rates:", best)
 expect_between("best rate of LoRA / of full fine-tuning", best["lora"] / best["full"], 3, 30)
 expect("same rate 0.01: full forgets more", same_rate["full"] > same_rate["lora"], True)
 expect("each at its best: full forgets more", tuned["full"] > tuned["lora"], False)
-expect_between("score of full / of LoRA, each at its best",
-               summary["full"][best["full"]][1] / summary["lora"][best["lora"]][1], 0.9, 1.1)
+expect_between(
+    "score of full / of LoRA, each at its best",
+    summary["full"][best["full"]][1] / summary["lora"][best["lora"]][1],
+    0.9,
+    1.1,
+)
 forgets.compare("yes" if tuned["full"] > tuned["lora"] else "no")
 
 # %%
@@ -300,6 +314,7 @@ with figure(2) as (left, right):
 # for each trained number, and the activations that the backward will read. The first three can be
 # counted; what one step takes on top of the weights can be measured.
 
+
 # %%
 def training_arrays(frozen, trained):  # numbers -> megabytes in float32
     return [4 * n / 1e6 for n in (frozen + trained, trained, 2 * trained)]
@@ -318,12 +333,18 @@ def peak_of_a_step(model):  # -> megabytes beyond what is there before the step
 
 trained, everything = model.get_nb_trainable_parameters()
 frozen = everything - trained
-seconds = {m: float(np.mean([r["seconds"] for r in sweep["rows"] if r["method"] == m]))
-           for m in summary}
+seconds = {
+    m: float(np.mean([r["seconds"] for r in sweep["rows"] if r["method"] == m])) for m in summary
+}
 peak = {"full": peak_of_a_step(load_base()[0]), "lora": peak_of_a_step(model)}
 head = ("method", "weights MB", "gradients MB", "Adam MB", "peak of a step MB", "150 steps, s")
-table([("full", *training_arrays(0, frozen), peak["full"], seconds["full"]),
-       ("LoRA", *training_arrays(frozen, trained), peak["lora"], seconds["lora"])], head)
+table(
+    [
+        ("full", *training_arrays(0, frozen), peak["full"], seconds["full"]),
+        ("LoRA", *training_arrays(frozen, trained), peak["lora"], seconds["lora"]),
+    ],
+    head,
+)
 expect_between("gradients and Adam, full / LoRA", frozen / trained, 9, 13)
 expect_between("measured peak, LoRA / full", peak["lora"] / peak["full"], 0.3, 1.1)
 expect_between("time LoRA / full, as measured", seconds["lora"] / seconds["full"], 0.7, 1.3)

@@ -43,8 +43,10 @@ from minilora.tasks import get_task
 # In this project the scale is computed in one place, and nowhere else.
 
 # %%
-table([(r, scaling(16, r), scaling(16, r, use_rslora=True)) for r in (1, 4, 16, 64)],
-      ("rank, alpha = 16", "alpha / r", "alpha / √r"))
+table(
+    [(r, scaling(16, r), scaling(16, r, use_rslora=True)) for r in (1, 4, 16, 64)],
+    ("rank, alpha = 16", "alpha / r", "alpha / √r"),
+)
 expect("alpha 16, rank 8", scaling(16, 8), 2.0)
 expect("alpha 16, rank 16, √r", scaling(16, 16, use_rslora=True), 4.0)
 
@@ -64,16 +66,16 @@ growth = predict("first move of the outputs, rank 64 / rank 1, with alpha / r", 
 
 # %%
 model, tokenizer = load_base()
-batches = PairBatches(get_task("sql").examples("train"), tokenizer, 16, 512,
-                      np.random.default_rng(0))
+batches = PairBatches(
+    get_task("sql").examples("train"), tokenizer, 16, 512, np.random.default_rng(0)
+)
 ids, labels = next(batches)
 with no_grad():
     start = model(ids).numpy().copy()
 
 
 def first_move(r, rank_stabilised):  # -> mean change of the outputs after one step
-    config = LoraConfig(r=r, lora_alpha=16, target_modules="all-linear",
-                        use_rslora=rank_stabilised)
+    config = LoraConfig(r=r, lora_alpha=16, target_modules="all-linear", use_rslora=rank_stabilised)
     adapted = get_peft_model(load_base()[0], config, seed=0)
     adapted.loss(ids, labels).backward()
     AdamW([p for p in adapted.parameters() if p.requires_grad], lr=1e-4).step()
@@ -96,8 +98,11 @@ with figure() as axes:
     axes.text(6, moves[True][-1], "α / √r: grows like √r", color=ORANGE, ha="right", va="top")
     axes.text(64, moves[False][-1] * 0.75, "α / r: stays", color=BLUE, ha="right", va="top")
     axes.set_xticks(ranks, [str(r) for r in ranks])
-    axes.set(xlabel="rank r", ylabel="how far the first step\nmoves the outputs",
-             ylim=(min(moves[False]) / 2, max(moves[True]) * 1.5))
+    axes.set(
+        xlabel="rank r",
+        ylabel="how far the first step\nmoves the outputs",
+        ylim=(min(moves[False]) / 2, max(moves[True]) * 1.5),
+    )
 
 # %% [markdown]
 # With $\alpha / r$ the first step moves the model about equally far at every rank: **the learning rate
@@ -136,8 +141,13 @@ def passes(scale, alpha, r, B_is_zero=False):  # does a layer with it agree with
 
 
 tests = {"r = α = 8": (8, 8), "α 16, r 8, but B = 0": (16, 8, True), "α 16, r 8": (16, 8)}
-table([(name, *("passes" if passes(s, *t) else "caught" for t in tests.values()))
-       for name, s in wrong_scales.items()], ("wrong scale", *tests))
+table(
+    [
+        (name, *("passes" if passes(s, *t) else "caught" for t in tests.values()))
+        for name, s in wrong_scales.items()
+    ],
+    ("wrong scale", *tests),
+)
 hidden = [sum(passes(s, *t) for s in wrong_scales.values()) for t in tests.values()]
 passing.compare(hidden[0])
 expect("wrong scales that pass with r = α, with B = 0, and with neither", hidden, [4, 5, 0])
@@ -161,26 +171,44 @@ sweep = replay("scale")
 
 
 def curve(r, rank_stabilised):  # -> rates, mean final loss over the seeds; inf where a run blew up
-    rows = [row for row in sweep["rows"]
-            if row["r"] == r and row["rank_stabilised"] == rank_stabilised]
+    rows = [
+        row for row in sweep["rows"] if row["r"] == r and row["rank_stabilised"] == rank_stabilised
+    ]
     rates = sorted({row["lr"] for row in rows})
-    losses = [[np.inf if row["loss"] is None else row["loss"] for row in rows if row["lr"] == lr]
-              for lr in rates]
+    losses = [
+        [np.inf if row["loss"] is None else row["loss"] for row in rows if row["lr"] == lr]
+        for lr in rates
+    ]
     return np.array(rates), np.array([np.mean(values) for values in losses])
 
 
-best = {(r, rs): (float(curve(r, rs)[0][curve(r, rs)[1].argmin()]), float(curve(r, rs)[1].min()))
-        for r in (1, 4, 16, 64) for rs in (False, True)}
-table([(r, *best[r, False], *best[r, True]) for r in (1, 4, 16, 64)],
-      ("rank", "best rate, α/r", "loss", "best rate, α/√r", "loss"))
+best = {
+    (r, rs): (float(curve(r, rs)[0][curve(r, rs)[1].argmin()]), float(curve(r, rs)[1].min()))
+    for r in (1, 4, 16, 64)
+    for rs in (False, True)
+}
+table(
+    [(r, *best[r, False], *best[r, True]) for r in (1, 4, 16, 64)],
+    ("rank", "best rate, α/r", "loss", "best rate, α/√r", "loss"),
+)
 
 # %% [markdown]
 # One more run, live: rank 16 with $\alpha / r$ at 0.01. It should fall on its curve.
 
 # %%
 config = LoraConfig(r=16, lora_alpha=16, target_modules="all-linear")
-live = float(np.mean(tune(get_peft_model(load_base()[0], config, seed=0), tokenizer, "sql",
-                          steps=150, lr=1e-2, seed=0)[-20:]))
+live = float(
+    np.mean(
+        tune(
+            get_peft_model(load_base()[0], config, seed=0),
+            tokenizer,
+            "sql",
+            steps=150,
+            lr=1e-2,
+            seed=0,
+        )[-20:]
+    )
+)
 rates, losses = curve(16, False)
 replayed = float(losses[list(rates).index(1e-2)])
 expect_between("live / replayed", live / replayed, 0.4, 2.5)
@@ -208,22 +236,37 @@ with figure(2, sharey=True) as panels:
 
 # %%
 at_small_rate = {rs: [float(curve(r, rs)[1][1]) for r in (1, 4, 16, 64)] for rs in (False, True)}
-table([("α / r", *at_small_rate[False]), ("α / √r", *at_small_rate[True])],
-      ("loss at rate 0.001", "rank 1", "rank 4", "rank 16", "rank 64"))
+table(
+    [("α / r", *at_small_rate[False]), ("α / √r", *at_small_rate[True])],
+    ("loss at rate 0.001", "rank 1", "rank 4", "rank 16", "rank 64"),
+)
 rate_of = {rs: [best[r, rs][0] for r in (1, 4, 16, 64)] for rs in (False, True)}
 apart = rate_of[False][3] / rate_of[False][0]
 best_rate.compare("lower" if apart < 1 / 3.5 else "higher" if apart > 3.5 else "same")
-expect_between("α / r: highest best rate / lowest",
-               max(rate_of[False]) / min(rate_of[False]), 1, 3.5)
-expect("α / √r: the best rate does not rise with the rank",
-       rate_of[True] == sorted(rate_of[True], reverse=True), True)
-expect_between("α / r at rate 0.001: loss of rank 1 / rank 64",
-               at_small_rate[False][0] / at_small_rate[False][3], 0.5, 2)
-expect_between("α / √r at rate 0.001: loss of rank 1 / rank 64",
-               at_small_rate[True][0] / at_small_rate[True][3], 3, 100)
+expect_between(
+    "α / r: highest best rate / lowest", max(rate_of[False]) / min(rate_of[False]), 1, 3.5
+)
+expect(
+    "α / √r: the best rate does not rise with the rank",
+    rate_of[True] == sorted(rate_of[True], reverse=True),
+    True,
+)
+expect_between(
+    "α / r at rate 0.001: loss of rank 1 / rank 64",
+    at_small_rate[False][0] / at_small_rate[False][3],
+    0.5,
+    2,
+)
+expect_between(
+    "α / √r at rate 0.001: loss of rank 1 / rank 64",
+    at_small_rate[True][0] / at_small_rate[True][3],
+    3,
+    100,
+)
 at_large_rate = {r: float(curve(r, True)[1][3]) for r in (1, 64)}
-expect_between("α / √r at rate 0.01: loss of rank 64 / rank 1",
-               at_large_rate[64] / at_large_rate[1], 2, 1000)
+expect_between(
+    "α / √r at rate 0.01: loss of rank 64 / rank 1", at_large_rate[64] / at_large_rate[1], 2, 1000
+)
 
 # %% [markdown]
 # ## Do

@@ -84,10 +84,21 @@ reproduce = predict("of six rows, how many reproduce?", None)
 
 # %%
 ledger = {claim.id: claim for claim in claims()}  # every row is recomputed now
-six = ("lora-table2-roberta-base", "lora-table2-roberta-large", "lora-table4-4.7m",
-       "lora-table4-37.7m", "lora-table3-gpt2-medium", "lora-table3-gpt2-large")
-table([(c.says, c.published, f"{c.cases[0].value:,.0f}", c.verdict)
-       for c in (ledger[name] for name in six)], ("claim", "printed", "we count", "verdict"))
+six = (
+    "lora-table2-roberta-base",
+    "lora-table2-roberta-large",
+    "lora-table4-4.7m",
+    "lora-table4-37.7m",
+    "lora-table3-gpt2-medium",
+    "lora-table3-gpt2-large",
+)
+table(
+    [
+        (c.says, c.published, f"{c.cases[0].value:,.0f}", c.verdict)
+        for c in (ledger[name] for name in six)
+    ],
+    ("claim", "printed", "we count", "verdict"),
+)
 right = sum(ledger[name].verdict == "reproduces" for name in six)
 reproduce.compare(right)
 expect("rows that reproduce", right, 4)
@@ -138,8 +149,10 @@ with figure(height=3.4) as axes:
 # %%
 often = ("matrix-120x", "70b-on-24gb", "10-to-100-times-faster")
 for claim in (ledger[name] for name in often):
-    print(f"{claim.says}\n    printed {claim.published}; we compute {claim.cases[0].shown}"
-          f": {claim.verdict}")
+    print(
+        f"{claim.says}\n    printed {claim.published}; we compute {claim.cases[0].shown}"
+        f": {claim.verdict}"
+    )
 expect("how many of these three hold", sum(ledger[n].verdict == "reproduces" for n in often), 0)
 
 # %% [markdown]
@@ -153,11 +166,12 @@ expect("how many of these three hold", sum(ledger[n].verdict == "reproduces" for
 
 # %%
 llama = count(load("llama-3-8b"), "q_proj,v_proj", 16)
-print(f"Llama 3 8B, q and v, rank 16: {llama.trainable:,} of {llama.total:,} parameters, "
-      f"{llama.percent:.3f} percent")
+print(
+    f"Llama 3 8B, q and v, rank 16: {llama.trainable:,} of {llama.total:,} parameters, "
+    f"{llama.percent:.3f} percent"
+)
 print(f"adapter file in float32: {llama.file_bytes('F32') / 1e6:.1f} MB")
-expect("r times the sum over 32 layers", llama.trainable,
-       16 * 32 * ((4096 + 4096) + (4096 + 1024)))
+expect("r times the sum over 32 layers", llama.trainable, 16 * 32 * ((4096 + 4096) + (4096 + 1024)))
 
 kinds = ("full", "LoRA", "4-bit + LoRA")
 by_kind = {b.method: b for b in budgets(llama, batch=1, length=512, dtype="bfloat16")}
@@ -199,11 +213,21 @@ with figure(height=4.4, width=9) as axes:
             sizes["frozen" if still else "trained"] += item.bytes
         sizes["activations"] = sum(i.bytes for i in by_kind[kind].recomputed)
         for name, colour in groups.items():
-            axes.barh(place, sizes[name] / 2**30, left=left, color=colour,
-                      label=name if place == 0 else None)
+            axes.barh(
+                place,
+                sizes[name] / 2**30,
+                left=left,
+                color=colour,
+                label=name if place == 0 else None,
+            )
             left += sizes[name] / 2**30
-        axes.text(left + 2, place, f"{left:.0f} GB", va="center",
-                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 2})
+        axes.text(
+            left + 2,
+            place,
+            f"{left:.0f} GB",
+            va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 2},
+        )
     for card in (24, 80):
         axes.axvline(card, color="black", linestyle=":")
         axes.text(card + 0.8, 2.55, f"{card} GB card", va="center", fontsize=13)

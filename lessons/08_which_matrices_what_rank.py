@@ -63,8 +63,14 @@ alone = predict("rank of q alone within 8,000 parameters", None)
 together = predict("rank of q, k, v, o together", None)
 
 # %%
-shapes = {"q": (128, 128), "k": (64, 128), "v": (64, 128), "o": (128, 128),
-          "gate": (352, 128), "down": (128, 352)}  # (out, in), the same in all 4 layers
+shapes = {
+    "q": (128, 128),
+    "k": (64, 128),
+    "v": (64, 128),
+    "o": (128, 128),
+    "gate": (352, 128),
+    "down": (128, 352),
+}  # (out, in), the same in all 4 layers
 
 
 def rank_within(budget, names):
@@ -127,6 +133,7 @@ spread = values("loss", "q,v", 4, 60)
 print(f"live {live:.3f}; the five of the sweep: {[round(v, 3) for v in sorted(spread)]}")
 expect_between("live / mean of the sweep", live / float(np.mean(spread)), 0.5, 2)
 
+
 # %%
 def losses(names, steps):  # of the setting that the budget gives, one for each seed
     return values("loss", names, rank_within(8000, names)[0], steps)
@@ -137,8 +144,10 @@ def shown(numbers, digits):  # mean ± standard deviation, with n - 1
 
 
 order = sorted(sets, key=lambda names: np.mean(losses(names, 60)), reverse=True)
-table([(names, shown(losses(names, 60), 3), shown(losses(names, 300), 3)) for names in order],
-      ("matrices", "test loss, 60 steps", "test loss, 300 steps"))
+table(
+    [(names, shown(losses(names, 60), 3), shown(losses(names, 300), 3)) for names in order],
+    ("matrices", "test loss, 60 steps", "test loss, 300 steps"),
+)
 
 # %%
 with figure(2, height=5.2) as panels:
@@ -171,19 +180,33 @@ for steps in (60, 300):
     expect("the two worst", sorted(worst), ["k", "q"])
     expect("the best", min(mean, key=mean.get), "q,k,v,o")
     expect("q,v better than q,k", mean["q,v"] < mean["q,k"], True)
-expect("every loss is lower after 300 steps",
-       all(max(losses(n, 300)) < min(losses(n, 60)) for n in sets), True)
-expect("60 steps: all seeds of gate and down before all of q, k, v and o",
-       max(losses("gate", 60) + losses("down", 60)) < min(sum((losses(n, 60) for n in "qkvo"), [])),
-       True)
+expect(
+    "every loss is lower after 300 steps",
+    all(max(losses(n, 300)) < min(losses(n, 60)) for n in sets),
+    True,
+)
+expect(
+    "60 steps: all seeds of gate and down before all of q, k, v and o",
+    max(losses("gate", 60) + losses("down", 60)) < min(sum((losses(n, 60) for n in "qkvo"), [])),
+    True,
+)
 means = {n: [float(np.mean(losses(n, steps))) for steps in (60, 300)] for n in sets}
-expect("60 steps: q,v before q, k, v and o alone",
-       means["q,v"][0] < min(means[n][0] for n in "qkvo"), True)
+expect(
+    "60 steps: q,v before q, k, v and o alone",
+    means["q,v"][0] < min(means[n][0] for n in "qkvo"),
+    True,
+)
 expect("60 steps: q,k behind v and o alone", means["q,k"][0] > max(means[n][0] for n in "vo"), True)
-expect("q,v ahead of gate and down, after 60 and after 300 steps",
-       [means["q,v"][i] < min(means["gate"][i], means["down"][i]) for i in (0, 1)], [False, True])
-expect("300 steps: the seeds of o overlap with those of gate and down",
-       min(losses("o", 300)) < max(losses("gate", 300) + losses("down", 300)), True)
+expect(
+    "q,v ahead of gate and down, after 60 and after 300 steps",
+    [means["q,v"][i] < min(means["gate"][i], means["down"][i]) for i in (0, 1)],
+    [False, True],
+)
+expect(
+    "300 steps: the seeds of o overlap with those of gate and down",
+    min(losses("o", 300)) < max(losses("gate", 300) + losses("down", 300)),
+    True,
+)
 
 # %% [markdown]
 # ## What rank
@@ -198,12 +221,19 @@ depends = predict("rank 64 clearly better than rank 1 on: sql, json, both, none?
 
 # %%
 ranks = (1, 2, 4, 8, 64)
-rows = {"json, 60 steps": ("style-json", 60), "sql, 60 steps": ("sql", 60),
-        "sql, 300 steps": ("sql", 300)}
-scores = {row: [values("score", "q,v", r, steps, task) for r in ranks]
-          for row, (task, steps) in rows.items()}
-table([(row, *(shown(s, 2) for s in found)) for row, found in scores.items()],
-      ("score with q, v", *(f"rank {r}" for r in ranks)))
+rows = {
+    "json, 60 steps": ("style-json", 60),
+    "sql, 60 steps": ("sql", 60),
+    "sql, 300 steps": ("sql", 300),
+}
+scores = {
+    row: [values("score", "q,v", r, steps, task) for r in ranks]
+    for row, (task, steps) in rows.items()
+}
+table(
+    [(row, *(shown(s, 2) for s in found)) for row, found in scores.items()],
+    ("score with q, v", *(f"rank {r}" for r in ranks)),
+)
 gain = {row: float(np.mean(found[-1]) - np.mean(found[0])) for row, found in scores.items()}
 clear = [task for task in ("sql", "json") if gain[f"{task}, 60 steps"] > 0.1]
 depends.compare({0: "none", 1: clear[0] if clear else "", 2: "both"}[len(clear)])
@@ -220,8 +250,12 @@ with figure() as axes:
         axes.semilogx(ranks, means, "-", color=colour, base=2)
         axes.text(80, means[-1], row, color=colour, va="center")
     axes.set_xticks(ranks, [str(r) for r in ranks])
-    axes.set(xlabel="rank on q and v", ylabel="score on the test split", ylim=(-0.05, 1.08),
-             xlim=(0.8, 700))
+    axes.set(
+        xlabel="rank on q and v",
+        ylabel="score on the test split",
+        ylim=(-0.05, 1.08),
+        xlim=(0.8, 700),
+    )
 
 # %% [markdown]
 # **On JSON our table is as flat as the paper's; on SQL it rises with the rank.** A flat table says:
@@ -237,8 +271,11 @@ expect("rank 1 on q and v of our base", rank_within(1792, "q,v"), (1, 1792))
 patient = values("score", "q,v", 1, 1500)
 print(f"rank 1 after 1,500 steps: {shown(patient, 2)}")
 print(f"rank 8 after 300 steps:   {shown(scores['sql, 300 steps'][3], 2)}")
-expect("every seed of rank 1 stays behind every seed of rank 8",
-       max(patient) < min(scores["sql, 300 steps"][3]), True)
+expect(
+    "every seed of rank 1 stays behind every seed of rank 8",
+    max(patient) < min(scores["sql, 300 steps"][3]),
+    True,
+)
 
 # %% [markdown]
 # Five times the time does not buy what the capacity does not hold, at this learning rate at least:
@@ -259,18 +296,28 @@ with figure(3, height=4.4, sharey=True) as panels:
     shown_grids = (*(grids[n]["ranks 8 and 64"] for n in grids), chance)
     titles = ("q of layer 1", "v of layer 1", "random A")
     for axes, title, grid in zip(panels, titles, shown_grids, strict=True):
-        image = axes.imshow(np.array(grid), vmin=0, vmax=1, cmap="viridis", origin="lower",
-                            extent=(0.5, 8.5, 0.5, 8.5))
+        image = axes.imshow(
+            np.array(grid),
+            vmin=0,
+            vmax=1,
+            cmap="viridis",
+            origin="lower",
+            extent=(0.5, 8.5, 0.5, 8.5),
+        )
         axes.grid(False)
         axes.set(title=title, xlabel="first j, rank 64", xticks=(1, 4, 8), yticks=(1, 4, 8))
     panels[0].set_ylabel("first i directions, rank 8")
     panels[0].figure.colorbar(image, ax=panels, label="share in common", shrink=0.9)
 
 found = {**{n: g["ranks 8 and 64"] for n, g in grids.items()}, "random": chance}
-table([(n, float(g[0][0]), float(g[7][7])) for n, g in found.items()],
-      ("A of layer 1", "first direction", "first 8"))
-table([(n, g["two seeds"][0][0], g["two seeds"][7][7]) for n, g in grids.items()],
-      ("two seeds at rank 64", "first direction", "first 8"))
+table(
+    [(n, float(g[0][0]), float(g[7][7])) for n, g in found.items()],
+    ("A of layer 1", "first direction", "first 8"),
+)
+table(
+    [(n, g["two seeds"][0][0], g["two seeds"][7][7]) for n, g in grids.items()],
+    ("two seeds at rank 64", "first direction", "first 8"),
+)
 for name in grids:
     expect_between(f"{name}: share of the first direction", found[name][0][0], 0.2, 1.0)
     expect(f"{name}: less of the first 8", found[name][7][7] < found[name][0][0], True)

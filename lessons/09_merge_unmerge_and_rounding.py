@@ -87,12 +87,18 @@ updates = []
 for task in tasks:
     adapted = get_peft_model(load_base()[0], config, seed=0)
     tune(adapted, tokenizer, task, steps=30, lr=5e-3, seed=0)
-    updates.append({layer.path + ".weight": layer.adapters["default"].delta(layer.base_layer)
-                    for layer in adapted.base_model.layers})  # s B A of each matrix
+    updates.append(
+        {
+            layer.path + ".weight": layer.adapters["default"].delta(layer.base_layer)
+            for layer in adapted.base_model.layers
+        }
+    )  # s B A of each matrix
 
 one = "model.layers.1.self_attn.q_proj.weight"
-sizes = [(task, float(np.linalg.norm(W0[one])), float(np.linalg.norm(update[one])))
-         for task, update in zip(tasks, updates, strict=True)]
+sizes = [
+    (task, float(np.linalg.norm(W0[one])), float(np.linalg.norm(update[one])))
+    for task, update in zip(tasks, updates, strict=True)
+]
 table(sizes, ("adapter", "size of W", "size of ΔW"))
 
 # %% [markdown]
@@ -100,6 +106,7 @@ table(sizes, ("adapter", "size of W", "size of ΔW"))
 #
 # Weights are stored in float32 (24 binary digits), float16 (11) or bfloat16 (8). A bfloat16 is the
 # upper half of a float32. NumPy has no bfloat16, so we round float32 numbers to it:
+
 
 # %%
 def to_float16(x):
@@ -142,16 +149,30 @@ def play(W, chosen, rounded, swaps):  # -> drift after each swap: |W now - W at 
 
 
 games = {"one": updates[:1], "five": updates}
-drift = {(kind, game): play(W0[one], [u[one] for u in chosen], rounded, 1000)
-         for kind, rounded in kinds.items() for game, chosen in games.items()}
-table([(kind, drift[kind, "one"][0], drift[kind, "one"][-1], drift[kind, "five"][-1])
-       for kind in kinds],
-      ("numbers", "one, after 1", "one, after 1,000", "five, after 1,000"))
-expect_between("after 1,000 swaps of five, bfloat16 / float32",
-               float(drift["bfloat16", "five"][-1] / drift["float32", "five"][-1]), 100, 1e5)
+drift = {
+    (kind, game): play(W0[one], [u[one] for u in chosen], rounded, 1000)
+    for kind, rounded in kinds.items()
+    for game, chosen in games.items()
+}
+table(
+    [
+        (kind, drift[kind, "one"][0], drift[kind, "one"][-1], drift[kind, "five"][-1])
+        for kind in kinds
+    ],
+    ("numbers", "one, after 1", "one, after 1,000", "five, after 1,000"),
+)
+expect_between(
+    "after 1,000 swaps of five, bfloat16 / float32",
+    float(drift["bfloat16", "five"][-1] / drift["float32", "five"][-1]),
+    100,
+    1e5,
+)
 further.compare("five" if drift["float16", "five"][-1] > drift["float16", "one"][-1] else "one")
-expect("float32, five: the drift still grows after 500 swaps",
-       bool(drift["float32", "five"][-1] > 1.5 * drift["float32", "five"][500]), True)
+expect(
+    "float32, five: the drift still grows after 500 swaps",
+    bool(drift["float32", "five"][-1] > 1.5 * drift["float32", "five"][500]),
+    True,
+)
 for kind, at_least in (("float32", 10), ("float16", 10), ("bfloat16", 3)):
     ratio = float(drift[kind, "five"][-1] / drift[kind, "one"][-1])
     expect_between(f"{kind}: five / one, after 1,000 swaps", ratio, at_least, 1000)
@@ -191,12 +212,18 @@ for swap in range(1001):
     if swap in (0, 10, 100, 1000):
         place = 0
         for p in matrices(worn).values():
-            p.data = now[place:place + p.size].reshape(p.shape).copy()
+            p.data = now[place : place + p.size].reshape(p.shape).copy()
             place += p.size
         found = worn(ids).numpy()
         outputs = found if outputs is None else outputs
-        rows.append((swap, 100 * float(np.mean(now != start)),
-                     float(np.abs(found - outputs).max()), corpus_loss(worn, tokenizer)))
+        rows.append(
+            (
+                swap,
+                100 * float(np.mean(now != start)),
+                float(np.abs(found - outputs).max()),
+                corpus_loss(worn, tokenizer),
+            )
+        )
     update = to_float16(flat[swap % len(flat)])
     now = to_float16(to_float16(now + update) - update)
 table(rows, ("naive swaps", "percent of W changed", "largest change of an output", "base loss"))
@@ -220,8 +247,10 @@ expect_between("change of the loss on base text", abs(rows[-1][3] - rows[0][3]),
 for kind, rounded in kinds.items():
     W, D = rounded(W0[one]), updates[0][one]
     kept = rounded(W + D) - W
-    print(f"{kind:9} elements whose update vanishes: {100 * np.mean(kept == 0):5.1f} percent; "
-          f"error of the update as a whole: {np.linalg.norm(kept - D) / np.linalg.norm(D):.1e}")
+    print(
+        f"{kind:9} elements whose update vanishes: {100 * np.mean(kept == 0):5.1f} percent; "
+        f"error of the update as a whole: {np.linalg.norm(kept - D) / np.linalg.norm(D):.1e}"
+    )
 W16 = to_bfloat16(W0[one])
 vanished = 100 * float(np.mean(to_bfloat16(W16 + updates[0][one]) == W16))
 expect_between("percent that vanishes in bfloat16", vanished, 0.5, 50)

@@ -96,8 +96,12 @@ W = layer.base_layer.dense()
 deltas = {name: adapter.delta(layer.base_layer) for name, adapter in layer.adapters.items()}
 call = model.new_call()  # which adapters are active travels with the call
 out = layer(Tensor(x), call).numpy()
-expect("one layer with both against W + ΔW1 + ΔW2", out,
-       x @ (W + deltas["json"] + deltas["crier"]).T, within=1e-3)
+expect(
+    "one layer with both against W + ΔW1 + ΔW2",
+    out,
+    x @ (W + deltas["json"] + deltas["crier"]).T,
+    within=1e-3,
+)
 
 # %% [markdown]
 # ## One knob
@@ -126,8 +130,11 @@ with figure() as axes:
     axes.plot(knob, as_crier, "s-", color=ORANGE)
     axes.text(0.02, as_json[0] - 0.1, "right as JSON", color=BLUE)
     axes.text(0.98, max(as_crier[-1], 0.02) + 0.06, "right as the crier", color=ORANGE, ha="right")
-    axes.set(xlabel="share of the crier's update that is added", ylabel="share of right answers",
-             ylim=(-0.05, 1.1))
+    axes.set(
+        xlabel="share of the crier's update that is added",
+        ylabel="share of right answers",
+        ylim=(-0.05, 1.1),
+    )
 
 # %% [markdown]
 # ## A library of adapters
@@ -144,8 +151,13 @@ with tempfile.TemporaryDirectory() as folder:
     after = answers(loaded, tokenizer, [question], 40)
     expect("the loaded adapter gives the same answer", after == before, True)
 base_bytes = sum(p.numpy().nbytes for n, p in model.named_parameters() if ".lora_" not in n)
-table([("one model for each", 100 * base_bytes / 1e6),
-       ("one base and 100 adapters", (base_bytes + 100 * size) / 1e6)], ("100 customers", "MB"))
+table(
+    [
+        ("one model for each", 100 * base_bytes / 1e6),
+        ("one base and 100 adapters", (base_bytes + 100 * size) / 1e6),
+    ],
+    ("100 customers", "MB"),
+)
 expect_between("adapter / base, in bytes", size / base_bytes, 0.05, 0.15)
 
 # %% [markdown]

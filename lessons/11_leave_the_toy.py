@@ -71,8 +71,11 @@ expect("tensors: A and B of q and v in 4 layers", len(tensors), 2 * 2 * 4)
 # %%
 ids = np.array([tokenizer.encode("Where does Bess Moss live?\n")])
 again = PeftModel.from_pretrained(load_base()[0], folder)
-expect("outputs of the loaded adapter, to the bit",
-       bool(np.array_equal(again(ids).numpy(), model(ids).numpy())), True)
+expect(
+    "outputs of the loaded adapter, to the bit",
+    bool(np.array_equal(again(ids).numpy(), model(ids).numpy())),
+    True,
+)
 
 # %% [markdown]
 # ## A loader that is too kind
@@ -107,12 +110,16 @@ expect_between("with B = 0", none, 0.0, 0.1)
 with figure(height=4.4) as axes:
     bars = axes.bar(list(scores), scores.values(), color=[BLUE, ORANGE, ORANGE], width=0.6)
     axes.bar_label(bars, fmt="%.2f", padding=4)
-    axes.set(ylabel="score on the test split", ylim=(0, 1.15),
-             title="the same file, read by a loader that guesses")
+    axes.set(
+        ylabel="score on the test split",
+        ylim=(0, 1.15),
+        title="the same file, read by a loader that guesses",
+    )
 
 # %% [markdown]
 # Nothing crashes. Somebody would conclude that fine-tuning does not work. So loading is strict
 # here: a file that does not fit is refused, with what is missing and what is too many.
+
 
 # %%
 def refused(change_settings=None, rename=None):  # -> the error that a changed copy gives
@@ -149,8 +156,17 @@ expect("changed folders that were refused", sum(e is not None for e in errors.va
 
 # %%
 tiny = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=12, n_layer=1, n_head=2)).init(seed=0)
-adapted = get_peft_model(tiny, LoraConfig(r=2, lora_alpha=5, target_modules=["attn.c_proj"],
-                                          fan_in_fan_out=True, init_lora_weights=False), seed=1)
+adapted = get_peft_model(
+    tiny,
+    LoraConfig(
+        r=2,
+        lora_alpha=5,
+        target_modules=["attn.c_proj"],
+        fan_in_fan_out=True,
+        init_lora_weights=False,
+    ),
+    seed=1,
+)
 tokens = np.array([[3, 1, 4, 1, 5]])
 apart = adapted(tokens).numpy()
 layer = adapted.get_submodule("base_model.model.transformer.h.0.attn.c_proj")

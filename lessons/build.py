@@ -20,7 +20,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 # The first code cell of every notebook, put there by `notebook`. It must work where there is nothing but Python.
-INSTALL_CELL = '''\
+INSTALL_CELL = """\
 # Run this first where minilora is not installed (on Colab, say); elsewhere it does nothing.
 # It installs the wheel minilora-*.whl, or the clone, that lies beside this notebook or above it.
 import importlib.util, pathlib, subprocess, sys
@@ -31,7 +31,7 @@ if importlib.util.find_spec("minilora") is None:
     if not found:
         raise ModuleNotFoundError("minilora: put its wheel or a clone of its repository here and run this cell again")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", str(found[0])], check=True)
-    importlib.invalidate_caches()'''
+    importlib.invalidate_caches()"""
 
 CLASS_NOTE = "*Class copy: nothing has been run yet, so that a prediction is one.*"
 
@@ -64,12 +64,15 @@ def class_copy(source):
     return made
 
 
-def execute(made):  # notebook -> notebook with outputs, run in an empty namespace, in the folder of the lessons
+def execute(made):  # notebook -> notebook with outputs
+    # run in an empty namespace, in the folder of the lessons
     from nbclient import NotebookClient
 
-    NotebookClient(made, timeout=240, coalesce_streams=True, resources={"metadata": {"path": str(HERE)}}).execute()
+    NotebookClient(
+        made, timeout=240, coalesce_streams=True, resources={"metadata": {"path": str(HERE)}}
+    ).execute()
     for cell in made.cells:
-        cell.metadata.pop("execution", None)      # times of day
+        cell.metadata.pop("execution", None)  # times of day
     return made
 
 
@@ -80,7 +83,7 @@ def write(made, path):
     path.write_text(nbformat.writes(made), encoding="utf-8", newline="\n")
 
 
-def facts(source):  # Path -> title, and what the line under it says: minutes, needs, reads, exercises
+def facts(source):  # Path -> title, minutes, needs, reads: the line under the title
     text = source.read_text(encoding="utf-8")
     title, line = re.search(r"^# # \d+ · (.+?)\n#\n# \*([^*]+)\*", text, re.MULTILINE).groups()
     minutes, *rest = " ".join(line.replace("\n# ", " ").split()).split(" · ")
@@ -88,24 +91,33 @@ def facts(source):  # Path -> title, and what the line under it says: minutes, n
     return title, minutes.partition(" ")[0], said["needs"], said["reads"]
 
 
-def seconds(source):  # Path -> int, of computing on one core: run as a script, in a process of its own
+def seconds(source):  # Path -> int, of computing on one core
+    # run as a script, in a process of its own
     code = "import runpy, sys, time; runpy.run_path(sys.argv[1]); sys.stderr.write(str(time.process_time()))"
-    one_core = os.environ | {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    one_core = os.environ | {
+        name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    }
     command = [sys.executable, "-W", "ignore", "-c", code, str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=one_core, check=True)
+    done = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", env=one_core, check=True
+    )
     return math.ceil(float(done.stderr))
 
 
 def table(measured):  # {Path: seconds} -> the table of README.md
     from minilora.course.runner import exercises
 
-    rows = ["| lesson | minutes to read | seconds to run | needs | reads in the code | exercises |",
-            "| --- | --- | --- | --- | --- | --- |"]
+    rows = [
+        "| lesson | minutes to read | seconds to run | needs | reads in the code | exercises |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for source, took in measured.items():
         title, minutes, needs, reads = facts(source)
         number = int(source.name[:2])
         cards = "; ".join(f"{e.number} {e.title}" for e in exercises(number))
-        rows.append(f"| [{number}]({source.stem}.ipynb) *{title}* | {minutes} | {took} | {needs} | {reads} | {cards} |")
+        rows.append(
+            f"| [{number}]({source.stem}.ipynb) *{title}* | {minutes} | {took} | {needs} | {reads} | {cards} |"
+        )
     return "\n".join(rows)
 
 
@@ -122,8 +134,12 @@ def write_table():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("numbers", nargs="*", type=int, metavar="LESSON")
-    parser.add_argument("--html", type=Path, metavar="DIR", help="write HTML pages instead of notebooks")
-    parser.add_argument("--table", action="store_true", help="measure every lesson; write the table in README.md")
+    parser.add_argument(
+        "--html", type=Path, metavar="DIR", help="write HTML pages instead of notebooks"
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="measure every lesson; write the table in README.md"
+    )
     arguments = parser.parse_args()
     if arguments.table:
         return write_table()

@@ -45,7 +45,9 @@ def _math(text, options):
 
 
 MARKDOWN = markdown_renderer()
-WITH_STOP = re.compile(r"(<math(?:(?!</math>).)*</math>[.,;:?!)])")      # a stop must not begin the next line
+WITH_STOP = re.compile(
+    r"(<math(?:(?!</math>).)*</math>[.,;:?!)])"
+)  # a stop must not begin the next line
 
 
 def read(path):  # Path -> list of cells as json
@@ -71,18 +73,25 @@ def output_html(output, figure):
         return f'<pre class="out">{html.escape(text_of(output["text"]).rstrip())}</pre>'
     picture = output["data"].get("image/png")
     if picture:
-        return figure(text_of(picture).replace("\n", ""), output["metadata"].get("image/png", {}).get("alt", ""))
+        return figure(
+            text_of(picture).replace("\n", ""),
+            output["metadata"].get("image/png", {}).get("alt", ""),
+        )
     return f'<pre class="out">{html.escape(text_of(output["data"]["text/plain"]))}</pre>'
 
 
 def page(title, body, before="", after=""):
     """A whole page; before and after: the links to the neighbours, none on the index."""
-    nav = f'<nav><span>{before}</span><a href="index.html">all lessons</a><span>{after}</span></nav>'
+    nav = (
+        f'<nav><span>{before}</span><a href="index.html">all lessons</a><span>{after}</span></nav>'
+    )
     nav = nav if before or after else ""
-    return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<style>{STYLE}{CODE.get_style_defs('pre.code')}</style></head>"
-            f"<body>{nav}<main>{body}</main>{nav}</body></html>\n")
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}{CODE.get_style_defs('pre.code')}</style></head>"
+        f"<body>{nav}<main>{body}</main>{nav}</body></html>\n"
+    )
 
 
 def lesson_html(path):  # notebook -> the body of its page
@@ -102,7 +111,9 @@ def title_of(path):  # notebook -> "1 · Check a derivative ..."
 
 
 def facts_of(path):  # notebook -> the line under the title: minutes, needs, reads, exercises
-    return re.search(r"^\*([^*].+?)\*$", text_of(read(path)[0]["source"]), re.MULTILINE | re.DOTALL)[1]
+    return re.search(
+        r"^\*([^*].+?)\*$", text_of(read(path)[0]["source"]), re.MULTILINE | re.DOTALL
+    )[1]
 
 
 def write_site(sources, folder):
@@ -118,8 +129,12 @@ def write_site(sources, folder):
     for i, path in enumerate(notebooks):
         text = page(title_of(path), lesson_html(path), link(i - 1), link(i + 1))
         (folder / f"{path.stem}.html").write_text(text, encoding="utf-8", newline="\n")
-    rows = "".join(f"<tr><td>{link(i)}</td><td>{MARKDOWN.renderInline(facts_of(p))}</td></tr>"
-                   for i, p in enumerate(notebooks))
+    rows = "".join(
+        f"<tr><td>{link(i)}</td><td>{MARKDOWN.renderInline(facts_of(p))}</td></tr>"
+        for i, p in enumerate(notebooks)
+    )
     body = f"<h1>minilora: the lessons</h1><table><tr><th>lesson</th><th>what it takes</th></tr>{rows}</table>"
-    (folder / "index.html").write_text(page("minilora: the lessons", body), encoding="utf-8", newline="\n")
+    (folder / "index.html").write_text(
+        page("minilora: the lessons", body), encoding="utf-8", newline="\n"
+    )
     print(f"written: {folder / 'index.html'} and {len(notebooks)} lessons")

@@ -1,5 +1,7 @@
 """minilora: LoRA rebuilt by hand in NumPy, on a GPU through CuPy.
 
+In Python:
+
     import minilora as ml
     model = ml.load_pretrained(path)
     model = ml.get_peft_model(model, ml.LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))

@@ -19,6 +19,7 @@ ROLES = ("system", "user", "assistant")
 
 # ---- tokenizer
 
+
 class TextTokenizer:
     """tokenizer.json, and the ids that batches need. `<|endoftext|>` written in a text is read as the end token.
 
@@ -29,13 +30,19 @@ class TextTokenizer:
     def __init__(self, inner, end=None):
         self.inner = inner
         self.vocab_size = inner.get_vocab_size()
-        self.eos_id = next((i for name in (end, END, "</s>", "<|end_of_text|>", "<|im_end|>")
-                            if isinstance(name, str) and (i := inner.token_to_id(name)) is not None), None)
+        self.eos_id = next(
+            (
+                i
+                for name in (end, END, "</s>", "<|end_of_text|>", "<|im_end|>")
+                if isinstance(name, str) and (i := inner.token_to_id(name)) is not None
+            ),
+            None,
+        )
         self.pad_id = inner.token_to_id(PAD)
         if self.pad_id is None:
-            self.pad_id = self.eos_id or 0       # padding is masked: any id will do
+            self.pad_id = self.eos_id or 0  # padding is masked: any id will do
         framed = inner.encode("a")
-        self.start = framed.ids[:framed.special_tokens_mask.index(0)] if 0 in framed.special_tokens_mask else []
+        self.start = framed.ids[: framed.special_tokens_mask.index(0)] if 0 in framed.special_tokens_mask else []
 
     def encode(self, text: str) -> list[int]:
         return self.inner.encode(text, add_special_tokens=False).ids
@@ -58,18 +65,21 @@ def load_tokenizer(path) -> TextTokenizer:
         settings = read_json(named) if named.is_file() else {}
         older = next((name for name in ("tokenizer.model", "vocab.json") if (path / name).is_file()), None)
         if older and not (path / "tokenizer.json").is_file():
-            raise MissingFileError(f"no tokenizer.json in {path}, only {older}: where transformers is, "
-                                   "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes one")
+            raise MissingFileError(
+                f"no tokenizer.json in {path}, only {older}: where transformers is, "
+                "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes one"
+            )
         path = path / "tokenizer.json"
     text = _read(path)
     end = settings.get("eos_token")
     try:
         return TextTokenizer(Tokenizer.from_str(text), end.get("content") if isinstance(end, dict) else end)
-    except Exception as error:       # the library raises plain Exception
+    except Exception as error:  # the library raises plain Exception
         raise FormatError(f"{path}: not a tokenizer.json: {str(error).splitlines()[0][:160]}") from error
 
 
 # ---- files
+
 
 def _read(path) -> str:
     path = Path(path)
@@ -105,7 +115,7 @@ def read_jsonl(path) -> list[dict]:
             try:
                 examples.append(_example(json.loads(line)))
                 json.dumps(examples[-1], ensure_ascii=False).encode()  # what is no text shows here
-            except (ValueError, RecursionError) as error:       # DataError and bad JSON are ValueErrors
+            except (ValueError, RecursionError) as error:  # DataError and bad JSON are ValueErrors
                 what = f"not JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else str(error)
                 if isinstance(error, UnicodeEncodeError):
                     what = f"{error.object[error.start]!r} is half of a pair of surrogates, which is no text"
@@ -140,20 +150,27 @@ def _from_messages(messages) -> dict:
         if message.get("role") not in ROLES:
             raise DataError(f"message {number} has role {message.get('role')!r}, expected one of {', '.join(ROLES)}")
     if len(messages) < 2:
-        raise DataError(f'"messages" has {len(messages)}, expected a list of at least two: a user\'s, the assistant\'s')
+        raise DataError(f"\"messages\" has {len(messages)}, expected a list of at least two: a user's, the assistant's")
     if messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
-        raise DataError('the last message must be the assistant\'s, and not empty: it is what is learned')
+        raise DataError("the last message must be the assistant's, and not empty: it is what is learned")
     prompt = "\n".join(m["content"] for m in messages[:-1])
     return {"prompt": prompt, "response": messages[-1]["content"], "messages": messages}
 
 
 def _kind(value) -> str:
-    names = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list",
-             dict: "an object"}
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "an object",
+    }
     return names.get(type(value), "null")
 
 
 # ---- framing: what a model reads and what it writes
+
 
 def frame(prompt: str) -> str:
     """What the model reads before it answers: the prompt and a line break."""
@@ -175,7 +192,7 @@ def encode_pair(example: dict, tokenizer) -> tuple[list[int], list[int]]:
 def encode_both(before: str, after: str, tokenizer) -> tuple[list[int], list[int]]:
     """The ids of two texts as they are in one text; each by itself where the seam would change the first one's."""
     first, whole = tokenizer.encode(before), tokenizer.encode(before + after)
-    return first, whole[len(first):] if whole[:len(first)] == first else tokenizer.encode(after)
+    return first, whole[len(first) :] if whole[: len(first)] == first else tokenizer.encode(after)
 
 
 def encode_text(text: str, tokenizer) -> np.ndarray:  # -> (N,) int64
@@ -196,11 +213,12 @@ def pad_pairs(pairs, pad_id: int) -> tuple[np.ndarray, np.ndarray]:  # -> ids (B
     for row, (prompt, response) in enumerate(pairs):
         end = len(prompt) + len(response)
         ids[row, :end] = prompt + response
-        labels[row, len(prompt):end] = response
+        labels[row, len(prompt) : end] = response
     return ids, labels
 
 
 # ---- batches: endless, reproducible, resumable
+
 
 class TextBatches:
     """Endless batches of windows that begin at random places of a text. `state()` is JSON, `restore` goes on."""
@@ -233,8 +251,9 @@ class PairBatches:
     `max_length` tokens: how many, and which are the first.
     """
 
-    def __init__(self, examples, tokenizer, batch_size: int, max_length: int, rng: np.random.Generator,
-                 encode=encode_pair):
+    def __init__(
+        self, examples, tokenizer, batch_size: int, max_length: int, rng: np.random.Generator, encode=encode_pair
+    ):
         self.pairs = [encode(example, tokenizer) for example in examples]
         self.batch_size, self.rng, self.pad_id = batch_size, rng, tokenizer.pad_id
         if not self.pairs:
@@ -273,10 +292,15 @@ class PairBatches:
 
 def check_lengths(pairs, max_length: int) -> None:
     """Refuse pairs longer than the context: nothing is ever cut silently."""
-    long = [(number, len(prompt) + len(response)) for number, (prompt, response) in enumerate(pairs, start=1)
-            if len(prompt) + len(response) > max_length]
+    long = [
+        (number, len(prompt) + len(response))
+        for number, (prompt, response) in enumerate(pairs, start=1)
+        if len(prompt) + len(response) > max_length
+    ]
     if long:
         named = ", ".join(f"example {number} ({length} tokens)" for number, length in long[:3])
         more = f" and {len(long) - 3} more" if len(long) > 3 else ""
-        raise DataError(f"{len(long)} of {len(pairs)} examples are longer than the context of {max_length} tokens: "
-                        f"{named}{more}; shorten or remove them")
+        raise DataError(
+            f"{len(long)} of {len(pairs)} examples are longer than the context of {max_length} tokens: "
+            f"{named}{more}; shorten or remove them"
+        )

@@ -131,8 +131,12 @@ def _check_sampling(max_new_tokens, temperature, top_k, top_p, seed):
     whole = int | np.integer
     for name, value, fits, expected in (
         ("max_new_tokens", max_new_tokens, isinstance(max_new_tokens, whole) and max_new_tokens >= 1, "at least 1"),
-        ("temperature", temperature, isinstance(temperature, whole | float | np.floating) and 0 <= temperature < np.inf,
-         "0 (greedy) or above"),
+        (
+            "temperature",
+            temperature,
+            isinstance(temperature, whole | float | np.floating) and 0 <= temperature < np.inf,
+            "0 (greedy) or above",
+        ),
         ("top_k", top_k, top_k is None or (isinstance(top_k, whole) and top_k >= 1), "at least 1"),
         ("top_p", top_p, top_p is None or 0 < top_p <= 1, "0 < top_p <= 1"),
         ("seed", seed, isinstance(seed, whole) and seed >= 0, "a whole number of at least 0"),

@@ -1,5 +1,7 @@
 """Check a hand-written backward against central differences, in float64.
 
+Two evaluations give one derivative:
+
     df/dx ≈ (f(x + ε) - f(x - ε)) / 2ε        error of order ε² from the curvature, u/ε from rounding (u ≈ 1e-16)
 """
 

@@ -22,10 +22,10 @@ from .shipped import shipped
 class Task:
     name: str
     description: str
-    scored: str                                  # what earns 1.0, in one line
-    score: Callable[[dict, str], float]          # (example, answer) -> 1.0 or 0.0
-    choices: tuple[str, ...] = ()                # the answers among which a forced choice is made, if there are any
-    max_new_tokens: int = 48                     # enough for every response of the task, end token included
+    scored: str  # what earns 1.0, in one line
+    score: Callable[[dict, str], float]  # (example, answer) -> 1.0 or 0.0
+    choices: tuple[str, ...] = ()  # the answers among which a forced choice is made, if there are any
+    max_new_tokens: int = 48  # enough for every response of the task, end token included
 
     def examples(self, split: str) -> list[dict]:
         """The shipped examples of a split: "train", "valid" or "test"."""
@@ -55,8 +55,10 @@ def mentioned(kind: str, text: str) -> set[str]:
 
 # ---- data to text: form = one sentence that opens with the name; content = every slot's value, and no other
 
-CONNECTING = set("a an is are and at the that which it its in near where you can get with has serves serving sells "
-                 "offers cafe place dogs food prices known for called".split())
+CONNECTING = set(
+    "a an is are and at the that which it its in near where you can get with has serves serving sells "
+    "offers cafe place dogs food prices known for called".split()
+)
 
 
 def score_data_to_text(example: dict, answer: str) -> float:
@@ -65,7 +67,7 @@ def score_data_to_text(example: dict, answer: str) -> float:
     opening = name[0].upper() + name[1:] + " "
     if not (answer.startswith(opening) and re.fullmatch(r"[A-Za-z, ]+\.", answer)):
         return 0.0
-    rest = answer[len(opening):-1]
+    rest = answer[len(opening) : -1]
     if not re.match(r"(is|serves|sells|offers|has) ", rest):
         return 0.0
     for slot in ("food", "price", "place", "mood", "dogs"):
@@ -85,8 +87,12 @@ def score_sql(example: dict, answer: str) -> float:
     """1.0 when the answer finds the reference's rows in each of the three shipped databases (sqlite3, read only)."""
     if not re.match(r"SELECT\b", answer, re.IGNORECASE):
         return 0.0
-    return float(all((found := query(i, answer)) is not None and found == query(i, example["response"])
-                     for i in range(len(tables()))))
+    return float(
+        all(
+            (found := query(i, answer)) is not None and found == query(i, example["response"])
+            for i in range(len(tables()))
+        )
+    )
 
 
 @functools.cache
@@ -102,7 +108,7 @@ def query(index: int, text: str) -> list | None:
     rows_of = database(index)
     steps = 0
 
-    def out_of_patience() -> int:           # called every 1,000 steps of SQLite's machine; non-zero stops the query
+    def out_of_patience() -> int:  # called every 1,000 steps of SQLite's machine; non-zero stops the query
         nonlocal steps
         steps += 1
         return int(steps > 2000)
@@ -146,8 +152,10 @@ def states_fact(example: dict, sentence: str) -> bool:
     """Whether the sentence is about example["name"] and gives example["value"] as the only street, work or pet."""
     if not (sentence.startswith(example["name"] + " ") and sentence.endswith(".") and sentence.count(".") == 1):
         return False
-    return all(mentioned(kind, sentence) == ({example["value"]} if kind == example["kind"] else set())
-               for kind in ("street", "work", "pet"))
+    return all(
+        mentioned(kind, sentence) == ({example["value"]} if kind == example["kind"] else set())
+        for kind in ("street", "work", "pet")
+    )
 
 
 def json_object(text: str) -> dict | None:
@@ -177,17 +185,49 @@ def score_bare_json(example: dict, answer: str) -> float:
     return float(found is not None and found == json_object(example["response"]))
 
 
-TASKS = {task.name: task for task in (
-    Task("data-to-text", "a record of a cafe -> one sentence that says it all",
-         "one sentence, every slot, no foreign value", score_data_to_text),
-    Task("sql", "a question about boats or cafes -> an SQL query",
-         "finds the reference's rows in three databases", score_sql),
-    Task("reviews", "a guest's review -> praise or blame, for the food or the staff",
-         "the exact label", score_exact, choices=LABELS, max_new_tokens=12),
-    Task("style-json", "a question about a person -> the answer as JSON",
-         'parses, {"answer": sentence}, the right fact', score_style_json, max_new_tokens=32),
-    Task("style-crier", "a question about a person -> the answer as the town crier gives it",
-         "Hear ye! ... All is well., the right fact", score_style_crier, max_new_tokens=32),
-    Task("bare-json", "a question about a person -> the bare fact in JSON (the honest failure: stays low)",
-         "parses, the one entry is right", score_bare_json, max_new_tokens=24),
-)}
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            "data-to-text",
+            "a record of a cafe -> one sentence that says it all",
+            "one sentence, every slot, no foreign value",
+            score_data_to_text,
+        ),
+        Task(
+            "sql",
+            "a question about boats or cafes -> an SQL query",
+            "finds the reference's rows in three databases",
+            score_sql,
+        ),
+        Task(
+            "reviews",
+            "a guest's review -> praise or blame, for the food or the staff",
+            "the exact label",
+            score_exact,
+            choices=LABELS,
+            max_new_tokens=12,
+        ),
+        Task(
+            "style-json",
+            "a question about a person -> the answer as JSON",
+            'parses, {"answer": sentence}, the right fact',
+            score_style_json,
+            max_new_tokens=32,
+        ),
+        Task(
+            "style-crier",
+            "a question about a person -> the answer as the town crier gives it",
+            "Hear ye! ... All is well., the right fact",
+            score_style_crier,
+            max_new_tokens=32,
+        ),
+        Task(
+            "bare-json",
+            "a question about a person -> the bare fact in JSON (the honest failure: stays low)",
+            "parses, the one entry is right",
+            score_bare_json,
+            max_new_tokens=24,
+        ),
+    )
+}

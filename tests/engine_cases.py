@@ -104,6 +104,7 @@ case("softmax far out", ops.softmax, (3, 5), scale=30)
 
 # ---- products with weights
 
+
 def linear_of_gpt2(x, W, b):
     return ops.linear(x, W, b, fan_in_fan_out=True)
 

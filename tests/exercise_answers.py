@@ -21,16 +21,18 @@ class Answers:
     def tests(self):
         """Two parametrized tests: wrong answers are caught, and right ones pass."""
 
-        @pytest.mark.parametrize(("number", "says", "answer"), [pytest.param(*w, id=f"{w[0]}-{w[2].__name__}")
-                                                                for w in self.wrong_ones])
+        @pytest.mark.parametrize(
+            ("number", "says", "answer"), [pytest.param(*w, id=f"{w[0]}-{w[2].__name__}") for w in self.wrong_ones]
+        )
         def test_a_wrong_answer_is_caught(number, says, answer):
             verdict = judge(exercise(number), answer)
             said = f"{verdict.message} {verdict.error!r}"
             assert verdict.state == "failed"
             assert says in said
 
-        @pytest.mark.parametrize(("number", "answer"), [pytest.param(*r, id=f"{r[0]}-{r[1].__name__}")
-                                                        for r in self.right_ones])
+        @pytest.mark.parametrize(
+            ("number", "answer"), [pytest.param(*r, id=f"{r[0]}-{r[1].__name__}") for r in self.right_ones]
+        )
         def test_a_right_answer_written_differently_passes(number, answer):
             verdict = judge(exercise(number), answer)
             assert (verdict.state, verdict.message, verdict.error) == ("passed", "", None)

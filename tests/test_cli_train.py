@@ -20,6 +20,7 @@ from minilora.safetensors_io import read_header
 
 run, base, files = cli_training.run, cli_training.base, cli_training.files  # fixtures
 
+
 def test_pretrain_writes_a_checkpoint_with_its_tokenizer_and_a_falling_validation_loss(base):
     assert {p.name for p in base.iterdir()} == {
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "history.json", FILE

@@ -48,9 +48,7 @@ def test_pytorch_keeps_between_nine_tenths_and_twice_of_what_the_formula_says(co
             counted, rank = count(architecture, targets, 8), 8
             trains = {p.path for p in counted.chosen}
             names = targets if targets == "all-linear" else targets.split(",")
-            model = peft.get_peft_model(
-                model, peft.LoraConfig(r=8, target_modules=names), autocast_adapter_dtype=False
-            )
+            model = peft.get_peft_model(model, peft.LoraConfig(r=8, target_modules=names), autocast_adapter_dtype=False)
         kept, _ = activations(architecture, trains, rank, 2, 256, width)
         assert 0.9 < saved_bytes(torch, model, ids) / total(kept) < 2.2, targets
 

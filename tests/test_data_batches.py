@@ -42,8 +42,8 @@ def test_prompt_and_padding_are_masked_and_the_end_token_is_learned(tokenizer):
         learned = np.flatnonzero(target != IGNORE)
         assert np.array_equal(row[learned], target[learned])
         assert tokenizer.decode(row[learned]).startswith("The tide is") and row[learned[-1]] == tokenizer.eos_id
-        assert tokenizer.decode(row[:learned[0]]).startswith("What is")
-        assert (row[learned[-1] + 1:] == tokenizer.pad_id).all()
+        assert tokenizer.decode(row[: learned[0]]).startswith("What is")
+        assert (row[learned[-1] + 1 :] == tokenizer.pad_id).all()
 
 
 def test_every_example_comes_once_in_each_pass(tokenizer):

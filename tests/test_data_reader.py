@@ -17,36 +17,50 @@ def write(tmp_path):
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
         return path
+
     return to_file
 
 
 def test_pairs_keep_the_fields_that_a_metric_needs(write):
     assert read_jsonl(write('{"prompt": "a", "response": "b", "slots": {"x": 1}}\n\n')) == [
-        {"prompt": "a", "response": "b", "slots": {"x": 1}}]
+        {"prompt": "a", "response": "b", "slots": {"x": 1}}
+    ]
 
 
 def test_the_chat_form_becomes_a_prompt_of_all_messages_but_the_last(write):
-    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"},
-                {"role": "assistant", "content": "Yes."}]
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello?"},
+        {"role": "assistant", "content": "Yes."},
+    ]
     path = write(json.dumps({"messages": messages}))
     assert read_jsonl(path) == [{"prompt": "Be brief.\nHello?", "response": "Yes.", "messages": messages}]
 
 
-@pytest.mark.parametrize(("line", "said"), [
-    ('{"prompt": "a", "response": }', "not JSON"),
-    ('{"prompt": "\\ud800", "response": "b"}', "half of a pair of surrogates"),
-    ("[1, 2]", "expected a JSON object, found a list"),
-    ("null", "found null"),
-    ('{"prompt": "a"}', "no \"response\""),
-    ('{"question": "a", "response": "b"}', "found 'question', 'response'"),
-    ('{"prompt": 3, "response": "b"}', '"prompt" is a number, expected a string'),
-    ('{"prompt": "a", "response": " "}', '"response" is empty'),
-    ('{"messages": []}', "a list of at least two"),
-    ('{"messages": [{"role": "usr", "content": "a"}]}', "message 1 has role 'usr'"),
-    ('{"messages": [{"role": "user", "content": "a"}, {"role": "bot", "content": "b"}]}', "message 2 has role 'bot'"),
-    ('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant"}]}', "message 2 must be an object"),
-    ('{"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}', "must be the assistant's"),
-])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"prompt": "a", "response": }', "not JSON"),
+        ('{"prompt": "\\ud800", "response": "b"}', "half of a pair of surrogates"),
+        ("[1, 2]", "expected a JSON object, found a list"),
+        ("null", "found null"),
+        ('{"prompt": "a"}', 'no "response"'),
+        ('{"question": "a", "response": "b"}', "found 'question', 'response'"),
+        ('{"prompt": 3, "response": "b"}', '"prompt" is a number, expected a string'),
+        ('{"prompt": "a", "response": " "}', '"response" is empty'),
+        ('{"messages": []}', "a list of at least two"),
+        ('{"messages": [{"role": "usr", "content": "a"}]}', "message 1 has role 'usr'"),
+        (
+            '{"messages": [{"role": "user", "content": "a"}, {"role": "bot", "content": "b"}]}',
+            "message 2 has role 'bot'",
+        ),
+        ('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant"}]}', "message 2 must be an object"),
+        (
+            '{"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}',
+            "must be the assistant's",
+        ),
+    ],
+)
 def test_a_bad_line_is_named_by_its_number(write, line, said):
     path = write('{"prompt": "a", "response": "b"}\n\n' + line + "\n")
     with pytest.raises(DataError) as caught:
@@ -94,10 +108,16 @@ def test_a_foreign_tokenizer_file_is_refused(write):
         load_tokenizer(write('{"model": 3}', "tokenizer.json"))
 
 
-json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-                           lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-                               st.sampled_from(["prompt", "response", "messages", "role", "content", "x"]), inner,
-                               max_size=4), max_leaves=8)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["prompt", "response", "messages", "role", "content", "x"]), inner, max_size=4
+        )
+    ),
+    max_leaves=8,
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -120,7 +140,7 @@ def test_a_damaged_file_of_examples_gives_pairs_or_one_line(tmp_path_factory, da
     for _ in range(data.draw(st.integers(1, 4))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.mktemp("fuzz") / "f.jsonl"
-    path.write_bytes(whole[:data.draw(st.integers(0, len(whole)))])
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole)))])
     try:
         assert read_jsonl(path)
     except MiniloraError as error:

@@ -34,8 +34,9 @@ def examples(name):
 
 
 def test_a_rebuild_from_the_seed_is_byte_identical(tmp_path):
-    subprocess.run([sys.executable, "-m", "data.make.build", "--out", str(tmp_path)], cwd=ROOT, check=True,
-                   capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "data.make.build", "--out", str(tmp_path)], cwd=ROOT, check=True, capture_output=True
+    )
     made = {p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()}
     assert len(made) == 23
     assert [p for p in made if (tmp_path / p).read_bytes() != (ROOT / "data" / p).read_bytes()] == []
@@ -57,8 +58,13 @@ def test_the_tokenizer_has_1024_tokens_and_both_special_ones(tokenizer):
 
 def test_every_token_of_every_answer_stands_at_least_50_times_in_the_base_text(tokenizer, paragraphs):
     counts = Counter(tokenizer.encode(shipped("corpus.txt").read_text(encoding="utf-8")))
-    rare = {(name, tokenizer.decode([i]), counts[i]) for name in TASKS for example in examples(name)
-            for i in {*tokenizer.encode(example["response"]), tokenizer.eos_id} if counts[i] < 50}
+    rare = {
+        (name, tokenizer.decode([i]), counts[i])
+        for name in TASKS
+        for example in examples(name)
+        for i in {*tokenizer.encode(example["response"]), tokenizer.eos_id}
+        if counts[i] < 50
+    }
     assert rare == set()
 
 
@@ -71,8 +77,14 @@ def test_values_of_cafes_and_boats_are_restated_within_their_paragraph(paragraph
 
 
 MARKED = re.compile(r'SELECT |\{"|Hear ye!|\w+ = .* ; ')
-READ_AS = ("The notice says that ", "The line asks for ", "The clerk is asked for ", "This line is for ",
-           "The slip says that ", "The crier says that ")
+READ_AS = (
+    "The notice says that ",
+    "The line asks for ",
+    "The clerk is asked for ",
+    "This line is for ",
+    "The slip says that ",
+    "The crier says that ",
+)
 
 
 def test_records_queries_slips_and_cries_open_their_paragraph_and_are_only_read(paragraphs):
@@ -116,8 +128,11 @@ def test_data_to_text_is_tested_on_cafes_that_no_text_names(paragraphs):
 
 def test_sql_is_tested_on_pairs_of_values_that_training_never_joins():
     def literals(split):
-        return {(e["response"].split(" FROM ")[1].split(" ")[0], *re.findall(r"'([^']+)'|> (\d+)", e["response"]))
-                for e in TASKS["sql"].examples(split)}
+        return {
+            (e["response"].split(" FROM ")[1].split(" ")[0], *re.findall(r"'([^']+)'|> (\d+)", e["response"]))
+            for e in TASKS["sql"].examples(split)
+        }
+
     assert not literals("train") & literals("test")
 
 
@@ -137,8 +152,11 @@ def test_the_town_has_150_to_200_people_each_with_one_street_one_work_and_one_pe
     for name, kind, value in {(e["name"], e["kind"], e["value"]) for e in examples("style-json")}:
         assert facts.setdefault((name, kind), value) == value
     assert 150 * 3 <= len(facts) <= 200 * 3
-    for sentence, kind in ((r"(\w+ \w+) lives on ([\w ]+)\.", "street"), (r"(\w+ \w+) works as a (\w+)\.", "work"),
-                           (r"(\w+ \w+) keeps a (\w+)\.", "pet")):
+    for sentence, kind in (
+        (r"(\w+ \w+) lives on ([\w ]+)\.", "street"),
+        (r"(\w+ \w+) works as a (\w+)\.", "work"),
+        (r"(\w+ \w+) keeps a (\w+)\.", "pet"),
+    ):
         for name, value in re.findall(sentence, text):
             assert facts.get((name, kind), value) == value
 

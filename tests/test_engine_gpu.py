@@ -1,7 +1,7 @@
 """The same parity suite on a real GPU through CuPy; skipped where there is none.
 
-    pip install "minilora[cuda12]"    # or cuda13
-    python -m pytest -m gpu
+pip install "minilora[cuda12]"    # or cuda13
+python -m pytest -m gpu
 """
 
 import numpy as np

@@ -37,7 +37,7 @@ def only_the_factor(D, r):
 
 @answers.right("4.1")
 def by_eigenvectors(D, r):
-    _, V = np.linalg.eigh(D.T @ D)       # the largest last
+    _, V = np.linalg.eigh(D.T @ D)  # the largest last
     V = V[:, -r:]
     return D @ V @ V.T
 

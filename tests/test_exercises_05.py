@@ -126,7 +126,7 @@ def into_arrays_of_integers(x, g, A, B, alpha, r):
 
 @answers.right("5.2")
 def through_the_full_gradient(x, g, A, B, alpha, r):
-    dW = alpha / r * g.T @ x            # (out, in): large, but right
+    dW = alpha / r * g.T @ x  # (out, in): large, but right
     return B.T @ dW, dW @ A.T
 
 

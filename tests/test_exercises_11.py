@@ -44,14 +44,20 @@ def einsum(W, A, B, s):
 
 @answers.wrong("11.2", says="missing and extra are exchanged")
 def exchanged(expected, found):
-    return (sorted(set(found) - set(expected)), sorted(set(expected) - set(found)),
-            [k for k in set(found) & set(expected) if found[k] != expected[k]])
+    return (
+        sorted(set(found) - set(expected)),
+        sorted(set(expected) - set(found)),
+        [k for k in set(found) & set(expected) if found[k] != expected[k]],
+    )
 
 
 @answers.wrong("11.2", says="renamed key slips through")
 def does_not_look_for_extra(expected, found):
-    return ([k for k in expected if k not in found], [],
-            [k for k in expected if k in found and expected[k] != found[k]])
+    return (
+        [k for k in expected if k not in found],
+        [],
+        [k for k in expected if k in found and expected[k] != found[k]],
+    )
 
 
 @answers.wrong("11.2", says="shapes are not looked at")

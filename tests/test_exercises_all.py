@@ -60,8 +60,25 @@ def test_a_changed_argument_is_said_once():
     assert judge(runner.exercise("0.1"), moves_and_moves_back).message.count("argument changed") == 1
 
 
-ODD = [None, "text", 1j, object(), {}, [], [[1.0], [2.0, 3.0]], (i for i in "ab"), np.array(["a"]), float("nan"), print,
-       np.zeros((0, 3)), [None, None], ({}, {}), np.array([[1.0, 2.0]] * 3), Tensor(np.ones(2)), ([], [], [])]
+ODD = [
+    None,
+    "text",
+    1j,
+    object(),
+    {},
+    [],
+    [[1.0], [2.0, 3.0]],
+    (i for i in "ab"),
+    np.array(["a"]),
+    float("nan"),
+    print,
+    np.zeros((0, 3)),
+    [None, None],
+    ({}, {}),
+    np.array([[1.0, 2.0]] * 3),
+    Tensor(np.ones(2)),
+    ([], [], []),
+]
 
 
 @pytest.mark.parametrize("result", ODD, ids=lambda r: type(r).__name__)
@@ -77,6 +94,7 @@ def on_numbers(change):  # -> function of a result: the same, with every number 
         if isinstance(value, list | tuple):
             return type(value)(changed(v) for v in value)
         return value if isinstance(value, str) else change(value)
+
     return changed
 
 
@@ -110,9 +128,16 @@ def test_a_right_answer_passes_in_whatever_it_is_kept(exercise, change):
 
 
 @pytest.mark.usefixtures("solutions_are_forgotten")
-@pytest.mark.parametrize("change", [lambda v: 2 * np.asarray(v) + 1, lambda v: np.asarray(v) * np.nan,
-                                    lambda v: np.asarray(v) * 1.001 + 0.001, lambda v: np.asarray(v) + 0j],
-                         ids=["doubled and more", "nan", "a little off", "complex"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: 2 * np.asarray(v) + 1,
+        lambda v: np.asarray(v) * np.nan,
+        lambda v: np.asarray(v) * 1.001 + 0.001,
+        lambda v: np.asarray(v) + 0j,
+    ],
+    ids=["doubled and more", "nan", "a little off", "complex"],
+)
 @each
 def test_a_right_answer_spoiled_is_caught_and_not_named_as_a_mistake_that_it_is_not(exercise, change):
     right = solution(exercise)
@@ -141,7 +166,7 @@ def test_a_stub_has_the_arguments_of_its_solution(exercise):
 def test_a_stub_stands_under_its_card(exercise):
     text = (STUBS / file_name(exercise.lesson)).read_text(encoding="utf-8")
     card = f"# ---- {exercise.number} · {exercise.difficulty}, {exercise.minutes} minutes · "
-    assert f"{card}{exercise.title}\n\ndef {exercise.function}(".lower() in text.lower()
+    assert f"{card}{exercise.title}\n\n\ndef {exercise.function}(".lower() in text.lower()
 
 
 @each
@@ -206,10 +231,14 @@ def test_check_and_hint_refuse_a_number_that_is_none(wrong):
             CliRunner().invoke(command, [wrong], catch_exceptions=False)
 
 
-@pytest.mark.parametrize(("wrong", "says"), [
-    ("5.9", "no exercise 5.9; lesson 5 has 5.1, 5.2, 5.3"), ("5", "lesson 5 has 5.1, 5.2, 5.3"),
-    ("mine/lesson_05.py", "expected one like 5.2 (and `--dir DIR` for the folder with your files)"),
-])
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("5.9", "no exercise 5.9; lesson 5 has 5.1, 5.2, 5.3"),
+        ("5", "lesson 5 has 5.1, 5.2, 5.3"),
+        ("mine/lesson_05.py", "expected one like 5.2 (and `--dir DIR` for the folder with your files)"),
+    ],
+)
 def test_a_number_that_is_none_is_told_the_right_one(wrong, says):
     with pytest.raises(UnknownNameError) as error:
         CliRunner().invoke(hint, [wrong], catch_exceptions=False)
@@ -230,7 +259,8 @@ def test_a_class_is_graded_in_one_command_and_one_that_hangs_hides_nobody(in_fol
     shutil.copy(SOLUTIONS / "lesson_01.py", tmp_path / "class" / "ada")
     (tmp_path / "class" / "ben" / "lesson_01.py").write_text("while True: pass\n", encoding="utf-8")
     (tmp_path / "class" / "cleo" / "lesson_01.py").write_text(
-        "def central_difference(f, x, eps):\n    print('=cmd')\n    return 0.0\n", encoding="utf-8")
+        "def central_difference(f, x, eps):\n    print('=cmd')\n    return 0.0\n", encoding="utf-8"
+    )
     result = in_folder(check, "--all", "class", "--csv", "class.csv")
     rows = list(csv.DictReader((tmp_path / "class.csv").open(encoding="utf-8-sig")))
     states = {(Path(r["folder"]).name, r["exercise"]): r["state"] for r in rows}
@@ -296,7 +326,7 @@ def test_pytest_checks_the_own_file_by_lesson(tmp_path):
 
 def test_the_reference_is_never_imported_in_place_of_the_students_file(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setitem(sys.modules, "lesson_01", None)      # so that what is loaded here is forgotten again
+    monkeypatch.setitem(sys.modules, "lesson_01", None)  # so that what is loaded here is forgotten again
     (tmp_path / "lesson_01.py").write_text("def central_difference(f, x, eps):\n    return 'mine'\n", encoding="utf-8")
     function, _ = find_function(tmp_path / "lesson_01.py", "central_difference")
     assert function(None, 0, 0) == "mine"

@@ -70,11 +70,15 @@ def test_a_question_at_the_keyboard_does_not_hang(submit):
 
 
 def test_a_traceback_shows_the_own_lines_alone(submit):
-    verdict = submit("import numpy as np\n\ndef help_me(x):\n    return np.ones((2, 3)) @ np.ones((2, 3))\n\n"
-                     + one_that("return help_me(x)"))
+    verdict = submit(
+        "import numpy as np\n\ndef help_me(x):\n    return np.ones((2, 3)) @ np.ones((2, 3))\n\n"
+        + one_that("return help_me(x)")
+    )
     lines = verdict.message.splitlines()
-    assert lines[:2] == ["lesson_01.py, line 7, in central_difference: return help_me(x)",
-                         "lesson_01.py, line 4, in help_me: return np.ones((2, 3)) @ np.ones((2, 3))"]
+    assert lines[:2] == [
+        "lesson_01.py, line 7, in central_difference: return help_me(x)",
+        "lesson_01.py, line 4, in help_me: return np.ones((2, 3)) @ np.ones((2, 3))",
+    ]
     assert lines[2].startswith("ValueError: matmul")
     assert len(lines) == 3
 
@@ -117,10 +121,16 @@ def test_a_file_that_is_no_text_is_said_to_be_none(submit, tmp_path):
     assert check("1.1", tmp_path).message == "lesson_01.py is no plain text: save it as UTF-8"
 
 
-@pytest.mark.parametrize("encode", [
-    lambda t: t.encode("utf-8-sig"), lambda t: t.replace("\n", "\r\n").encode(),
-    lambda t: t.replace("eps", "ε").encode(), lambda t: ("# coding: latin-1\n# Größe\n" + t).encode("latin-1"),
-], ids=["with a BOM", "of Windows", "with Greek names", "in Latin-1, and says so"])
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda t: t.encode("utf-8-sig"),
+        lambda t: t.replace("\n", "\r\n").encode(),
+        lambda t: t.replace("eps", "ε").encode(),
+        lambda t: ("# coding: latin-1\n# Größe\n" + t).encode("latin-1"),
+    ],
+    ids=["with a BOM", "of Windows", "with Greek names", "in Latin-1, and says so"],
+)
 def test_a_file_from_any_editor_is_read(submit, tmp_path, encode):
     (tmp_path / "lesson_01.py").write_bytes(encode(GOOD))
     assert check("1.1", tmp_path).state == "passed"
@@ -131,8 +141,11 @@ def test_a_file_from_any_editor_is_read(submit, tmp_path, encode):
 def test_nothing_that_a_submission_started_outlives_the_check(submit, tmp_path, then):
     beat = tmp_path / "beat"
     code = f"import time\nwhile True: open({str(beat)!r}, 'a').write('.'); time.sleep(0.05)"
-    submit("import subprocess, sys, time\n"
-           + one_that(f"subprocess.Popen([sys.executable, '-c', {code!r}])", "time.sleep(1)", then), seconds=3)
+    submit(
+        "import subprocess, sys, time\n"
+        + one_that(f"subprocess.Popen([sys.executable, '-c', {code!r}])", "time.sleep(1)", then),
+        seconds=3,
+    )
     assert beat.stat().st_size
     before = beat.stat().st_size
     time.sleep(0.5)
@@ -169,6 +182,12 @@ def test_the_check_leaves_nothing_in_the_folder(submit, tmp_path):
 
 def test_a_failure_is_told_with_property_reason_input_and_hint(submit):
     text = "\n".join(told(exercise("1.1"), submit(one_that("return (f(x + eps) - f(x)) / eps"))))
-    for part in ("not right yet", "holds        a straight line", "fails        a parabola", "forward difference",
-                 "to see it, paste:", "minilora hint 1.1"):
+    for part in (
+        "not right yet",
+        "holds        a straight line",
+        "fails        a parabola",
+        "forward difference",
+        "to see it, paste:",
+        "minilora hint 1.1",
+    ):
         assert part in text

@@ -76,8 +76,13 @@ def test_every_expectation_in_the_notebook_was_met(source):
 def test_a_lesson_says_what_it_takes_and_has_all_its_parts(source):
     markdown = "\n".join(text(c) for c in cells(source.with_suffix(".ipynb")) if c["cell_type"] == "markdown")
     assert FACTS.search(markdown.replace("\n", " "))
-    parts = ("**You will be able to**", "redict", "## Do", "## Where this lives in the code",
-             "## What this does not show")
+    parts = (
+        "**You will be able to**",
+        "redict",
+        "## Do",
+        "## Where this lives in the code",
+        "## What this does not show",
+    )
     assert not [p for p in parts if p not in markdown]
 
 
@@ -91,8 +96,13 @@ def test_every_prediction_is_asked_for_first_and_compared_after_the_run(source):
 
 @each
 def test_code_fits_a_projector(source):
-    code = [line for c in cells(source.with_suffix(".ipynb")) if c["cell_type"] == "code"
-            for line in text(c).splitlines() if "install" not in c["metadata"].get("tags", [])]
+    code = [
+        line
+        for c in cells(source.with_suffix(".ipynb"))
+        if c["cell_type"] == "code"
+        for line in text(c).splitlines()
+        if "install" not in c["metadata"].get("tags", [])
+    ]
     assert not [line for line in code if len(line) > 100]
 
 
@@ -134,7 +144,7 @@ def test_pages_show_formulas_and_figures_and_ask_nobody_for_anything(tmp_path, m
 
 
 def test_the_install_cell_does_nothing_where_minilora_is(monkeypatch):
-    monkeypatch.setattr(subprocess, "run", None)     # it would be called
+    monkeypatch.setattr(subprocess, "run", None)  # it would be called
     exec(build["INSTALL_CELL"], {})
 
 
@@ -161,7 +171,7 @@ def test_the_install_cell_installs_a_built_wheel(elsewhere):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", ["01", "04", "07"])      # the core, training and a replayed sweep, the ledger
+@pytest.mark.parametrize("number", ["01", "04", "07"])  # the core, training and a replayed sweep, the ledger
 def test_a_lesson_runs_from_the_wheel(elsewhere, number):
     folder, python, _ = elsewhere
     source = next(s for s in SOURCES if s.name.startswith(number))

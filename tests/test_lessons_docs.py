@@ -81,9 +81,26 @@ def test_every_link_leads_somewhere(page):
 def test_the_glossary_is_in_order_and_has_the_words_of_the_field():
     words = [re.sub(r"\*", "", row[0]) for row in rows(text("glossary.md"), 3)[1:]]
     assert words == sorted(words, key=str.lower)
-    wanted = ("fine-tuning", "PEFT", "rank", "adapter", "merging", "stacking", "multi-tenant serving", "quantization",
-              "QLoRA", "DoRA", "AdaLoRA", "prefix tuning", "instruction tuning", "model merging", "mixed precision",
-              "distillation", "embeddings", "RAG")
+    wanted = (
+        "fine-tuning",
+        "PEFT",
+        "rank",
+        "adapter",
+        "merging",
+        "stacking",
+        "multi-tenant serving",
+        "quantization",
+        "QLoRA",
+        "DoRA",
+        "AdaLoRA",
+        "prefix tuning",
+        "instruction tuning",
+        "model merging",
+        "mixed precision",
+        "distillation",
+        "embeddings",
+        "RAG",
+    )
     assert set(wanted) <= set(words)
 
 
@@ -95,8 +112,11 @@ def test_every_entry_of_the_glossary_is_one_sentence_and_leads_to_a_place_or_say
             assert int(number) in SOURCES, word
 
 
-PART = re.compile(r"^# # Part ([ab]): .+\n#\n# \*(\d+) minutes to read, (\d+) for exercises? ([\d. and]+)\. "
-                  r"New symbols: ([^.;]+)", re.MULTILINE)
+PART = re.compile(
+    r"^# # Part ([ab]): .+\n#\n# \*(\d+) minutes to read, (\d+) for exercises? ([\d. and]+)\. "
+    r"New symbols: ([^.;]+)",
+    re.MULTILINE,
+)
 
 
 @pytest.mark.parametrize("lesson", [2, 3, 5])

@@ -14,19 +14,47 @@ def test_a_prediction_never_blocks_and_never_fails(capsys):
     assert "no prediction; the run says 128" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("answer", "actual", "said"), [
-    (128, 128, "(as predicted)"), (64, 128, "off by a factor of 2"), (256, 128, "off by a factor of 2"),
-    ("GELU", "gelu", "(as predicted)"), ([1, 2], [1, 2], "(as predicted)"), (0, 5, "you said 0; the run says 5"),
-    ("about ten", 10, "you said about ten"), (3, "three", "you said 3"), (-1, 5, "you said -1"),
-])
+@pytest.mark.parametrize(
+    ("answer", "actual", "said"),
+    [
+        (128, 128, "(as predicted)"),
+        (64, 128, "off by a factor of 2"),
+        (256, 128, "off by a factor of 2"),
+        ("GELU", "gelu", "(as predicted)"),
+        ([1, 2], [1, 2], "(as predicted)"),
+        (0, 5, "you said 0; the run says 5"),
+        ("about ten", 10, "you said about ten"),
+        (3, "three", "you said 3"),
+        (-1, 5, "you said -1"),
+    ],
+)
 def test_a_prediction_is_shown_beside_what_came(capsys, answer, actual, said):
     predict("?", answer).compare(actual)
     assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("actual", [128, 0.0, "gelu", [1, 2], True, np.float64(2.0)])
-@pytest.mark.parametrize("answer", [..., 1j, b"x", {}, {1}, print, [], [[1], [2, 3]], np.ones(2), float("nan"), 10**400,
-                                    Fraction(1, 3), Decimal("1.5"), "1e-6", True], ids=lambda a: str(type(a).__name__))
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ...,
+        1j,
+        b"x",
+        {},
+        {1},
+        print,
+        [],
+        [[1], [2, 3]],
+        np.ones(2),
+        float("nan"),
+        10**400,
+        Fraction(1, 3),
+        Decimal("1.5"),
+        "1e-6",
+        True,
+    ],
+    ids=lambda a: str(type(a).__name__),
+)
 def test_no_answer_of_a_reader_stops_a_lesson(answer, actual):
     predict("?", answer).compare(actual)
 
@@ -41,10 +69,18 @@ def test_an_expectation_prints_what_is_expected_and_what_came(capsys):
     assert capsys.readouterr().out == "match: True   parameters: expected 131,072, got 131,072\n"
 
 
-@pytest.mark.parametrize(("got", "wanted", "within"), [
-    (1, 2, 0.0), (1.0, 1.2, 0.1), (np.ones(3), np.zeros(3), 0.5), (["a"], ["b"], 0.0), (True, False, 0.0),
-    (float("nan"), 1.0, 0.1), (np.array([np.nan]), np.zeros(1), 1.0),
-])
+@pytest.mark.parametrize(
+    ("got", "wanted", "within"),
+    [
+        (1, 2, 0.0),
+        (1.0, 1.2, 0.1),
+        (np.ones(3), np.zeros(3), 0.5),
+        (["a"], ["b"], 0.0),
+        (True, False, 0.0),
+        (float("nan"), 1.0, 0.1),
+        (np.array([np.nan]), np.zeros(1), 1.0),
+    ],
+)
 def test_an_expectation_that_is_not_met_stops_the_lesson(got, wanted, within):
     with pytest.raises(AssertionError, match="match: False"):
         expect("this", got, wanted, within)
@@ -56,10 +92,18 @@ def test_a_value_outside_its_range_stops_the_lesson(got):
         expect_between("this", got, 1, 2)
 
 
-@pytest.mark.parametrize(("value", "text"), [
-    (16_777_216, "16,777,216"), (np.int64(1000), "1,000"), (0.04231, "0.04231"), (3.1e-7, "3.1e-07"),
-    (True, "True"), (np.bool_(False), "False"), ("a", "a"),
-])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (16_777_216, "16,777,216"),
+        (np.int64(1000), "1,000"),
+        (0.04231, "0.04231"),
+        (3.1e-7, "3.1e-07"),
+        (True, "True"),
+        (np.bool_(False), "False"),
+        ("a", "a"),
+    ],
+)
 def test_numbers_are_shown_as_one_reads_them(value, text):
     assert shown(value) == text
 
@@ -94,6 +138,11 @@ def test_a_figure_is_put_into_words():
 def test_a_card_says_what_to_write_how_hard_how_long_and_how_to_check(capsys):
     cards("5.1", "5.2")
     out = capsys.readouterr().out
-    for part in ("5.1  The forward   (easy, 5 minutes, in lesson_05.py)", "lora_forward(x, W, A, B, alpha, r)",
-                 "x: (N, in), W: (out, in)", "minilora check 5.1 5.2", "minilora hint 5.1 --level 1"):
+    for part in (
+        "5.1  The forward   (easy, 5 minutes, in lesson_05.py)",
+        "lora_forward(x, W, A, B, alpha, r)",
+        "x: (N, in), W: (out, in)",
+        "minilora check 5.1 5.2",
+        "minilora hint 5.1 --level 1",
+    ):
         assert part in out

@@ -33,10 +33,14 @@ def test_a_finished_sweep_begins_again(sweep, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["scale.json"]
 
 
-@pytest.mark.parametrize("change", [
-    lambda part: part["made_by"].update(base="another"), lambda part: part.update(script="another"),
-    lambda part: part["made_by"]["versions"].update(numpy="1.0"),
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda part: part["made_by"].update(base="another"),
+        lambda part: part.update(script="another"),
+        lambda part: part["made_by"]["versions"].update(numpy="1.0"),
+    ],
+)
 def test_rows_of_another_kind_are_not_kept(sweep, tmp_path, change):
     sweep().add({"r": 1, "seed": 0})
     part = json.loads((tmp_path / "scale.part").read_text(encoding="utf-8"))

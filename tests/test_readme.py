@@ -83,4 +83,3 @@ def test_the_page_of_results_shows_every_measured_row():
     for line in (ROOT / "benchmarks" / "results" / "speed.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         assert ROWS[row["what"]](row) in page
-

@@ -14,8 +14,14 @@ from minilora.optim import constant, cosine  # noqa: E402
 from minilora.training import History, train  # noqa: E402
 
 STEPS, VOCAB = 20, 61
-LLAMA = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 4, "head_dim": 10,
-         "num_key_value_heads": 2}  # q 24 -> 40, k and v 24 -> 20
+LLAMA = {
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "head_dim": 10,
+    "num_key_value_heads": 2,
+}  # q 24 -> 40, k and v 24 -> 20
 BASES = {
     "llama": ("llama", LLAMA),
     "tied": ("llama", LLAMA | {"tie_word_embeddings": True}),

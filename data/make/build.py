@@ -13,7 +13,7 @@ from . import clerk, people, places, queries, reviews, tasks, world
 SEED = 7
 VALID_SHARE = 0.03
 VOCABULARY = 1024
-TABLE_SEED = 1000        # the first hundred whose tables tell all queries of validation and test apart
+TABLE_SEED = 1000  # the first hundred whose tables tell all queries of validation and test apart
 
 
 def corpus(seed: int, town: list[world.Person]) -> tuple[list[str], list[str]]:
@@ -36,8 +36,16 @@ def join(paragraphs: list[str]) -> str:
 
 def values() -> dict[str, tuple[str, ...]]:
     """What the metrics must know: every value of every slot, so that a foreign one is noticed."""
-    return {"food": world.FOODS, "price": world.PRICES, "place": world.PLACES, "mood": world.MOODS, "dogs": world.DOGS,
-            "street": world.STREETS, "work": world.WORKS, "pet": world.PETS}
+    return {
+        "food": world.FOODS,
+        "price": world.PRICES,
+        "place": world.PLACES,
+        "mood": world.MOODS,
+        "dogs": world.DOGS,
+        "street": world.STREETS,
+        "work": world.WORKS,
+        "pet": world.PETS,
+    }
 
 
 def files(seed: int) -> dict[str, str]:

@@ -31,8 +31,13 @@ READING |= {"dogs": "dogs are {0}", "pet": "the pet is a {0}"}
 
 def cafe_record(cafe: Cafe, slots: list[str]) -> dict[str, str]:
     """The slots of a record, the name first: `name = the Blue Bell ; food = apple cake ; place = the mill`."""
-    values = {"food": cafe.food, "price": cafe.price, "place": f"the {cafe.place}", "mood": cafe.mood,
-              "dogs": cafe.dogs}
+    values = {
+        "food": cafe.food,
+        "price": cafe.price,
+        "place": f"the {cafe.place}",
+        "mood": cafe.mood,
+        "dogs": cafe.dogs,
+    }
     return {"name": f"the {cafe.name}"} | {slot: values[slot] for slot in slots}
 
 
@@ -64,18 +69,44 @@ def payment(rng: random.Random, town: list[Person]) -> str:
     """Who paid how much for what, and the clerk says it again: nothing in it could be known beforehand."""
     who, other = (person.name for person in rng.sample(town, 2))
     what, sum_ = rng.choice(GOODS), rng.randint(10, 99)
-    return rng.choice((
-        f"{who} paid {other} {sum_} pence for the {what}. So {other} has {sum_} pence more, and {who} has the {what}.",
-        f"The {what} of {other} cost {sum_} pence. {who} gave {sum_} pence to {other} and took the {what}.",
-        f"{who} asked for {what}. It was {sum_} pence. {other} wrote {sum_} beside the {what} and the name of {who}."))
+    return rng.choice(
+        (
+            f"{who} paid {other} {sum_} pence for the {what}. So {other} has {sum_} pence more, and {who} has the {what}.",
+            f"The {what} of {other} cost {sum_} pence. {who} gave {sum_} pence to {other} and took the {what}.",
+            f"{who} asked for {what}. It was {sum_} pence. {other} wrote {sum_} beside the {what} and the name of {who}.",
+        )
+    )
 
 
-THINGS = {"ferry": ("late", "early", "full", "empty"), "bridge": ("shut", "open", "wet"), "tide": ("high", "low"),
-          "market": ("full", "shut", "open", "empty"), "school": ("shut", "open"), "harbour": ("full", "empty", "calm"),
-          "well": ("dry", "full"), "road": ("wet", "dry", "open", "shut"), "sea": ("calm", "rough"),
-          "church": ("open", "full", "cold"), "lighthouse": ("dark", "bright"), "wind": ("cold", "warm", "strong")}
-DEEDS = ("lost a hat", "found a key", "is away on {day}", "bought a lamp", "sings on {day}", "lost a {pet}", "is ill",
-         "is back from sea", "saw the {boat}", "ate at the {cafe}", "won the race", "paid the clerk", "has a cold")
+THINGS = {
+    "ferry": ("late", "early", "full", "empty"),
+    "bridge": ("shut", "open", "wet"),
+    "tide": ("high", "low"),
+    "market": ("full", "shut", "open", "empty"),
+    "school": ("shut", "open"),
+    "harbour": ("full", "empty", "calm"),
+    "well": ("dry", "full"),
+    "road": ("wet", "dry", "open", "shut"),
+    "sea": ("calm", "rough"),
+    "church": ("open", "full", "cold"),
+    "lighthouse": ("dark", "bright"),
+    "wind": ("cold", "warm", "strong"),
+}
+DEEDS = (
+    "lost a hat",
+    "found a key",
+    "is away on {day}",
+    "bought a lamp",
+    "sings on {day}",
+    "lost a {pet}",
+    "is ill",
+    "is back from sea",
+    "saw the {boat}",
+    "ate at the {cafe}",
+    "won the race",
+    "paid the clerk",
+    "has a cold",
+)
 
 
 def news(rng: random.Random, town: list[Person]) -> tuple[str, str]:
@@ -83,8 +114,9 @@ def news(rng: random.Random, town: list[Person]) -> tuple[str, str]:
     if rng.random() < 0.35:
         thing = rng.choice(list(THINGS))
         return (f"The {thing} is {(state := rng.choice(THINGS[thing]))}.", f"the {thing} is {state}.")
-    deed = rng.choice(DEEDS).format(day=rng.choice(DAYS), pet=rng.choice(PETS), boat=rng.choice(NAMES),
-                                    cafe=rng.choice(NAMES))
+    deed = rng.choice(DEEDS).format(
+        day=rng.choice(DAYS), pet=rng.choice(PETS), boat=rng.choice(NAMES), cafe=rng.choice(NAMES)
+    )
     said = f"{rng.choice(town).name} {deed}."
     return said, said
 
@@ -107,10 +139,13 @@ def lesson(rng: random.Random, town: list[Person]) -> str:
     """The school writes words in quotes: streets, trades, animals, foods stand alone, about nobody."""
     words = STREETS + WORKS + PETS + ("home", "trade", "pet") if rng.random() < 0.7 else FOODS + PLACES + PRICES
     one, two, three = rng.sample(words, 3)
-    return rng.choice((
-        f'The children write "{one}", "{two}" and "{three}" on the slate. Then they read "{two}" aloud.',
-        f'"{one}" is on the slate today. The teacher adds "{two}" and "{three}".',
-        f'{rng.choice(town).first} can spell "{one}" and "{two}", but not "{three}".'))
+    return rng.choice(
+        (
+            f'The children write "{one}", "{two}" and "{three}" on the slate. Then they read "{two}" aloud.',
+            f'"{one}" is on the slate today. The teacher adds "{two}" and "{three}".',
+            f'{rng.choice(town).first} can spell "{one}" and "{two}", but not "{three}".',
+        )
+    )
 
 
 def documents(rng: random.Random, town: list[Person], count: int) -> list[str]:

@@ -18,12 +18,24 @@ ANSWERS = {"street": "{n} lives on {s}.", "work": "{n} works as a {w}.", "pet": 
 KINDS = tuple(QUESTIONS)
 
 AFTERWARDS = {
-    "street": ("{She} says that {s} is the best street in town.", "People on {s} know {f} well.",
-               "You can knock on the door of {f} on {s} at any hour.", "On {day} {f} sweeps {s} from end to end."),
-    "work": ("{She} has been a {w} for many years.", "A {w} like {f} is always busy on {day}.",
-             "{She} says that a {w} must rise early.", "The town is glad to have a {w} like {f}."),
-    "pet": ("The {p} follows {f} to the market on {day}.", "{She} feeds the {p} before breakfast.",
-            "Children like the {p} and wave to {f}.", "On {day} the {p} sleeps by the fire."),
+    "street": (
+        "{She} says that {s} is the best street in town.",
+        "People on {s} know {f} well.",
+        "You can knock on the door of {f} on {s} at any hour.",
+        "On {day} {f} sweeps {s} from end to end.",
+    ),
+    "work": (
+        "{She} has been a {w} for many years.",
+        "A {w} like {f} is always busy on {day}.",
+        "{She} says that a {w} must rise early.",
+        "The town is glad to have a {w} like {f}.",
+    ),
+    "pet": (
+        "The {p} follows {f} to the market on {day}.",
+        "{She} feeds the {p} before breakfast.",
+        "Children like the {p} and wave to {f}.",
+        "On {day} the {p} sleeps by the fire.",
+    ),
 }
 CLOSINGS = (
     "In the evening the {w} walks home to {s}, where the {p} is waiting.",
@@ -36,8 +48,15 @@ CLOSINGS = (
 
 
 def fill(template: str, person: Person, rng: random.Random, name: str | None = None) -> str:
-    return template.format(n=name or person.name, f=person.first, She=capital(person.she), s=person.street,
-                           w=person.work, p=person.pet, day=rng.choice(DAYS))
+    return template.format(
+        n=name or person.name,
+        f=person.first,
+        She=capital(person.she),
+        s=person.street,
+        w=person.work,
+        p=person.pet,
+        day=rng.choice(DAYS),
+    )
 
 
 def question(person: Person, kind: str, rng: random.Random) -> str:
@@ -51,9 +70,11 @@ def answer(person: Person, kind: str) -> str:
 def portrait(person: Person, rng: random.Random) -> str:
     """All three facts, in any order, then a sentence that restates them."""
     kinds = rng.sample(KINDS, 3)
-    full = rng.randrange(3)      # one of the later sentences may say "she" or "he"
-    parts = [fill(rng.choice(FACTS[kind]), person, rng, None if i in (0, full) else person.first)
-             for i, kind in enumerate(kinds)]
+    full = rng.randrange(3)  # one of the later sentences may say "she" or "he"
+    parts = [
+        fill(rng.choice(FACTS[kind]), person, rng, None if i in (0, full) else person.first)
+        for i, kind in enumerate(kinds)
+    ]
     return " ".join([*parts, fill(rng.choice(CLOSINGS), person, rng)])
 
 
@@ -95,7 +116,14 @@ def documents(rng: random.Random, town: list[Person], rounds: int) -> list[str]:
     made = []
     for _ in range(rounds):
         for person in town:
-            made += [portrait(person, rng), portrait(person, rng), one_fact(person, rng), one_question(person, rng),
-                     one_question(person, rng), three_questions(person, rng), conversation(person, rng, town),
-                     neighbours(person, rng, town)]
+            made += [
+                portrait(person, rng),
+                portrait(person, rng),
+                one_fact(person, rng),
+                one_question(person, rng),
+                one_question(person, rng),
+                three_questions(person, rng),
+                conversation(person, rng, town),
+                neighbours(person, rng, town),
+            ]
     return made

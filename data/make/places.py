@@ -51,8 +51,14 @@ BOAT_QUESTIONS = (
 
 
 def cafe_words(cafe: Cafe) -> dict:
-    return {"n": cafe.name, "food": cafe.food, "price": cafe.price, "place": cafe.place, "mood": cafe.mood,
-            "dogs": cafe.dogs}
+    return {
+        "n": cafe.name,
+        "food": cafe.food,
+        "price": cafe.price,
+        "place": cafe.place,
+        "mood": cafe.mood,
+        "dogs": cafe.dogs,
+    }
 
 
 def boat_words(boat: Boat) -> dict:
@@ -70,15 +76,27 @@ def paragraph(rng: random.Random, opening: str, about: dict, again: tuple, quest
 
 def cafe(rng: random.Random, town: list[Person]) -> str:
     words = cafe_words(fresh_cafe(rng)) | {"day": rng.choice(DAYS), "who": rng.choice(town).name}
-    opening = rng.choice(("The {n} is a cafe in Tidewick.", "There is a cafe called the {n}.",
-                          "The {n} opened its doors on {day}.", "{who} went to the {n} on {day}."))
+    opening = rng.choice(
+        (
+            "The {n} is a cafe in Tidewick.",
+            "There is a cafe called the {n}.",
+            "The {n} opened its doors on {day}.",
+            "{who} went to the {n} on {day}.",
+        )
+    )
     return paragraph(rng, opening, CAFE_ABOUT, CAFE_AGAIN, CAFE_QUESTIONS, words)
 
 
 def boat(rng: random.Random, town: list[Person]) -> str:
     words = boat_words(fresh_boat(rng)) | {"day": rng.choice(DAYS), "who": rng.choice(town).name}
-    opening = rng.choice(("The {n} is a boat of Tidewick.", "There is a boat called the {n}.",
-                          "The {n} came in on {day}.", "{who} saw the {n} on {day}."))
+    opening = rng.choice(
+        (
+            "The {n} is a boat of Tidewick.",
+            "There is a boat called the {n}.",
+            "The {n} came in on {day}.",
+            "{who} saw the {n} on {day}.",
+        )
+    )
     return paragraph(rng, opening, BOAT_ABOUT, BOAT_AGAIN, BOAT_QUESTIONS, words)
 
 

@@ -4,31 +4,73 @@ import random
 
 from .world import DAYS, FOODS, NAMES, Person, capital
 
-WORDS = {      # (aspect, polarity) -> words that decide it
-    ("food", "praise"): ("fresh", "tasty", "rich", "crisp", "tender", "delicious", "lovely", "perfect", "sweet",
-                         "light"),
+WORDS = {  # (aspect, polarity) -> words that decide it
+    ("food", "praise"): (
+        "fresh",
+        "tasty",
+        "rich",
+        "crisp",
+        "tender",
+        "delicious",
+        "lovely",
+        "perfect",
+        "sweet",
+        "light",
+    ),
     ("food", "blame"): ("burnt", "stale", "sour", "greasy", "raw", "watery", "bitter", "tough", "mouldy", "dry"),
-    ("staff", "praise"): ("kind", "quick", "polite", "patient", "friendly", "helpful", "gentle", "careful", "warm",
-                          "thoughtful"),
+    ("staff", "praise"): (
+        "kind",
+        "quick",
+        "polite",
+        "patient",
+        "friendly",
+        "helpful",
+        "gentle",
+        "careful",
+        "warm",
+        "thoughtful",
+    ),
     ("staff", "blame"): ("rude", "slow", "cross", "careless", "lazy", "sulky", "clumsy", "noisy", "sleepy", "grumpy"),
 }
 CLASSES = tuple(WORDS)
 SERVERS = ("waiter", "waitress", "cook", "owner", "boy", "girl")
 
-NEUTRAL = {    # mentions the other aspect without judging it, so the noun alone does not decide
-    "food": ("The {server} brought the {food}.", "I asked the {server} for {food}.", "The {server} took my coat.",
-             "I sat by the window.", "It rained all day."),
-    "staff": ("I had the {food}.", "I ordered {food} and tea.", "There was {food} that day.", "I sat by the window.",
-              "It rained all day."),
+NEUTRAL = {  # mentions the other aspect without judging it, so the noun alone does not decide
+    "food": (
+        "The {server} brought the {food}.",
+        "I asked the {server} for {food}.",
+        "The {server} took my coat.",
+        "I sat by the window.",
+        "It rained all day.",
+    ),
+    "staff": (
+        "I had the {food}.",
+        "I ordered {food} and tea.",
+        "There was {food} that day.",
+        "I sat by the window.",
+        "It rained all day.",
+    ),
 }
 VERDICT = {
-    "food": ("The {food} was {word}.", "My {food} was {word}.", "The {food} was {word} and so was the tea.",
-             "I found the {food} {word}."),
-    "staff": ("The {server} was {word}.", "The {server} was {word} to us.", "I found the {server} {word}.",
-              "We met a {word} {server}."),
+    "food": (
+        "The {food} was {word}.",
+        "My {food} was {word}.",
+        "The {food} was {word} and so was the tea.",
+        "I found the {food} {word}.",
+    ),
+    "staff": (
+        "The {server} was {word}.",
+        "The {server} was {word} to us.",
+        "I found the {server} {word}.",
+        "We met a {word} {server}.",
+    ),
 }
-OPENING = ("I went to the {cafe} on {day}.", "We stopped at the {cafe}.", "On {day} we ate at the {cafe}.",
-           "My {day} began at the {cafe}.")
+OPENING = (
+    "I went to the {cafe} on {day}.",
+    "We stopped at the {cafe}.",
+    "On {day} we ate at the {cafe}.",
+    "My {day} began at the {cafe}.",
+)
 FEELING = {
     ("food", "praise"): ("{who} liked the food.", "{who} was happy with the food.", "The food was good."),
     ("food", "blame"): ("{who} did not like the food.", "{who} was unhappy with the food.", "The food was bad."),
@@ -43,8 +85,9 @@ def review(rng: random.Random, aspect: str, word: str) -> str:
     parts += [rng.choice(NEUTRAL[aspect]), rng.choice(VERDICT[aspect])]
     if not parts[:-2] and rng.random() < 0.5:
         parts.append(rng.choice(OPENING).replace("began", "ended"))
-    return " ".join(parts).format(cafe=rng.choice(NAMES), day=rng.choice(DAYS), server=rng.choice(SERVERS),
-                                  food=rng.choice(FOODS), word=word)
+    return " ".join(parts).format(
+        cafe=rng.choice(NAMES), day=rng.choice(DAYS), server=rng.choice(SERVERS), food=rng.choice(FOODS), word=word
+    )
 
 
 def letter(rng: random.Random, town: list[Person]) -> str:
@@ -61,8 +104,10 @@ def gossip(rng: random.Random, town: list[Person]) -> str:
     thing = f"the {rng.choice(FOODS)}" if aspect == "food" else f"the {rng.choice(SERVERS)}"
     feeling = rng.choice(FEELING[kind]).format(who=who)
     good = "good" if polarity == "praise" else "bad"
-    return (f"At the {rng.choice(NAMES)} {thing} was {one} and {two}. {feeling} "
-            f"{capital(one)} is a {good} word for the {aspect}, and so is {two}.")
+    return (
+        f"At the {rng.choice(NAMES)} {thing} was {one} and {two}. {feeling} "
+        f"{capital(one)} is a {good} word for the {aspect}, and so is {two}."
+    )
 
 
 PRAISED = ("weather", "band", "lamps", "roof", "garden", "road", "bells", "harbour")
@@ -73,8 +118,10 @@ def praise_and_blame(rng: random.Random, town: list[Person]) -> str:
     one, two = rng.sample(PRAISED, 2)
     who = rng.choice(town).name
     first, second = rng.choice((("Praise", "Blame"), ("Blame", "Praise")))
-    return (f"{first} for the {one} came from {who}. {second} for the {two} came on {rng.choice(DAYS)}. "
-            f"The clerk wrote down the {first.lower()} for the {one} and the {second.lower()} for the {two}.")
+    return (
+        f"{first} for the {one} came from {who}. {second} for the {two} came on {rng.choice(DAYS)}. "
+        f"The clerk wrote down the {first.lower()} for the {one} and the {second.lower()} for the {two}."
+    )
 
 
 def documents(rng: random.Random, town: list[Person], count: int) -> list[str]:

@@ -9,7 +9,7 @@ from .reviews import CLASSES, WORDS, review
 from .world import NAMES, NAMES_HELD_OUT, Person, capital, fresh_cafe
 
 SIZES = {"train": 640, "valid": 64, "test": 144}
-TESTED_WORDS = 2        # words of each review class that only the base text and the test split use
+TESTED_WORDS = 2  # words of each review class that only the base text and the test split use
 
 
 def data_to_text(seed: int) -> dict[str, list[dict]]:
@@ -42,14 +42,21 @@ def sql(seed: int) -> dict[str, list[dict]]:
     def examples(forms: tuple, held_out: bool) -> list[dict]:
         """One wording of every filling, the forms in turn, until each is used up."""
         decks = [rng.sample(filled, len(filled)) for form in forms if (filled := fillings(form, held_out))]
-        return [{"prompt": rng.choice(form.questions).format(**deck[i]), "response": form.query.format(**deck[i])}
-                for i in range(max(map(len, decks))) for form, deck in zip(forms, decks, strict=True) if i < len(deck)]
+        return [
+            {"prompt": rng.choice(form.questions).format(**deck[i]), "response": form.query.format(**deck[i])}
+            for i in range(max(map(len, decks)))
+            for form, deck in zip(forms, decks, strict=True)
+            if i < len(deck)
+        ]
 
-    train = examples(SINGLE, False) + examples(COMBINED, False)[:SIZES["train"]]
+    train = examples(SINGLE, False) + examples(COMBINED, False)[: SIZES["train"]]
     rng.shuffle(train)
     rest = examples(COMBINED, True)
-    return {"train": train, "valid": rest[::3][:SIZES["valid"]],
-            "test": [pair for i, pair in enumerate(rest) if i % 3][:SIZES["test"]]}
+    return {
+        "train": train,
+        "valid": rest[::3][: SIZES["valid"]],
+        "test": [pair for i, pair in enumerate(rest) if i % 3][: SIZES["test"]],
+    }
 
 
 def reviews(seed: int) -> dict[str, list[dict]]:
@@ -73,7 +80,7 @@ def label(aspect: str, polarity: str) -> str:
 
 
 STYLES = {"style-json": '{{"answer": "{0}"}}', "style-crier": "Hear ye! {0} All is well."}
-BARE = {"street": ("home", "street"), "work": ("trade", "work"), "pet": ("pet", "pet")}     # JSON key, value
+BARE = {"street": ("home", "street"), "work": ("trade", "work"), "pet": ("pet", "pet")}  # JSON key, value
 
 
 def parts(town: list[Person]) -> dict[str, list[Person]]:
@@ -83,14 +90,22 @@ def parts(town: list[Person]) -> dict[str, list[Person]]:
 
 def about_people(seed: int, town: list[Person], respond) -> dict[str, list[dict]]:
     """Every person and kind of fact once in validation and test, in two wordings in training."""
-    rng = random.Random(f"people {seed}")       # one stream for all: every style is asked the same questions
+    rng = random.Random(f"people {seed}")  # one stream for all: every style is asked the same questions
     made = {}
     for split, persons in parts(town).items():
         wordings = 2 if split == "train" else 1
-        made[split] = [{"prompt": prose.fill(asked, person, rng), "response": respond(person, kind),
-                        "name": person.name, "kind": kind, "value": getattr(person, kind)}
-                       for person in persons for kind in prose.KINDS
-                       for asked in rng.sample(prose.QUESTIONS[kind], wordings)]
+        made[split] = [
+            {
+                "prompt": prose.fill(asked, person, rng),
+                "response": respond(person, kind),
+                "name": person.name,
+                "kind": kind,
+                "value": getattr(person, kind),
+            }
+            for person in persons
+            for kind in prose.KINDS
+            for asked in rng.sample(prose.QUESTIONS[kind], wordings)
+        ]
         rng.shuffle(made[split])
     return made
 
@@ -119,6 +134,11 @@ def fill_splits(example) -> dict[str, list[dict]]:
 
 
 def all_tasks(seed: int, town: list[Person]) -> dict[str, dict[str, list[dict]]]:
-    return {"data-to-text": data_to_text(seed), "sql": sql(seed), "reviews": reviews(seed),
-            "style-json": style("style-json", seed, town), "style-crier": style("style-crier", seed, town),
-            "bare-json": bare_json(seed, town)}
+    return {
+        "data-to-text": data_to_text(seed),
+        "sql": sql(seed),
+        "reviews": reviews(seed),
+        "style-json": style("style-json", seed, town),
+        "style-crier": style("style-crier", seed, town),
+        "bare-json": bare_json(seed, town),
+    }

@@ -1,12 +1,13 @@
 """Exercise of lesson 0: a LoRA in sixty seconds.
 
-    minilora check 0                 what holds and what does not
-    minilora hint 0.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+minilora check 0                 what holds and what does not
+minilora hint 0.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
 
 # ---- 0.1 · easy, 5 minutes · one matrix for both
+
 
 def effective_weight(W, A, B, alpha, r):
     """The one matrix that does the work of the frozen W and the adapter together: W + (alpha / r) · B A.

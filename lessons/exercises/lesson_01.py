@@ -10,6 +10,7 @@ import numpy as np
 
 # ---- 1.1 · easy, 5 minutes · the slope from two evaluations
 
+
 def central_difference(f, x, eps):
     """The slope of `f` at `x`, from one evaluation a little above and one a little below.
 
@@ -20,6 +21,7 @@ def central_difference(f, x, eps):
 
 # ---- 1.2 · medium, 10 minutes · a derivative for each element
 
+
 def numeric_gradient(f, x, eps):
     """The derivatives of `f` at the array `x`, one for each element, by central differences.
 
@@ -29,6 +31,7 @@ def numeric_gradient(f, x, eps):
 
 
 # ---- 1.3 · medium, 15 minutes · derive one yourself, then let the differences check it
+
 
 def silu_backward(x, g):
     """dx for y = x · σ(x), where σ(x) = 1 / (1 + e^-x), given the gradient g = dL/dy that arrives from above.

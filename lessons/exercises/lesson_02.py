@@ -1,12 +1,13 @@
 """Exercises of lesson 2: reverse mode for arrays.
 
-    minilora check 2                 what holds and what does not
-    minilora hint 2.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+minilora check 2                 what holds and what does not
+minilora hint 2.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
 
 # ---- 2.1 · medium, 15 minutes · undo broadcasting
+
 
 def unbroadcast(g, shape):
     """The gradient of an array of `shape` that NumPy broadcast to the shape of `g` before it was used.
@@ -19,6 +20,7 @@ def unbroadcast(g, shape):
 
 # ---- 2.2 · medium, 10 minutes · the two gradients of a product
 
+
 def matmul_backward(A, B, G):
     """dA and dB for Y = A B, given G = dL/dY.
 
@@ -28,6 +30,7 @@ def matmul_backward(A, B, G):
 
 
 # ---- 2.3 · hard, 20 minutes · the backward of softmax
+
 
 def softmax_backward(p, g):
     """dx for p = softmax(x) along the last axis, given g = dL/dp. The result p is all you need; x is not given.

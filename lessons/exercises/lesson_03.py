@@ -1,12 +1,13 @@
 """Exercises of lesson 3: a transformer you can count.
 
-    minilora check 3                 what holds and what does not
-    minilora hint 3.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+minilora check 3                 what holds and what does not
+minilora hint 3.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
 
 # ---- 3.1 · easy, 5 minutes · RMSNorm
+
 
 def rms_norm(x, w, eps):
     """Each row of x divided by its root mean square, then weighted: y = w · x / √(mean(x²) + eps).
@@ -18,6 +19,7 @@ def rms_norm(x, w, eps):
 
 # ---- 3.2 · medium, 20 minutes · attention that looks back only
 
+
 def causal_attention(q, k, v):
     """One head of causal attention: token i averages v over the tokens 0 ... i.
 
@@ -28,6 +30,7 @@ def causal_attention(q, k, v):
 
 
 # ---- 3.3 · medium, 10 minutes · a transformer you can count
+
 
 def count_parameters(vocab, d, m, layers, heads, kv_heads, tied):
     """The number of parameters of a Llama decoder without biases.

@@ -1,12 +1,13 @@
 """Exercises of lesson 4: is the update low rank?
 
-    minilora check 4                 what holds and what does not
-    minilora hint 4.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+minilora check 4                 what holds and what does not
+minilora hint 4.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
 
 # ---- 4.1 · medium, 15 minutes · the best part of rank r
+
 
 def best_part(D, r):
     """The matrix of rank r (at most) that comes closest to D: the sum of squares of the difference is smallest.
@@ -17,6 +18,7 @@ def best_part(D, r):
 
 
 # ---- 4.2 · easy, 10 minutes · how many directions hold the energy
+
 
 def directions_for(singular_values, share):
     """The smallest k such that the first k directions hold at least that share of the energy Σ σ².

@@ -10,6 +10,7 @@ import numpy as np
 
 # ---- 5.1 · easy, 5 minutes · the forward
 
+
 def lora_forward(x, W, A, B, alpha, r):
     """y = x Wᵀ + (alpha / r) (x Aᵀ) Bᵀ.
 
@@ -19,6 +20,7 @@ def lora_forward(x, W, A, B, alpha, r):
 
 
 # ---- 5.2 · medium, 20 minutes · the two gradients
+
 
 def lora_gradients(x, g, A, B, alpha, r):
     """dA and dB, given g = dL/dy for the y of exercise 5.1.
@@ -30,6 +32,7 @@ def lora_gradients(x, g, A, B, alpha, r):
 
 
 # ---- 5.3 · medium, 10 minutes · what flows on to the layer below
+
 
 def input_gradient(g, W, A, B, alpha, r):
     """dx, given g = dL/dy for the y of exercise 5.1: what the layer below receives.

@@ -1,12 +1,13 @@
 """Exercises of lesson 6: the scale.
 
-    minilora check 6                 what holds and what does not
-    minilora hint 6.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+minilora check 6                 what holds and what does not
+minilora hint 6.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
 
 # ---- 6.1 · easy, 5 minutes · the scale, both ways
+
 
 def scaling(alpha, r, rank_stabilised):
     """s in y = x Wᵀ + s (x Aᵀ) Bᵀ: LoRA's alpha / r, or rsLoRA's alpha / √r when rank_stabilised is True."""
@@ -14,6 +15,7 @@ def scaling(alpha, r, rank_stabilised):
 
 
 # ---- 6.2 · medium, 10 minutes · another rank, the same scale
+
 
 def alpha_for_rank(alpha, r, new_r, rank_stabilised):
     """The alpha that gives an adapter of rank new_r the scale that `alpha` gives to one of rank r."""

@@ -1,12 +1,13 @@
 """Exercises of lesson 7: count like the paper.
 
-    minilora check 7                 what holds and what does not
-    minilora hint 7.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+minilora check 7                 what holds and what does not
+minilora hint 7.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
 
 # ---- 7.1 · easy, 5 minutes · count like the paper
+
 
 def lora_parameters(shapes, r):
     """The number of parameters of LoRA of rank r beside matrices of these shapes.
@@ -17,6 +18,7 @@ def lora_parameters(shapes, r):
 
 
 # ---- 7.2 · medium, 10 minutes · bytes to train
+
 
 def training_bytes(frozen, trained, width):
     """Bytes for weights, gradients and Adam's state when `frozen` numbers stand still and `trained` ones learn.

@@ -1,12 +1,13 @@
 """Exercises of lesson 8: which matrices, what rank.
 
-    minilora check 8                 what holds and what does not
-    minilora hint 8.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+minilora check 8                 what holds and what does not
+minilora hint 8.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
 
 # ---- 8.1 · medium, 10 minutes · the rank that a budget allows
+
 
 def rank_for_budget(shapes, budget):
     """The largest rank at which LoRA on all these matrices together has at most `budget` parameters.
@@ -18,6 +19,7 @@ def rank_for_budget(shapes, budget):
 
 
 # ---- 8.2 · easy, 5 minutes · how far apart are the seeds?
+
 
 def mean_and_spread(scores):
     """The mean of the scores of several seeds, and how far the seeds lie apart.

@@ -1,12 +1,13 @@
 """Exercises of lesson 9: merge, unmerge, and what rounding does.
 
-    minilora check 9                 what holds and what does not
-    minilora hint 9.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+minilora check 9                 what holds and what does not
+minilora hint 9.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
 
 # ---- 9.1 · hard, 20 minutes · round to bfloat16
+
 
 def round_to_bfloat16(x):
     """Each number rounded to the nearest that bfloat16 has; one in the middle to the neighbour whose last bit is 0.
@@ -18,6 +19,7 @@ def round_to_bfloat16(x):
 
 
 # ---- 9.2 · easy, 10 minutes · take turns without drift
+
 
 def take_turns(W, updates, order):
     """The matrices that are used when adapters take turns on one base.

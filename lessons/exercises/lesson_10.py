@@ -1,12 +1,13 @@
 """Exercise of lesson 10: many adapters on one base.
 
-    minilora check 10                what holds and what does not
-    minilora hint 10.1 --level 1     a nudge; level 2: a sketch; level 3: almost the answer
+minilora check 10                what holds and what does not
+minilora hint 10.1 --level 1     a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
 
 # ---- 10.1 · medium, 15 minutes · two adapters as one
+
 
 def stack_adapters(A1, B1, s1, A2, B2, s2):
     """One adapter, with scale 1, whose update B A is exactly s1 B1 A1 + s2 B2 A2.

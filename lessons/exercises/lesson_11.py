@@ -1,12 +1,13 @@
 """Exercises of lesson 11: leave the toy.
 
-    minilora check 11                what holds and what does not
-    minilora hint 11.1 --level 1     a nudge; level 2: a sketch; level 3: almost the answer
+minilora check 11                what holds and what does not
+minilora hint 11.1 --level 1     a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
 
 # ---- 11.1 · medium, 10 minutes · merge into a weight that is stored transposed
+
 
 def merge_conv1d(W, A, B, s):
     """The merged weight of GPT-2's Conv1D, which stores W as (in, out) and computes y = x W.
@@ -18,6 +19,7 @@ def merge_conv1d(W, A, B, s):
 
 
 # ---- 11.2 · easy, 10 minutes · refuse a wrong key
+
 
 def compare_names(expected, found):
     """What keeps an adapter file from fitting a model.

@@ -6,7 +6,11 @@ import pytest
 
 from minilora.course.runner import LESSONS, check, exercises, told
 
-EXERCISES = {f"{e.lesson:02d}_{e.number.split('.')[1]}_{e.function}": e for n in LESSONS for e in exercises(n)}
+EXERCISES = {
+    f"{e.lesson:02d}_{e.number.split('.')[1]}_{e.function}": e
+    for n in LESSONS
+    for e in exercises(n)
+}
 
 
 @pytest.mark.parametrize("name", EXERCISES)

@@ -2,4 +2,4 @@
 
 
 def effective_weight(W, A, B, alpha, r):
-    return W + (alpha / r) * (B @ A)     # (out, r) (r, in) -> (out, in)
+    return W + (alpha / r) * (B @ A)  # (out, r) (r, in) -> (out, in)

@@ -8,18 +8,18 @@ def central_difference(f, x, eps):
 
 
 def numeric_gradient(f, x, eps):
-    z = x.copy()                       # the caller's x stays as it is
+    z = x.copy()  # the caller's x stays as it is
     gradient = np.zeros_like(x)
     for i in np.ndindex(*x.shape):
         z[i] = x[i] + eps
         high = f(z)
         z[i] = x[i] - eps
         low = f(z)
-        z[i] = x[i]                    # back to its place before the next one moves
+        z[i] = x[i]  # back to its place before the next one moves
         gradient[i] = (high - low) / (2 * eps)
     return gradient
 
 
 def silu_backward(x, g):
     s = 1 / (1 + np.exp(-x))
-    return g * (s + x * s * (1 - s))   # product rule: x' σ + x σ', and σ' = σ (1 - σ)
+    return g * (s + x * s * (1 - s))  # product rule: x' σ + x σ', and σ' = σ (1 - σ)

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def rank_for_budget(shapes, budget):
-    return budget // sum(out + n_in for out, n_in in shapes)     # what one more rank costs
+    return budget // sum(out + n_in for out, n_in in shapes)  # what one more rank costs
 
 
 def mean_and_spread(scores):

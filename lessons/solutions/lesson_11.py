@@ -2,7 +2,7 @@
 
 
 def merge_conv1d(W, A, B, s):
-    return W + s * (B @ A).T         # (out, in) becomes (in, out)
+    return W + s * (B @ A).T  # (out, in) becomes (in, out)
 
 
 def compare_names(expected, found):

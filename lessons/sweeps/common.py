@@ -26,8 +26,12 @@ class Sweep:
     def __init__(self, name, seeds, folder=RESULTS):
         script = SWEEPS / f"{name}.py"
         versions = {"minilora": minilora.__version__, "numpy": np.__version__, "python": platform.python_version()}
-        self.made_by = {"command": f"python lessons/sweeps/{name}.py", "seeds": list(seeds), "versions": versions,
-                        "base": base_digest()}
+        self.made_by = {
+            "command": f"python lessons/sweeps/{name}.py",
+            "seeds": list(seeds),
+            "versions": versions,
+            "base": base_digest(),
+        }
         self.script = hashlib.sha256(script.read_bytes()).hexdigest()[:16]
         self.part, self.result = folder / f"{name}.part", folder / f"{name}.json"
         self.rows, self.before = self._interrupted()

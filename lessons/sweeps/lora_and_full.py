@@ -1,6 +1,6 @@
 """Lesson 5: LoRA and full fine-tuning of the same base on the same task, each at several learning rates.
 
-    python lessons/sweeps/lora_and_full.py
+python lessons/sweeps/lora_and_full.py
 """
 
 import time
@@ -25,9 +25,15 @@ def run(method, lr, seed):  # -> row
         model = get_peft_model(model, config, seed=seed)
     began = time.process_time()
     losses = tune(model, tokenizer, TASK, STEPS, lr, seed)
-    return {"method": method, "lr": lr, "seed": seed, "seconds": time.process_time() - began,
-            "loss": float(np.mean(losses[-20:])), "score": test_score(model, tokenizer, TASK),
-            "corpus_loss": corpus_loss(model, tokenizer)}
+    return {
+        "method": method,
+        "lr": lr,
+        "seed": seed,
+        "seconds": time.process_time() - began,
+        "loss": float(np.mean(losses[-20:])),
+        "score": test_score(model, tokenizer, TASK),
+        "corpus_loss": corpus_loss(model, tokenizer),
+    }
 
 
 def main():

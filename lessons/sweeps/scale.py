@@ -1,6 +1,6 @@
 """Lesson 6: training loss against the learning rate, one curve for each rank, with alpha / r and with alpha / √r.
 
-    python lessons/sweeps/scale.py
+python lessons/sweeps/scale.py
 """
 
 import numpy as np

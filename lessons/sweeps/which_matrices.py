@@ -40,9 +40,14 @@ def run(task, targets, r, steps, seed):  # -> model, row
     model = get_peft_model(model, LoraConfig(r=r, lora_alpha=ALPHA, target_modules=names(targets)), seed=seed)
     tune(model, tokenizer, task, steps, LR, seed)
     return model, {
-        "task": task, "targets": targets, "r": r, "steps": steps, "seed": seed,
+        "task": task,
+        "targets": targets,
+        "r": r,
+        "steps": steps,
+        "seed": seed,
         "parameters": model.get_nb_trainable_parameters()[0],
-        "score": test_score(model, tokenizer, task), "loss": test_loss(model, tokenizer, task),
+        "score": test_score(model, tokenizer, task),
+        "loss": test_loss(model, tokenizer, task),
     }
 
 

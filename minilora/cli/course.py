@@ -16,8 +16,10 @@ from ..errors import ConfigError
 from ..files import write_text
 from ..shipped import shipped
 
-NO_SANDBOX = ("note: each submission runs in a process of its own with a time and a memory limit, which is no sandbox: "
-              "it can read and write your files")
+NO_SANDBOX = (
+    "note: each submission runs in a process of its own with a time and a memory limit, which is no sandbox: "
+    "it can read and write your files"
+)
 
 
 @click.command()
@@ -35,8 +37,13 @@ def exercises(folder):
 
 @click.command()
 @click.argument("number", metavar="EXERCISE")
-@click.option("--level", default=1, show_default=True, type=click.IntRange(1, 3),
-              help="1: a nudge, 2: a sketch, 3: almost the answer.")
+@click.option(
+    "--level",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 3),
+    help="1: a nudge, 2: a sketch, 3: almost the answer.",
+)
 def hint(number, level):
     """A hint for EXERCISE, such as 5.2."""
     asked = exercise(number)
@@ -45,8 +52,13 @@ def hint(number, level):
 
 @click.command()
 @click.argument("what", metavar="[LESSON | EXERCISE | DIR]...", nargs=-1)
-@click.option("--dir", "folder", metavar="DIR", type=click.Path(path_type=Path),
-              help="Where your files are.  [default: here, ./exercises or ./lessons/exercises]")
+@click.option(
+    "--dir",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where your files are.  [default: here, ./exercises or ./lessons/exercises]",
+)
 @click.option("--all", "everyone", is_flag=True, help="Check every exercise in each DIR: a folder for each student.")
 @click.option("--csv", "table", metavar="FILE", type=click.Path(path_type=Path), help="With --all: write the results.")
 def check(what, folder, everyone, table):
@@ -89,7 +101,7 @@ def check_class(folders, folder, table):  # -> list of Verdict
     click.echo(NO_SANDBOX, err=True)
     chosen = [e for lesson in LESSONS for e in runner.exercises(lesson)]
     rows = []
-    pool = ThreadPoolExecutor(os.cpu_count())           # each check waits for a process of its own
+    pool = ThreadPoolExecutor(os.cpu_count())  # each check waits for a process of its own
     try:
         asked = {s: [pool.submit(runner.check, e.number, s) for e in chosen] for s in students}
         for student, waiting in asked.items():
@@ -97,9 +109,14 @@ def check_class(folders, folder, table):  # -> list of Verdict
             rows += [(student, e, v) for e, v in zip(chosen, verdicts, strict=True)]
             states = Counter(v.state for v in verdicts)
             rest = "".join(f", {states[s]} {s}" for s in ("not started", "no file") if states[s])
-            click.echo(f"{student}: {states['passed']} of {len(verdicts)} passed{rest}"
-                       + "".join(f"\n    {e.number} {v.state}" for e, v in zip(chosen, verdicts, strict=True)
-                                 if v.state not in ("passed", "not started", "no file")))
+            click.echo(
+                f"{student}: {states['passed']} of {len(verdicts)} passed{rest}"
+                + "".join(
+                    f"\n    {e.number} {v.state}"
+                    for e, v in zip(chosen, verdicts, strict=True)
+                    if v.state not in ("passed", "not started", "no file")
+                )
+            )
             if table is not None:
                 write_text(table, "\ufeff" + as_csv(rows))  # after each student: an interruption keeps what is done
     finally:
@@ -125,8 +142,10 @@ def submissions(folders):  # [Path] -> list of Path
         else:
             click.echo(f"skipped: {folder} is no folder", err=True)
     if not any(answers_in(student) for student in found):
-        raise ConfigError(f"no {file_name(LESSONS[0])} to {file_name(LESSONS[-1])} in "
-                          f"{', '.join(str(f) for f in folders[:5])}, nor one folder down")
+        raise ConfigError(
+            f"no {file_name(LESSONS[0])} to {file_name(LESSONS[-1])} in "
+            f"{', '.join(str(f) for f in folders[:5])}, nor one folder down"
+        )
     return found
 
 
@@ -140,8 +159,17 @@ def as_csv(rows):  # [(folder, Exercise, Verdict)] -> str
     writer.writerow(["folder", "exercise", "function", "state", "properties passed", "failing", "message"])
     for student, e, v in rows:
         message = " ".join(v.message.split())
-        writer.writerow([no_formula(student.as_posix()), e.number, e.function, v.state, len(v.passed), v.failing,
-                         no_formula(message)])
+        writer.writerow(
+            [
+                no_formula(student.as_posix()),
+                e.number,
+                e.function,
+                v.state,
+                len(v.passed),
+                v.failing,
+                no_formula(message),
+            ]
+        )
     return text.getvalue()
 
 

@@ -55,9 +55,7 @@ def activations(architecture, trains, rank, batch, length, width):  # -> (Items 
 
     def items(numbers):
         return [
-            Item(kind, f"{tokens:,} x {n:,} x {width} B", tokens * n * width)
-            for kind, n in numbers.items()
-            if n
+            Item(kind, f"{tokens:,} x {n:,} x {width} B", tokens * n * width) for kind, n in numbers.items() if n
         ] + loss
 
     return items(sum(layers.values(), outside)), items(inputs + largest + outside)

@@ -1,5 +1,7 @@
 """How many parameters LoRA trains: the closed formula, matrix by matrix.
 
+For one configuration:
+
     trainable = Σ r (in + out)  over the adapted matrices        (Hu et al. 2021, section 5.1)
     percent   = 100 · trainable / (base + trainable)             (what PEFT prints)
     reduction = base / trainable
@@ -122,6 +124,8 @@ def paths(architecture):
 
 def safetensors_bytes(shapes, dtype):  # {name: shape}, "F32" | "BF16" | "F16" -> int
     """Size of a safetensors file: 8 bytes, a JSON header padded to a multiple of 8, then the data in order of name.
+
+    The header reads
 
         {"__metadata__":{"format":"pt"},"name":{"dtype":"F32","shape":[8,64],"data_offsets":[0,2048]},...}
     """

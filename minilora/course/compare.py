@@ -62,8 +62,11 @@ def same_shape(got, shape, what, axes, arguments):
     """Raise Wrong unless `got` has `shape`. axes: what the shape means, "(r, in)"."""
     if got.shape != tuple(shape):
         flipped = len(shape) == 2 and got.shape == tuple(shape)[::-1]
-        raise Wrong(f"{what} has the shape {got.shape}, expected {tuple(shape)}{' ' + axes if axes else ''}"
-                    + (": it is transposed" if flipped else ""), arguments)
+        raise Wrong(
+            f"{what} has the shape {got.shape}, expected {tuple(shape)}{' ' + axes if axes else ''}"
+            + (": it is transposed" if flipped else ""),
+            arguments,
+        )
 
 
 def same(got, expected, what, arguments, axes="", factors=None, rtol=1e-5, atol=1e-8):
@@ -91,13 +94,13 @@ def same(got, expected, what, arguments, axes="", factors=None, rtol=1e-5, atol=
 
 
 def _cut_off(kind, got, expected):
-    """": they are int64, ..." where the numbers are right but for a type that cannot hold them, else ""."""
+    """ ": they are int64, ..." where the numbers are right but for a type that cannot hold them, else ""."""
     whole = kind is not None and kind.kind in "iu" and np.allclose(got, expected, 0, 1.01)
     return f": they are {kind}, whole numbers, so what comes after the point was cut off" if whole else ""
 
 
 def _off_by(got, expected, factors):
-    """": off by the factor alpha/r (= 2)" when one number, other than 1, makes all the difference."""
+    """ ": off by the factor alpha/r (= 2)" when one number, other than 1, makes all the difference."""
     if not got.any():
         return ": all are zero" if got.ndim else ""
     ratio = float((got * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0

@@ -156,8 +156,10 @@ def _leaves_inputs(f, cases):
 
 def changed_argument(position):  # int -> str
     ordinal = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")[position]
-    return (f"your function leaves its {ordinal} argument changed: whoever called it still needs the old values. Work "
-            "on a copy, or write y = y + z instead of y += z")
+    return (
+        f"your function leaves its {ordinal} argument changed: whoever called it still needs the old values. Work "
+        "on a copy, or write y = y + z instead of y += z"
+    )
 
 
 def recognise(exercise, function):
@@ -205,7 +207,7 @@ def _flat(result):  # number, array, or a tuple, list or dict of them -> list of
     if isinstance(result, list | set) and any(isinstance(v, str) for v in result):
         return [np.array(sorted(result))]
     array = np.asarray(plain(result))
-    if array.dtype.kind == "c":      # else NumPy would drop half of it, with a warning
+    if array.dtype.kind == "c":  # else NumPy would drop half of it, with a warning
         raise TypeError
     return [array.astype(np.float64)]
 
@@ -215,8 +217,10 @@ def paste(exercise, arguments):
     if arguments is None:
         return ()
     given = ", ".join(_written(a) for a in arguments)
-    return (f"import numpy as np; from lesson_{exercise.lesson:02d} import {exercise.function}",
-            f"print({exercise.function}({given}))")
+    return (
+        f"import numpy as np; from lesson_{exercise.lesson:02d} import {exercise.function}",
+        f"print({exercise.function}({given}))",
+    )
 
 
 def _written(value):

@@ -106,8 +106,10 @@ def replay(name):  # str -> dict
     result = json.loads(shipped(f"lessons/results/{name}.json").read_text(encoding="utf-8"))
     made = result["made_by"]
     versions = ", ".join(f"{k} {v}" for k, v in made["versions"].items())
-    print(f"replayed: {made['command']}\n"
-          f"          {made['seconds']:,.0f} s on one core; seeds {made['seeds']}; {versions}")
+    print(
+        f"replayed: {made['command']}\n"
+        f"          {made['seconds']:,.0f} s on one core; seeds {made['seeds']}; {versions}"
+    )
     return result
 
 
@@ -120,8 +122,10 @@ def cards(*numbers):
         call, task = _stub(e.function, shipped(f"lessons/exercises/{file_name(e.lesson)}"))
         print(f"{number}  {e.title}   ({e.difficulty}, {e.minutes} minutes, in {file_name(e.lesson)})\n\n    {call}")
         print("\n\n".join(_indented(paragraph) for paragraph in task.split("\n\n")) + "\n")
-    print(f"the files: minilora exercises DIR     check: minilora check {' '.join(numbers)} --dir DIR\n"
-          f"a hint: minilora hint {numbers[0]} --level 1")
+    print(
+        f"the files: minilora exercises DIR     check: minilora check {' '.join(numbers)} --dir DIR\n"
+        f"a hint: minilora hint {numbers[0]} --level 1"
+    )
 
 
 def _indented(text):

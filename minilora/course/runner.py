@@ -26,10 +26,10 @@ from ..errors import ConfigError, UnknownNameError, nearest
 from .judge import Exercise, Verdict, judge
 
 LESSONS = tuple(range(12))
-SECONDS = 30                     # per exercise; the slowest solution needs less than a second
-MEGABYTES = 1024                 # per exercise, beyond what Python and NumPy take at the start
+SECONDS = 30  # per exercise; the slowest solution needs less than a second
+MEGABYTES = 1024  # per exercise, beyond what Python and NumPy take at the start
 MODULE = "minilora.course.runner"
-ENDED_OVER_MEMORY = 77           # exit code of a check that was stopped by its own watch over the memory
+ENDED_OVER_MEMORY = 77  # exit code of a check that was stopped by its own watch over the memory
 
 
 def exercises(lesson):  # int -> tuple of Exercise
@@ -43,8 +43,10 @@ def exercise(number: str) -> Exercise:
     """The exercise of that number, "5.2". Raises UnknownNameError naming the ones there are."""
     lesson, _, rest = number.partition(".")
     if not lesson.isdigit() or rest and not rest.isdigit():
-        raise UnknownNameError(f"{number!r} is not the number of an exercise; expected one like 5.2 (and `--dir DIR` "
-                               "for the folder with your files)")
+        raise UnknownNameError(
+            f"{number!r} is not the number of an exercise; expected one like 5.2 (and `--dir DIR` "
+            "for the folder with your files)"
+        )
     known = {e.number: e for e in exercises(int(lesson))}
     if number not in known:
         raise UnknownNameError(f"no exercise {number}; lesson {int(lesson)} has {', '.join(known)}")
@@ -65,11 +67,11 @@ def check(number, folder, seconds=SECONDS, megabytes=MEGABYTES):  # "5.2", Path 
         report = Path(temporary) / "report.json"
         command = [sys.executable, "-P", "-m", MODULE, str(path), number, str(report), str(megabytes)]
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)   # the same minilora in the new process
+        environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)  # the same minilora in the new process
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         with subprocess.Popen(command, cwd=path.parent, env=environment, start_new_session=True, **streams) as child:
             try:
-                child.stdout.readline()      # Python and NumPy are loaded: from now on it is the submission's time
+                child.stdout.readline()  # Python and NumPy are loaded: from now on it is the submission's time
                 code = child.wait(seconds)
             except subprocess.TimeoutExpired:
                 code = None
@@ -81,7 +83,7 @@ def check(number, folder, seconds=SECONDS, megabytes=MEGABYTES):  # "5.2", Path 
 def end(child):
     """End the process, and whatever it has started where the system keeps them together (not on Windows)."""
     if hasattr(os, "killpg"):
-        with contextlib.suppress(OSError):     # it has ended already
+        with contextlib.suppress(OSError):  # it has ended already
             os.killpg(child.pid, signal.SIGKILL)
     else:
         child.kill()
@@ -110,7 +112,7 @@ def _child(path, number, report, megabytes):
     """Load the student's file, judge one function, write the report; before each property too, in case one hangs."""
     path, report, asked = Path(path), Path(report), exercise(number)
     print("ready", flush=True)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)     # nobody reads on: what C or a program prints must not wait
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads on: what C or a program prints must not wait
     printed = sys.stdout = sys.stderr = Shown(300)
     said = {"passed": [], "failing": ""}
 
@@ -134,7 +136,7 @@ def _child(path, number, report, megabytes):
         verdict.message += f"\nyour code printed: {printed.text.strip()}{' ...' if printed.full else ''}"
     verdict.error = None
     write(asdict(verdict))
-    os._exit(0)      # whatever the submission left behind (threads, exit handlers) does not run
+    os._exit(0)  # whatever the submission left behind (threads, exit handlers) does not run
 
 
 def find_function(path, name):  # -> (function, None) or (None, Verdict)
@@ -205,7 +207,7 @@ def watch_memory(megabytes):
     try:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (limit + 2**31, limit + 2**31))   # Python's own address space is large
+        resource.setrlimit(resource.RLIMIT_AS, (limit + 2**31, limit + 2**31))  # Python's own address space is large
     except (ImportError, ValueError, OSError):
         pass
     tracemalloc.start(1)
@@ -250,8 +252,10 @@ def find_folder(folder, lesson):  # Path or None, int -> Path
         if (place / file_name(lesson)).is_file():
             return place
     looked = " or ".join(str(p) for p in places)
-    raise ConfigError(f"no {file_name(lesson)} in {looked}; `minilora exercises DIR` writes the exercises "
-                      "into a folder, `--dir DIR` says where yours are")
+    raise ConfigError(
+        f"no {file_name(lesson)} in {looked}; `minilora exercises DIR` writes the exercises "
+        "into a folder, `--dir DIR` says where yours are"
+    )
 
 
 if __name__ == "__main__":

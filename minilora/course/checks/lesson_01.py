@@ -9,11 +9,15 @@ from ..judge import Exercise, Formula
 
 
 def slope_cases():
-    return [(Formula("3 * x + 1"), 2.0, 0.5), (Formula("x * x"), 3.0, 0.5), (Formula("x ** 3"), 1.0, 0.1),
-            (Formula("np.sin(x)"), 0.7, 0.01)]
+    return [
+        (Formula("3 * x + 1"), 2.0, 0.5),
+        (Formula("x * x"), 3.0, 0.5),
+        (Formula("x ** 3"), 1.0, 0.1),
+        (Formula("np.sin(x)"), 0.7, 0.01),
+    ]
 
 
-SLOPES = (3.0, 6.0, 3.0, float(np.cos(0.7)))        # the derivatives at those places, by the rules of school
+SLOPES = (3.0, 6.0, 3.0, float(np.cos(0.7)))  # the derivatives at those places, by the rules of school
 
 
 def one_number(f, cases):
@@ -27,10 +31,14 @@ def slope_is_right(which):
         for arguments, slope in list(zip(cases, SLOPES, strict=True))[which]:
             eps = arguments[2]
             got = float(as_array(f(*arguments), "the result", arguments).reshape(()))
-            if not abs(got - slope) <= 1.5 * eps**2:       # the curvature's share of the error is f''' ε² / 6
-                raise Wrong(f"the slope of {arguments[0].text} at {arguments[1]} is {slope:.6g}; yours {got:.6g} is "
-                            f"{abs(got - slope):.2g} away, a central difference with eps = {eps} at most "
-                            f"{1.5 * eps**2:.2g}", arguments)
+            if not abs(got - slope) <= 1.5 * eps**2:  # the curvature's share of the error is f''' ε² / 6
+                raise Wrong(
+                    f"the slope of {arguments[0].text} at {arguments[1]} is {slope:.6g}; yours {got:.6g} is "
+                    f"{abs(got - slope):.2g} away, a central difference with eps = {eps} at most "
+                    f"{1.5 * eps**2:.2g}",
+                    arguments,
+                )
+
     return check
 
 
@@ -45,25 +53,36 @@ def uses_the_step(f, cases):
 
 def gradient_cases():
     rng = np.random.default_rng(12)
-    return [(Formula("(x * x).sum()"), np.array([1.5]), 1e-4),
-            (Formula("x[0] * x[1]"), np.array([2.0, -3.0]), 1e-4),
-            (Formula("(x * [[1, 2, 3], [4, 5, 6]]).sum()"), small(rng, 2, 3), 1e-3),
-            (Formula("np.sin(x).sum() * x[0, 0]"), small(rng, 3, 2), 1e-4)]
+    return [
+        (Formula("(x * x).sum()"), np.array([1.5]), 1e-4),
+        (Formula("x[0] * x[1]"), np.array([2.0, -3.0]), 1e-4),
+        (Formula("(x * [[1, 2, 3], [4, 5, 6]]).sum()"), small(rng, 2, 3), 1e-3),
+        (Formula("np.sin(x).sum() * x[0, 0]"), small(rng, 3, 2), 1e-4),
+    ]
 
 
 def gradient_shape(f, cases):
     for arguments in cases:
         got = as_array(f(*arguments), "the gradient", arguments)
         if got.shape != arguments[1].shape:
-            raise Wrong(f"the gradient has the shape {got.shape}, expected the shape of x, {arguments[1].shape}: one "
-                        "derivative for each element", arguments)
+            raise Wrong(
+                f"the gradient has the shape {got.shape}, expected the shape of x, {arguments[1].shape}: one "
+                "derivative for each element",
+                arguments,
+            )
 
 
 def gradient_is_right(f, cases):
     for arguments in cases:
         function, x, eps = arguments
-        same(f(*arguments), numeric_gradient(function, x), "the gradient", arguments, atol=10 * eps**2,
-             factors={"two": 2.0, "1/eps": 1 / eps, "the number of elements": float(x.size)})
+        same(
+            f(*arguments),
+            numeric_gradient(function, x),
+            "the gradient",
+            arguments,
+            atol=10 * eps**2,
+            factors={"two": 2.0, "1/eps": 1 / eps, "the number of elements": float(x.size)},
+        )
 
 
 # ---- 1.3
@@ -71,8 +90,11 @@ def gradient_is_right(f, cases):
 
 def silu_cases():
     rng = np.random.default_rng(13)
-    return [(np.array([1.0]), np.array([1.0])), (np.array([0.0, -2.0]), np.array([1.0, 3.0])),
-            (small(rng, 2, 3), small(rng, 2, 3))]
+    return [
+        (np.array([1.0]), np.array([1.0])),
+        (np.array([0.0, -2.0]), np.array([1.0, 3.0])),
+        (small(rng, 2, 3), small(rng, 2, 3)),
+    ]
 
 
 def sigmoid(x):
@@ -99,60 +121,113 @@ def silu_is_right(f, cases):
 
 EXERCISES = (
     Exercise(
-        "1.1", "central_difference", "The slope from two evaluations", "easy", 5, slope_cases,
-        (("returns one number", one_number), ("a straight line has its slope", slope_is_right(slice(0, 1))),
-         ("a parabola has its slope, however large the step", slope_is_right(slice(1, 2))),
-         ("a cubic and a sine: the error is of order eps²", slope_is_right(slice(2, None))),
-         ("the two points are eps away from x", uses_the_step)),
-        (("only one side is used, (f(x + eps) - f(x)) / eps: a forward difference",
-          lambda f, x, eps: (f(x + eps) - f(x)) / eps),
-         ("only one side is used, (f(x) - f(x - eps)) / eps: a backward difference",
-          lambda f, x, eps: (f(x) - f(x - eps)) / eps),
-         ("the two points are 2 eps apart but the difference is divided by eps",
-          lambda f, x, eps: (f(x + eps) - f(x - eps)) / eps),
-         ("the points are eps apart (x ± eps/2) but the difference is divided by 2 eps",
-          lambda f, x, eps: (f(x + eps / 2) - f(x - eps / 2)) / (2 * eps)),
-         ("it is divided by 2 and multiplied by eps: / 2 * eps does one after the other, it needs / (2 * eps)",
-          lambda f, x, eps: (f(x + eps) - f(x - eps)) / 2 * eps),
-         ("only f(x - eps) is divided: the difference needs parentheses",
-          lambda f, x, eps: f(x + eps) - f(x - eps) / (2 * eps)),
-         ("the difference is not divided by the distance of the points",
-          lambda f, x, eps: f(x + eps) - f(x - eps)),
-         ("the difference is taken the other way round", lambda f, x, eps: (f(x - eps) - f(x + eps)) / (2 * eps))),
-        ("Evaluate f a little to the right of x, and a little to the left. How far apart are the two places?",
-         "Rise over run: the rise is f(x + eps) - f(x - eps).",
-         "return (f(x + eps) - f(x - eps)) / (the distance between x - eps and x + eps)"),
+        "1.1",
+        "central_difference",
+        "The slope from two evaluations",
+        "easy",
+        5,
+        slope_cases,
+        (
+            ("returns one number", one_number),
+            ("a straight line has its slope", slope_is_right(slice(0, 1))),
+            ("a parabola has its slope, however large the step", slope_is_right(slice(1, 2))),
+            ("a cubic and a sine: the error is of order eps²", slope_is_right(slice(2, None))),
+            ("the two points are eps away from x", uses_the_step),
+        ),
+        (
+            (
+                "only one side is used, (f(x + eps) - f(x)) / eps: a forward difference",
+                lambda f, x, eps: (f(x + eps) - f(x)) / eps,
+            ),
+            (
+                "only one side is used, (f(x) - f(x - eps)) / eps: a backward difference",
+                lambda f, x, eps: (f(x) - f(x - eps)) / eps,
+            ),
+            (
+                "the two points are 2 eps apart but the difference is divided by eps",
+                lambda f, x, eps: (f(x + eps) - f(x - eps)) / eps,
+            ),
+            (
+                "the points are eps apart (x ± eps/2) but the difference is divided by 2 eps",
+                lambda f, x, eps: (f(x + eps / 2) - f(x - eps / 2)) / (2 * eps),
+            ),
+            (
+                "it is divided by 2 and multiplied by eps: / 2 * eps does one after the other, it needs / (2 * eps)",
+                lambda f, x, eps: (f(x + eps) - f(x - eps)) / 2 * eps,
+            ),
+            (
+                "only f(x - eps) is divided: the difference needs parentheses",
+                lambda f, x, eps: f(x + eps) - f(x - eps) / (2 * eps),
+            ),
+            ("the difference is not divided by the distance of the points", lambda f, x, eps: f(x + eps) - f(x - eps)),
+            ("the difference is taken the other way round", lambda f, x, eps: (f(x - eps) - f(x + eps)) / (2 * eps)),
+        ),
+        (
+            "Evaluate f a little to the right of x, and a little to the left. How far apart are the two places?",
+            "Rise over run: the rise is f(x + eps) - f(x - eps).",
+            "return (f(x + eps) - f(x - eps)) / (the distance between x - eps and x + eps)",
+        ),
     ),
     Exercise(
-        "1.2", "numeric_gradient", "A derivative for each element", "medium", 10, gradient_cases,
+        "1.2",
+        "numeric_gradient",
+        "A derivative for each element",
+        "medium",
+        10,
+        gradient_cases,
         (("has the shape of x", gradient_shape), ("each element is the derivative along it", gradient_is_right)),
-        (("all elements are moved at once: that is the sum of all derivatives",
-          lambda f, x, eps: np.full(x.shape, (f(x + eps) - f(x - eps)) / (2 * eps))),
-         ("an element is moved and not put back before the next one is moved",
-          lambda f, x, eps: _without_putting_back(f, x, eps)),
-         ("only one side is used: a forward difference",
-          lambda f, x, eps: np.reshape([(f(x + d) - f(x)) / eps for d in _steps(x, eps)], x.shape)),
-         ("the difference is divided by eps, but the two places are 2 eps apart",
-          lambda f, x, eps: np.reshape([(f(x + d) - f(x - d)) / eps for d in _steps(x, eps)], x.shape))),
-        ("One element at a time: move it up, evaluate, move it down, evaluate. What must happen before the next one?",
-         "np.ndindex(*x.shape) gives the index of every element. Work on a copy of x, and put each element back.",
-         "z = x.copy(); for i in np.ndindex(*x.shape): z[i] = x[i] + eps; high = f(z); z[i] = x[i] - eps; low = f(z); "
-         "z[i] = x[i]; then gradient[i] = (high - low) / (2 * eps)"),
+        (
+            (
+                "all elements are moved at once: that is the sum of all derivatives",
+                lambda f, x, eps: np.full(x.shape, (f(x + eps) - f(x - eps)) / (2 * eps)),
+            ),
+            (
+                "an element is moved and not put back before the next one is moved",
+                lambda f, x, eps: _without_putting_back(f, x, eps),
+            ),
+            (
+                "only one side is used: a forward difference",
+                lambda f, x, eps: np.reshape([(f(x + d) - f(x)) / eps for d in _steps(x, eps)], x.shape),
+            ),
+            (
+                "the difference is divided by eps, but the two places are 2 eps apart",
+                lambda f, x, eps: np.reshape([(f(x + d) - f(x - d)) / eps for d in _steps(x, eps)], x.shape),
+            ),
+        ),
+        (
+            "One element at a time: move it up, evaluate, move it down, evaluate. What must happen before the next one?",
+            "np.ndindex(*x.shape) gives the index of every element. Work on a copy of x, and put each element back.",
+            "z = x.copy(); for i in np.ndindex(*x.shape): z[i] = x[i] + eps; high = f(z); z[i] = x[i] - eps; low = f(z); "
+            "z[i] = x[i]; then gradient[i] = (high - low) / (2 * eps)",
+        ),
     ),
     Exercise(
-        "1.3", "silu_backward", "Derive one yourself, then let the differences check it", "medium", 15, silu_cases,
-        (("has the shape of x", silu_shape), ("at x = 0 the slope is one half", silu_at_zero),
-         ("equals central differences of x · sigmoid(x)", silu_is_right)),
-        (("the product rule is left out: the derivative of x · σ(x) is not σ(x) alone", lambda x, g: g * sigmoid(x)),
-         ("only σ(x) is differentiated, and the factor x is forgotten",
-          lambda x, g: g * (sigmoid(x) + sigmoid(x) * (1 - sigmoid(x)))),
-         ("the upstream gradient g is left out",
-          lambda x, g: sigmoid(x) + x * sigmoid(x) * (1 - sigmoid(x))),
-         ("the forward is computed instead of the backward", lambda x, g: g * x * sigmoid(x)),
-         ("the first half of the product rule is missing", lambda x, g: g * x * sigmoid(x) * (1 - sigmoid(x)))),
-        ("y = x · σ(x) is a product: both factors depend on x.",
-         "The derivative of σ(x) is σ(x) (1 - σ(x)). The product rule gives two terms. The chain rule multiplies by g.",
-         "s = 1 / (1 + np.exp(-x)); return g * (s + x * ...), where ... is the derivative of s"),
+        "1.3",
+        "silu_backward",
+        "Derive one yourself, then let the differences check it",
+        "medium",
+        15,
+        silu_cases,
+        (
+            ("has the shape of x", silu_shape),
+            ("at x = 0 the slope is one half", silu_at_zero),
+            ("equals central differences of x · sigmoid(x)", silu_is_right),
+        ),
+        (
+            ("the product rule is left out: the derivative of x · σ(x) is not σ(x) alone", lambda x, g: g * sigmoid(x)),
+            (
+                "only σ(x) is differentiated, and the factor x is forgotten",
+                lambda x, g: g * (sigmoid(x) + sigmoid(x) * (1 - sigmoid(x))),
+            ),
+            ("the upstream gradient g is left out", lambda x, g: sigmoid(x) + x * sigmoid(x) * (1 - sigmoid(x))),
+            ("the forward is computed instead of the backward", lambda x, g: g * x * sigmoid(x)),
+            ("the first half of the product rule is missing", lambda x, g: g * x * sigmoid(x) * (1 - sigmoid(x))),
+        ),
+        (
+            "y = x · σ(x) is a product: both factors depend on x.",
+            "The derivative of σ(x) is σ(x) (1 - σ(x)). The product rule gives two terms. The chain rule multiplies by g.",
+            "s = 1 / (1 + np.exp(-x)); return g * (s + x * ...), where ... is the derivative of s",
+        ),
     ),
 )
 

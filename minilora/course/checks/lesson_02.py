@@ -10,9 +10,16 @@ from ..judge import Exercise
 
 def broadcast_cases():
     rng = np.random.default_rng(21)
-    return [(small(rng, 2), (2,)), (small(rng, 2, 1), (1, 1)), (small(rng, 3, 2), (2,)), (small(rng, 3, 2), (3, 1)),
-            (small(rng, 2, 3, 4), (3, 1)), (small(rng, 2, 3, 2), (2, 1, 2)), (small(rng, 4, 1, 2), (1, 2)),
-            (small(rng, 3, 2), ())]
+    return [
+        (small(rng, 2), (2,)),
+        (small(rng, 2, 1), (1, 1)),
+        (small(rng, 3, 2), (2,)),
+        (small(rng, 3, 2), (3, 1)),
+        (small(rng, 2, 3, 4), (3, 1)),
+        (small(rng, 2, 3, 2), (2, 1, 2)),
+        (small(rng, 4, 1, 2), (1, 2)),
+        (small(rng, 3, 2), ()),
+    ]
 
 
 def unbroadcast_shape(f, cases):
@@ -28,8 +35,12 @@ def unbroadcast_nothing(f, cases):
 def unbroadcast_sums(f, cases):
     for g, shape in cases:
         x = np.zeros(shape)
-        same(f(g, shape), numeric_gradient(lambda x, g=g: float((g * (x + np.zeros(g.shape))).sum()), x),
-             "the result", (g, shape))
+        same(
+            f(g, shape),
+            numeric_gradient(lambda x, g=g: float((g * (x + np.zeros(g.shape))).sum()), x),
+            "the result",
+            (g, shape),
+        )
 
 
 # ---- 2.2
@@ -57,6 +68,7 @@ def matmul_is_right(which):
             else:
                 numeric = numeric_gradient(lambda b, A=A, G=G: float((G * (A @ b)).sum()), B)
             same(got, numeric, ("dA", "dB")[which], (A, B, G), factors={"the number of rows": float(len(A))})
+
     return check
 
 
@@ -70,9 +82,11 @@ def softmax(x):
 
 def softmax_cases():
     rng = np.random.default_rng(23)
-    return [(np.array([[0.25, 0.75]]), np.array([[1.0, 2.0]])),
-            (np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]]), small(rng, 2, 3)),
-            (np.array([[0.4, 0.3, 0.2, 0.1], [0.05, 0.05, 0.1, 0.8], [0.25] * 4]), small(rng, 3, 4))]
+    return [
+        (np.array([[0.25, 0.75]]), np.array([[1.0, 2.0]])),
+        (np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]]), small(rng, 2, 3)),
+        (np.array([[0.4, 0.3, 0.2, 0.1], [0.05, 0.05, 0.1, 0.8], [0.25] * 4]), small(rng, 3, 4)),
+    ]
 
 
 def softmax_shape(f, cases):
@@ -85,8 +99,11 @@ def softmax_of_constant(f, cases):
     g = np.full(p.shape, 3.0)
     got = as_array(f(p, g), "dx", (p, g))
     if np.abs(got).max() > 1e-9:
-        raise Wrong(f"dx is {got.tolist()} where every p has the same g; expected zeros: the p of a row always add up "
-                    "to 1, so what all of them ask for together cannot be had", (p, g))
+        raise Wrong(
+            f"dx is {got.tolist()} where every p has the same g; expected zeros: the p of a row always add up "
+            "to 1, so what all of them ask for together cannot be had",
+            (p, g),
+        )
 
 
 def softmax_is_right(f, cases):
@@ -96,51 +113,94 @@ def softmax_is_right(f, cases):
 
 EXERCISES = (
     Exercise(
-        "2.1", "unbroadcast", "Undo broadcasting", "medium", 15, broadcast_cases,
-        (("leaves alone what was not broadcast", unbroadcast_nothing),
-         ("has the shape that is asked for", unbroadcast_shape),
-         ("sums over the places where a value was repeated", unbroadcast_sums)),
-        (("one of the repeated gradients is taken instead of their sum",
-          lambda g, shape: _reduced(g, shape, lambda a, axis: a.take([0], axis))),
-         ("the mean is taken instead of the sum",
-          lambda g, shape: _reduced(g, shape, lambda a, axis: a.mean(axis=axis, keepdims=True))),
-         ("the largest of the repeated gradients is taken instead of their sum",
-          lambda g, shape: _reduced(g, shape, lambda a, axis: a.max(axis=axis, keepdims=True)))),
-        ("A value that was used k times gets the sum of its k gradients. Along which axes was it repeated?",
-         "Two kinds of axes: those that broadcasting put in front (g has more axes than shape), and those where shape "
-         "has a 1 and g has more. Sum over the first kind; over the second with keepdims=True.",
-         "g = g.sum(axis=tuple(range(g.ndim - len(shape)))); then for every i with shape[i] == 1: "
-         "g = g.sum(axis=i, keepdims=True)"),
+        "2.1",
+        "unbroadcast",
+        "Undo broadcasting",
+        "medium",
+        15,
+        broadcast_cases,
+        (
+            ("leaves alone what was not broadcast", unbroadcast_nothing),
+            ("has the shape that is asked for", unbroadcast_shape),
+            ("sums over the places where a value was repeated", unbroadcast_sums),
+        ),
+        (
+            (
+                "one of the repeated gradients is taken instead of their sum",
+                lambda g, shape: _reduced(g, shape, lambda a, axis: a.take([0], axis)),
+            ),
+            (
+                "the mean is taken instead of the sum",
+                lambda g, shape: _reduced(g, shape, lambda a, axis: a.mean(axis=axis, keepdims=True)),
+            ),
+            (
+                "the largest of the repeated gradients is taken instead of their sum",
+                lambda g, shape: _reduced(g, shape, lambda a, axis: a.max(axis=axis, keepdims=True)),
+            ),
+        ),
+        (
+            "A value that was used k times gets the sum of its k gradients. Along which axes was it repeated?",
+            "Two kinds of axes: those that broadcasting put in front (g has more axes than shape), and those where shape "
+            "has a 1 and g has more. Sum over the first kind; over the second with keepdims=True.",
+            "g = g.sum(axis=tuple(range(g.ndim - len(shape)))); then for every i with shape[i] == 1: "
+            "g = g.sum(axis=i, keepdims=True)",
+        ),
     ),
     Exercise(
-        "2.2", "matmul_backward", "The two gradients of a product", "medium", 10, matmul_cases,
-        (("returns dA and dB in the shapes of A and B", matmul_parts),
-         ("dA equals central differences", matmul_is_right(0)), ("dB equals central differences", matmul_is_right(1))),
-        (("dA and dB are returned in the other order", lambda A, B, G: (A.T @ G, G @ B.T)),
-         ("the factors of dB are exchanged: Gᵀ A is the gradient of Bᵀ", lambda A, B, G: (G @ B.T, G.T @ A)),
-         ("the gradient G from above is left out",
-          lambda A, B, G: (np.ones_like(G) @ B.T, A.T @ np.ones_like(G)))),
-        ("dA has the shape of A. There is one product of G and B (one of them transposed) with that shape.",
-         "Y = A B with A (m, k), B (k, n), G (m, n). G times what gives (m, k)? What times G gives (k, n)?",
-         "return G @ B.T, ... and for dB the transposed A stands on the left"),
+        "2.2",
+        "matmul_backward",
+        "The two gradients of a product",
+        "medium",
+        10,
+        matmul_cases,
+        (
+            ("returns dA and dB in the shapes of A and B", matmul_parts),
+            ("dA equals central differences", matmul_is_right(0)),
+            ("dB equals central differences", matmul_is_right(1)),
+        ),
+        (
+            ("dA and dB are returned in the other order", lambda A, B, G: (A.T @ G, G @ B.T)),
+            ("the factors of dB are exchanged: Gᵀ A is the gradient of Bᵀ", lambda A, B, G: (G @ B.T, G.T @ A)),
+            ("the gradient G from above is left out", lambda A, B, G: (np.ones_like(G) @ B.T, A.T @ np.ones_like(G))),
+        ),
+        (
+            "dA has the shape of A. There is one product of G and B (one of them transposed) with that shape.",
+            "Y = A B with A (m, k), B (k, n), G (m, n). G times what gives (m, k)? What times G gives (k, n)?",
+            "return G @ B.T, ... and for dB the transposed A stands on the left",
+        ),
     ),
     Exercise(
-        "2.3", "softmax_backward", "The backward of softmax", "hard", 20, softmax_cases,
-        (("has the shape of p", softmax_shape), ("is zero when every g of a row is the same", softmax_of_constant),
-         ("equals central differences", softmax_is_right)),
-        (("the coupling is forgotten: raising one x lowers all the other p", lambda p, g: g * p),
-         ("only the diagonal of the Jacobian is used, p (1 - p)", lambda p, g: g * p * (1 - p)),
-         ("the sum runs over the whole array instead of each row", lambda p, g: p * (g - (g * p).sum())),
-         ("the sum runs down the columns instead of along each row",
-          lambda p, g: p * (g - (g * p).sum(axis=0, keepdims=True))),
-         ("the sum of g is subtracted without its weights p",
-          lambda p, g: p * (g - g.sum(axis=-1, keepdims=True))),
-         ("the mean of g is subtracted instead of its mean weighted with p",
-          lambda p, g: p * (g - g.mean(axis=-1, keepdims=True)))),
-        ("Each p_i depends on every x_j of its row: the derivative of p_i by x_j is p_i (1 - p_i) for i = j, else "
-         "-p_i p_j.",
-         "dx_j = Σ_i g_i dp_i/dx_j. Write the two cases as one: p_i (δ_ij - p_j), and take p_j out of the sum.",
-         "dx = p * (g - s), where s = the sum of g · p over the last axis (keepdims=True)"),
+        "2.3",
+        "softmax_backward",
+        "The backward of softmax",
+        "hard",
+        20,
+        softmax_cases,
+        (
+            ("has the shape of p", softmax_shape),
+            ("is zero when every g of a row is the same", softmax_of_constant),
+            ("equals central differences", softmax_is_right),
+        ),
+        (
+            ("the coupling is forgotten: raising one x lowers all the other p", lambda p, g: g * p),
+            ("only the diagonal of the Jacobian is used, p (1 - p)", lambda p, g: g * p * (1 - p)),
+            ("the sum runs over the whole array instead of each row", lambda p, g: p * (g - (g * p).sum())),
+            (
+                "the sum runs down the columns instead of along each row",
+                lambda p, g: p * (g - (g * p).sum(axis=0, keepdims=True)),
+            ),
+            ("the sum of g is subtracted without its weights p", lambda p, g: p * (g - g.sum(axis=-1, keepdims=True))),
+            (
+                "the mean of g is subtracted instead of its mean weighted with p",
+                lambda p, g: p * (g - g.mean(axis=-1, keepdims=True)),
+            ),
+        ),
+        (
+            "Each p_i depends on every x_j of its row: the derivative of p_i by x_j is p_i (1 - p_i) for i = j, else "
+            "-p_i p_j.",
+            "dx_j = Σ_i g_i dp_i/dx_j. Write the two cases as one: p_i (δ_ij - p_j), and take p_j out of the sum.",
+            "dx = p * (g - s), where s = the sum of g · p over the last axis (keepdims=True)",
+        ),
     ),
 )
 

@@ -12,8 +12,12 @@ from ..judge import Exercise
 
 def rms_cases():
     rng = np.random.default_rng(31)
-    return [(np.array([[3.0, 4.0]]), np.array([1.0, 1.0]), 0.0), (small(rng, 2, 3), small(rng, 3), 0.0),
-            (small(rng, 3, 3), small(rng, 3), 0.5), (small(rng, 2, 3, 4), small(rng, 4), 0.1)]
+    return [
+        (np.array([[3.0, 4.0]]), np.array([1.0, 1.0]), 0.0),
+        (small(rng, 2, 3), small(rng, 3), 0.0),
+        (small(rng, 3, 3), small(rng, 3), 0.5),
+        (small(rng, 2, 3, 4), small(rng, 4), 0.1),
+    ]
 
 
 def rms_shape(f, cases):
@@ -60,8 +64,11 @@ def attention_first(f, cases):
     for q, k, v in cases:
         got = as_array(f(q, k, v), "o", (q, k, v))[0]
         if not np.allclose(got, v[0], 1e-5, 1e-8):
-            raise Wrong(f"the first token sees itself alone, so its output is v[0] = {v[0].tolist()}; "
-                        f"yours is {np.round(got, 4).tolist()}", (q, k, v))
+            raise Wrong(
+                f"the first token sees itself alone, so its output is v[0] = {v[0].tolist()}; "
+                f"yours is {np.round(got, 4).tolist()}",
+                (q, k, v),
+            )
 
 
 def attention_looks_back_only(f, cases):
@@ -73,8 +80,11 @@ def attention_looks_back_only(f, cases):
         after = as_array(f(q, k2, v2), "o", (q, k2, v2))
         moved = np.flatnonzero(np.abs(after[:-1] - before[:-1]).max(axis=-1) > 1e-9)
         if moved.size:
-            raise Wrong(f"the output of token {moved[0]} changes when the last token ({len(q) - 1}) changes: it looks "
-                        "into the future", (q, k, v))
+            raise Wrong(
+                f"the output of token {moved[0]} changes when the last token ({len(q) - 1}) changes: it looks "
+                "into the future",
+                (q, k, v),
+            )
 
 
 def attention_averages(f, cases):
@@ -94,12 +104,14 @@ def attention_is_right(f, cases):
 
 def attend(scale=None, see=0, axis=-1, masked=True):
     """Attention with one thing changed: the scale of the scores, the diagonal of the mask, the axis of the softmax."""
+
     def function(q, k, v):
         T, hd = q.shape
         scores = q @ k.T * (1 / np.sqrt(hd) if scale is None else scale(hd))
         scores = np.where(np.tri(T, k=see) > 0, scores, -1e30) if masked else scores
         p = np.exp(scores - scores.max(axis=axis, keepdims=True))
         return p / p.sum(axis=axis, keepdims=True) @ v
+
     return function
 
 
@@ -117,8 +129,12 @@ def cut_after_softmax(q, k, v):
 
 
 def count_cases():
-    return [(10, 4, 6, 1, 1, 1, False), (10, 8, 6, 2, 4, 2, True), (1024, 128, 352, 4, 4, 2, True),
-            (128256, 4096, 14336, 32, 32, 8, False)]
+    return [
+        (10, 4, 6, 1, 1, 1, False),
+        (10, 8, 6, 2, 4, 2, True),
+        (1024, 128, 352, 4, 4, 2, True),
+        (128256, 4096, 14336, 32, 32, 8, False),
+    ]
 
 
 def count_one_number(f, cases):
@@ -131,11 +147,15 @@ def count_is_right(which):
         for arguments in cases[which]:
             V, d, m, layers, heads, kv_heads, tied = arguments
             model = LlamaForCausalLM(LlamaConfig(V, d, m, layers, heads, kv_heads, tie_word_embeddings=tied))
-            expected = sum(p.size for p in model.parameters())      # by shape: no memory is taken
+            expected = sum(p.size for p in model.parameters())  # by shape: no memory is taken
             got = float(as_array(f(*arguments), "the count", arguments).reshape(()))
             if got != expected:
-                raise Wrong(f"the count for {arguments} is {expected:,}; yours is {got:,.0f}, "
-                            f"{abs(got - expected):,.0f} too {'many' if got > expected else 'few'}", arguments)
+                raise Wrong(
+                    f"the count for {arguments} is {expected:,}; yours is {got:,.0f}, "
+                    f"{abs(got - expected):,.0f} too {'many' if got > expected else 'few'}",
+                    arguments,
+                )
+
     return check
 
 
@@ -147,58 +167,104 @@ def count(V, d, m, layers, heads, kv_heads, tied, norms=2, final=1, mlp=3, o=1, 
 
 EXERCISES = (
     Exercise(
-        "3.1", "rms_norm", "RMSNorm", "easy", 5, rms_cases,
-        (("has the shape of x", rms_shape), ("makes the mean square of each row 1", rms_is_one),
-         ("does not see how large x is", rms_ignores_size),
-         ("equals w · x / √(mean(x²) + eps), row by row", rms_is_right)),
-        (("the mean is subtracted first: that is a layer norm",
-          lambda x, w, eps: w * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps)),
-         ("x is divided by its length instead of its root mean square",
-          lambda x, w, eps: w * x / np.sqrt((x * x).sum(-1, keepdims=True) + eps)),
-         ("eps is added after the root instead of under it",
-          lambda x, w, eps: w * x / (np.sqrt((x * x).mean(-1, keepdims=True)) + eps)),
-         ("eps is left out", lambda x, w, eps: w * x / np.sqrt((x * x).mean(-1, keepdims=True))),
-         ("the weight w is left out", lambda x, w, eps: x / np.sqrt((x * x).mean(-1, keepdims=True) + eps)),
-         ("one mean is taken over the whole array instead of one for each row",
-          lambda x, w, eps: w * x / np.sqrt((x * x).mean() + eps))),
-        ("Root mean square, read backwards: square, then mean, then root. The mean of what: of each row, or of all?",
-         "(x * x).mean(axis=-1, keepdims=True) has one number for each row; eps joins it under the root.",
-         "return w * x / np.sqrt(... + eps), where ... is that mean"),
+        "3.1",
+        "rms_norm",
+        "RMSNorm",
+        "easy",
+        5,
+        rms_cases,
+        (
+            ("has the shape of x", rms_shape),
+            ("makes the mean square of each row 1", rms_is_one),
+            ("does not see how large x is", rms_ignores_size),
+            ("equals w · x / √(mean(x²) + eps), row by row", rms_is_right),
+        ),
+        (
+            (
+                "the mean is subtracted first: that is a layer norm",
+                lambda x, w, eps: w * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps),
+            ),
+            (
+                "x is divided by its length instead of its root mean square",
+                lambda x, w, eps: w * x / np.sqrt((x * x).sum(-1, keepdims=True) + eps),
+            ),
+            (
+                "eps is added after the root instead of under it",
+                lambda x, w, eps: w * x / (np.sqrt((x * x).mean(-1, keepdims=True)) + eps),
+            ),
+            ("eps is left out", lambda x, w, eps: w * x / np.sqrt((x * x).mean(-1, keepdims=True))),
+            ("the weight w is left out", lambda x, w, eps: x / np.sqrt((x * x).mean(-1, keepdims=True) + eps)),
+            (
+                "one mean is taken over the whole array instead of one for each row",
+                lambda x, w, eps: w * x / np.sqrt((x * x).mean() + eps),
+            ),
+        ),
+        (
+            "Root mean square, read backwards: square, then mean, then root. The mean of what: of each row, or of all?",
+            "(x * x).mean(axis=-1, keepdims=True) has one number for each row; eps joins it under the root.",
+            "return w * x / np.sqrt(... + eps), where ... is that mean",
+        ),
     ),
     Exercise(
-        "3.2", "causal_attention", "Attention that looks back only", "medium", 20, attention_cases,
-        (("has the shape (T, hd)", attention_shape), ("the first token sees itself alone", attention_first),
-         ("nobody looks into the future", attention_looks_back_only), ("the weights add up to 1", attention_averages),
-         ("equals the softmax of the scaled scores, token by token", attention_is_right)),
-        (("the scores are not divided by √hd", attend(scale=lambda hd: 1.0)),
-         ("the scores are divided by hd instead of √hd", attend(scale=lambda hd: 1 / hd)),
-         ("the mask is off by one: a token sees the next one too", attend(see=1)),
-         ("the mask is off by one: a token does not see itself", attend(see=-1)),
-         ("there is no mask: every token sees all", attend(masked=False)),
-         ("the softmax runs over the queries instead of the keys", attend(axis=0)),
-         ("hidden scores are set to 0: e^0 is 1, so they still count", zeros_for_the_future),
-         ("the future is cut off after the softmax: the weights of a row no longer add up to 1", cut_after_softmax)),
-        ("Scores first: how well does query i fit key j? Which pairs (i, j) may count? Only then comes the softmax.",
-         "scores = q @ k.T / √hd, shape (T, T), row i for query i. np.tri(T) has a 1 where j <= i. Give the others a "
-         "score so low that e^score is 0.",
-         "scores = np.where(np.tri(T) > 0, scores, -1e30); subtract each row's maximum, np.exp, divide by each row's "
-         "sum; then @ v"),
+        "3.2",
+        "causal_attention",
+        "Attention that looks back only",
+        "medium",
+        20,
+        attention_cases,
+        (
+            ("has the shape (T, hd)", attention_shape),
+            ("the first token sees itself alone", attention_first),
+            ("nobody looks into the future", attention_looks_back_only),
+            ("the weights add up to 1", attention_averages),
+            ("equals the softmax of the scaled scores, token by token", attention_is_right),
+        ),
+        (
+            ("the scores are not divided by √hd", attend(scale=lambda hd: 1.0)),
+            ("the scores are divided by hd instead of √hd", attend(scale=lambda hd: 1 / hd)),
+            ("the mask is off by one: a token sees the next one too", attend(see=1)),
+            ("the mask is off by one: a token does not see itself", attend(see=-1)),
+            ("there is no mask: every token sees all", attend(masked=False)),
+            ("the softmax runs over the queries instead of the keys", attend(axis=0)),
+            ("hidden scores are set to 0: e^0 is 1, so they still count", zeros_for_the_future),
+            ("the future is cut off after the softmax: the weights of a row no longer add up to 1", cut_after_softmax),
+        ),
+        (
+            "Scores first: how well does query i fit key j? Which pairs (i, j) may count? Only then comes the softmax.",
+            "scores = q @ k.T / √hd, shape (T, T), row i for query i. np.tri(T) has a 1 where j <= i. Give the others a "
+            "score so low that e^score is 0.",
+            "scores = np.where(np.tri(T) > 0, scores, -1e30); subtract each row's maximum, np.exp, divide by each row's "
+            "sum; then @ v",
+        ),
     ),
     Exercise(
-        "3.3", "count_parameters", "A transformer you can count", "medium", 10, count_cases,
-        (("returns one number", count_one_number), ("a single layer, untied head", count_is_right(slice(0, 1))),
-         ("grouped keys and values, tied head", count_is_right(slice(1, 2))),
-         ("the lesson's model", count_is_right(slice(2, 3))), ("Llama 3 8B", count_is_right(slice(3, 4)))),
-        (("the norm weights are forgotten", lambda *a: count(*a, norms=0, final=0)),
-         ("the last norm, after all layers, is forgotten", lambda *a: count(*a, final=0)),
-         ("a block is given one norm instead of two", lambda *a: count(*a, norms=1)),
-         ("keys and values are counted as wide as queries", lambda *a: count(*a, grouped=False)),
-         ("the MLP is given two matrices instead of three (gate, up, down)", lambda *a: count(*a, mlp=2)),
-         ("the output projection o of the attention is forgotten", lambda *a: count(*a, o=0)),
-         ("a tied head is counted a second time", lambda *a: count(*a, heads_tied=False))),
-        ("Go through a block: q, k, v, o, gate, up, down, and two norms. Which of them are d wide, which less?",
-         "A head is d / heads wide. q and o are (d, d); k and v are (kv_heads * d / heads, d); gate and up are (m, d), "
-         "down is (d, m). Outside the blocks: the embedding (vocab, d), a norm (d), the head (vocab, d) unless tied.",
-         "layers * (2*d*d + 2*d*kv + 3*d*m + 2*d) + d + vocab*d*(1 if tied else 2), with kv = kv_heads * (d // heads)"),
+        "3.3",
+        "count_parameters",
+        "A transformer you can count",
+        "medium",
+        10,
+        count_cases,
+        (
+            ("returns one number", count_one_number),
+            ("a single layer, untied head", count_is_right(slice(0, 1))),
+            ("grouped keys and values, tied head", count_is_right(slice(1, 2))),
+            ("the lesson's model", count_is_right(slice(2, 3))),
+            ("Llama 3 8B", count_is_right(slice(3, 4))),
+        ),
+        (
+            ("the norm weights are forgotten", lambda *a: count(*a, norms=0, final=0)),
+            ("the last norm, after all layers, is forgotten", lambda *a: count(*a, final=0)),
+            ("a block is given one norm instead of two", lambda *a: count(*a, norms=1)),
+            ("keys and values are counted as wide as queries", lambda *a: count(*a, grouped=False)),
+            ("the MLP is given two matrices instead of three (gate, up, down)", lambda *a: count(*a, mlp=2)),
+            ("the output projection o of the attention is forgotten", lambda *a: count(*a, o=0)),
+            ("a tied head is counted a second time", lambda *a: count(*a, heads_tied=False)),
+        ),
+        (
+            "Go through a block: q, k, v, o, gate, up, down, and two norms. Which of them are d wide, which less?",
+            "A head is d / heads wide. q and o are (d, d); k and v are (kv_heads * d / heads, d); gate and up are (m, d), "
+            "down is (d, m). Outside the blocks: the embedding (vocab, d), a norm (d), the head (vocab, d) unless tied.",
+            "layers * (2*d*d + 2*d*kv + 3*d*m + 2*d) + d + vocab*d*(1 if tied else 2), with kv = kv_heads * (d // heads)",
+        ),
     ),
 )

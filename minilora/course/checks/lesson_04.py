@@ -10,8 +10,13 @@ from ..judge import Exercise
 
 def matrix_cases():
     rng = np.random.default_rng(41)
-    return [(np.array([[3.0, 0.0], [0.0, 1.0]]), 1), (small(rng, 3, 2), 1), (small(rng, 3, 4), 2),
-            (small(rng, 5, 3), 2), (small(rng, 2, 3), 2)]
+    return [
+        (np.array([[3.0, 0.0], [0.0, 1.0]]), 1),
+        (small(rng, 3, 2), 1),
+        (small(rng, 3, 4), 2),
+        (small(rng, 5, 3), 2),
+        (small(rng, 2, 3), 2),
+    ]
 
 
 def part_shape(f, cases):
@@ -36,14 +41,16 @@ def part_is_best(f, cases):
         left = float(((D - as_array(f(D, r), "the part", (D, r))) ** 2).sum())
         best = float((np.linalg.svd(D, compute_uv=False)[r:] ** 2).sum())
         if left > best + 1e-5 * float((D * D).sum()):
-            raise Wrong(f"the part leaves Σ (D - part)² = {left:.4g}; there is one of rank {r} that leaves {best:.4g}",
-                        (D, r))
+            raise Wrong(
+                f"the part leaves Σ (D - part)² = {left:.4g}; there is one of rank {r} that leaves {best:.4g}", (D, r)
+            )
 
 
 def from_svd(change):
     def function(D, r):
         U, s, Vh = np.linalg.svd(D, full_matrices=False)
         return change(U, s, Vh, r)
+
     return function
 
 
@@ -51,8 +58,13 @@ def from_svd(change):
 
 
 def energy_cases():
-    return [(np.array([3.0, 1.0]), 0.8), (np.array([3.0, 1.0]), 0.95), (np.array([4.0, 2.0, 1.0, 1.0]), 0.85),
-            (np.array([4.0, 2.0, 1.0, 1.0]), 0.7), (np.array([5.0, 4.0, 3.0, 2.0, 1.0]), 0.88)]
+    return [
+        (np.array([3.0, 1.0]), 0.8),
+        (np.array([3.0, 1.0]), 0.95),
+        (np.array([4.0, 2.0, 1.0, 1.0]), 0.85),
+        (np.array([4.0, 2.0, 1.0, 1.0]), 0.7),
+        (np.array([5.0, 4.0, 3.0, 2.0, 1.0]), 0.88),
+    ]
 
 
 def whole_number(f, cases):
@@ -81,31 +93,65 @@ def counted(values, share):  # how many of the sorted `values` add up to that sh
 
 EXERCISES = (
     Exercise(
-        "4.1", "best_part", "The best part of rank r", "medium", 15, matrix_cases,
-        (("has the shape of D", part_shape), ("has rank r at most", part_rank),
-         ("is D itself when r is the rank of D", all_is_D), ("no other part of rank r comes closer", part_is_best)),
-        (("the singular values are left out: U Vᵀ alone", from_svd(lambda U, s, Vh, r: U[:, :r] @ Vh[:r])),
-         ("the smallest singular values are kept instead of the largest",
-          from_svd(lambda U, s, Vh, r: (U[:, -r:] * s[-r:]) @ Vh[-r:])),
-         ("the singular values are applied twice", from_svd(lambda U, s, Vh, r: (U[:, :r] * s[:r] ** 2) @ Vh[:r])),
-         ("only direction number r is kept, instead of the first r",
-          from_svd(lambda U, s, Vh, r: s[r - 1] * np.outer(U[:, r - 1], Vh[r - 1]))),
-         ("one direction too many is kept", from_svd(lambda U, s, Vh, r: (U[:, :r + 1] * s[:r + 1]) @ Vh[:r + 1])),
-         ("the first r columns of D are kept, and the others set to zero",
-          lambda D, r: np.where(np.arange(D.shape[1]) < r, D, 0.0))),
-        ("np.linalg.svd takes D apart into directions, the most important first.",
-         "U, s, Vh = np.linalg.svd(D, full_matrices=False); D = U diag(s) Vh. Keep r of the directions.",
-         "the columns U[:, :r], times s[:r], times the rows Vh[:r]"),
+        "4.1",
+        "best_part",
+        "The best part of rank r",
+        "medium",
+        15,
+        matrix_cases,
+        (
+            ("has the shape of D", part_shape),
+            ("has rank r at most", part_rank),
+            ("is D itself when r is the rank of D", all_is_D),
+            ("no other part of rank r comes closer", part_is_best),
+        ),
+        (
+            ("the singular values are left out: U Vᵀ alone", from_svd(lambda U, s, Vh, r: U[:, :r] @ Vh[:r])),
+            (
+                "the smallest singular values are kept instead of the largest",
+                from_svd(lambda U, s, Vh, r: (U[:, -r:] * s[-r:]) @ Vh[-r:]),
+            ),
+            ("the singular values are applied twice", from_svd(lambda U, s, Vh, r: (U[:, :r] * s[:r] ** 2) @ Vh[:r])),
+            (
+                "only direction number r is kept, instead of the first r",
+                from_svd(lambda U, s, Vh, r: s[r - 1] * np.outer(U[:, r - 1], Vh[r - 1])),
+            ),
+            (
+                "one direction too many is kept",
+                from_svd(lambda U, s, Vh, r: (U[:, : r + 1] * s[: r + 1]) @ Vh[: r + 1]),
+            ),
+            (
+                "the first r columns of D are kept, and the others set to zero",
+                lambda D, r: np.where(np.arange(D.shape[1]) < r, D, 0.0),
+            ),
+        ),
+        (
+            "np.linalg.svd takes D apart into directions, the most important first.",
+            "U, s, Vh = np.linalg.svd(D, full_matrices=False); D = U diag(s) Vh. Keep r of the directions.",
+            "the columns U[:, :r], times s[:r], times the rows Vh[:r]",
+        ),
     ),
     Exercise(
-        "4.2", "directions_for", "How many directions hold the energy", "easy", 10, energy_cases,
+        "4.2",
+        "directions_for",
+        "How many directions hold the energy",
+        "easy",
+        10,
+        energy_cases,
         (("returns a whole number", whole_number), ("is the smallest number that is enough", energy_is_right)),
-        (("the singular values are added up themselves: energy is their squares", lambda s, share: counted(s, share)),
-         ("it is one too few: a position counts from 0", lambda s, share: counted(s * s, share) - 1),
-         ("it is one too many", lambda s, share: counted(s * s, share) + 1),
-         ("those larger than a share of the largest are counted", lambda s, share: int((s > share * s.max()).sum()))),
-        ("The energy of a direction is its singular value squared. All of it is Σ σ².",
-         "np.cumsum(s * s) has the energy of the first 1, 2, 3, ... directions.",
-         "the first position where that reaches share * (s * s).sum(), plus 1: positions count from 0"),
+        (
+            (
+                "the singular values are added up themselves: energy is their squares",
+                lambda s, share: counted(s, share),
+            ),
+            ("it is one too few: a position counts from 0", lambda s, share: counted(s * s, share) - 1),
+            ("it is one too many", lambda s, share: counted(s * s, share) + 1),
+            ("those larger than a share of the largest are counted", lambda s, share: int((s > share * s.max()).sum())),
+        ),
+        (
+            "The energy of a direction is its singular value squared. All of it is Σ σ².",
+            "np.cumsum(s * s) has the energy of the first 1, 2, 3, ... directions.",
+            "the first position where that reaches share * (s * s).sum(), plus 1: positions count from 0",
+        ),
     ),
 )

@@ -22,8 +22,10 @@ def factors(alpha, r):
 
 def forward_cases():
     rng = np.random.default_rng(51)
-    return [(small(rng, N, n), small(rng, out, n), small(rng, r, n), small(rng, out, r), alpha, r)
-            for N, n, out, r, alpha in SIZES]
+    return [
+        (small(rng, N, n), small(rng, out, n), small(rng, r, n), small(rng, out, r), alpha, r)
+        for N, n, out, r, alpha in SIZES
+    ]
 
 
 def forward_shape(f, cases):
@@ -57,8 +59,10 @@ def forward_is_right(f, cases):
 
 def gradient_cases():
     rng = np.random.default_rng(52)
-    return [(small(rng, N, n), small(rng, N, out), small(rng, r, n), small(rng, out, r), alpha, r)
-            for N, n, out, r, alpha in SIZES]
+    return [
+        (small(rng, N, n), small(rng, N, out), small(rng, r, n), small(rng, out, r), alpha, r)
+        for N, n, out, r, alpha in SIZES
+    ]
 
 
 def gradients(f, c):
@@ -94,9 +98,11 @@ def dA_is_right(f, cases):
 
 def mistaken(scale_A=True, scale_B=True, mean=False, scale=lambda a, r: a / r):
     """The gradients with one thing changed: a scale left out or another, a mean over the rows."""
+
     def function(x, g, A, B, alpha, r):
         s, n = scale(alpha, r), len(x) if mean else 1
         return (s if scale_A else 1) * (g @ B).T @ x / n, (s if scale_B else 1) * g.T @ (x @ A.T) / n
+
     return function
 
 
@@ -105,8 +111,10 @@ def mistaken(scale_A=True, scale_B=True, mean=False, scale=lambda a, r: a / r):
 
 def input_cases():
     rng = np.random.default_rng(53)
-    return [(small(rng, N, out), small(rng, out, n), small(rng, r, n), small(rng, out, r), alpha, r)
-            for N, n, out, r, alpha in SIZES]
+    return [
+        (small(rng, N, out), small(rng, out, n), small(rng, r, n), small(rng, out, r), alpha, r)
+        for N, n, out, r, alpha in SIZES
+    ]
 
 
 def input_shape(f, cases):
@@ -130,61 +138,110 @@ def input_is_right(f, cases):
 
 EXERCISES = (
     Exercise(
-        "5.1", "lora_forward", "The forward", "easy", 5, forward_cases,
-        (("has the shape (N, out)", forward_shape), ("is the frozen layer where B is zero", zero_B_is_frozen_layer),
-         ("the adapter's part grows with alpha", update_grows_with_alpha),
-         ("equals x Wᵀ + (alpha / r) (x Aᵀ) Bᵀ", forward_is_right)),
-        (("the scale alpha / r is left out", lambda x, W, A, B, alpha, r: forward(x, W, A, B, 1)),
-         ("alpha is used without dividing by r", lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha)),
-         ("the scale stands upside down, r / alpha", lambda x, W, A, B, alpha, r: forward(x, W, A, B, r / alpha)),
-         ("alpha is divided by r in whole numbers, alpha // r",
-          lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha // r)),
-         ("alpha is divided by √r: that is the scale of rsLoRA",
-          lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha / r**0.5)),
-         ("the frozen layer is missing: only the adapter's part is there",
-          lambda x, W, A, B, alpha, r: forward(x, 0 * W, A, B, alpha / r)),
-         ("the frozen layer's output is scaled too",
-          lambda x, W, A, B, alpha, r: alpha / r * forward(x, W, A, B, 1))),
-        ("Two paths from x to y that are added: one through W, one through A and then B.",
-         "x Aᵀ has the shape (N, r), (x Aᵀ) Bᵀ has (N, out). Where does the scale go?",
-         "return x @ W.T + (alpha / r) * (the narrow path)"),
+        "5.1",
+        "lora_forward",
+        "The forward",
+        "easy",
+        5,
+        forward_cases,
+        (
+            ("has the shape (N, out)", forward_shape),
+            ("is the frozen layer where B is zero", zero_B_is_frozen_layer),
+            ("the adapter's part grows with alpha", update_grows_with_alpha),
+            ("equals x Wᵀ + (alpha / r) (x Aᵀ) Bᵀ", forward_is_right),
+        ),
+        (
+            ("the scale alpha / r is left out", lambda x, W, A, B, alpha, r: forward(x, W, A, B, 1)),
+            ("alpha is used without dividing by r", lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha)),
+            ("the scale stands upside down, r / alpha", lambda x, W, A, B, alpha, r: forward(x, W, A, B, r / alpha)),
+            (
+                "alpha is divided by r in whole numbers, alpha // r",
+                lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha // r),
+            ),
+            (
+                "alpha is divided by √r: that is the scale of rsLoRA",
+                lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha / r**0.5),
+            ),
+            (
+                "the frozen layer is missing: only the adapter's part is there",
+                lambda x, W, A, B, alpha, r: forward(x, 0 * W, A, B, alpha / r),
+            ),
+            (
+                "the frozen layer's output is scaled too",
+                lambda x, W, A, B, alpha, r: alpha / r * forward(x, W, A, B, 1),
+            ),
+        ),
+        (
+            "Two paths from x to y that are added: one through W, one through A and then B.",
+            "x Aᵀ has the shape (N, r), (x Aᵀ) Bᵀ has (N, out). Where does the scale go?",
+            "return x @ W.T + (alpha / r) * (the narrow path)",
+        ),
     ),
     Exercise(
-        "5.2", "lora_gradients", "The two gradients", "medium", 20, gradient_cases,
-        (("returns dA and dB in the shapes of A and B", gradient_shapes),
-         ("dA is zero where B is zero", first_step),
-         ("dB equals central differences", dB_is_right), ("dA equals central differences", dA_is_right)),
-        (("the scale alpha / r is missing in both gradients", mistaken(scale_A=False, scale_B=False)),
-         ("the scale alpha / r is missing in dA", mistaken(scale_A=False)),
-         ("the scale alpha / r is missing in dB", mistaken(scale_B=False)),
-         ("alpha is used without dividing by r", mistaken(scale=lambda a, r: a)),
-         ("the scale stands upside down, r / alpha", mistaken(scale=lambda a, r: r / a)),
-         ("alpha is divided by r in whole numbers, alpha // r", mistaken(scale=lambda a, r: a // r)),
-         ("the scale is applied twice", mistaken(scale=lambda a, r: (a / r) ** 2)),
-         ("the gradients are averaged over the N rows: the loss has done that already, in g", mistaken(mean=True)),
-         ("dA and dB are returned in the other order",
-          lambda *c: mistaken()(*c)[::-1]),
-         ("both are transposed: a gradient has the shape of what it belongs to",
-          lambda *c: tuple(d.T for d in mistaken()(*c)))),
-        ("Write y = x Wᵀ + s u Bᵀ with u = x Aᵀ. Then dB is the gradient of a product that you know from lesson 2, and "
-         "so is the gradient of u.",
-         "dB = s gᵀ u, shape (out, r). The gradient that arrives at u is s g B, shape (N, r); A turns x into u.",
-         "u = x @ A.T; v = s * g @ B; return v.T @ x, ... and for dB: s times g transposed times u"),
+        "5.2",
+        "lora_gradients",
+        "The two gradients",
+        "medium",
+        20,
+        gradient_cases,
+        (
+            ("returns dA and dB in the shapes of A and B", gradient_shapes),
+            ("dA is zero where B is zero", first_step),
+            ("dB equals central differences", dB_is_right),
+            ("dA equals central differences", dA_is_right),
+        ),
+        (
+            ("the scale alpha / r is missing in both gradients", mistaken(scale_A=False, scale_B=False)),
+            ("the scale alpha / r is missing in dA", mistaken(scale_A=False)),
+            ("the scale alpha / r is missing in dB", mistaken(scale_B=False)),
+            ("alpha is used without dividing by r", mistaken(scale=lambda a, r: a)),
+            ("the scale stands upside down, r / alpha", mistaken(scale=lambda a, r: r / a)),
+            ("alpha is divided by r in whole numbers, alpha // r", mistaken(scale=lambda a, r: a // r)),
+            ("the scale is applied twice", mistaken(scale=lambda a, r: (a / r) ** 2)),
+            ("the gradients are averaged over the N rows: the loss has done that already, in g", mistaken(mean=True)),
+            ("dA and dB are returned in the other order", lambda *c: mistaken()(*c)[::-1]),
+            (
+                "both are transposed: a gradient has the shape of what it belongs to",
+                lambda *c: tuple(d.T for d in mistaken()(*c)),
+            ),
+        ),
+        (
+            "Write y = x Wᵀ + s u Bᵀ with u = x Aᵀ. Then dB is the gradient of a product that you know from lesson 2, and "
+            "so is the gradient of u.",
+            "dB = s gᵀ u, shape (out, r). The gradient that arrives at u is s g B, shape (N, r); A turns x into u.",
+            "u = x @ A.T; v = s * g @ B; return v.T @ x, ... and for dB: s times g transposed times u",
+        ),
     ),
     Exercise(
-        "5.3", "input_gradient", "What flows on to the layer below", "medium", 10, input_cases,
-        (("has the shape (N, in)", input_shape), ("is g W where B is zero", zero_B_is_frozen_backward),
-         ("equals central differences", input_is_right)),
-        (("the path through the adapter is forgotten", lambda g, W, A, B, alpha, r: g @ W),
-         ("the path through the frozen W is forgotten: W learns nothing, but x still flows through it",
-          lambda g, W, A, B, alpha, r: alpha / r * g @ B @ A),
-         ("the scale alpha / r is left out", lambda g, W, A, B, alpha, r: g @ W + g @ B @ A),
-         ("alpha is used without dividing by r", lambda g, W, A, B, alpha, r: g @ W + alpha * g @ B @ A),
-         ("alpha is divided by r in whole numbers, alpha // r",
-          lambda g, W, A, B, alpha, r: g @ W + alpha // r * g @ B @ A),
-         ("the scale stands upside down, r / alpha", lambda g, W, A, B, alpha, r: g @ W + r / alpha * g @ B @ A)),
-        ("x goes two ways to y, so two gradients come back to it.",
-         "Through W comes g W. Through the adapter: g B has the shape (N, r), and A brings it to (N, in).",
-         "return g @ W + (alpha / r) * (g through B, then through A)"),
+        "5.3",
+        "input_gradient",
+        "What flows on to the layer below",
+        "medium",
+        10,
+        input_cases,
+        (
+            ("has the shape (N, in)", input_shape),
+            ("is g W where B is zero", zero_B_is_frozen_backward),
+            ("equals central differences", input_is_right),
+        ),
+        (
+            ("the path through the adapter is forgotten", lambda g, W, A, B, alpha, r: g @ W),
+            (
+                "the path through the frozen W is forgotten: W learns nothing, but x still flows through it",
+                lambda g, W, A, B, alpha, r: alpha / r * g @ B @ A,
+            ),
+            ("the scale alpha / r is left out", lambda g, W, A, B, alpha, r: g @ W + g @ B @ A),
+            ("alpha is used without dividing by r", lambda g, W, A, B, alpha, r: g @ W + alpha * g @ B @ A),
+            (
+                "alpha is divided by r in whole numbers, alpha // r",
+                lambda g, W, A, B, alpha, r: g @ W + alpha // r * g @ B @ A,
+            ),
+            ("the scale stands upside down, r / alpha", lambda g, W, A, B, alpha, r: g @ W + r / alpha * g @ B @ A),
+        ),
+        (
+            "x goes two ways to y, so two gradients come back to it.",
+            "Through W comes g W. Through the adapter: g B has the shape (N, r), and A brings it to (N, in).",
+            "return g @ W + (alpha / r) * (g through B, then through A)",
+        ),
     ),
 )

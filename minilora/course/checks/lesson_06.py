@@ -22,6 +22,7 @@ def right(which, expected):
         for c in cases:
             if which(c):
                 same(number(f, c), expected(*c), f"the result for {c}", c)
+
     return check
 
 
@@ -42,32 +43,56 @@ def keep(alpha, r, new_r, rank_stabilised):
 
 EXERCISES = (
     Exercise(
-        "6.1", "scaling", "The scale, both ways", "easy", 5, scale_cases,
-        (("rank 1: both ways are alpha", right(lambda c: c[1] == 1, scale)),
-         ("alpha / r", right(lambda c: not c[2], scale)),
-         ("alpha / √r, rank-stabilised", right(lambda c: c[2], scale))),
-        (("rank_stabilised is not looked at", lambda alpha, r, rs: alpha / r),
-         ("the two ways are exchanged", lambda alpha, r, rs: scale(alpha, r, not rs)),
-         ("the division is one of whole numbers, alpha // r",
-          lambda alpha, r, rs: alpha / r**0.5 if rs else alpha // r),
-         ("alpha is not divided at all", lambda alpha, r, rs: alpha),
-         ("alpha is under the root too", lambda alpha, r, rs: (alpha / r) ** 0.5 if rs else alpha / r),
-         ("it stands upside down", lambda alpha, r, rs: 1 / scale(alpha, r, rs))),
-        ("Two formulas, and a switch between them.",
-         "LoRA: alpha / r. rsLoRA: alpha divided by the root of r.",
-         "return alpha / r if not rank_stabilised else alpha / (the root of r, r ** 0.5)"),
+        "6.1",
+        "scaling",
+        "The scale, both ways",
+        "easy",
+        5,
+        scale_cases,
+        (
+            ("rank 1: both ways are alpha", right(lambda c: c[1] == 1, scale)),
+            ("alpha / r", right(lambda c: not c[2], scale)),
+            ("alpha / √r, rank-stabilised", right(lambda c: c[2], scale)),
+        ),
+        (
+            ("rank_stabilised is not looked at", lambda alpha, r, rs: alpha / r),
+            ("the two ways are exchanged", lambda alpha, r, rs: scale(alpha, r, not rs)),
+            (
+                "the division is one of whole numbers, alpha // r",
+                lambda alpha, r, rs: alpha / r**0.5 if rs else alpha // r,
+            ),
+            ("alpha is not divided at all", lambda alpha, r, rs: alpha),
+            ("alpha is under the root too", lambda alpha, r, rs: (alpha / r) ** 0.5 if rs else alpha / r),
+            ("it stands upside down", lambda alpha, r, rs: 1 / scale(alpha, r, rs)),
+        ),
+        (
+            "Two formulas, and a switch between them.",
+            "LoRA: alpha / r. rsLoRA: alpha divided by the root of r.",
+            "return alpha / r if not rank_stabilised else alpha / (the root of r, r ** 0.5)",
+        ),
     ),
     Exercise(
-        "6.2", "alpha_for_rank", "Another rank, the same scale", "medium", 10, keep_cases,
+        "6.2",
+        "alpha_for_rank",
+        "Another rank, the same scale",
+        "medium",
+        10,
+        keep_cases,
         (("alpha / r", right(lambda c: not c[3], keep)), ("alpha / √r", right(lambda c: c[3], keep))),
-        (("alpha is left as it is", lambda alpha, r, new_r, rs: alpha),
-         ("the ratio of the ranks stands upside down", lambda alpha, r, new_r, rs: keep(alpha, new_r, r, rs)),
-         ("the scale itself is returned instead of alpha", lambda alpha, r, new_r, rs: scale(alpha, r, rs)),
-         ("alpha is set to the new rank: that gives the scale 1, whatever it was before",
-          lambda alpha, r, new_r, rs: new_r),
-         ("the root of rsLoRA is forgotten", lambda alpha, r, new_r, rs: alpha * new_r / r)),
-        ("Which number must stay the same when the rank goes from r to new_r?",
-         "alpha / r = new_alpha / new_r. Solve for new_alpha; then the same with the roots.",
-         "new_alpha = alpha * new_r / r; with rank_stabilised, alpha times the root of (new_r / r)"),
+        (
+            ("alpha is left as it is", lambda alpha, r, new_r, rs: alpha),
+            ("the ratio of the ranks stands upside down", lambda alpha, r, new_r, rs: keep(alpha, new_r, r, rs)),
+            ("the scale itself is returned instead of alpha", lambda alpha, r, new_r, rs: scale(alpha, r, rs)),
+            (
+                "alpha is set to the new rank: that gives the scale 1, whatever it was before",
+                lambda alpha, r, new_r, rs: new_r,
+            ),
+            ("the root of rsLoRA is forgotten", lambda alpha, r, new_r, rs: alpha * new_r / r),
+        ),
+        (
+            "Which number must stay the same when the rank goes from r to new_r?",
+            "alpha / r = new_alpha / new_r. Solve for new_alpha; then the same with the roots.",
+            "new_alpha = alpha * new_r / r; with rank_stabilised, alpha times the root of (new_r / r)",
+        ),
     ),
 )

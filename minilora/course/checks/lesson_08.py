@@ -27,8 +27,9 @@ def within_budget(f, cases):
     for shapes, budget in cases:
         r = whole(f, (shapes, budget))
         if lora(shapes, r) > budget:
-            raise Wrong(f"{tell_budget(shapes, budget)}: rank {r:g} needs {lora(shapes, r):,g} parameters",
-                        (shapes, budget))
+            raise Wrong(
+                f"{tell_budget(shapes, budget)}: rank {r:g} needs {lora(shapes, r):,g} parameters", (shapes, budget)
+            )
 
 
 # ---- 8.2
@@ -41,8 +42,9 @@ def score_cases():
 
 def two_numbers(f, cases):
     for c in cases:
-        mean, spread = (as_array(v, n, c) for v, n in zip(parts(f(*c), ("mean", "spread"), c), ("mean", "spread"),
-                                                          strict=True))
+        mean, spread = (
+            as_array(v, n, c) for v, n in zip(parts(f(*c), ("mean", "spread"), c), ("mean", "spread"), strict=True)
+        )
         if mean.size != 1 or spread.size != 1:
             raise Wrong("expected two numbers, the mean and the spread", c)
 
@@ -51,8 +53,14 @@ def part_is_right(which, name, expected):
     def check(f, cases):
         for c in cases:
             n = len(c[0])
-            same(parts(f(*c), ("mean", "spread"), c)[which], expected(c[0]), name, c,
-                 factors={"√(n / (n - 1))": math.sqrt(n / (n - 1)), "√n": math.sqrt(n)})
+            same(
+                parts(f(*c), ("mean", "spread"), c)[which],
+                expected(c[0]),
+                name,
+                c,
+                factors={"√(n / (n - 1))": math.sqrt(n / (n - 1)), "√n": math.sqrt(n)},
+            )
+
     return check
 
 
@@ -63,35 +71,65 @@ def spread(scores, ddof=1):
 
 EXERCISES = (
     Exercise(
-        "8.1", "rank_for_budget", "The rank that a budget allows", "medium", 10, budget_cases,
-        (("stays within the budget", within_budget),
-         ("is the largest rank that does", equals(largest_rank, tell_budget))),
-        (("it is rounded to the nearest rank, which may exceed the budget",
-          lambda shapes, budget: round(budget / lora(shapes, 1))),
-         ("it is rounded up, which exceeds the budget", lambda shapes, budget: math.ceil(budget / lora(shapes, 1))),
-         ("it is not rounded to a whole rank", lambda shapes, budget: budget / lora(shapes, 1)),
-         ("each matrix is given the whole budget", lambda shapes, budget: budget // lora(shapes[:1], 1)),
-         ("only the inputs are counted, not in + out", lambda shapes, budget: budget // sum(n for _, n in shapes)),
-         ("the size of W is divided by, instead of in + out",
-          lambda shapes, budget: budget // sum(out * n for out, n in shapes))),
-        ("How many parameters does one more rank cost, over all matrices together?",
-         "Rank r costs r · Σ (in + out). The budget has room for how many of those?",
-         "budget // sum(out + n_in for out, n_in in shapes)"),
+        "8.1",
+        "rank_for_budget",
+        "The rank that a budget allows",
+        "medium",
+        10,
+        budget_cases,
+        (
+            ("stays within the budget", within_budget),
+            ("is the largest rank that does", equals(largest_rank, tell_budget)),
+        ),
+        (
+            (
+                "it is rounded to the nearest rank, which may exceed the budget",
+                lambda shapes, budget: round(budget / lora(shapes, 1)),
+            ),
+            ("it is rounded up, which exceeds the budget", lambda shapes, budget: math.ceil(budget / lora(shapes, 1))),
+            ("it is not rounded to a whole rank", lambda shapes, budget: budget / lora(shapes, 1)),
+            ("each matrix is given the whole budget", lambda shapes, budget: budget // lora(shapes[:1], 1)),
+            ("only the inputs are counted, not in + out", lambda shapes, budget: budget // sum(n for _, n in shapes)),
+            (
+                "the size of W is divided by, instead of in + out",
+                lambda shapes, budget: budget // sum(out * n for out, n in shapes),
+            ),
+        ),
+        (
+            "How many parameters does one more rank cost, over all matrices together?",
+            "Rank r costs r · Σ (in + out). The budget has room for how many of those?",
+            "budget // sum(out + n_in for out, n_in in shapes)",
+        ),
     ),
     Exercise(
-        "8.2", "mean_and_spread", "How far apart are the seeds?", "easy", 5, score_cases,
-        (("returns two numbers", two_numbers),
-         ("the mean", part_is_right(0, "the mean", lambda s: sum(s) / len(s))),
-         ("the spread", part_is_right(1, "the spread", spread))),
-        (("n is divided by instead of n - 1: that understates the spread of few seeds",
-          lambda s: (np.mean(s), np.std(s))),
-         ("the root is missing: that is the variance", lambda s: (np.mean(s), spread(s) ** 2)),
-         ("it is the standard error, the spread of the mean itself, not of the seeds",
-          lambda s: (np.mean(s), spread(s) / len(s) ** 0.5)),
-         ("it is the range, largest minus smallest", lambda s: (np.mean(s), max(s) - min(s))),
-         ("the median is taken instead of the mean", lambda s: (np.median(s), spread(s)))),
-        ("The spread: the root of the mean square distance from the mean. Over n seeds, is it a mean over n?",
-         "One distance is used up by the mean, so divide by n - 1.",
-         "np.mean(scores), np.std(scores, ddof=1)"),
+        "8.2",
+        "mean_and_spread",
+        "How far apart are the seeds?",
+        "easy",
+        5,
+        score_cases,
+        (
+            ("returns two numbers", two_numbers),
+            ("the mean", part_is_right(0, "the mean", lambda s: sum(s) / len(s))),
+            ("the spread", part_is_right(1, "the spread", spread)),
+        ),
+        (
+            (
+                "n is divided by instead of n - 1: that understates the spread of few seeds",
+                lambda s: (np.mean(s), np.std(s)),
+            ),
+            ("the root is missing: that is the variance", lambda s: (np.mean(s), spread(s) ** 2)),
+            (
+                "it is the standard error, the spread of the mean itself, not of the seeds",
+                lambda s: (np.mean(s), spread(s) / len(s) ** 0.5),
+            ),
+            ("it is the range, largest minus smallest", lambda s: (np.mean(s), max(s) - min(s))),
+            ("the median is taken instead of the mean", lambda s: (np.median(s), spread(s))),
+        ),
+        (
+            "The spread: the root of the mean square distance from the mean. Over n seeds, is it a mean over n?",
+            "One distance is used up by the mean, so divide by n - 1.",
+            "np.mean(scores), np.std(scores, ddof=1)",
+        ),
     ),
 )

@@ -13,13 +13,16 @@ def float_cases():
     random = (rng.standard_normal(40) * 10.0 ** rng.integers(-6, 6, 40)).astype(np.float32)
     exact, near = [1.0, -2.0, 0.0, 0.15625], [1.002, -1.007, 3.14159265, 1e-5]
     ties = [1.0078125, -1.01171875], [1.00390625, -1.01171875]
-    return [*((np.array(v, dtype=np.float32),) for v in (exact, ties[0], near, ties[1])), (random,),
-            (random.reshape(5, 8),)]
+    return [
+        *((np.array(v, dtype=np.float32),) for v in (exact, ties[0], near, ties[1])),
+        (random,),
+        (random.reshape(5, 8),),
+    ]
 
 
 def nearest_even(x):
     mantissa, exponent = np.frexp(x.astype(np.float64))
-    return np.ldexp(np.round(mantissa * 256) / 256, exponent)      # np.round goes to the even neighbour at a half
+    return np.ldexp(np.round(mantissa * 256) / 256, exponent)  # np.round goes to the even neighbour at a half
 
 
 def float_shape(f, cases):
@@ -34,8 +37,11 @@ def rounds(which, tell):
             bad = np.argwhere(got != nearest_even(c[0]))
             if bad.size:
                 at = tuple(bad[0])
-                raise Wrong(f"{c[0][at]:.9g} becomes {nearest_even(c[0])[at]:.9g}{tell}; yours is {got[at]:.9g}",
-                            (c[0][at].reshape(1),))
+                raise Wrong(
+                    f"{c[0][at]:.9g} becomes {nearest_even(c[0])[at]:.9g}{tell}; yours is {got[at]:.9g}",
+                    (c[0][at].reshape(1),),
+                )
+
     return check
 
 
@@ -84,8 +90,11 @@ def every_turn(f, cases):
             if not np.array_equal(got, expected.astype(np.float64)):
                 off = np.abs(got - expected).max()
                 why = ". If the last update was subtracted, the rounding of both stays behind" if off < 1e-3 else ""
-                raise Wrong(f"turn {turn} of {len(order)}: the matrix is {off:.2g} away from W + update {which}; "
-                            f"expected not one bit of difference, however long the game goes on{why}", None)
+                raise Wrong(
+                    f"turn {turn} of {len(order)}: the matrix is {off:.2g} away from W + update {which}; "
+                    f"expected not one bit of difference, however long the game goes on{why}",
+                    None,
+                )
 
 
 def keep_adding(W, updates, order):
@@ -98,33 +107,57 @@ def keep_adding(W, updates, order):
 
 EXERCISES = (
     Exercise(
-        "9.1", "round_to_bfloat16", "Round to bfloat16", "hard", 20, float_cases,
-        (("keeps the shape", float_shape),
-         ("leaves alone what bfloat16 has", rounds(slice(0, 1), ", which is a bfloat16 already")),
-         ("rounds to the nearest", rounds(slice(2, 3), ", the nearest bfloat16")),
-         ("rounds a number in the middle to the even neighbour",
-          rounds(slice(1, 4, 2), ": it lies in the middle, so the neighbour whose last bit is 0")),
-         ("does so for random numbers", rounds(slice(4, None), ""))),
-        (("the lower 16 bits are cut off: that rounds toward zero", lambda x: bits(x, 0)),
-         ("a number in the middle is always rounded away from zero", lambda x: bits(x, 0x8000)),
-         ("a number in the middle is always rounded toward zero", lambda x: bits(x, 0x7FFF)),
-         ("it is rounded to float16, which has more digits and a smaller range",
-          through_float16)),
-        ("A bfloat16 is the upper half of a float32: x.view(np.uint32) shows the 32 bits.",
-         "Adding half of a step before cutting rounds to the nearest: 0x7FFF, plus 1 when the bit above is 1 (then a "
-         "tie goes up, to an even number).",
-         "u = x.view(np.uint32); u = u + 0x7FFF + ((u >> 16) & 1); clear the lower half with & 0xFFFF0000, and view as "
-         "float32 again"),
+        "9.1",
+        "round_to_bfloat16",
+        "Round to bfloat16",
+        "hard",
+        20,
+        float_cases,
+        (
+            ("keeps the shape", float_shape),
+            ("leaves alone what bfloat16 has", rounds(slice(0, 1), ", which is a bfloat16 already")),
+            ("rounds to the nearest", rounds(slice(2, 3), ", the nearest bfloat16")),
+            (
+                "rounds a number in the middle to the even neighbour",
+                rounds(slice(1, 4, 2), ": it lies in the middle, so the neighbour whose last bit is 0"),
+            ),
+            ("does so for random numbers", rounds(slice(4, None), "")),
+        ),
+        (
+            ("the lower 16 bits are cut off: that rounds toward zero", lambda x: bits(x, 0)),
+            ("a number in the middle is always rounded away from zero", lambda x: bits(x, 0x8000)),
+            ("a number in the middle is always rounded toward zero", lambda x: bits(x, 0x7FFF)),
+            ("it is rounded to float16, which has more digits and a smaller range", through_float16),
+        ),
+        (
+            "A bfloat16 is the upper half of a float32: x.view(np.uint32) shows the 32 bits.",
+            "Adding half of a step before cutting rounds to the nearest: 0x7FFF, plus 1 when the bit above is 1 (then a "
+            "tie goes up, to an even number).",
+            "u = x.view(np.uint32); u = u + 0x7FFF + ((u >> 16) & 1); clear the lower half with & 0xFFFF0000, and view as "
+            "float32 again",
+        ),
     ),
     Exercise(
-        "9.2", "take_turns", "Take turns without drift", "easy", 10, turn_cases,
-        (("returns a matrix for each turn", turn_shapes), ("the first turn is W + update", first_turn),
-         ("every turn is W + update to the bit", every_turn)),
-        (("the last update is never taken out", keep_adding),
-         ("the updates are returned without W", lambda W, updates, order: [updates[i] for i in order]),
-         ("the same update is used in every turn", lambda W, updates, order: [W + updates[order[0]]] * len(order))),
-        ("What is the only way to be sure of the bits of W in turn 300?",
-         "Never change W. Each turn needs a matrix of its own.",
-         "a list with W + updates[i] for every i in order"),
+        "9.2",
+        "take_turns",
+        "Take turns without drift",
+        "easy",
+        10,
+        turn_cases,
+        (
+            ("returns a matrix for each turn", turn_shapes),
+            ("the first turn is W + update", first_turn),
+            ("every turn is W + update to the bit", every_turn),
+        ),
+        (
+            ("the last update is never taken out", keep_adding),
+            ("the updates are returned without W", lambda W, updates, order: [updates[i] for i in order]),
+            ("the same update is used in every turn", lambda W, updates, order: [W + updates[order[0]]] * len(order)),
+        ),
+        (
+            "What is the only way to be sure of the bits of W in turn 300?",
+            "Never change W. Each turn needs a matrix of its own.",
+            "a list with W + updates[i] for every i in order",
+        ),
     ),
 )

@@ -8,9 +8,11 @@ from ..judge import Exercise
 
 def stack_cases():
     rng = np.random.default_rng(101)
-    sizes = ((1, 2, 1, 1), (2, 3, 2, 2), (4, 3, 1, 2), (3, 7, 3, 2))       # out, in, r1, r2
-    return [(small(rng, r1, n), small(rng, out, r1), 2.0, small(rng, r2, n), small(rng, out, r2), 0.5)
-            for out, n, r1, r2 in sizes]
+    sizes = ((1, 2, 1, 1), (2, 3, 2, 2), (4, 3, 1, 2), (3, 7, 3, 2))  # out, in, r1, r2
+    return [
+        (small(rng, r1, n), small(rng, out, r1), 2.0, small(rng, r2, n), small(rng, out, r2), 0.5)
+        for out, n, r1, r2 in sizes
+    ]
 
 
 def factors_fit(f, cases):
@@ -18,16 +20,20 @@ def factors_fit(f, cases):
         A, B = (as_array(v, name, c) for v, name in zip(parts(f(*c), ("A", "B"), c), ("A", "B"), strict=True))
         out, n = c[1].shape[0], c[0].shape[1]
         if A.ndim != 2 or B.ndim != 2 or A.shape[1] != n or B.shape[0] != out or A.shape[0] != B.shape[1]:
-            raise Wrong(f"A has the shape {A.shape} and B {B.shape}; expected A (r, {n}) and B ({out}, r) with one r",
-                        c)
+            raise Wrong(
+                f"A has the shape {A.shape} and B {B.shape}; expected A (r, {n}) and B ({out}, r) with one r", c
+            )
 
 
 def rank_is_small(f, cases):
     for c in cases:
         r, most = len(as_array(parts(f(*c), ("A", "B"), c)[0], "A", c)), len(c[0]) + len(c[3])
         if r > most:
-            raise Wrong(f"the rank of the new adapter is {r}; {most} is enough for adapters of ranks {len(c[0])} and "
-                        f"{len(c[3])}", c)
+            raise Wrong(
+                f"the rank of the new adapter is {r}; {most} is enough for adapters of ranks {len(c[0])} and "
+                f"{len(c[3])}",
+                c,
+            )
 
 
 def product(f, c):
@@ -38,8 +44,13 @@ def product(f, c):
 def second_is_zero(f, cases):
     for A1, B1, s1, A2, B2, s2 in cases:
         c = (A1, B1, s1, A2, np.zeros(B2.shape), s2)
-        same(product(f, c), s1 * B1 @ A1, "the update B A of the new adapter, where B2 is zero,", c,
-             factors={"s1": s1, "s1²": s1 * s1, "√s1": s1**0.5})
+        same(
+            product(f, c),
+            s1 * B1 @ A1,
+            "the update B A of the new adapter, where B2 is zero,",
+            c,
+            factors={"s1": s1, "s1²": s1 * s1, "√s1": s1**0.5},
+        )
 
 
 def update_is_the_sum(f, cases):
@@ -49,27 +60,47 @@ def update_is_the_sum(f, cases):
 
 
 def stacked(s_A=lambda s: 1.0, s_B=lambda s: s):
-    return lambda A1, B1, s1, A2, B2, s2: (np.vstack([s_A(s1) * A1, s_A(s2) * A2]),
-                                           np.hstack([s_B(s1) * B1, s_B(s2) * B2]))
+    return lambda A1, B1, s1, A2, B2, s2: (
+        np.vstack([s_A(s1) * A1, s_A(s2) * A2]),
+        np.hstack([s_B(s1) * B1, s_B(s2) * B2]),
+    )
 
 
 EXERCISES = (
     Exercise(
-        "10.1", "stack_adapters", "Two adapters as one", "medium", 15, stack_cases,
-        (("A and B of one adapter", factors_fit), ("has no larger rank than needed", rank_is_small),
-         ("is the first adapter where the second is zero", second_is_zero),
-         ("its update is the sum of both", update_is_the_sum)),
-        (("the As are added and the Bs are added: (B1 + B2) (A1 + A2) has two terms too many",
-          lambda A1, B1, s1, A2, B2, s2: (A1 + A2, s1 * B1 + s2 * B2)),
-         ("the As are added and the Bs are added, with the roots of the scales: two terms too many",
-          lambda A1, B1, s1, A2, B2, s2: (s1**0.5 * A1 + s2**0.5 * A2, s1**0.5 * B1 + s2**0.5 * B2)),
-         ("the scales are left out", stacked(s_B=lambda s: 1.0)),
-         ("the scales are applied to A and to B: their squares come out", stacked(s_A=lambda s: s)),
-         ("only the first adapter is there", lambda A1, B1, s1, A2, B2, s2: (A1, s1 * B1)),
-         ("the parts of A and of B are not in the same order",
-          lambda A1, B1, s1, A2, B2, s2: (np.vstack([A2, A1]), np.hstack([s1 * B1, s2 * B2])))),
-        ("B A is a sum over r of column times row. A sum over more of them is a larger r.",
-         "The rows of A1 and A2 one below the other; the columns of B1 and B2 side by side. Where do s1 and s2 go?",
-         "np.vstack([A1, A2]) and np.hstack([..., ...]) with B1 and B2, each times its scale"),
+        "10.1",
+        "stack_adapters",
+        "Two adapters as one",
+        "medium",
+        15,
+        stack_cases,
+        (
+            ("A and B of one adapter", factors_fit),
+            ("has no larger rank than needed", rank_is_small),
+            ("is the first adapter where the second is zero", second_is_zero),
+            ("its update is the sum of both", update_is_the_sum),
+        ),
+        (
+            (
+                "the As are added and the Bs are added: (B1 + B2) (A1 + A2) has two terms too many",
+                lambda A1, B1, s1, A2, B2, s2: (A1 + A2, s1 * B1 + s2 * B2),
+            ),
+            (
+                "the As are added and the Bs are added, with the roots of the scales: two terms too many",
+                lambda A1, B1, s1, A2, B2, s2: (s1**0.5 * A1 + s2**0.5 * A2, s1**0.5 * B1 + s2**0.5 * B2),
+            ),
+            ("the scales are left out", stacked(s_B=lambda s: 1.0)),
+            ("the scales are applied to A and to B: their squares come out", stacked(s_A=lambda s: s)),
+            ("only the first adapter is there", lambda A1, B1, s1, A2, B2, s2: (A1, s1 * B1)),
+            (
+                "the parts of A and of B are not in the same order",
+                lambda A1, B1, s1, A2, B2, s2: (np.vstack([A2, A1]), np.hstack([s1 * B1, s2 * B2])),
+            ),
+        ),
+        (
+            "B A is a sum over r of column times row. A sum over more of them is a larger r.",
+            "The rows of A1 and A2 one below the other; the columns of B1 and B2 side by side. Where do s1 and s2 go?",
+            "np.vstack([A1, A2]) and np.hstack([..., ...]) with B1 and B2, each times its scale",
+        ),
     ),
 )

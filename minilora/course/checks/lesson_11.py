@@ -10,8 +10,10 @@ from ..judge import Exercise
 
 def conv_cases():
     rng = np.random.default_rng(111)
-    return [(small(rng, n, out), small(rng, r, n), small(rng, out, r), s)
-            for out, n, r, s in ((1, 2, 1, 3.0), (3, 2, 1, 2.0), (4, 3, 2, 0.5), (3, 3, 2, 1.5))]
+    return [
+        (small(rng, n, out), small(rng, r, n), small(rng, out, r), s)
+        for out, n, r, s in ((1, 2, 1, 3.0), (3, 2, 1, 2.0), (4, 3, 2, 0.5), (3, 3, 2, 1.5))
+    ]
 
 
 def conv_shape(f, cases):
@@ -27,7 +29,7 @@ def conv_zero(f, cases):
 def conv_function(f, cases):
     for W, A, B, s in cases:
         x = np.eye(len(W))
-        y = x @ W + s * (x @ A.T) @ B.T                  # Conv1D computes x W, the adapter s (x Aᵀ) Bᵀ
+        y = x @ W + s * (x @ A.T) @ B.T  # Conv1D computes x W, the adapter s (x Aᵀ) Bᵀ
         same(x @ as_array(f(W, A, B, s), "the weight", (W, A, B, s)), y, "x W of the merged weight", (W, A, B, s))
 
 
@@ -38,9 +40,14 @@ def file_cases():
     a, b = "q_proj.lora_A.weight", "q_proj.lora_B.weight"
     c, d = "v_proj.lora_A.weight", "v_proj.lora_B.weight"
     want = {a: (2, 8), b: (8, 2), c: (2, 8), d: (4, 2)}
-    return [({a: (2, 8)}, {a: (2, 8)}), ({a: (2, 8), b: (8, 2)}, {a: (2, 8)}),
-            ({a: (2, 8)}, {a: (2, 8), "model." + a: (2, 8)}), ({a: (2, 8), b: (8, 2)}, {a: (8, 2), b: (8, 2)}),
-            (want, {d: (8, 2), c: (2, 8), "x": (1,), "model." + a: (2, 8), b: (8, 2)}), (want, {})]
+    return [
+        ({a: (2, 8)}, {a: (2, 8)}),
+        ({a: (2, 8), b: (8, 2)}, {a: (2, 8)}),
+        ({a: (2, 8)}, {a: (2, 8), "model." + a: (2, 8)}),
+        ({a: (2, 8), b: (8, 2)}, {a: (8, 2), b: (8, 2)}),
+        (want, {d: (8, 2), c: (2, 8), "x": (1,), "model." + a: (2, 8), b: (8, 2)}),
+        (want, {}),
+    ]
 
 
 def three_lists(f, cases):
@@ -57,8 +64,9 @@ def three(f, c):
 def all_right(f, cases):
     got = [list(p) for p in three(f, cases[0])]
     if any(got):
-        raise Wrong(f"a file that fits is refused: missing, extra, wrong_shape = {got}, expected three empty lists",
-                    cases[0])
+        raise Wrong(
+            f"a file that fits is refused: missing, extra, wrong_shape = {got}, expected three empty lists", cases[0]
+        )
 
 
 def finds(which):
@@ -67,43 +75,81 @@ def finds(which):
             got, wanted = sorted(three(f, c)[which]), sorted(compare(*c)[which])
             if got != wanted:
                 raise Wrong(f"{('missing', 'extra', 'wrong_shape')[which]} is {got}, expected {wanted}", c)
+
     return check
 
 
 def compare(expected, found):
-    return ([k for k in expected if k not in found], [k for k in found if k not in expected],
-            [k for k in expected if k in found and found[k] != expected[k]])
+    return (
+        [k for k in expected if k not in found],
+        [k for k in found if k not in expected],
+        [k for k in expected if k in found and found[k] != expected[k]],
+    )
 
 
 EXERCISES = (
     Exercise(
-        "11.1", "merge_conv1d", "Merge into a weight that is stored transposed", "medium", 10, conv_cases,
-        (("has the shape of W", conv_shape), ("is W where B is zero", conv_zero),
-         ("computes what layer and adapter compute together", conv_function)),
-        (("the scale is left out", lambda W, A, B, s: W + (B @ A).T),
-         ("the update is not transposed: it fits by its shape where in = out, and is wrong",
-          lambda W, A, B, s: W + s * (B @ A)),
-         ("the update is subtracted", lambda W, A, B, s: W - s * (B @ A).T),
-         ("W is transposed instead of the update", lambda W, A, B, s: W.T + s * (B @ A))),
-        ("Conv1D stores W as (in, out) and computes x W. Which shape has B A?",
-         "B A is (out, in), as always. It must become (in, out).",
-         "return W + s * (the transposed of B @ A)"),
+        "11.1",
+        "merge_conv1d",
+        "Merge into a weight that is stored transposed",
+        "medium",
+        10,
+        conv_cases,
+        (
+            ("has the shape of W", conv_shape),
+            ("is W where B is zero", conv_zero),
+            ("computes what layer and adapter compute together", conv_function),
+        ),
+        (
+            ("the scale is left out", lambda W, A, B, s: W + (B @ A).T),
+            (
+                "the update is not transposed: it fits by its shape where in = out, and is wrong",
+                lambda W, A, B, s: W + s * (B @ A),
+            ),
+            ("the update is subtracted", lambda W, A, B, s: W - s * (B @ A).T),
+            ("W is transposed instead of the update", lambda W, A, B, s: W.T + s * (B @ A)),
+        ),
+        (
+            "Conv1D stores W as (in, out) and computes x W. Which shape has B A?",
+            "B A is (out, in), as always. It must become (in, out).",
+            "return W + s * (the transposed of B @ A)",
+        ),
     ),
     Exercise(
-        "11.2", "compare_names", "Refuse a wrong key", "easy", 10, file_cases,
-        (("returns three lists of names", three_lists), ("accepts a file that fits", all_right),
-         ("finds what is missing", finds(0)), ("finds what is extra", finds(1)), ("finds wrong shapes", finds(2))),
-        (("missing and extra are exchanged", lambda e, f: (compare(e, f)[1], compare(e, f)[0], compare(e, f)[2])),
-         ("extra names are not looked for: that is how a renamed key slips through",
-          lambda e, f: (compare(e, f)[0], [], compare(e, f)[2])),
-         ("shapes are not looked at", lambda e, f: (*compare(e, f)[:2], [])),
-         ("a name of wrong shape is listed as missing too",
-          lambda e, f: (compare(e, f)[0] + compare(e, f)[2], *compare(e, f)[1:])),
-         ("a name of wrong shape is listed as missing only",
-          lambda e, f: (compare(e, f)[0] + compare(e, f)[2], compare(e, f)[1], [])),
-         ("nothing is ever refused", lambda e, f: ([], [], []))),
-        ("Two sets of names: what is in one and not in the other, both ways round; then those in both.",
-         "missing: expected but not found. extra: found but not expected. wrong_shape: in both, with different shapes.",
-         "[k for k in expected if k not in found], and twice more in this manner"),
+        "11.2",
+        "compare_names",
+        "Refuse a wrong key",
+        "easy",
+        10,
+        file_cases,
+        (
+            ("returns three lists of names", three_lists),
+            ("accepts a file that fits", all_right),
+            ("finds what is missing", finds(0)),
+            ("finds what is extra", finds(1)),
+            ("finds wrong shapes", finds(2)),
+        ),
+        (
+            ("missing and extra are exchanged", lambda e, f: (compare(e, f)[1], compare(e, f)[0], compare(e, f)[2])),
+            (
+                "extra names are not looked for: that is how a renamed key slips through",
+                lambda e, f: (compare(e, f)[0], [], compare(e, f)[2]),
+            ),
+            ("shapes are not looked at", lambda e, f: (*compare(e, f)[:2], [])),
+            (
+                "a name of wrong shape is listed as missing too",
+                lambda e, f: (compare(e, f)[0] + compare(e, f)[2], *compare(e, f)[1:]),
+            ),
+            (
+                "a name of wrong shape is listed as missing only",
+                lambda e, f: (compare(e, f)[0] + compare(e, f)[2], compare(e, f)[1], []),
+            ),
+            ("nothing is ever refused", lambda e, f: ([], [], [])),
+        ),
+        (
+            "Two sets of names: what is in one and not in the other, both ways round; then those in both.",
+            "missing: expected but not found. extra: found but not expected. wrong_shape: in both, with different shapes.",
+            "[k for k in expected if k not in found], and twice more in this manner",
+        ),
     ),
 )
