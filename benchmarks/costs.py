@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 import minilora as ml
-from minilora.plots import COLOURS, figure
+from minilora.display.plots import COLOURS, figure
 
 from .floor import interleaved
 from .models import SIZES, batch, build

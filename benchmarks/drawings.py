@@ -4,10 +4,10 @@ import math
 from contextlib import contextmanager
 from statistics import mean, stdev
 
-from minilora.plots import COLOURS, LINES, figure
+from minilora.display.plots import COLOURS, LINES, figure
 
-from .cells import parameters
 from .experiments import SEEDS, measured_cells
+from .runs import parameters
 
 MARKERS = "osD^vP"
 METRICS = {"score": "score (share of right answers)", "test_loss": "test loss (nats per token)",

@@ -4,7 +4,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from .cells import Cell, settings, tuned_by
+from .runs import Cell, settings, tuned_by
 
 SEEDS, TUNING_SEED = (0, 1, 2, 3, 4), 100
 TASK = "sql"

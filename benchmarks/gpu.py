@@ -56,7 +56,7 @@ def measure(width, tf32, repeats):
     import numpy as np
     import torch
 
-    from minilora.optim import AdamW
+    from minilora.training.optim import AdamW
 
     from .floor import products_of
     from .models import Size, adapted, batch

@@ -52,7 +52,7 @@ def measure(side, kind, size_name):  # -> MiB resident, MiB allocated
 
 def step_here(kind, size, full):  # -> function (ids, labels)
     import minilora as ml
-    from minilora.optim import AdamW
+    from minilora.training.optim import AdamW
 
     from .models import QV, build
 

@@ -9,6 +9,7 @@ import numpy as np
 import minilora as ml
 from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM
+from minilora.ops.loss import IGNORE
 
 QV = {"llama": ["q_proj", "v_proj"], "gpt2": ["c_attn"]}
 
@@ -74,5 +75,5 @@ def batch(size, masked=0.0):  # -> ids, labels (B, T) int64
     """Random tokens; the first `masked` part of every row is a prompt without labels."""
     ids = np.random.default_rng(2).integers(0, size.vocab, (size.batch, size.tokens))
     labels = ids.copy()
-    labels[:, : int(size.tokens * masked)] = -100
+    labels[:, : int(size.tokens * masked)] = IGNORE
     return ids, labels

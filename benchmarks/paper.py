@@ -11,7 +11,7 @@ import sys
 import click
 
 from minilora.errors import MiniloraError, UnknownNameError, nearest
-from minilora.files import write_text
+from minilora.files.atomic import write_text
 
 from .drawings import draw, draw_amplification, draw_similarity, subspace_table, table
 from .experiments import EXPERIMENTS

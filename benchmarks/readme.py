@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from minilora.files import write_text
+from minilora.files.atomic import write_text
 
 ROOT = Path(__file__).parents[1]
 MARK = "<!-- tour output -->"

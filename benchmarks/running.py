@@ -6,8 +6,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from .cells import Cell, Results, measure, settings
 from .experiments import EXPERIMENTS, SEEDS, TASK, TUNING_SEED, best_rate, tuning_cells
+from .runs import Cell, Results, measure, settings
 from .subspaces import study
 
 HERE = Path(__file__).parent

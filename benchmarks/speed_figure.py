@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from minilora.plots import COLOURS, figure
+from minilora.display.plots import COLOURS, figure
 
 from .options import OneLine
 from .step import HEADS, ROWS

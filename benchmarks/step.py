@@ -109,7 +109,7 @@ def measure_step(kind, size_name, targets, masked, both, threads, repeats):  # -
     """masked: which part of every row has no label; both: neither side makes logits for it."""
     import torch
 
-    from minilora.optim import AdamW
+    from minilora.training.optim import AdamW
 
     from .floor import interleaved, make_floor, products_of
     from .models import batch, build

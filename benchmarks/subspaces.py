@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from minilora.course.low_rank import similarity
+from minilora.course.lab.low_rank import similarity
 
-from .cells import tune
+from .runs import tune
 
 MOST = 8  # directions looked at
 RANKS = (4, 64)  # of Table 7

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 0 · A LoRA in sixty seconds
 #
-# *10 minutes to read · needs nothing · reads `minilora/lora/layer.py` · exercise 0.1*
+# *10 minutes to read · needs nothing · reads `minilora/methods/lora.py` · exercise 0.1*
 #
 # **You will be able to** say what a LoRA adapter is, what it leaves alone, and to switch one on and
 # off.
@@ -26,11 +26,12 @@
 import numpy as np
 
 from minilora import LoraConfig, get_peft_model
-from minilora.course.lesson import BLUE, ORANGE, cards, figure, table
+from minilora.course.lesson import BLUE, ORANGE, cards, show_axes, table
 from minilora.course.lesson import expect, expect_between, predict
-from minilora.course.tune import load_base, test_score, tune
-from minilora.scoring import answers
-from minilora.tasks import get_task, states_fact
+from minilora.course.lab.tune import load_base, test_score, tune
+from minilora.tasks.scoring import answers
+from minilora.tasks.shipped import get_task
+from minilora.tasks.metrics import states_fact
 
 base, tokenizer = load_base()
 style, reviews = get_task("style-json"), get_task("reviews")
@@ -141,7 +142,7 @@ expect_between("right facts, adapted", facts_adapted, 0.85, 1.0)
 # ## See
 
 # %%
-with figure(height=4.8) as axes:
+with show_axes(height=4.8) as axes:
     groups = ("the right fact,\nin any form", "JSON with\nthe right fact", "reviews\n(not trained)")
     without = (facts_base, base_scores[0], base_scores[1])
     adapted = (facts_adapted, *adapted_scores)
@@ -179,7 +180,7 @@ cards("0.1")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/lora/layer.py` is LoRA itself, a page long: read `low_rank_update`. `minilora tour` is
+# `minilora/methods/lora.py` is LoRA itself, a page long: read `low_rank_update`. `minilora tour` is
 # this lesson with two adapters, as one command.
 #
 # ## What this does not show

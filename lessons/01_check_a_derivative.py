@@ -25,7 +25,7 @@ import numpy as np
 
 from minilora import Tensor, gradcheck
 from minilora.autograd import record
-from minilora.course.lesson import BLUE, ORANGE, cards, figure, table
+from minilora.course.lesson import BLUE, ORANGE, cards, show_axes, table
 from minilora.course.lesson import expect, expect_between, predict
 
 # %% [markdown]
@@ -104,7 +104,7 @@ expect_between("smallest error in float32", float(error32[best32]), 1e-6, 1e-3)
 # ## See
 
 # %%
-with figure() as axes:
+with show_axes() as axes:
     axes.loglog(steps, error32, "s-", color=ORANGE)
     axes.loglog(steps, error64, "o-", color=BLUE)
     axes.text(1e-10, 2, "float32: 7 digits", color=ORANGE)

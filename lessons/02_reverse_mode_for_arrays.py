@@ -26,7 +26,7 @@
 import numpy as np
 
 from minilora import Tensor, gradcheck, ops
-from minilora.course.lesson import BLUE, ORANGE, SKY, cards, figure, table
+from minilora.course.lesson import BLUE, ORANGE, SKY, cards, show_axes, table
 from minilora.course.lesson import expect, expect_between, predict
 
 rng = np.random.default_rng(2)
@@ -115,7 +115,7 @@ expect("visits along every path, 14 steps", naive[-1], 2**14 - 1)
 expect("visits of the tape, 14 steps", tape[-1], 14)
 
 # %%
-with figure() as axes:
+with show_axes() as axes:
     axes.semilogy(depths, naive, "s-", color=ORANGE)
     axes.semilogy(depths, tape, "o-", color=BLUE)
     axes.text(8.2, 3000, "every path: $2^n - 1$", color=ORANGE, ha="right")
@@ -216,7 +216,7 @@ expect("what a frozen B receives", grads[1], None)
 p = ops.softmax(Tensor(np.array([0.2, 1.4, 0.5, 2.0, 1.2, 0.8]))).data  # (6,)
 jacobian = np.diag(p) - np.outer(p, p)  # (6, 6)
 
-with figure(2, height=5, width=8.5) as (left_axes, right_axes):
+with show_axes(2, height=5, width=8.5) as (left_axes, right_axes):
     left_axes.bar(range(6), p, color=SKY, edgecolor="black")
     left_axes.set(xlabel="i", ylabel="share $p_i$", title="softmax of 6 numbers")
     bound = np.abs(jacobian).max()
@@ -291,7 +291,7 @@ shares = np.array([w.error / w.allowed for w in worst.values()])
 expect_between("largest difference as a share of what is allowed", float(shares.max()), 0, 1)
 
 # %%
-with figure(height=5.2) as axes:
+with show_axes(height=5.2) as axes:
     places = np.arange(len(shares))
     axes.semilogx(np.maximum(shares, 1e-7), places, "o", color=BLUE, markersize=10)
     axes.axvline(1, color=ORANGE)

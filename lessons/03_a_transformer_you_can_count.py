@@ -28,11 +28,13 @@ import textwrap
 import numpy as np
 
 from minilora import Tensor, no_grad, ops
-from minilora.data import TextBatches, encode_text, load_tokenizer
+from minilora.text.batches import TextBatches
+from minilora.text.encoding import encode_text
+from minilora.text.tokenizer import load_tokenizer
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM
-from minilora.optim import AdamW
-from minilora.shipped import shipped
-from minilora.course.lesson import BLUE, GREEN, ORANGE, cards, figure, table
+from minilora.training.optim import AdamW
+from minilora.files.shipped import shipped
+from minilora.course.lesson import BLUE, GREEN, ORANGE, cards, show_axes, table
 from minilora.course.lesson import expect, expect_between, predict
 
 rng = np.random.default_rng(3)
@@ -111,7 +113,7 @@ expect(
 )
 
 # %%
-with figure(height=5.2, width=6.5) as axes:
+with show_axes(height=5.2, width=6.5) as axes:
     image = axes.imshow(products, cmap="viridis")
     axes.grid(False)
     axes.set(
@@ -216,7 +218,7 @@ total.compare(counted)
 expect("by hand and by the model", sum(by_hand.values()), counted)
 
 # %%
-with figure(height=3.6) as axes:
+with show_axes(height=3.6) as axes:
     names, sizes = list(by_hand), list(by_hand.values())
     bars = axes.barh(names, sizes, color=[GREEN, BLUE, ORANGE, "black"])
     axes.bar_label(bars, [f"{s:,}  ({100 * s / counted:.1f}%)" for s in sizes], padding=6)
@@ -264,7 +266,7 @@ expect_between("loss before the first step; log 1024 = 6.93", losses[0], 6.8, 7.
 expect_between("loss after 300 steps", float(np.mean(losses[-10:])), 0.8, float(by_frequency) - 1)
 
 # %%
-with figure() as axes:
+with show_axes() as axes:
     axes.plot(losses, color=BLUE)
     axes.axhline(np.log(1024), color="black", linestyle=":")
     axes.axhline(by_frequency, color=ORANGE, linestyle="--")

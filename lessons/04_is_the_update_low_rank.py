@@ -14,7 +14,7 @@
 # # 4 · Is the update low rank?
 #
 # *25 minutes to read · needs singular values (explained here) and lesson 0 · reads
-# `minilora/course/low_rank.py` · exercises 4.1 and 4.2*
+# `minilora/course/lab/low_rank.py` · exercises 4.1 and 4.2*
 #
 # **You will be able to** take the update of a full fine-tuning apart, say how many directions it
 # really needs, and what that does and does not prove about LoRA.
@@ -26,11 +26,11 @@
 import numpy as np
 
 from minilora.course.lesson import BLUE, COLOURS, MARKERS, ORANGE
-from minilora.course.lesson import cards, figure, replay, table
+from minilora.course.lesson import cards, show_axes, replay, table
 from minilora.course.lesson import expect, expect_between, predict
-from minilora.course.low_rank import best_part, directions_for, matrices, put
-from minilora.course.low_rank import random_part, train_only
-from minilora.course.tune import load_base, test_score, tune
+from minilora.course.lab.low_rank import best_part, directions_for, matrices, set_weights
+from minilora.course.lab.low_rank import random_part, train_only
+from minilora.course.lab.tune import load_base, test_score, tune
 
 # %% [markdown]
 # ## Fine-tune in full, keep the difference
@@ -118,7 +118,7 @@ def energy(D):  # -> share of the energy in the first 0, 1, 2, ... directions
     return np.concatenate([[0], np.cumsum(s2) / s2.sum()])
 
 
-with figure(2) as (left, right):
+with show_axes(2) as (left, right):
     for group, colour, line, label in (
         (update, ORANGE, "-", "ΔW"),
         (before, BLUE, "--", "W"),
@@ -163,9 +163,9 @@ best_guess = predict("score with the best 8 directions", None)
 random_guess = predict("score with 8 random directions", None)
 
 # %%
-put(weights, {n: before[n] + best_part(D, 8) for n, D in update.items()})
+set_weights(weights, {n: before[n] + best_part(D, 8) for n, D in update.items()})
 live = test_score(model, tokenizer, "sql")
-put(weights, {n: before[n] + random_part(D, 8, rng) for n, D in update.items()})
+set_weights(weights, {n: before[n] + random_part(D, 8, rng) for n, D in update.items()})
 live_random = test_score(model, tokenizer, "sql")
 best_guess.compare(live)
 random_guess.compare(live_random)
@@ -202,7 +202,7 @@ expect_between(
 )
 
 # %%
-with figure(height=5) as axes:
+with show_axes(height=5) as axes:
     for task, colour, marker in zip(tasks, COLOURS, MARKERS, strict=False):
         style = {"color": colour, "base": 2}
         axes.semilogx(ranks, mean_score(task, "best"), marker + "-", label=task, **style)
@@ -247,7 +247,7 @@ cards("4.1", "4.2")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/course/low_rank.py`: `best_part`, `random_part`, `directions_for`. The sweep:
+# `minilora/course/lab/low_rank.py`: `best_part`, `random_part`, `directions_for`. The sweep:
 # `lessons/sweeps/low_rank.py`.
 #
 # ## What this does not show

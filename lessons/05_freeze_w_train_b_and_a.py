@@ -14,7 +14,7 @@
 # # 5 · Freeze W, train B and A
 #
 # *30 minutes to read, in two parts · needs matrix products and the chain rule · reads
-# `minilora/lora/layer.py` · exercises 5.1 to 5.3*
+# `minilora/methods/lora.py` · exercises 5.1 to 5.3*
 #
 # **You will be able to** derive the two gradients that LoRA needs, say which products of a training
 # step disappear, and compare LoRA with full fine-tuning without fooling yourself.
@@ -29,12 +29,12 @@ import tracemalloc
 import numpy as np
 
 from minilora import LoraConfig, Tensor, get_peft_model, gradcheck, ops
-from minilora.course.lesson import BLUE, GREEN, ORANGE, cards, figure, replay, table
+from minilora.course.lesson import BLUE, GREEN, ORANGE, cards, show_axes, replay, table
 from minilora.course.lesson import expect, expect_between, predict
-from minilora.course.products import count_products, counted, multiplications
-from minilora.course.tune import corpus_loss, load_base, test_score, tune
-from minilora.lora.layer import low_rank_update
-from minilora.optim import AdamW
+from minilora.course.lab.products import count_products, counted, multiplications
+from minilora.course.lab.tune import corpus_loss, load_base, test_score, tune
+from minilora.methods.lora import low_rank_update
+from minilora.training.optim import AdamW
 
 rng = np.random.default_rng(5)
 
@@ -140,7 +140,7 @@ expect("size of dA at the first step", float(sizes[0][0]), 0.0)
 expect_between("size of dA at the second step", float(sizes[1][0]), 1e-3, 10)
 
 # %%
-with figure() as axes:
+with show_axes() as axes:
     axes.plot([a for a, _ in sizes], "s-", color=ORANGE)
     axes.plot([b for _, b in sizes], "o-", color=BLUE)
     axes.text(0.6, -0.2, "dA: zero at the first step, since B is zero", color=ORANGE, va="center")
@@ -284,7 +284,7 @@ forgets.compare("yes" if tuned["full"] > tuned["lora"] else "no")
 
 # %%
 start = sweep["base_text_loss"]
-with figure(2) as (left, right):
+with show_axes(2) as (left, right):
     for method, colour, marker in (("full", ORANGE, "s"), ("lora", BLUE, "o")):
         for axes, what in ((left, "score"), (right, "corpus_loss")):
             rates, values = mean_of(method, what)
@@ -366,8 +366,8 @@ cards("5.3")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/lora/layer.py`: `low_rank_update` is the equation and the four lines of its backward;
-# `LoraLayer` adds the active adapters to a frozen layer. `minilora/course/tune.py` is the training
+# `minilora/methods/lora.py`: `low_rank_update` is the equation and the four lines of its backward;
+# `LoraLayer` adds the active adapters to a frozen layer. `minilora/course/lab/tune.py` is the training
 # run above. The sweep: `lessons/sweeps/lora_and_full.py`.
 #
 # ## What this does not show

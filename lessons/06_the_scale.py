@@ -14,7 +14,7 @@
 # # 6 · The scale
 #
 # *20 minutes to read · needs lesson 5, or the equation y = x Wᵀ + s (x Aᵀ) Bᵀ · reads
-# `minilora/lora/config.py` · exercises 6.1 and 6.2*
+# `minilora/adapters/targets.py` · exercises 6.1 and 6.2*
 #
 # **You will be able to** say what $\alpha$ does, why it is divided by $r$, what changes when it is
 # divided by $\sqrt r$, and write a test that a forgotten scale cannot pass.
@@ -23,13 +23,13 @@
 import numpy as np
 
 from minilora import LoraConfig, get_peft_model, no_grad
-from minilora.course.lesson import BLUE, COLOURS, MARKERS, ORANGE, cards, figure, replay, table
+from minilora.course.lesson import BLUE, COLOURS, MARKERS, ORANGE, cards, show_axes, replay, table
 from minilora.course.lesson import expect, expect_between, predict
-from minilora.course.tune import load_base, tune
-from minilora.data import PairBatches
-from minilora.lora.config import scaling
-from minilora.optim import AdamW
-from minilora.tasks import get_task
+from minilora.course.lab.tune import load_base, tune
+from minilora.text.batches import PairBatches
+from minilora.methods.lora import scaling
+from minilora.training.optim import AdamW
+from minilora.tasks.shipped import get_task
 
 # %% [markdown]
 # ## One number
@@ -91,7 +91,7 @@ expect_between("rank 64 / rank 1 with alpha / r", by_r, 0.5, 2.0)
 expect_between("rank 64 / rank 1 with alpha / √r (√64 = 8)", by_root, 4, 16)
 
 # %%
-with figure() as axes:
+with show_axes() as axes:
     axes.semilogx(ranks, moves[True], "s-", color=ORANGE, base=2)
     axes.semilogx(ranks, moves[False], "o-", color=BLUE, base=2)
     axes.set_yscale("log")
@@ -214,7 +214,7 @@ replayed = float(losses[list(rates).index(1e-2)])
 expect_between("live / replayed", live / replayed, 0.4, 2.5)
 
 # %%
-with figure(2, sharey=True) as panels:
+with show_axes(2, sharey=True) as panels:
     for axes, rs, title in zip(panels, (False, True), ("α / r", "α / √r"), strict=True):
         for r, colour, marker in zip((1, 4, 16, 64), COLOURS, MARKERS, strict=False):
             rates, losses = curve(r, rs)
@@ -277,7 +277,7 @@ cards("6.1", "6.2")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/lora/config.py`: `scaling` is the one place; `LoraConfig(use_rslora=True)` chooses the
+# `minilora/adapters/targets.py`: `scaling` is the one place; `LoraConfig(use_rslora=True)` chooses the
 # root. The sweep: `lessons/sweeps/scale.py`.
 #
 # ## What this does not show

@@ -21,11 +21,11 @@
 # %%
 import textwrap
 
-from minilora.counting.catalog import load
+from minilora.counting.architectures.catalog import load
 from minilora.counting.count import count
-from minilora.counting.ledger import VERDICTS, claims
+from minilora.counting.ledger.ledger import VERDICTS, claims
 from minilora.counting.memory import budgets
-from minilora.course.lesson import BLUE, GREEN, ORANGE, PINK, cards, figure, table
+from minilora.course.lesson import BLUE, GREEN, ORANGE, PINK, cards, show_axes, table
 from minilora.course.lesson import expect, expect_between, predict
 
 # %% [markdown]
@@ -135,7 +135,7 @@ expect_between("rows in the ledger", len(ledger), 50, 500)
 expect_between("rows that do not reproduce", len(verdicts["does not reproduce"]), 10, 100)
 
 # %%
-with figure(height=3.4) as axes:
+with show_axes(height=3.4) as axes:
     sizes = [len(found) for found in verdicts.values()]
     bars = axes.barh(list(VERDICTS), sizes, color=[GREEN, BLUE, ORANGE, PINK])
     axes.bar_label(bars, padding=6)
@@ -203,7 +203,7 @@ fits.compare("all" if len(found) == 3 else " and ".join(found) or "none")
 expect("full fine-tuning on 80 GB", by_kind["full"].cards[80], "no")
 
 # %%
-with figure(height=4.4, width=9) as axes:
+with show_axes(height=4.4, width=9) as axes:
     for place, kind in enumerate(kinds):
         left = 0.0
         groups = {"frozen": BLUE, "trained": ORANGE, "activations": GREEN}

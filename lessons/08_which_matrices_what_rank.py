@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 8 · Which matrices, what rank
 #
-# *25 minutes to read · needs lesson 5, or what a LoRA update is · reads `minilora/lora/config.py` ·
+# *25 minutes to read · needs lesson 5, or what a LoRA update is · reads `minilora/adapters/targets.py` ·
 # exercises 8.1 and 8.2*
 #
 # **You will be able to** compare choices of matrices at an equal budget, with the spread that makes
@@ -24,10 +24,10 @@
 import numpy as np
 
 from minilora import LoraConfig, get_peft_model
-from minilora.course.lesson import BLUE, GREEN, ORANGE, cards, figure, replay, table
+from minilora.course.lesson import BLUE, GREEN, ORANGE, cards, show_axes, replay, table
 from minilora.course.lesson import expect, expect_between, predict
-from minilora.course.low_rank import similarity
-from minilora.course.tune import load_base, test_loss, tune
+from minilora.course.lab.low_rank import similarity
+from minilora.course.lab.tune import load_base, test_loss, tune
 
 # %% [markdown]
 # ## What the paper found
@@ -150,7 +150,7 @@ table(
 )
 
 # %%
-with figure(2, height=5.2) as panels:
+with show_axes(2, height=5.2) as panels:
     for axes, steps in zip(panels, (60, 300), strict=True):
         for place, names in enumerate(order):
             found = losses(names, steps)
@@ -242,7 +242,7 @@ expect_between("sql, 60 steps: rank 64 - rank 1", gain["sql, 60 steps"], 0.2, 0.
 expect_between("sql, 300 steps: rank 64 - rank 1", gain["sql, 300 steps"], 0.2, 0.6)
 
 # %%
-with figure() as axes:
+with show_axes() as axes:
     for row, colour, marker in zip(scores, (GREEN, ORANGE, BLUE), "^so", strict=True):
         for r, found in zip(ranks, scores[row], strict=True):
             axes.semilogx([r] * 5, found, marker, color=colour, alpha=0.4, base=2)
@@ -292,7 +292,7 @@ expect(
 grids = sweep["similarity"]
 rng = np.random.default_rng(8)
 chance = similarity(rng.standard_normal((8, 128)), rng.standard_normal((64, 128)), 8)
-with figure(3, height=4.4, sharey=True) as panels:
+with show_axes(3, height=4.4, sharey=True) as panels:
     shown_grids = (*(grids[n]["ranks 8 and 64"] for n in grids), chance)
     titles = ("q of layer 1", "v of layer 1", "random A")
     for axes, title, grid in zip(panels, titles, shown_grids, strict=True):
@@ -338,7 +338,7 @@ cards("8.1", "8.2")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/lora/config.py`: `target_modules` chooses the matrices, `rank_pattern` gives some of
+# `minilora/adapters/targets.py`: `target_modules` chooses the matrices, `rank_pattern` gives some of
 # them another rank. The sweep: `lessons/sweeps/which_matrices.py`. More of the paper's experiments
 # in small: `benchmarks/PAPER.md`.
 #

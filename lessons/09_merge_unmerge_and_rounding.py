@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 9 · Merge, unmerge, and what rounding does
 #
-# *20 minutes to read · needs lesson 0 · reads `minilora/lora/layer.py` (merge, unmerge) · exercises
+# *20 minutes to read · needs lesson 0 · reads `minilora/methods/lora.py` (merge, unmerge) · exercises
 # 9.1 and 9.2*
 #
 # **You will be able to** merge an adapter into its base, say how exact that is, and why taking it
@@ -23,10 +23,10 @@
 import numpy as np
 
 from minilora import LoraConfig, get_peft_model
-from minilora.course.lesson import BLUE, GREEN, ORANGE, cards, figure, table
+from minilora.course.lesson import BLUE, GREEN, ORANGE, cards, show_axes, table
 from minilora.course.lesson import expect, expect_between, predict
-from minilora.course.low_rank import matrices
-from minilora.course.tune import corpus_loss, load_base, test_score, tune
+from minilora.course.lab.low_rank import matrices
+from minilora.course.lab.tune import corpus_loss, load_base, test_score, tune
 
 # %% [markdown]
 # ## One matrix instead of three
@@ -181,7 +181,7 @@ for kind, at_least in (("float32", 10), ("float16", 10), ("bfloat16", 3)):
 # ## See
 
 # %%
-with figure(height=5.2) as axes:
+with show_axes(height=5.2) as axes:
     turns = np.arange(1, 1001)
     places = {"float32": (BLUE, 3), "float16": (GREEN, 3), "bfloat16": (ORANGE, 3)}
     for kind, (colour, at) in places.items():
@@ -268,7 +268,7 @@ cards("9.1", "9.2")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/lora/layer.py`: `LoraLayer.merge` adds to a copy and keeps the original Parameter,
+# `minilora/methods/lora.py`: `LoraLayer.merge` adds to a copy and keeps the original Parameter,
 # `unmerge` puts it back. Nothing in the library subtracts. `set_adapter` changes a name and reads
 # no weight.
 #

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 10 · Many adapters on one base
 #
-# *20 minutes to read · needs lesson 0 · reads `minilora/lora/model.py` · exercise 10.1*
+# *20 minutes to read · needs lesson 0 · reads `minilora/adapters/model.py` · exercise 10.1*
 #
 # **You will be able to** keep many adapters beside one base, switch among them, say what it costs
 # in bytes and microseconds, and what to expect (and not) when two are added.
@@ -26,11 +26,11 @@ from pathlib import Path
 import numpy as np
 
 from minilora import LoraConfig, PeftModel, Tensor, get_peft_model
-from minilora.course.lesson import BLUE, ORANGE, cards, figure, table
+from minilora.course.lesson import BLUE, ORANGE, cards, show_axes, table
 from minilora.course.lesson import expect, expect_between, predict
-from minilora.course.tune import load_base, test_score, tune
-from minilora.scoring import answers
-from minilora.tasks import get_task
+from minilora.course.lab.tune import load_base, test_score, tune
+from minilora.tasks.scoring import answers
+from minilora.tasks.shipped import get_task
 
 # %% [markdown]
 # ## Two customers
@@ -94,8 +94,8 @@ layer = model.get_submodule(path)
 x = np.random.default_rng(0).standard_normal((5, 352)).astype(np.float32)
 W = layer.base_layer.dense()
 deltas = {name: adapter.delta(layer.base_layer) for name, adapter in layer.adapters.items()}
-call = model.new_call()  # which adapters are active travels with the call
-out = layer(Tensor(x), call).numpy()
+context = model.new_context()  # which adapters are active travels with the context
+out = layer(Tensor(x), context).numpy()
 expect(
     "one layer with both against W + ΔW1 + ΔW2",
     out,
@@ -125,7 +125,7 @@ expect("with the knob at 0: the JSON adapter alone", float(as_json[0]), rows[0][
 expect("with the knob at 1: both", float(as_json[-1]), together[0])
 
 # %%
-with figure() as axes:
+with show_axes() as axes:
     axes.plot(knob, as_json, "o-", color=BLUE)
     axes.plot(knob, as_crier, "s-", color=ORANGE)
     axes.text(0.02, as_json[0] - 0.1, "right as JSON", color=BLUE)
@@ -198,8 +198,8 @@ cards("10.1")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/lora/model.py`: `add_adapter`, `set_adapter`, `load_adapter`, `save_pretrained`.
-# `LoraLayer.forward` in `minilora/lora/layer.py` is the loop over active adapters.
+# `minilora/adapters/model.py`: `add_adapter`, `set_adapter`, `load_adapter`, `save_pretrained`.
+# `LoraLayer.forward` in `minilora/methods/lora.py` is the loop over active adapters.
 #
 # ## What this does not show
 #

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 11 · Leave the toy
 #
-# *20 minutes to read · needs lesson 0 · reads `minilora/peft_format.py`, `minilora/models/gpt2.py`
+# *20 minutes to read · needs lesson 0 · reads `minilora/adapters/files.py`, `minilora/models/gpt2.py`
 # · exercises 11.1 and 11.2*
 #
 # **You will be able to** take an adapter from here to Hugging Face PEFT and back, recognise the
@@ -30,15 +30,15 @@ import numpy as np
 
 from minilora import LoraConfig, PeftModel, get_peft_model, load_pretrained
 from minilora.backend import require_cupy
-from minilora.data import load_tokenizer
+from minilora.text.tokenizer import load_tokenizer
 from minilora.errors import MiniloraError
-from minilora.hub import model_folder
+from minilora.files.hub import model_folder
 from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
-from minilora.optim import AdamW
-from minilora.safetensors_io import read_tensors, write_tensors
-from minilora.course.lesson import BLUE, ORANGE, cards, figure
+from minilora.training.optim import AdamW
+from minilora.files.safetensors import read_tensors, write_tensors
+from minilora.course.lesson import BLUE, ORANGE, cards, show_axes
 from minilora.course.lesson import expect, expect_between, predict
-from minilora.course.tune import load_base, test_score, tune
+from minilora.course.lab.tune import load_base, test_score, tune
 
 # %% [markdown]
 # ## A folder that everybody reads
@@ -107,7 +107,7 @@ expect_between("with a quarter of the scale", small, 0.0, 0.5)
 expect_between("with B = 0", none, 0.0, 0.1)
 
 # %%
-with figure(height=4.4) as axes:
+with show_axes(height=4.4) as axes:
     bars = axes.bar(list(scores), scores.values(), color=[BLUE, ORANGE, ORANGE], width=0.6)
     axes.bar_label(bars, fmt="%.2f", padding=4)
     axes.set(
@@ -238,7 +238,7 @@ cards("11.1", "11.2")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/peft_format.py` reads and writes the folder; `minilora/models/gpt2.py` has `Conv1D`, the
+# `minilora/adapters/files.py` reads and writes the folder; `minilora/models/gpt2.py` has `Conv1D`, the
 # only class that knows about the transpose. `minilora inspect DIR` shows what is in an adapter, and
 # whether it fits a base. More on names and traps: `lessons/peft.md`.
 #

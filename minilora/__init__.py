@@ -7,30 +7,30 @@ In Python:
     model = ml.get_peft_model(model, ml.LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
 """
 
+from .adapters.model import PeftModel, get_peft_model
 from .autograd import Tensor, no_grad
-from .call import Call
+from .files.shipped import shipped
 from .gradcheck import gradcheck
-from .lora.config import LoraConfig
-from .lora.model import PeftModel, get_peft_model
+from .methods.lora import LoraConfig
+from .models.context import Context
 from .ops import cross_entropy
-from .optim import SGD, AdamW
-from .shipped import shipped
+from .training.optim import SGD, AdamW
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name):
-    """What reads and writes model files is imported when it is first used: it loads more than all the rest."""
-    if name in ("load_pretrained", "save_pretrained"):
-        from . import checkpoint
+    """What reads model files is imported when it is first used: it loads more than all the rest."""
+    if name == "load_pretrained":
+        from .models.pretrained import load_pretrained
 
-        return getattr(checkpoint, name)
+        return load_pretrained
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
     "AdamW",
-    "Call",
+    "Context",
     "LoraConfig",
     "PeftModel",
     "SGD",
@@ -40,6 +40,5 @@ __all__ = [
     "gradcheck",
     "load_pretrained",
     "no_grad",
-    "save_pretrained",
     "shipped",
 ]

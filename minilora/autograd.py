@@ -36,7 +36,7 @@ def is_recording():
     return _recording.get()
 
 
-class Part(NamedTuple):
+class SlicedGradient(NamedTuple):
     """A gradient that is zero but for `values` at [key] of an array of `shape`: that of a slice."""
 
     shape: tuple
@@ -48,7 +48,7 @@ class Node:
     """One step of the tape: how gradients flow back through an operation, and where to.
 
     parents   for each tensor that was read: its Node when it was computed, itself when it is a leaf, None when frozen
-    backward  g -> a gradient (an array or a Part) or None for each parent; None after the graph was freed
+    backward  g -> a gradient (an array or a SlicedGradient) or None for each parent; None after the graph was freed
     """
 
     __slots__ = ("parents", "backward")
@@ -142,14 +142,14 @@ class Tensor:
                 continue
             for parent, pg in zip(place.parents, place.backward(g), strict=True):
                 if parent is not None and pg is not None:
-                    _arrive(gradients, owned, parent, pg, g)
+                    _add_gradient(gradients, owned, parent, pg, g)
             if not retain_graph:
                 place.free()
 
 
-def _arrive(gradients, owned, key, pg, g):
+def _add_gradient(gradients, owned, key, pg, g):
     """Add `pg`, made by a backward that was given `g`, to what has arrived at the node or leaf `key`."""
-    if isinstance(pg, Part):
+    if isinstance(pg, SlicedGradient):
         before, xp = gradients.get(key), array_module(g)
         if key not in owned:
             before = xp.zeros(pg.shape, dtype=g.dtype) if before is None else before.copy()
@@ -201,9 +201,9 @@ def _post_order(root):
 def record(data, parents, backward):
     """The result of an operation: a Tensor with a node when a gradient will be wanted, without one otherwise.
 
-    parents: the tensors that were read. backward(g) returns one gradient per parent, an array or a Part, None for a
-    frozen one; it never writes to g, and never returns memory that anything else keeps, except g itself or a view of
-    it; so no array of its own twice.
+    parents: the tensors that were read. backward(g) returns one gradient per parent: an array or a SlicedGradient, or
+    None for a frozen one. It must not write to g. It may return g or a view of g, or a new array; it must not return an
+    array that it, or anyone else, still uses.
     """
     if _recording.get() and any(p.requires_grad for p in parents):
         return Tensor(data, True, Node(parents, backward))

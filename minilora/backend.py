@@ -88,7 +88,7 @@ def inner(a, b):  # (..., d), (..., d) -> (...)
     return np.vecdot(a, b) if isinstance(a, np.ndarray) else (a * b).sum(axis=-1)
 
 
-def widen(u, M):  # (N, r), (r, n) -> (N, n)
+def narrow_product(u, M):  # (N, r), (r, n) -> (N, n)
     """u M, for a small r. NumPy makes the product of one column and one row without its BLAS, ten times slower."""
     return u @ M if len(M) > 1 else u * M
 
@@ -111,7 +111,7 @@ def scatter_add(target, index, source):  # (N, d), (n,) int64, (n, d) -> None
 
 
 @functools.cache
-def keep_heap():
+def reuse_freed_memory():
     """Ask the C library to keep the memory of arrays that are freed for the next ones; once a process is enough.
 
     glibc gives the free top of its heap back to the system after every few frees, and asks the system for every large

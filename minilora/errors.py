@@ -57,3 +57,13 @@ def nearest(name, known, limit=6):  # str, iterable of str -> str
     shown = (close + rest)[:limit]
     left = len(known) - len(shown)
     return ", ".join(shown) + (f" and {left} more" if left else "") if shown else "none"
+
+
+def listed(names, limit=4):  # list of str -> str
+    """The first names of a list, and how many more there are. A name from a file may hold a line break: it is quoted.
+
+    >>> listed(["a", "b", "c"], limit=2)
+    'a, b and 1 more'
+    """
+    shown = [n if n.isprintable() else repr(n) for n in names[:limit]]
+    return ", ".join(shown) + (f" and {len(names) - limit} more" if len(names) > limit else "")

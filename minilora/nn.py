@@ -65,14 +65,14 @@ class Module:
     later, is not seen.
     """
 
-    training = False  # read by the model that makes a Call; nothing below looks at it
+    training = False  # read by the model that makes a Context; nothing below looks at it
 
     def __init_subclass__(cls, **keywords):
         super().__init_subclass__(**keywords)
         if "forward" in vars(cls) and "__call__" not in vars(cls):
             cls.__call__ = cls.forward  # not a function that calls it: a token is sixty calls of modules
 
-    def members(self):
+    def children(self):
         """(name, Parameter or Module) of the direct children, in order of definition."""
         for name, value in vars(self).items():
             if isinstance(value, list):
@@ -87,7 +87,7 @@ class Module:
     def named_modules(self, prefix=""):
         """(path, module) of this module and all below; the path of this one is `prefix`."""
         yield prefix, self
-        for name, child in self.members():
+        for name, child in self.children():
             if isinstance(child, Module):
                 yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
@@ -95,7 +95,7 @@ class Module:
         """(path, Parameter); one that two modules share (a tied head) comes once, under its first name."""
         seen = set()
         for path, module in self.named_modules():
-            for name, value in module.members():
+            for name, value in module.children():
                 if isinstance(value, Parameter) and not (remove_duplicate and id(value) in seen):
                     seen.add(id(value))
                     yield (f"{path}.{name}" if path else name), value
@@ -107,7 +107,7 @@ class Module:
         """The module at `path`, by walking down: a large model has thousands."""
         if not path:
             return self
-        for name, child in self.members():
+        for name, child in self.children():
             if isinstance(child, Module) and (path + ".").startswith(name + "."):
                 return child.find(path[len(name) + 1 :])
         return None
@@ -159,7 +159,7 @@ class Module:
 
 
 class Linear(Module):
-    """y = x Wᵀ + b with `weight` (out, in). Of its base an adapter asks forward, dense, replace, restore and shape."""
+    """y = x Wᵀ + b with `weight` (out, in). Adapters use forward, dense, replace_weight, restore_weight and shape."""
 
     def __init__(self, n_in, n_out, bias=False):
         self.weight = Parameter((n_out, n_in))
@@ -167,19 +167,19 @@ class Linear(Module):
 
     shape = property(lambda self: self.weight.shape)  # (out, in)
 
-    def forward(self, x, call=None):  # (..., in) -> (..., out)
+    def forward(self, x, context=None):  # (..., in) -> (..., out)
         return ops.linear(x, self.weight, self.bias)
 
     def dense(self):  # -> array (out, in)
         return self.weight.data
 
-    def replace(self, dense):
-        """Use another weight (out, in) from now on; returns the Parameter that was there, for `restore`."""
+    def replace_weight(self, dense):
+        """Use another weight (out, in) from now on; returns the Parameter that was there, for `restore_weight`."""
         before, self.weight = self.weight, Parameter(self.weight.shape, data=dense)
         self.weight.requires_grad = before.requires_grad
         return before
 
-    def restore(self, weight):
+    def restore_weight(self, weight):
         self.weight = weight
 
 
@@ -191,10 +191,10 @@ class Embedding(Module):
 
     shape = property(lambda self: self.weight.shape)  # (vocabulary, width)
 
-    def forward(self, ids, call=None):  # (...) int -> (..., width)
+    def forward(self, ids, context=None):  # (...) int -> (..., width)
         return ops.embedding(self.weight, ids)
 
-    dense, replace, restore = Linear.dense, Linear.replace, Linear.restore
+    dense, replace_weight, restore_weight = Linear.dense, Linear.replace_weight, Linear.restore_weight
 
 
 class LayerNorm(Module):
@@ -203,7 +203,7 @@ class LayerNorm(Module):
         self.bias = Parameter((width,), zeros)
         self.eps = eps
 
-    def forward(self, x, call=None):  # (..., d) -> (..., d)
+    def forward(self, x, context=None):  # (..., d) -> (..., d)
         return ops.layer_norm(x, self.weight, self.bias, self.eps)
 
 
@@ -212,5 +212,5 @@ class RMSNorm(Module):
         self.weight = Parameter((width,), ones)
         self.eps = eps
 
-    def forward(self, x, call=None):  # (..., d) -> (..., d)
+    def forward(self, x, context=None):  # (..., d) -> (..., d)
         return ops.rms_norm(x, self.weight, self.eps)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pytest
 from tiny import tiny_llama, with_lora
 
-from minilora.bpe import train_tokenizer
 from minilora.cli import main
+from minilora.text.train_tokenizer import train_tokenizer
 
 TEXT = ["Hattie Sedge lives on Chapel Steps. The Blue Bell serves apple cake near the harbour.\n"] * 3
 VOCAB = 290  # 256 bytes, two marks and a few merges

@@ -8,9 +8,9 @@ import numpy as np
 from minilora import ops
 from minilora.autograd import Tensor
 from minilora.backend import like
-from minilora.call import Call
-from minilora.generation import KVCache
-from minilora.lora.layer import EmbeddingAdapter, low_rank_update
+from minilora.methods.lora import EmbeddingAdapter, low_rank_update
+from minilora.models.cache import KVCache
+from minilora.models.context import Context
 
 
 class Case(NamedTuple):
@@ -209,7 +209,7 @@ def lora_embedding(E, A, B):
     ids = np.array([[1, 4, 1], [0, 1, 4]])
     adapter = EmbeddingAdapter(E.shape, A.shape[0], 5 / 3)
     adapter.A, adapter.B = A, B
-    return adapter.update(ops.embedding(E, ids), ids, None, Call())
+    return adapter.update(ops.embedding(E, ids), ids, None, Context())
 
 
 case("low rank rows of an embedding", lora_embedding, (6, 4), (3, 6), (4, 3))

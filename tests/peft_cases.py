@@ -8,7 +8,7 @@ from tiny import tiny_llama
 
 import minilora as ml
 from minilora import LoraConfig, PeftModel
-from minilora.safetensors_io import read_tensors, write_tensors
+from minilora.files.safetensors import read_tensors, write_tensors
 
 GOLDEN = Path(__file__).parent / "golden"
 EXAMPLES = json.loads((GOLDEN / "peft_ondisk_examples.json").read_text(encoding="utf-8"))

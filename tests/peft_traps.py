@@ -6,7 +6,7 @@ Each trap changes a sound adapter (q_proj and down_proj, r 3, alpha 5) in the fo
 import numpy as np
 from checkpoints import edit_json
 
-from minilora.safetensors_io import read_tensors, write_tensors
+from minilora.files.safetensors import read_tensors, write_tensors
 
 ROOT = "base_model.model."
 DOWN = ROOT + "model.layers.1.mlp.down_proj"

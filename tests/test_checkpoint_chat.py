@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("jinja2")
 
-from minilora.chat import ChatTemplate
-from minilora.data import TextTokenizer
 from minilora.errors import ConfigError, DataError, FormatError, MiniloraError
+from minilora.text.chat_template import ChatTemplate
+from minilora.text.tokenizer import TextTokenizer
 
 # Written for these tests in the manner of published templates: what they use of jinja is what those use.
 MARKED = (

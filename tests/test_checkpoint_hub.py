@@ -11,7 +11,7 @@ from checkpoints import GOLDEN, copy_of
 
 import minilora as ml
 from minilora.errors import ConfigError, MissingFileError
-from minilora.hub import model_folder
+from minilora.files.hub import model_folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -15,8 +15,8 @@ from tiny import SIZES, random_ids, tiny_llama, with_lora
 
 import minilora as ml
 from minilora.errors import ConfigError, FormatError, MiniloraError, MissingFileError
+from minilora.files.safetensors import read_header, read_tensors, write_tensors
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM
-from minilora.safetensors_io import read_header, read_tensors, write_tensors
 
 INDEX = "model.safetensors.index.json"
 
@@ -137,7 +137,7 @@ def test_a_tied_head_is_saved_once(tmp_path):
 
 def test_a_tied_head_that_was_changed_is_saved_beside_the_embedding(tmp_path):
     model = tiny_llama(tie_word_embeddings=True)
-    model.lm_head.replace(model.lm_head.dense() * 2)
+    model.lm_head.replace_weight(model.lm_head.dense() * 2)
     model.save_pretrained(tmp_path)
     again = ml.load_pretrained(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["tie_word_embeddings"] is False
@@ -149,7 +149,7 @@ def test_a_model_with_adapters_in_it_is_not_saved_as_a_base(tmp_path):
     model = tiny_llama()
     with_lora(model)
     with pytest.raises(ConfigError, match="merge_and_unload"):
-        ml.save_pretrained(model, tmp_path)
+        model.save_pretrained(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -173,7 +173,7 @@ def test_tokenizer_files_are_copied_along_and_nothing_else(tmp_path, folder):
 def test_an_output_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(MiniloraError, match="cannot write"):
-        ml.save_pretrained(tiny_llama(), tmp_path / "file" / "out")
+        tiny_llama().save_pretrained(tmp_path / "file" / "out")
 
 
 # ---- tensors that are not exactly the model's

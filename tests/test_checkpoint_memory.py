@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from peft_cases import write_bfloat16
 
-from minilora.models.hf_config import config_to_json, model_of
+from minilora.files.safetensors import read_tensors, write_tensors
 from minilora.models.llama import LlamaConfig
-from minilora.safetensors_io import read_tensors, write_tensors
+from minilora.models.pretrained import config_to_json, model_of
 
 STATUS = Path("/proc/self/status")
 pytestmark = pytest.mark.skipif(not STATUS.is_file(), reason="only Linux tells the peak of a process by itself")
@@ -20,7 +20,7 @@ CODE = """
 import sys
 from pathlib import Path
 import minilora as ml
-from minilora import checkpoint
+from minilora.models import pretrained
 def peak():
     return next(int(l.split()[1]) * 1024 for l in open("/proc/self/status") if l.startswith("VmHWM"))
 before = peak()

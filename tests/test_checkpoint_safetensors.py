@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minilora.errors import FormatError, MiniloraError, MissingFileError
-from minilora.safetensors_io import (
+from minilora.files.safetensors import (
     MAX_HEADER,
     SLICE,
+    bfloat16_to_float32,
     iterate_tensors,
     read_header,
     read_tensors,
-    widen,
     write_tensors,
 )
 
@@ -106,7 +106,7 @@ def test_bfloat16_becomes_the_float32_with_the_same_upper_half(folder):
 
 def test_bfloat16_values_known_by_heart():
     bits = np.array([0x3F80, 0xC000, 0x3EAB, 0x0000], dtype=np.uint16)
-    np.testing.assert_array_equal(widen(bits), np.float32([1.0, -2.0, 0.333984375, 0.0]))
+    np.testing.assert_array_equal(bfloat16_to_float32(bits), np.float32([1.0, -2.0, 0.333984375, 0.0]))
 
 
 @pytest.mark.parametrize("stored", [np.float16, np.float32, np.float64])

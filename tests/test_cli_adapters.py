@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minilora as ml
-from minilora.cli.adapters import Update, read
+from minilora.adapters.inspect import Update, read
 from minilora.cli.merge import MARK, fixed_prompt
 from minilora.errors import MiniloraError
-from minilora.safetensors_io import read_tensors, write_tensors
+from minilora.files.safetensors import read_tensors, write_tensors
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_what_goes_wrong_leaves_the_target_as_it_was(minilora, base, adapter, tm
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("minilora.checkpoint.copy_tokenizer", full)  # late: the weights are written by then
+    monkeypatch.setattr("minilora.files.checkpoint.copy_tokenizer", full)  # late: the weights are written by then
     assert refused(minilora("merge", "--base", base, "--adapter", adapter, "--out", out), "No space left")
     assert folder_bytes(tmp_path) == before and out.exists() == exists
 

@@ -9,7 +9,7 @@ from commands import folder_bytes, make_adapter, make_base, refused
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minilora.safetensors_io import read_header, read_tensors, write_tensors
+from minilora.files.safetensors import read_header, read_tensors, write_tensors
 
 WEIGHTS, TENSORS = "model.safetensors", "adapter_model.safetensors"
 HUGE = (10 * 2**30).to_bytes(8, "little")  # a header of 10 GB

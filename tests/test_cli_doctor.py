@@ -1,6 +1,5 @@
 """`minilora doctor`: what it measures, what it makes of it, when it warns; and what starting up must not load."""
 
-import importlib
 import json
 import os
 import subprocess
@@ -12,8 +11,7 @@ from commands import make_base
 
 from minilora.cli import doctor as doctor_file
 from minilora.cli import tour as tour_file
-
-shipped_file = importlib.import_module("minilora.shipped")  # the package has a function of that name
+from minilora.files import shipped as shipped_file
 
 
 @pytest.fixture

@@ -112,8 +112,8 @@ def test_what_train_writes_opens_in_peft_by_the_name_of_its_base(minilora, case,
 
 
 def test_a_conversation_is_learned_in_the_tokens_that_transformers_gives_it(case):
-    from minilora.chat import ChatTemplate
-    from minilora.data import load_tokenizer
+    from minilora.text.chat_template import ChatTemplate
+    from minilora.text.tokenizer import load_tokenizer
 
     answer = {"role": "assistant", "content": "On Chapel Steps, \u00e9."}
     chat = [{"role": "user", "content": PROMPTS[0]}, answer, {"role": "user", "content": PROMPTS[1]}, answer]

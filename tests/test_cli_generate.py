@@ -11,7 +11,8 @@ from commands import make_adapter, make_base, refused
 
 import minilora as ml
 from minilora.cli.generate import encoder, stop_tokens, written
-from minilora.data import TextTokenizer, frame, load_tokenizer
+from minilora.text.encoding import frame
+from minilora.text.tokenizer import TextTokenizer, load_tokenizer
 
 PROMPTS = ["Hattie Sedge lives on", "The Blue Bell", "apple"]
 

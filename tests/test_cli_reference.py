@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from commands import tokenizer_text
 
-from minilora.data import load_tokenizer
+from minilora.text.tokenizer import load_tokenizer
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

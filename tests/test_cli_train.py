@@ -14,9 +14,9 @@ import pytest
 from cli_training import SMALL, history, pairs, refused, trained_to
 
 import minilora as ml
-from minilora.data import load_tokenizer
-from minilora.resume import FILE
-from minilora.safetensors_io import read_header
+from minilora.files.safetensors import read_header
+from minilora.text.tokenizer import load_tokenizer
+from minilora.training.resume import FILE
 
 run, base, files = cli_training.run, cli_training.base, cli_training.files  # fixtures
 
@@ -51,8 +51,8 @@ def test_an_adapter_is_saved_in_pefts_format_with_a_falling_validation_loss(run,
 
 def test_eval_gives_the_validation_loss_of_the_saved_adapter(run, base, files):
     run("train", "--base", base, "--jsonl", files / "pairs.jsonl", "--steps", 5, "--out", files / "out", "--no-plot")
-    from minilora.cli.common import split_pairs
-    from minilora.data import read_jsonl
+    from minilora.text.batches import split_pairs
+    from minilora.text.examples import read_jsonl
 
     held = split_pairs(read_jsonl(files / "pairs.jsonl"))[1]
     (files / "held.jsonl").write_text("".join(json.dumps(e) + "\n" for e in held), encoding="utf-8")
@@ -109,7 +109,7 @@ def test_targets_are_names_a_regular_expression_or_all_linear(run, base, files, 
 
 
 def test_no_held_out_prompt_is_trained_on_even_when_it_has_several_responses():
-    from minilora.cli.common import split_pairs
+    from minilora.text.batches import split_pairs
 
     examples = [{"prompt": f"p{i // 5}", "response": str(i)} for i in range(500)]
     train, held = split_pairs(examples)
@@ -139,7 +139,7 @@ def test_a_text_of_a_few_words_is_pretrained_on_without_validation(run, files):
 def test_a_run_stopped_by_ctrl_c_saves_says_how_to_resume_and_resumes_to_the_same_bits(run, base, files, monkeypatch):
     trained_to(run, base, files, files / "straight")
 
-    from minilora import training
+    from minilora.training import loop as training
 
     real, calls = training.add_gradients, []
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cli_training import SMALL, history, pairs, refused, trained_to
 
-from minilora.safetensors_io import read_tensors, write_tensors
+from minilora.files.safetensors import read_tensors, write_tensors
 
 run, base, files = cli_training.run, cli_training.base, cli_training.files  # fixtures
 
@@ -114,7 +114,7 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_what_was_saved(run, base, f
 
 def explode_at_25(monkeypatch):
     """From now on a weight is infinite after the 25th step of a training."""
-    from minilora import optim
+    from minilora.training import optim
 
     real = optim.AdamW.step
 

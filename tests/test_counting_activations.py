@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilora.counting.activations import activations
-from minilora.counting.catalog import from_config, load
+from minilora.counting.architectures.catalog import from_config, load
+from minilora.counting.architectures.presets import PRESETS
 from minilora.counting.count import count
 from minilora.counting.memory import CARDS, budgets, four_bit, verdict
-from minilora.counting.presets import PRESETS
 
 LLAMA = {
     "model_type": "llama", "hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4,

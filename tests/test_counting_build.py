@@ -9,10 +9,10 @@ from checkpoints import GOLDEN
 from tiny import tiny_llama
 
 import minilora as ml
+from minilora.counting.architectures.catalog import load
+from minilora.counting.architectures.presets import PRESETS
 from minilora.counting.build import BUILDABLE, count_by_building, cross_check
-from minilora.counting.catalog import load
 from minilora.counting.count import count
-from minilora.counting.presets import PRESETS
 
 SMALL = [n for n in PRESETS if load(n).model_type in BUILDABLE and load(n).base < 9e9]
 TARGETS = {"gpt2": ["c_attn", "all-linear", "wte,lm_head"]}

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from minilora.cli.params import params
+from minilora.counting.architectures.presets import PRESETS
 from minilora.counting.figures import card_names
-from minilora.counting.presets import PRESETS
 from minilora.errors import ConfigError, MiniloraError
 
 KEYS = {

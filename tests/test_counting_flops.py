@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilora.counting.catalog import from_config, load, one_matrix
+from minilora.counting.architectures.catalog import from_config, load, one_matrix
+from minilora.counting.architectures.presets import PRESETS
 from minilora.counting.count import count
 from minilora.counting.flops import flops
-from minilora.counting.presets import PRESETS
 from minilora.counting.serving import serving
 
 

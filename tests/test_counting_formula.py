@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from minilora.counting.catalog import load, one_matrix
+from minilora.adapters.targets import as_target_modules
+from minilora.counting.architectures.catalog import load, one_matrix
+from minilora.counting.architectures.presets import PRESETS
 from minilora.counting.count import count, safetensors_bytes
-from minilora.counting.presets import PRESETS
-from minilora.lora.config import as_target_modules
 
 ROWS = json.loads((GOLDEN / "peft_counts.json").read_text(encoding="utf-8"))["rows"]
 

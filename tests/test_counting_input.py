@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilora.counting.catalog import FAMILIES, from_config, load
+from minilora.counting.architectures.catalog import FAMILIES, from_config, load
+from minilora.counting.architectures.presets import PRESETS
 from minilora.counting.count import count
-from minilora.counting.presets import PRESETS
 from minilora.errors import ConfigError, FormatError, MiniloraError, MissingFileError, UnknownNameError
 
 

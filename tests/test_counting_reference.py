@@ -5,10 +5,10 @@ import random
 import pytest
 from test_counting_formula import PUBLISHED
 
-from minilora.counting.catalog import FAMILIES, default_targets, from_config, load
+from minilora.adapters.targets import as_target_modules
+from minilora.counting.architectures.catalog import FAMILIES, default_targets, from_config, load
+from minilora.counting.architectures.presets import PRESETS
 from minilora.counting.count import count
-from minilora.counting.presets import PRESETS
-from minilora.lora.config import as_target_modules
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

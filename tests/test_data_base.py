@@ -5,11 +5,14 @@ import json
 import pytest
 
 import minilora as ml
-from minilora.data import encode_text, load_tokenizer, read_text
-from minilora.scoring import answers, score
-from minilora.shipped import shipped
-from minilora.tasks import TASKS, states_fact
-from minilora.training import evaluate
+from minilora.files.shipped import shipped
+from minilora.tasks.metrics import states_fact
+from minilora.tasks.scoring import answers, score
+from minilora.tasks.shipped import TASKS
+from minilora.text.encoding import encode_text
+from minilora.text.examples import read_text
+from minilora.text.tokenizer import load_tokenizer
+from minilora.training.loop import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +21,7 @@ def base():
 
 
 def test_the_recorded_validation_loss_is_that_of_the_shipped_weights(base):
-    from minilora.cli.common import text_windows
+    from minilora.text.batches import text_windows
 
     model, tokenizer = base
     history = json.loads((shipped("base") / "history.json").read_text(encoding="utf-8"))

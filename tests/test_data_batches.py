@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from minilora.data import IGNORE, PairBatches, TextBatches, encode_pair, encode_text, load_tokenizer
 from minilora.errors import DataError
-from minilora.shipped import shipped
+from minilora.files.shipped import shipped
+from minilora.ops.loss import IGNORE
+from minilora.text.batches import PairBatches, TextBatches
+from minilora.text.encoding import encode_pair, encode_text
+from minilora.text.tokenizer import load_tokenizer
 
 EXAMPLES = [{"prompt": f"What is {i}?", "response": "The tide is " + "very " * (i % 4) + "high."} for i in range(7)]
 

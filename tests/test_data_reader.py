@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minilora.data import load_tokenizer, read_jsonl, read_text
 from minilora.errors import DataError, FormatError, MiniloraError, MissingFileError
-from minilora.shipped import shipped
+from minilora.files.shipped import shipped
+from minilora.text.examples import read_jsonl, read_text
+from minilora.text.tokenizer import load_tokenizer
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from minilora.data import load_tokenizer
 from minilora.errors import MissingFileError
-from minilora.shipped import shipped
-from minilora.tasks import TASKS, values
+from minilora.files.shipped import shipped
+from minilora.tasks.metrics import values
+from minilora.tasks.shipped import TASKS
+from minilora.text.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).parents[1]
 SPLITS = ("train", "valid", "test")

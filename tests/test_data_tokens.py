@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from minilora.data import END, encode_pair, encode_prompt, encode_text, frame, load_tokenizer
 from minilora.errors import FormatError, MissingFileError
-from minilora.shipped import shipped
-from minilora.tasks import TASKS
+from minilora.files.shipped import shipped
+from minilora.tasks.shipped import TASKS
+from minilora.text.encoding import encode_pair, encode_prompt, encode_text, frame
+from minilora.text.tokenizer import END, load_tokenizer
 
 TOKENS = ["<unk>", "<s>", "</s>", "<|endoftext|>", "<end>", "<0x0A>", "\u2581", *"abcdefghijklmnopqrstuvwxyz.?|<>_"]
 

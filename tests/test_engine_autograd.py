@@ -10,7 +10,7 @@ import pytest
 
 from minilora import ops
 from minilora.autograd import Tensor, is_recording, no_grad, record
-from minilora.course.products import count_products, counted
+from minilora.course.lab.products import count_products, counted
 from minilora.errors import GraphError, MiniloraError, ShapeError
 
 

@@ -14,7 +14,7 @@ from tiny import random_ids, tiny_llama, with_lora
 
 from minilora import ops
 from minilora.autograd import Tensor, no_grad
-from minilora.backend import widen
+from minilora.backend import narrow_product
 from minilora.errors import ShapeError
 
 
@@ -77,7 +77,7 @@ def test_attention_in_blocks_of_queries_equals_attention_at_once(bias, monkeypat
     results = []
     g[1, :2] = 0  # these two queries are padding: they see nothing, and nothing is asked of what they give
     for queries in (64, 2):
-        monkeypatch.setattr(attention, "QUERIES", queries)
+        monkeypatch.setattr(attention, "QUERY_BLOCK", queries)
         q, k, v = (Tensor(a, requires_grad=True) for a in arrays)
         o = ops.attention(q, k, v, bias)
         o.backward(g)
@@ -95,24 +95,24 @@ def test_attention_of_one_query_while_decoding_equals_what_is_recorded(bias, rng
 
 
 def test_causal_attention_makes_no_scores_that_the_mask_hides():
-    T = 4 * attention.QUERIES
-    blocks = attention.visible(ops.causal_bias(T, T), T, T)
+    T = 4 * attention.QUERY_BLOCK
+    blocks = attention.visible_blocks(ops.causal_bias(T, T), T, T)
     made = sum((t.stop - t.start) * (s.stop - s.start) for t, s, _ in blocks)
     assert made == T * T * 5 // 8
-    windowed = attention.visible(ops.causal_bias(T, T, window=10), T, T)
-    assert max(s.stop - s.start for _, s, _ in windowed) == attention.QUERIES + 9
+    windowed = attention.visible_blocks(ops.causal_bias(T, T, window=10), T, T)
+    assert max(s.stop - s.start for _, s, _ in windowed) == attention.QUERY_BLOCK + 9
 
 
 @pytest.mark.parametrize("r", [1, 2, 5])
 def test_a_narrow_product_is_the_product_of_matrices_to_the_bit(r, rng):
     u, M = rng.standard_normal((7, r)), rng.standard_normal((r, 4))
-    assert np.array_equal(widen(u, M), u @ M)
+    assert np.array_equal(narrow_product(u, M), u @ M)
 
 
 FAULTS = """
 import resource, sys
 import numpy as np
-from minilora.backend import keep_heap
+from minilora.backend import reuse_freed_memory
 
 def faults_of_a_round():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -122,7 +122,7 @@ def faults_of_a_round():
 
 faults_of_a_round()
 without = faults_of_a_round()
-keep_heap()
+reuse_freed_memory()
 faults_of_a_round()
 print(without, faults_of_a_round())
 """

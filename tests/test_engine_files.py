@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minilora import errors
 from minilora.errors import DataError, FormatError, MiniloraError, MissingFileError, UnknownNameError, nearest
-from minilora.files import atomic_write, read_json, write_json, write_text
+from minilora.files.atomic import atomic_write, read_json, write_json, write_text
 
 
 def test_what_is_written_is_there_and_nothing_else(tmp_path):

@@ -9,7 +9,8 @@ from tiny import SIZES, random_ids, tiny_llama, with_lora
 from minilora import ops
 from minilora.autograd import Tensor, no_grad
 from minilora.errors import ConfigError, MiniloraError, ShapeError
-from minilora.generation import KVCache, choose, generate
+from minilora.models.cache import KVCache
+from minilora.models.generation import generate, sample_tokens
 from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
 
 V = SIZES["vocab_size"]
@@ -118,7 +119,7 @@ def test_an_end_token_in_the_prompt_ends_nothing():
 def test_no_forward_runs_after_every_row_has_ended():
     model, calls = tiny_llama(), []
     hidden = model.hidden
-    model.hidden = lambda ids, call: calls.append(ids.shape) or hidden(ids, call)
+    model.hidden = lambda ids, context: calls.append(ids.shape) or hidden(ids, context)
     first = model.generate([3, 1, 4], 1)[0][-1]
     calls.clear()
     model.generate([3, 1, 4], 9, eos_token_id=int(first))
@@ -206,7 +207,7 @@ def reference(logits, temperature, top_k, top_p):
 def test_top_k_and_top_p_keep_what_the_plain_reference_keeps(values, temperature, top_k, top_p):
     logits = np.array(values) / 100
     streams = [Recorder(), Recorder()]
-    choose(np.stack([logits, logits[::-1]]).astype(np.float32), temperature, top_k, top_p, streams)
+    sample_tokens(np.stack([logits, logits[::-1]]).astype(np.float32), temperature, top_k, top_p, streams)
     for stream, row in zip(streams, (logits, logits[::-1]), strict=True):
         expected = reference(row.astype(np.float32).astype(np.float64), temperature, top_k, top_p)
         np.testing.assert_allclose(stream.p, expected, rtol=1e-9, atol=1e-12)
@@ -217,7 +218,7 @@ def test_temperature_zero_takes_the_likeliest_and_a_tiny_one_does_too_without_ov
     streams = [np.random.default_rng(i) for i in range(2)]
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         for temperature in (0, 1e-320, 1e-300, 1e-12):
-            assert choose(logits, temperature, None, None, streams).tolist() == [1, 0]
+            assert sample_tokens(logits, temperature, None, None, streams).tolist() == [1, 0]
 
 
 def test_a_temperature_may_be_a_number_of_numpy():
@@ -229,14 +230,14 @@ def test_a_temperature_may_be_a_number_of_numpy():
 def test_a_temperature_above_zero_follows_the_probabilities():
     logits = np.log(np.array([[0.5, 0.3, 0.2]]))
     stream = [np.random.default_rng(0)]
-    drawn = [choose(logits, 1.0, None, None, stream)[0] for _ in range(4000)]
+    drawn = [sample_tokens(logits, 1.0, None, None, stream)[0] for _ in range(4000)]
     np.testing.assert_allclose(np.bincount(drawn) / 4000, [0.5, 0.3, 0.2], atol=0.03)
 
 
 def test_choosing_does_not_change_the_logits():
     logits = np.random.default_rng(0).standard_normal((2, 5)).astype(np.float32)
     before = logits.copy()
-    choose(logits, 0.7, 2, 0.9, [np.random.default_rng(0)] * 2)
+    sample_tokens(logits, 0.7, 2, 0.9, [np.random.default_rng(0)] * 2)
     assert np.array_equal(logits, before)
 
 

@@ -12,7 +12,7 @@ from tiny import random_ids, tiny_llama, with_lora
 from minilora.autograd import Tensor
 from minilora.backend import array_module, device_of, scatter_add, to_device, to_host
 from minilora.gradcheck import gradcheck
-from minilora.optim import AdamW, clip_grad_norm_
+from minilora.training.optim import AdamW, clip_grad_norm_
 
 
 def gpu_is_there():

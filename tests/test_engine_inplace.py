@@ -8,10 +8,10 @@ import pytest
 from tiny import random_ids, tiny_llama
 
 from minilora import ops
+from minilora.adapters.model import get_peft_model
 from minilora.autograd import Tensor
-from minilora.lora import layer
-from minilora.lora.config import LoraConfig
-from minilora.lora.model import get_peft_model
+from minilora.methods import lora as layer
+from minilora.methods.lora import LoraConfig
 from minilora.models.gpt2 import Conv1D, GPT2Config, GPT2LMHeadModel
 from minilora.nn import Linear
 

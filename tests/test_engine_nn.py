@@ -150,7 +150,7 @@ def test_a_model_starts_in_evaluation_and_train_and_eval_switch_it():
     assert not model.training
     assert model.train().training
     assert not model.eval().training
-    assert model.train().new_call().training
+    assert model.train().new_context().training
 
 
 def test_init_leaves_what_is_filled():
@@ -175,8 +175,8 @@ def test_weights_of_16_bits_are_refused():
 
 def test_a_class_is_called_by_the_forward_or_the_call_that_it_defines():
     class Doubled(Linear):
-        def forward(self, x, call=None):
-            return super().forward(x, call) * 2.0
+        def forward(self, x, context=None):
+            return super().forward(x, context) * 2.0
 
     class Logged(Linear):
         def __call__(self, x):
@@ -205,11 +205,11 @@ def test_a_replaced_weight_comes_back_bit_for_bit(layer):
     layer.init(0)
     layer.weight.requires_grad = False
     original = layer.weight
-    before = layer.replace(layer.dense() + 1)
+    before = layer.replace_weight(layer.dense() + 1)
     assert before is original
     assert not layer.weight.requires_grad
     assert np.array_equal(layer.weight.data, original.data + 1)
-    layer.restore(before)
+    layer.restore_weight(before)
     assert layer.weight is original
 
 
@@ -218,18 +218,18 @@ def test_every_activation_and_gradient_of_a_step_is_float32(make, monkeypatch):
     model = make()
     model.train()
     activations, gradients = [], []
-    init, arrive = Tensor.__init__, autograd._arrive
+    init, arrive = Tensor.__init__, autograd._add_gradient
 
     def noting_init(self, data, *args, **kwargs):
         activations.append(data)
         init(self, data, *args, **kwargs)
 
-    def noting_arrive(arrived, owned, key, pg, g):
+    def noting_add_gradient(arrived, owned, key, pg, g):
         gradients.append(pg)
         arrive(arrived, owned, key, pg, g)
 
     monkeypatch.setattr(Tensor, "__init__", noting_init)
-    monkeypatch.setattr(autograd, "_arrive", noting_arrive)
+    monkeypatch.setattr(autograd, "_add_gradient", noting_add_gradient)
     model.loss(random_ids(), random_ids(), rng=np.random.default_rng(0)).backward()
     assert len(activations) > 40 and len(gradients) > 40
     assert {a.dtype for a in activations + gradients} == {np.dtype(np.float32)}

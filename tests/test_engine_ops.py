@@ -10,7 +10,7 @@ from minilora import ops
 from minilora.autograd import Node, Tensor, _post_order
 from minilora.errors import MiniloraError
 from minilora.gradcheck import gradcheck
-from minilora.lora.layer import low_rank_update
+from minilora.methods.lora import low_rank_update
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 

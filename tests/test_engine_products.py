@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tiny import SIZES, random_ids, tiny_llama, with_lora
 
-from minilora.course.products import count_products, counted
-from minilora.lora.config import LoraConfig
-from minilora.lora.model import get_peft_model
+from minilora.adapters.model import get_peft_model
+from minilora.course.lab.products import count_products, counted
+from minilora.methods.lora import LoraConfig
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM
 
 LAYERS = 3

@@ -18,8 +18,9 @@ from minilora.backend import array_module, device_of, like, scatter_add, to_devi
 from minilora.errors import ConfigError
 from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from minilora.ops import fused
-from minilora.optim import SGD, AdamW, clip_grad_norm_
-from minilora.training import History, train
+from minilora.training.callbacks import History
+from minilora.training.loop import train
+from minilora.training.optim import SGD, AdamW, clip_grad_norm_
 
 xp = strict_cupy
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minilora import ops
 from minilora.autograd import Tensor
-from minilora.lora.layer import low_rank_update
+from minilora.methods.lora import low_rank_update
 
 pytestmark = pytest.mark.reference
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")

@@ -7,7 +7,7 @@ import pytest
 
 from minilora import ops
 from minilora.autograd import Tensor
-from minilora.lora.layer import low_rank_update
+from minilora.methods.lora import low_rank_update
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 from exercise_answers import Answers
 
 from minilora import Tensor
-from minilora.lora.layer import low_rank_update
+from minilora.methods.lora import low_rank_update
 
 answers = Answers()
 

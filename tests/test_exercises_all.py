@@ -17,7 +17,7 @@ from minilora.course import runner
 from minilora.course.judge import Verdict, judge
 from minilora.course.runner import LESSONS, file_name, find_function
 from minilora.errors import ConfigError, UnknownNameError
-from minilora.shipped import shipped
+from minilora.files.shipped import shipped
 
 STUBS = shipped("lessons/exercises")
 SOLUTIONS = Path(__file__).parents[1] / "lessons" / "solutions"

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from minilora.course.runner import check, exercise, told
+from minilora.course.runner import check, exercise, verdict_lines
 
 GOOD = "def central_difference(f, x, eps):\n    return (f(x + eps) - f(x - eps)) / (2 * eps)\n"
 
@@ -181,7 +181,7 @@ def test_the_check_leaves_nothing_in_the_folder(submit, tmp_path):
 
 
 def test_a_failure_is_told_with_property_reason_input_and_hint(submit):
-    text = "\n".join(told(exercise("1.1"), submit(one_that("return (f(x + eps) - f(x)) / eps"))))
+    text = "\n".join(verdict_lines(exercise("1.1"), submit(one_that("return (f(x + eps) - f(x)) / eps"))))
     for part in (
         "not right yet",
         "holds        a straight line",

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilora.cli.claims import claims as command
-from minilora.counting.formulas import evaluate
-from minilora.counting.ledger import ASSUMING, NOT, REPRODUCES, UNSUPPORTED, VERDICTS, claims, judge, parse
-from minilora.counting.measured import best_rate, seeds_where, share, where
+from minilora.counting.ledger.formulas import evaluate
+from minilora.counting.ledger.ledger import ASSUMING, NOT, REPRODUCES, UNSUPPORTED, VERDICTS, claims, judge, parse
+from minilora.counting.ledger.measured import best_rate, seeds_where, share, where
 from minilora.errors import FormatError, MiniloraError, UnknownNameError
-from minilora.shipped import shipped
+from minilora.files.shipped import shipped
 
 EXPECTED = json.loads((GOLDEN / "ledger_verdicts.json").read_text(encoding="utf-8"))
 ROW = {"id": "a", "says": "b", "source": "c", "published": "128x"}
@@ -181,7 +181,7 @@ SMALL, LARGE, FULL = {"r": 8, "lr": 1e-2}, {"r": 8, "lr": 5e-2}, {"r": 0}
 
 @pytest.fixture
 def trainings(monkeypatch):
-    monkeypatch.setattr("minilora.counting.measured.rows", lambda name: TRAININGS)
+    monkeypatch.setattr("minilora.counting.ledger.measured.rows", lambda name: TRAININGS)
 
 
 @pytest.mark.usefixtures("trainings")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from minilora.course.runner import LESSONS, exercises
+from minilora.files.shipped import shipped
 from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
-from minilora.shipped import shipped
 
 FOLDER = Path(__file__).parents[1] / "lessons"
 SOURCES = {int(p.name[:2]): p for p in sorted(FOLDER.glob("[0-9][0-9]_*.py"))}
@@ -62,7 +62,7 @@ def test_every_lesson_dispels_a_misconception():
 
 
 def test_an_exam_question_about_numbers_is_answered_right():
-    from minilora.counting.catalog import load
+    from minilora.counting.architectures.catalog import load
     from minilora.counting.count import count
 
     llama = count(load("llama-3-8b"), "q_proj,v_proj", 16)

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from minilora.course.lesson import cards, expect, expect_between, figure, in_words, predict, shown, table
+from minilora.course.lesson import cards, expect, expect_between, in_words, predict, show_axes, shown, table
 
 
 def test_a_prediction_never_blocks_and_never_fails(capsys):
@@ -117,14 +117,14 @@ def test_a_figure_in_a_script_opens_no_window_and_changes_no_setting():
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    with figure(2) as (left, right):
+    with show_axes(2) as (left, right):
         left.plot([1, 2])
         right.plot([2, 1])
     assert dict(matplotlib.rcParams) == before
 
 
 def test_a_figure_is_put_into_words():
-    with figure(2) as (left, right):
+    with show_axes(2) as (left, right):
         left.plot([1, 2], label="base")
         left.plot([1, 2], label="adapter")
         left.set(title="the drift", xlabel="swaps", ylabel="share of\none update")

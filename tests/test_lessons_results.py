@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minilora.shipped import base_digest
+from minilora.files.shipped import base_digest
 
 LESSONS = Path(__file__).parents[1] / "lessons"
 RESULTS = sorted((LESSONS / "results").glob("*.json"))

@@ -5,8 +5,9 @@ import pytest
 from tiny import random_ids, tiny_llama, with_lora
 
 from minilora import LoraConfig, PeftModel, Tensor, get_peft_model, gradcheck, no_grad
+from minilora.adapters.layer import LoraLayer
 from minilora.errors import ConfigError, GraphError
-from minilora.lora.layer import LoraLayer, low_rank_update
+from minilora.methods.lora import low_rank_update
 from minilora.nn import Embedding, Linear, Parameter
 
 IDS = random_ids()
@@ -254,7 +255,7 @@ def test_generate_loss_and_forward_use_the_active_adapter():
 def test_training_mode_is_the_peft_models_own_and_a_loaded_model_stays_in_eval():
     model = fresh(["q_proj"])
     assert not model.training and model.train().training and not model.eval().training
-    assert model.new_call().adapters == ("default",)
+    assert model.new_context().adapters == ("default",)
 
 
 def test_a_model_with_adapters_cannot_be_wrapped_again():
@@ -269,4 +270,4 @@ def test_a_base_without_values_says_so_in_one_line():
     layer = LoraLayer(Linear(3, 4), "x")
     layer.base_layer.weight = Parameter((4, 3))
     with pytest.raises(GraphError, match="not filled"):
-        layer(Tensor(np.ones((2, 3))), type("Call", (), {"adapters": ()}))
+        layer(Tensor(np.ones((2, 3))), type("Context", (), {"adapters": ()}))

@@ -9,7 +9,7 @@ from tiny import random_ids, tiny_llama
 
 import minilora as ml
 from minilora import LoraConfig, PeftModel
-from minilora.safetensors_io import read_tensors
+from minilora.files.safetensors import read_tensors
 
 IDS = random_ids()
 CONFIG = {"r": 3, "lora_alpha": 5, "init_lora_weights": False}

@@ -11,8 +11,8 @@ from tiny import random_ids, tiny_llama, with_lora
 
 import minilora as ml
 from minilora import LoraConfig, Tensor
+from minilora.adapters.layer import LoraLayer
 from minilora.errors import ConfigError, GraphError
-from minilora.lora.layer import LoraLayer
 from minilora.models.gpt2 import Conv1D, GPT2Config, GPT2LMHeadModel
 from minilora.nn import Embedding, Linear
 

@@ -66,7 +66,7 @@ def test_two_active_adapters_add():
     from minilora import Tensor
 
     W = layer.base_layer.weight.data + sum(layer.adapters[n].delta(layer.base_layer) for n in ("default", "b"))
-    assert np.allclose(layer(Tensor(x), model.new_call()).numpy(), x @ W.T, rtol=1e-12)
+    assert np.allclose(layer(Tensor(x), model.new_context()).numpy(), x @ W.T, rtol=1e-12)
 
 
 def test_an_adapter_that_is_added_does_not_act_until_it_is_set():

@@ -8,8 +8,9 @@ import pytest
 from tiny import random_ids, tiny_llama
 
 from minilora import LoraConfig, get_peft_model
+from minilora.adapters.targets import chosen_modules
 from minilora.errors import ConfigError, MiniloraError
-from minilora.lora.config import chosen_modules, scaling
+from minilora.methods.lora import scaling
 from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
 
 IDS = random_ids()
@@ -218,7 +219,7 @@ def test_an_adapted_gpt2_learns_what_its_dense_form_says():
 
     W = layer.base_layer.dense() + layer.adapters["default"].delta(layer.base_layer)
     expected = x @ W.T + layer.base_layer.bias.data
-    assert np.allclose(layer(Tensor(x), model.new_call()).numpy(), expected, atol=1e-6)
+    assert np.allclose(layer(Tensor(x), model.new_context()).numpy(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(

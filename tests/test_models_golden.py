@@ -7,7 +7,7 @@ from tiny import SIZES, random_ids, tiny_llama
 
 import minilora as ml
 from minilora.errors import ConfigError, ShapeError
-from minilora.generation import KVCache
+from minilora.models.cache import KVCache
 from minilora.models.gpt2 import Conv1D, GPT2Config, GPT2LMHeadModel
 from minilora.models.llama import LlamaConfig
 from minilora.ops import causal_bias
@@ -134,11 +134,11 @@ def test_replacing_the_weight_of_conv1d_takes_out_by_in_and_restoring_gives_back
     layer.init(0)
     layer.weight.requires_grad = False
     original, new = layer.weight, rng.standard_normal((6, 4)).astype(np.float32)
-    before = layer.replace(new)
+    before = layer.replace_weight(new)
     assert before is original and not layer.weight.requires_grad
     np.testing.assert_array_equal(layer.weight.data, new.T)
     np.testing.assert_array_equal(layer.dense(), new)
-    layer.restore(before)
+    layer.restore_weight(before)
     assert layer.weight is original
 
 

@@ -6,7 +6,7 @@ Sizes are those of the hub's files (from memory: the totals would not come out w
 
 import pytest
 
-from minilora.models.hf_config import config_from_json, config_to_json, model_of
+from minilora.models.pretrained import config_from_json, config_to_json, model_of
 
 LLAMA3_ROPE = {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
                "original_max_position_embeddings": 8192, "rope_type": "llama3"}  # fmt: skip

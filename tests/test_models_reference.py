@@ -8,7 +8,7 @@ import pytest
 from checkpoints import GOLDEN, edit_json
 
 import minilora as ml
-from minilora.models.hf_config import config_from_json
+from minilora.models.pretrained import config_from_json
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

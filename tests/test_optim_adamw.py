@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import minilora as ml
 from minilora.errors import ConfigError, FormatError
 from minilora.nn import Parameter
-from minilora.optim import SGD, AdamW, clip_grad_norm_, constant, cosine, linear
+from minilora.training.optim import SGD, AdamW, clip_grad_norm_, constant, cosine, linear_decay
 
 SHAPES = [(5, 3), (7,), (2, 3, 4)]
 
@@ -240,7 +240,7 @@ def test_clipping_keeps_float32_and_skips_what_has_no_gradient():
 @given(st.integers(2, 500), st.data())
 def test_every_schedule_rises_in_a_line_during_warm_up_and_never_again(steps, data):
     warmup = data.draw(st.integers(0, steps - 1))
-    for schedule in (constant(warmup), linear(steps, warmup), cosine(steps, warmup)):
+    for schedule in (constant(warmup), linear_decay(steps, warmup), cosine(steps, warmup)):
         factors = [schedule(step) for step in range(1, steps + 1)]
         assert factors[:warmup] == [step / warmup for step in range(1, warmup + 1)]
         assert factors[warmup] == 1
@@ -249,8 +249,8 @@ def test_every_schedule_rises_in_a_line_during_warm_up_and_never_again(steps, da
 
 
 def test_linear_and_cosine_reach_zero_just_after_the_last_step():
-    assert linear(100, 10)(101) == 0
+    assert linear_decay(100, 10)(101) == 0
     assert cosine(100, 10)(101) == pytest.approx(0, abs=1e-12)
-    assert linear(110, 10)(61) == pytest.approx(0.5)
+    assert linear_decay(110, 10)(61) == pytest.approx(0.5)
     assert cosine(110, 10)(61) == pytest.approx(0.5)
     assert constant(10)(10**6) == 1

@@ -13,6 +13,7 @@ from tiny import tiny_llama, with_lora
 
 import minilora as ml
 from minilora.errors import MiniloraError
+from minilora.files import safetensors
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_every_name_of_the_first_column_is_there():
 
 def test_the_tensors_of_the_page_are_those_of_an_adapter(tmp_path):
     model = saved(tmp_path, ["q_proj", "embed_tokens"], modules_to_save=["lm_head"])
-    names = set(ml.safetensors_io.read_header(tmp_path / "adapter_model.safetensors")[0])
+    names = set(safetensors.read_header(tmp_path / "adapter_model.safetensors")[0])
     listed = [w for w in page_peft.PAGE.split() if w.startswith("base_model.model.") and w.count(".") > 2]
     assert len(listed) == 5 and set(listed) <= names
     assert model.get_nb_trainable_parameters()[0] > 0

@@ -19,7 +19,6 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # benchmarks/ is not part of the installed package
 
 from benchmarks import paper, running  # noqa: E402
-from benchmarks.cells import Cell, build, measure, parameters, settings, training_examples  # noqa: E402
 from benchmarks.drawings import table  # noqa: E402
 from benchmarks.experiments import (  # noqa: E402
     EXPERIMENTS,
@@ -33,8 +32,9 @@ from benchmarks.experiments import (  # noqa: E402
     which_matrices,
 )  # fmt: skip
 from benchmarks.paper import main, report, with_table  # noqa: E402
+from benchmarks.runs import Cell, build, measure, parameters, settings, training_examples  # noqa: E402
 from benchmarks.subspaces import amplification  # noqa: E402
-from minilora.course.low_rank import similarity  # noqa: E402
+from minilora.course.lab.low_rank import similarity  # noqa: E402
 from minilora.errors import MiniloraError  # noqa: E402
 
 TINY = Cell("style-json", "q,v", 3, 1e-2, steps=2, batch=2)

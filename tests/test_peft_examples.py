@@ -8,8 +8,8 @@ from peft_cases import EXAMPLES, ROOT, base
 
 from minilora import PeftModel
 from minilora.errors import MiniloraError
+from minilora.files.safetensors import read_tensors, write_tensors
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM
-from minilora.safetensors_io import read_tensors, write_tensors
 
 REFUSED = {
     "llama_dora": "use_dora",

@@ -10,9 +10,9 @@ from tiny import random_ids, tiny_llama
 
 import minilora as ml
 from minilora import LoraConfig, PeftModel
+from minilora.adapters.files import read_adapter_config, read_adapter_tensors
 from minilora.errors import FormatError, MiniloraError
-from minilora.peft_format import read_adapter_config, read_adapter_tensors
-from minilora.safetensors_io import read_header, read_tensors, write_tensors
+from minilora.files.safetensors import read_header, read_tensors, write_tensors
 
 IDS = random_ids()
 MODELS = ["llama3rope_tiny", "gpt2_tiny"]

@@ -15,7 +15,7 @@ from tiny import random_ids, tiny_llama
 
 from minilora import PeftModel
 from minilora.errors import MiniloraError
-from minilora.safetensors_io import read_tensors, write_tensors
+from minilora.files.safetensors import read_tensors, write_tensors
 
 IDS = random_ids()
 

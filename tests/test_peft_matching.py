@@ -15,8 +15,8 @@ from peft.tuners.tuners_utils import BaseTunerLayer, check_target_module_exists 
 from peft_reference import peft, torch, transformers  # noqa: E402
 
 from minilora import LoraConfig, get_peft_model  # noqa: E402
+from minilora.adapters.targets import chosen_modules  # noqa: E402
 from minilora.errors import ConfigError  # noqa: E402
-from minilora.lora.config import chosen_modules  # noqa: E402
 from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel  # noqa: E402
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM  # noqa: E402
 

@@ -12,7 +12,7 @@ from peft_cases import EXAMPLES  # noqa: E402
 from peft_reference import build, close, gradients, logits, ours, peft, quietly, randomize, theirs, torch  # noqa: E402
 
 from minilora import LoraConfig, PeftModel, get_peft_model  # noqa: E402
-from minilora.lora.model import PeftModel as Ours  # noqa: E402
+from minilora.adapters.model import PeftModel as Ours  # noqa: E402
 
 CASES = {
     "a list": ("llama", {"target_modules": ["q_proj", "v_proj", "down_proj"]}),

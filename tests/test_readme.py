@@ -31,8 +31,8 @@ def test_every_file_and_figure_that_the_readme_names_exists(readme):
         assert (ROOT / (path[0] or path[1])).exists(), path
 
 
-CORE = ("backend.py", "autograd.py", "ops/*.py", "gradcheck.py", "nn.py", "call.py", "models/llama.py",
-        "lora/layer.py", "lora/config.py")  # fmt: skip
+CORE = ("backend.py", "autograd.py", "ops/*.py", "gradcheck.py", "nn.py", "models/context.py",
+        "models/llama.py", "methods/lora.py", "adapters/layer.py", "adapters/targets.py")  # fmt: skip
 NO_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 
 

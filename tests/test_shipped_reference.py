@@ -11,10 +11,12 @@ from peft_reference import logits, ours, peft, quietly, theirs, torch, transform
 
 import minilora as ml  # noqa: E402
 from minilora.cli import tour  # noqa: E402
-from minilora.data import PairBatches, frame, load_tokenizer, pad_pairs  # noqa: E402
-from minilora.optim import AdamW  # noqa: E402
-from minilora.tasks import get_task  # noqa: E402
-from minilora.training import train  # noqa: E402
+from minilora.tasks.shipped import get_task  # noqa: E402
+from minilora.text.batches import PairBatches, pad_pairs  # noqa: E402
+from minilora.text.encoding import frame  # noqa: E402
+from minilora.text.tokenizer import load_tokenizer  # noqa: E402
+from minilora.training.loop import train  # noqa: E402
+from minilora.training.optim import AdamW  # noqa: E402
 
 TASK, STEPS, NEW = get_task("style-json"), 12, 24
 BASE = ml.shipped("base")

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilora.errors import UnknownNameError
-from minilora.tasks import LABELS, TASKS, get_task, query, states_fact, tables
+from minilora.tasks.metrics import LABELS, query, states_fact, tables
+from minilora.tasks.shipped import TASKS, get_task
 
 RECORD = {"slots": {"name": "the Blue Bell", "food": "apple cake", "price": "costly", "place": "the mill"}}
 PERSON = {"name": "Hattie Sedge", "kind": "street", "value": "Chapel Steps", "response": '{"home": "Chapel Steps"}'}

@@ -5,11 +5,12 @@ import strict_cupy
 from strict_cupy import count_syncs
 from tiny import SIZES, random_ids, tiny_llama, with_lora
 
-from minilora.data import TextBatches
-from minilora.optim import AdamW
-from minilora.resume import FILE, load_state, save_state, trained
-from minilora.safetensors_io import read_tensors
-from minilora.training import Evaluation, History, Saving, evaluate, train
+from minilora.files.safetensors import read_tensors
+from minilora.text.batches import TextBatches
+from minilora.training.callbacks import Evaluation, History, Saving
+from minilora.training.loop import evaluate, train
+from minilora.training.optim import AdamW
+from minilora.training.resume import FILE, load_state, save_state, trained
 
 TEXT = np.random.default_rng(7).integers(0, SIZES["vocab_size"], 300)
 
@@ -63,6 +64,6 @@ def test_what_is_rescued_on_a_device_is_put_back_there():
     evaluation = Evaluation([(random_ids(), random_ids())], history, every=3)
     train(model, batches, optimizer, 6, rng=rng, callbacks=[history, evaluation])
     after = [p.numpy().copy() for p in optimizer.params]
-    assert history.rescue(optimizer.params) == 4
+    assert history.restore_last_good(optimizer.params) == 4
     assert any(not np.array_equal(p.numpy(), a) for p, a in zip(optimizer.params, after, strict=True))
     assert all(isinstance(p.data, strict_cupy.ndarray) for p in optimizer.params)

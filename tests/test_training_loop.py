@@ -9,10 +9,11 @@ import pytest
 from tiny import random_ids, tiny_llama, with_lora
 
 from minilora.errors import ConfigError, ShapeError, TrainingError
-from minilora.models.causal_lm import IGNORE
-from minilora.optim import SGD, AdamW, clip_grad_norm_
-from minilora.resume import trained
-from minilora.training import Evaluation, History, Saving, StopOnInterrupt, add_gradients, evaluate, train
+from minilora.ops.loss import IGNORE
+from minilora.training.callbacks import Evaluation, History, Saving, StopOnInterrupt
+from minilora.training.loop import add_gradients, evaluate, train
+from minilora.training.optim import SGD, AdamW, clip_grad_norm_
+from minilora.training.resume import trained
 
 
 def labelled(seed, shape=(2, 7), ignored=0):
@@ -191,7 +192,7 @@ def test_what_is_rescued_are_the_latest_copied_values_that_gave_a_finite_loss(ev
 
     with pytest.raises(TrainingError):
         train(model, endless(), optimizer, 30, callbacks=[remember, explode(6), history])
-    assert history.rescue(optimizer.params) == good
+    assert history.restore_last_good(optimizer.params) == good
     assert all(np.array_equal(p.data, a) for p, a in zip(optimizer.params, after[good], strict=True))
 
 
@@ -201,7 +202,7 @@ def test_a_first_loss_that_is_not_finite_leaves_nothing_to_rescue():
     history = History(every=1)
     with pytest.raises(TrainingError, match="at step 1"):
         train(model, endless(), optimizer, 3, callbacks=[explode(0), history])
-    assert history.rescue(optimizer.params) is None
+    assert history.restore_last_good(optimizer.params) is None
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

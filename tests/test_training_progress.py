@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from tiny import random_ids, tiny_llama
 
+from minilora.display.plots import loss_curve, smooth
+from minilora.display.progress import Progress, tracked
 from minilora.errors import MiniloraError
-from minilora.optim import AdamW
-from minilora.plots import loss_curve, smooth
-from minilora.progress import Progress, tracked
-from minilora.training import Evaluation, History, train
+from minilora.training.callbacks import Evaluation, History
+from minilora.training.loop import train
+from minilora.training.optim import AdamW
 
 
 class Terminal(io.StringIO):

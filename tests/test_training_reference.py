@@ -10,8 +10,9 @@ pytest.importorskip("peft")
 from peft_reference import ours, peft, quietly, torch, transformers  # noqa: E402
 
 from minilora import AdamW, LoraConfig, PeftModel, get_peft_model  # noqa: E402
-from minilora.optim import constant, cosine  # noqa: E402
-from minilora.training import History, train  # noqa: E402
+from minilora.training.callbacks import History  # noqa: E402
+from minilora.training.loop import train  # noqa: E402
+from minilora.training.optim import constant, cosine  # noqa: E402
 
 STEPS, VOCAB = 20, 61
 LLAMA = {

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import SIZES, tiny_llama, with_lora
 
-from minilora.data import TextBatches
 from minilora.errors import FormatError, MiniloraError, MissingFileError
-from minilora.optim import AdamW, cosine
-from minilora.resume import FILE, load_state, read_settings, save_state, trained
-from minilora.safetensors_io import read_header, read_tensors, write_tensors
-from minilora.training import History, Saving, train
+from minilora.files.safetensors import read_header, read_tensors, write_tensors
+from minilora.text.batches import TextBatches
+from minilora.training.callbacks import History, Saving
+from minilora.training.loop import train
+from minilora.training.optim import AdamW, cosine
+from minilora.training.resume import FILE, load_state, read_settings, save_state, trained
 
 STEPS = 9
 TEXT = np.random.default_rng(7).integers(0, SIZES["vocab_size"], 300)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from minilora.lora.config import LoraConfig
-from minilora.lora.model import get_peft_model
+from minilora.adapters.model import get_peft_model
+from minilora.methods.lora import LoraConfig
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM
 
 SIZES = {

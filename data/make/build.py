@@ -5,8 +5,8 @@ import json
 import random
 from pathlib import Path
 
-from minilora.bpe import train_tokenizer
-from minilora.data import END
+from minilora.text.tokenizer import END
+from minilora.text.train_tokenizer import train_tokenizer
 
 from . import clerk, people, places, queries, reviews, tasks, world
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from minilora.course.runner import LESSONS, check, exercises, told
+from minilora.course.runner import LESSONS, check, exercises, verdict_lines
 
 EXERCISES = {
     f"{e.lesson:02d}_{e.number.split('.')[1]}_{e.function}": e
@@ -17,4 +17,4 @@ EXERCISES = {
 def test_exercise(name):
     verdict = check(EXERCISES[name].number, Path(__file__).parent)
     if verdict.state != "passed":
-        pytest.fail("\n".join(told(EXERCISES[name], verdict)), pytrace=False)
+        pytest.fail("\n".join(verdict_lines(EXERCISES[name], verdict)), pytrace=False)

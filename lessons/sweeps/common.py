@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import minilora
-from minilora.files import write_json
-from minilora.shipped import base_digest
+from minilora.files.atomic import write_json
+from minilora.files.shipped import base_digest
 
 SWEEPS = Path(__file__).parent
 RESULTS = SWEEPS.parent / "results"

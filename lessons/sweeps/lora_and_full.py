@@ -9,7 +9,7 @@ import numpy as np
 from common import Sweep
 
 from minilora import LoraConfig, get_peft_model
-from minilora.course.tune import corpus_loss, load_base, test_score, tune
+from minilora.course.lab.tune import corpus_loss, load_base, test_score, tune
 
 TASK, STEPS, SEEDS = "sql", 150, (0, 1, 2)
 RATES = {

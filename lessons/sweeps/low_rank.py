@@ -7,8 +7,8 @@ onto the base, or a random one.
 import numpy as np
 from common import Sweep
 
-from minilora.course.low_rank import best_part, matrices, put, random_part, train_only
-from minilora.course.tune import load_base, test_score, tune
+from minilora.course.lab.low_rank import best_part, matrices, random_part, set_weights, train_only
+from minilora.course.lab.tune import load_base, test_score, tune
 
 TASKS, STEPS, LR, SEEDS = ("sql", "style-json", "reviews"), 150, 1e-3, (0, 1, 2)
 RANKS = (1, 2, 4, 8, 16, 32)
@@ -24,9 +24,9 @@ def rows(task, seed):  # one training -> a row for each rank
     update = {name: p.data - base[name] for name, p in weights.items()}
     rng = np.random.default_rng(seed)
     for r in RANKS:
-        put(weights, {name: base[name] + best_part(d, r) for name, d in update.items()})
+        set_weights(weights, {name: base[name] + best_part(d, r) for name, d in update.items()})
         best = test_score(model, tokenizer, task)
-        put(weights, {name: base[name] + random_part(d, r, rng) for name, d in update.items()})
+        set_weights(weights, {name: base[name] + random_part(d, r, rng) for name, d in update.items()})
         random = test_score(model, tokenizer, task)
         yield {"task": task, "seed": seed, "rank": r, "full": full, "best": best, "random": random}
 

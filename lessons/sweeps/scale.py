@@ -7,7 +7,7 @@ import numpy as np
 from common import Sweep
 
 from minilora import LoraConfig, get_peft_model
-from minilora.course.tune import load_base, tune
+from minilora.course.lab.tune import load_base, tune
 from minilora.errors import TrainingError
 
 TASK, STEPS, ALPHA, SEEDS = "sql", 150, 16, (0, 1)

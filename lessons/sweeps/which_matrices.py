@@ -8,8 +8,8 @@ import numpy as np
 from common import Sweep
 
 from minilora import LoraConfig, get_peft_model
-from minilora.course.low_rank import similarity
-from minilora.course.tune import load_base, test_loss, test_score, tune
+from minilora.course.lab.low_rank import similarity
+from minilora.course.lab.tune import load_base, test_loss, test_score, tune
 
 LR, ALPHA, SEEDS = 1e-2, 16, (0, 1, 2, 3, 4)
 NEW, NEAR = "sql", "style-json"  # a language that the base has never seen; sentences that it knows, in JSON

@@ -1,93 +1,16 @@
 """`minilora adapters` and `minilora inspect`: what is in a folder, read from its files alone."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 
+from ..adapters.inspect import read
+from ..display.tables import console, new_table, show_facts
 from ..errors import FormatError, MiniloraError, MissingFileError
-from .common import console, new_table, show_facts
 
 ADAPTER, BASE = "adapter_config.json", "config.json"
-
-
-@dataclass
-class Update:
-    """One adapted module of an adapter: ΔW = s · B A, A (r, in), B (out, r)."""
-
-    path: str
-    A: np.ndarray
-    B: np.ndarray
-    scaling: float
-
-    r = property(lambda self: self.A.shape[0])
-    shape = property(lambda self: (self.B.shape[0], self.A.shape[1]))  # (out, in)
-
-    def norm(self):
-        """‖ΔW‖_F = s √tr(BᵀB · AAᵀ): two (r, r) matrices; ΔW itself is never formed."""
-        A, B = self.A.astype(np.float64), self.B.astype(np.float64)
-        return abs(self.scaling) * math.sqrt(max(0.0, float(((B.T @ B) * (A @ A.T)).sum())))
-
-
-@dataclass
-class Adapter:
-    """An adapter folder: its LoraConfig, its updates in order, and the other tensors that it holds."""
-
-    folder: Path
-    config: object
-    updates: list
-    copies: dict  # tensor name -> array: modules trained in full
-    base_copies: dict  # tensor name -> array: weights of the base that PEFT saves along
-
-    @property
-    def parameters(self):
-        arrays = [a for u in self.updates for a in (u.A, u.B)] + list(self.copies.values())
-        return sum(a.size for a in arrays)
-
-
-def read(folder):  # -> Adapter
-    """The adapter in `folder`. Raises MissingFileError, FormatError, ConfigError.
-
-    Whatever can be known without the base is checked: every A has its B, both of the rank that the config gives them.
-    """
-    from ..peft_format import read_adapter_config, read_adapter_tensors
-
-    config = read_adapter_config(folder)
-    found = Adapter(folder, config, [], {}, {})
-    halves = {}  # path -> {"A": array, "B": array}
-    for (path, place), array in read_adapter_tensors(folder).items():
-        if place.startswith("lora_"):
-            halves.setdefault(path, {})["A" if "_A" in place else "B"] = array
-        elif path.endswith(".base_layer"):
-            found.base_copies[f"{path}.{place}"] = array
-        elif place:
-            found.copies[f"{path}.{place}"] = array
-        else:
-            raise FormatError(f"{folder}: {path} is not a tensor of LoRA")
-    for path in sorted(halves, key=_in_order):
-        found.updates.append(_update(folder, path, halves[path], config))
-    if not found.updates:
-        raise FormatError(f"{folder}: no tensor of LoRA in it")
-    return found
-
-
-def _update(folder, path, pair, config):  # -> Update
-    r = config.rank(path)
-    for half, axis in (("A", 0), ("B", 1)):
-        if half not in pair:
-            raise FormatError(f"{folder}: {path} has no lora_{half}")
-        shape = pair[half].shape
-        if len(shape) != 2 or shape[axis] != r:
-            raise FormatError(f"{folder}: lora_{half} of {path} has shape {shape}, which is not of rank {r}")
-        if not np.isfinite(pair[half]).all():
-            raise FormatError(f"{folder}: lora_{half} of {path} has values that are not finite")
-    return Update(path, pair["A"], pair["B"], config.scaling(path))
-
-
-def _in_order(path):  # layer 2 before layer 10
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in path.split(".")]
 
 
 def size_of(folder, *patterns):  # -> bytes
@@ -208,17 +131,17 @@ def base_norms(adapter, base):  # -> {path: ‖W‖_F}
 
     Raises FormatError listing names and shapes when the adapter does not fit the base, or the base its own config.json.
     """
-    from ..checkpoint import match_tensors, weight_files
-    from ..hub import model_folder
-    from ..lora.inject import LoraModel
-    from ..models.hf_config import model_of, read_config
-    from ..peft_format import load_adapter
-    from ..safetensors_io import iterate_tensors, read_header
+    from ..adapters.files import load_adapter
+    from ..adapters.inject import LoraModel
+    from ..files.checkpoint import read_headers
+    from ..files.hub import model_folder
+    from ..files.safetensors import iterate_tensors
+    from ..models.pretrained import model_of, places_in, read_config
 
     folder = model_folder(base)
     model = model_of(read_config(folder / BASE))
-    files = {file: read_header(file)[0] for file in weight_files(folder)}
-    places = match_tensors(model, files, folder)  # name in the files -> Parameter
+    files = read_headers(folder)
+    places = places_in(model, files, folder)  # name in the files -> Parameter
 
     def stream(wanted):  # Parameters, by id -> (Parameter, array), one at a time
         for file, header in files.items():
@@ -242,14 +165,13 @@ def base_norms(adapter, base):  # -> {path: ‖W‖_F}
 
 
 def show_base(folder):
-    from ..checkpoint import match_tensors, weight_files
-    from ..models.hf_config import model_of, read_config
-    from ..safetensors_io import read_header
+    from ..files.checkpoint import read_headers
+    from ..models.pretrained import model_of, places_in, read_config
 
     config = read_config(folder / BASE)
     model = model_of(config)
-    files = {file: read_header(file)[0] for file in weight_files(folder)}
-    match_tensors(model, files, folder)
+    files = read_headers(folder)
+    places_in(model, files, folder)
     tied = config.tie_word_embeddings
     known = ("vocab_size", "tie_word_embeddings")
     sizes = [(k, v) for k, v in vars(config).items() if type(v) is int and k not in known and not k.endswith("_id")]

@@ -18,7 +18,7 @@ def claims(words, as_json):
 
     Each comes with its source, the configurations that could give it, their arithmetic, and the verdict that follows.
     """
-    from ..counting.ledger import claims as recomputed
+    from ..counting.ledger.ledger import claims as recomputed
 
     rows = [row for row in map(as_row, recomputed()) if has(row, words)]
     if not rows:
@@ -30,7 +30,7 @@ def claims(words, as_json):
 
 
 def as_row(claim):  # Claim -> dict
-    from ..counting.measured import where
+    from ..counting.ledger.measured import where
 
     row = {key: getattr(claim, key) for key in ("id", "says", "source", "published", "compare", "factor")}
     row |= {"verdict": claim.verdict, "assumption": claim.assumption}
@@ -45,7 +45,7 @@ def has(row, words):
 
 def working(case):
     """The lines to redo by hand: how each function's number is made, then the formula, unless it is that function."""
-    from ..counting.formulas import shown
+    from ..counting.ledger.formulas import shown
 
     steps = case["steps"]
     if steps and steps[0].startswith(f"{case['formula']} = "):
@@ -54,7 +54,7 @@ def working(case):
 
 
 def show(rows):
-    from ..counting.ledger import VERDICTS
+    from ..counting.ledger.ledger import VERDICTS
 
     for row in rows:
         click.echo(f"{row['verdict'].upper()}: {row['says']}")

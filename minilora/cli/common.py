@@ -1,17 +1,12 @@
 """What several commands share: options with one meaning everywhere, the default base, reading a person's own files."""
 
 import re
-import sys
 import tempfile
 from pathlib import Path
 
 import click
-import numpy as np
 
-from ..errors import ConfigError, DataError, MiniloraError
-
-WINDOW = 128  # tokens of one training example cut from plain text; less when the context or the text is shorter
-HELD_OUT = 0.05  # share of a person's own data that is kept for validation
+from ..errors import ConfigError, MiniloraError
 
 device_option = click.option(
     "--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda or cuda:N (CuPy)."
@@ -65,10 +60,10 @@ class FilesCommand(click.Command):
 
 def load_base(path, device):  # -> model, TextTokenizer, folder
     """The base at `path` (a folder, or a name on the hub); the shipped base when it is None."""
-    from ..checkpoint import load_pretrained
-    from ..data import load_tokenizer
-    from ..hub import model_folder
-    from ..shipped import shipped
+    from ..files.hub import model_folder
+    from ..files.shipped import shipped
+    from ..models.pretrained import load_pretrained
+    from ..text.tokenizer import load_tokenizer
 
     folder = shipped("base") if path is None else model_folder(path)
     return load_pretrained(folder, device=device), load_tokenizer(folder), folder
@@ -76,7 +71,7 @@ def load_base(path, device):  # -> model, TextTokenizer, folder
 
 def with_adapters(model, folders):  # -> the model itself when there are none, else a PeftModel
     """The adapters in `folders` loaded and active, frozen; their updates add up. Named after their folders."""
-    from ..lora.model import PeftModel
+    from ..adapters.model import PeftModel
 
     if not folders:
         return model
@@ -89,35 +84,7 @@ def with_adapters(model, folders):  # -> the model itself when there are none, e
     return model
 
 
-def console(width=400):
-    """Where tables go: text as it is. `width` counts when no terminal reads it: by default no line is folded then."""
-    from rich.console import Console
-
-    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else width)
-
-
-def new_table(*columns, text=None):
-    """A table for `console()`. The first `text` columns are text, the others numbers; None: all are text."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if text is None or i < text else "right", overflow="fold")
-    return table
-
-
-def show_facts(*facts):  # (name, value)
-    """Names on the left, values on the right."""
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 3))
-    for name, value in facts:
-        table.add_row(name, str(value))
-    console().print(table)
-
-
-def the_source(settings):
+def check_source(settings):
     """Raises ConfigError unless exactly one of --task, --text and --jsonl is given."""
     given = [f"--{name}" for name in ("task", "text", "jsonl") if settings[name]]
     if len(given) != 1:
@@ -129,29 +96,15 @@ def pair_encoder(settings, folder):  # -> function: example, tokenizer -> (promp
 
     Raises ConfigError when --chat is given without --jsonl, or the base has no template.
     """
-    from ..data import encode_pair
+    from ..text.encoding import encode_pair
 
     if not settings["chat"]:
         return encode_pair
     if not settings["jsonl"]:
         raise ConfigError("--chat goes with --jsonl: plain text and the shipped tasks have a form of their own")
-    from ..chat import ChatTemplate
+    from ..text.chat_template import ChatTemplate
 
     return ChatTemplate.from_folder(folder).encode_pair
-
-
-def encode_pairs(examples, tokenizer, encode, context):  # -> list of (prompt ids, response ids)
-    """Every example as tokens. Raises DataError naming those that cannot be written, or are longer than the context."""
-    from ..data import check_lengths
-
-    pairs = []
-    for number, example in enumerate(examples, start=1):
-        try:
-            pairs.append(encode(example, tokenizer))
-        except DataError as error:
-            raise DataError(f"example {number}: {error}") from error
-    check_lengths(pairs, context)
-    return pairs
 
 
 def check_out(folder):
@@ -169,52 +122,3 @@ def check_out(folder):
         for place in missing:  # nothing is there until there is something to keep
             if place.is_dir():
                 place.rmdir()
-
-
-def split_text(ids, share=HELD_OUT):  # (N,) -> training part, validation part: the end of the text
-    cut = len(ids) - int(len(ids) * share)
-    return ids[:cut], ids[cut:]
-
-
-def split_pairs(examples, share=HELD_OUT, most=200, seed=0):  # list -> training list, validation list
-    """Hold out whole prompts, so that no validation prompt is trained on with another response."""
-    prompts = list(dict.fromkeys(e["prompt"] for e in examples))
-    order = np.random.default_rng(seed).permutation(len(prompts))
-    held, count = set(), 0
-    per_prompt = {}
-    for e in examples:
-        per_prompt[e["prompt"]] = per_prompt.get(e["prompt"], 0) + 1
-    for i in order[: len(prompts) // 2]:
-        if count >= min(most, max(1, share * len(examples))):
-            break
-        held.add(prompts[i])
-        count += per_prompt[prompts[i]]
-    return [e for e in examples if e["prompt"] not in held], [e for e in examples if e["prompt"] in held]
-
-
-def text_windows(ids, length, batch_size, most=200):  # (N,) -> list of (ids, labels), each (B, length)
-    """The text as windows side by side, `most` at most and spread over it; a rest shorter than a window is left out."""
-    length = min(length, len(ids))
-    if length < 2:
-        return []
-    windows = ids[: len(ids) // length * length].reshape(-1, length)
-    windows = windows[:: max(1, -(-len(windows) // most))]
-    return [(w, w) for w in np.array_split(windows, -(-len(windows) // batch_size))]
-
-
-def pair_batches(pairs, batch_size, pad_id):  # list of (prompt ids, response ids) -> list of (ids, labels)
-    """Every pair once, in order of length: little padding."""
-    from ..data import pad_pairs
-
-    pairs = sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
-    return [pad_pairs(pairs[i : i + batch_size], pad_id) for i in range(0, len(pairs), batch_size)]
-
-
-def training_window(ids, context, length=WINDOW):  # -> int
-    """The length of a training window: `length`, or less when the context or the text is shorter.
-
-    Raises DataError when the text is too short to learn from.
-    """
-    if len(ids) < 16:
-        raise DataError(f"the text has {len(ids)} tokens, expected at least 16")
-    return min(length, context, len(ids))

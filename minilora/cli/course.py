@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 
 from ..course import runner
-from ..course.runner import LESSONS, exercise, file_name, find_folder, told
+from ..course.runner import LESSONS, exercise, file_name, find_folder, verdict_lines
 from ..errors import ConfigError
-from ..files import write_text
-from ..shipped import shipped
+from ..files.atomic import write_text
+from ..files.shipped import shipped
 
 NO_SANDBOX = (
     "note: each submission runs in a process of its own with a time and a memory limit, which is no sandbox: "
@@ -81,7 +81,7 @@ def check_own(what, folder):  # ("5", "6.1"), Path or None -> list of Verdict
     results = []
     for e in chosen:
         results.append(runner.check(e.number, places[e.lesson]))
-        click.echo("\n".join(told(e, results[-1])))
+        click.echo("\n".join(verdict_lines(e, results[-1])))
     passed = sum(v.state == "passed" for v in results)
     click.echo(f"\n{passed} of {len(results)} passed")
     return results

@@ -16,8 +16,9 @@ from pathlib import Path
 import click
 import numpy as np
 
+from ..display.tables import show_facts
 from ..errors import MiniloraError
-from .common import check_out, device_option, load_base, show_facts
+from .common import check_out, device_option, load_base
 
 THREADS = {  # part of a BLAS library's name -> the variable that sets how many threads it uses
     "openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS",
@@ -162,10 +163,10 @@ def devices():  # -> list of {"device": "cuda:0", "name": ..., "bytes": ...}, or
 
 def reference_step(device):
     """Steps of the tour's first adapter on the shipped base, timed one by one; one round of the tour's questions."""
-    from ..data import PairBatches
-    from ..optim import AdamW
-    from ..tasks import get_task
-    from ..training import train
+    from ..tasks.shipped import get_task
+    from ..text.batches import PairBatches
+    from ..training.loop import train
+    from ..training.optim import AdamW
     from .tour import BATCH_SIZE, LEARNING_RATE, TASKS, ask, wrap
 
     model, tokenizer, _ = load_base(None, device)

@@ -5,23 +5,20 @@ from functools import partial
 
 import click
 
-from ..progress import tracked
-from ..training import count_labels, evaluate
+from ..display.progress import tracked
+from ..text.batches import encode_pairs, pair_batches, text_windows, training_window
+from ..training.loop import count_labels, evaluate
 from .common import (
     FilesCommand,
     adapter_option,
     base_option,
     chat_option,
+    check_source,
     device_option,
-    encode_pairs,
     jsonl_option,
     load_base,
-    pair_batches,
     pair_encoder,
     text_option,
-    text_windows,
-    the_source,
-    training_window,
     with_adapters,
 )
 
@@ -38,7 +35,7 @@ BATCH = 32
 @device_option
 def eval(base, adapter, task, text, jsonl, chat, device):
     """Score a base, with or without adapters, on --task, --text or --jsonl: the loss, and a task's own metric."""
-    the_source({"task": task, "text": text, "jsonl": jsonl})
+    check_source({"task": task, "text": text, "jsonl": jsonl})
     model, tokenizer, folder = load_base(base, device)
     encode = pair_encoder({"chat": chat, "jsonl": jsonl}, folder)
     model = with_adapters(model, adapter)
@@ -53,8 +50,9 @@ def eval(base, adapter, task, text, jsonl, chat, device):
 
 def read_held_out(task, text, jsonl, tokenizer, encode, context):  # -> batches (a list), examples
     """All of a person's files, or the test split of a task."""
-    from ..data import encode_text, read_jsonl, read_text
-    from ..tasks import get_task
+    from ..tasks.shipped import get_task
+    from ..text.encoding import encode_text
+    from ..text.examples import read_jsonl, read_text
 
     if text:
         ids = encode_text(read_text(text), tokenizer)
@@ -65,8 +63,8 @@ def read_held_out(task, text, jsonl, tokenizer, encode, context):  # -> batches 
 
 
 def show_score(model, tokenizer, name, examples):
-    from ..scoring import forced_choice, score
-    from ..tasks import get_task
+    from ..tasks.scoring import forced_choice, score
+    from ..tasks.shipped import get_task
 
     task = get_task(name)
     share, _ = score(model, tokenizer, task, examples, partial(tracked, what="answers"))

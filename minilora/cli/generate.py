@@ -34,7 +34,7 @@ def generate(base, adapter, prompt, file, task, framed, chat, max_new_tokens, te
     check_options(task, framed, chat, temperature, top_k, top_p)
     prompts = read_prompts(prompt, file)
     if task:
-        from ..tasks import get_task
+        from ..tasks.shipped import get_task
 
         max_new_tokens = max_new_tokens or get_task(task).max_new_tokens
     model, tokenizer, folder = load_base(base, device)
@@ -59,8 +59,8 @@ def generate(base, adapter, prompt, file, task, framed, chat, max_new_tokens, te
 
 def hint_at_the_frame(adapters):
     """One line when an adapter was trained here on prompts in a frame: asked otherwise, it answers worse."""
-    from ..files import read_json
-    from ..tasks import TASKS
+    from ..files.atomic import read_json
+    from ..tasks.shipped import TASKS
 
     for folder in adapters:
         try:
@@ -102,7 +102,7 @@ def read_prompts(given, file):  # -> list of str
             raise DataError("--prompt is not UTF-8 text")
         return list(given)
     if file is not None:
-        from ..data import read_text
+        from ..text.examples import read_text
 
         return _lines(read_text(file), file)
     if sys.stdin.isatty():
@@ -127,11 +127,11 @@ def encoder(tokenizer, folder, framed, chat):  # -> function: str -> list of ids
     says for itself what belongs there.
     """
     if framed:
-        from ..data import encode_prompt
+        from ..text.encoding import encode_prompt
 
         return lambda prompt: encode_prompt(prompt, tokenizer)
     if chat:
-        from ..chat import ChatTemplate
+        from ..text.chat_template import ChatTemplate
 
         template = ChatTemplate.from_folder(folder)
         return lambda prompt: template.encode([{"role": "user", "content": prompt}], tokenizer)
@@ -153,7 +153,7 @@ def room(ids, context, asked):  # list of lists, tokens, tokens or None -> new t
 
 def stop_tokens(config, tokenizer, folder):  # -> list of ids
     """Whatever ends a text: as config.json, generation_config.json and the tokenizer have it (they often differ)."""
-    from ..files import read_json
+    from ..files.atomic import read_json
 
     file = Path(folder) / "generation_config.json"
     said = read_json(file).get("eos_token_id") if file.is_file() else None

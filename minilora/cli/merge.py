@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from ..errors import ConfigError, MiniloraError
-from ..files import read_json, write_json
+from ..files.atomic import read_json, write_json
 from .common import adapter_option, base_option, device_option, with_adapters
 
 MARK = "minilora_merge.json"  # in a folder that this command wrote: what was merged, and which files are its own
@@ -26,9 +26,9 @@ def merge(base, adapter, out, device):
 
     Prints how far the logits of what was written, read back, are from those of base and adapter side by side.
     """
-    from ..checkpoint import load_pretrained, save_pretrained
-    from ..hub import model_folder
-    from ..shipped import shipped
+    from ..files.hub import model_folder
+    from ..files.shipped import shipped
+    from ..models.pretrained import load_pretrained
 
     if not adapter:
         raise ConfigError("no adapter to merge; expected --adapter DIR[,DIR]")
@@ -39,7 +39,7 @@ def merge(base, adapter, out, device):
     apart, was_tied = model(ids).numpy(), model.config.tie_word_embeddings
     model = model.merge_and_unload()
     with filled_folder(out) as temporary:
-        save_pretrained(model, temporary, tokenizer_from=folder)
+        model.save_pretrained(temporary, tokenizer_from=folder)
         del model  # one model in memory at a time
         model = load_pretrained(temporary, device=device)
         together = model(ids).numpy()

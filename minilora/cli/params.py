@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ..counting.presets import PRESETS
+from ..counting.architectures.presets import PRESETS
 from ..errors import ConfigError
 
 COLUMNS = (
@@ -44,10 +44,10 @@ def params(model, ranks, target_sets, dtype, batch, length, adapters, as_json, a
     One rank and one target set: all about that configuration. Several: a table. Every count is made twice, by the
     closed formula and by building the model that trains, where there is one.
     """
+    from ..counting.architectures.catalog import default_targets, load
     from ..counting.build import cross_check
-    from ..counting.catalog import default_targets, load
     from ..counting.count import count
-    from ..counting.rows import row
+    from ..counting.report import row
 
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other")

@@ -7,19 +7,10 @@ import click
 import numpy as np
 
 from ..errors import ConfigError
-from ..files import write_json, write_text
-from .common import (
-    FilesCommand,
-    check_out,
-    device_option,
-    overwrite_option,
-    seed_option,
-    split_text,
-    text_option,
-    text_windows,
-    training_window,
-)
-from .running import check_same_data, fit, settings_of
+from ..files.atomic import write_json, write_text
+from ..text.batches import split_text, text_windows, training_window
+from .common import FilesCommand, check_out, device_option, overwrite_option, seed_option, text_option
+from .running import check_same_data, fit, load_settings
 
 
 @click.command(cls=FilesCommand)
@@ -50,13 +41,13 @@ def pretrain(ctx, out, resume, **options):
     Without --text: on the shipped corpus, with the tokenizer and the recipe of the shipped base.
     """
     check_out(out)
-    settings = settings_of(ctx, resume, out) | {"command": "pretrain", "schedule": "cosine", "accumulate": 1}
+    settings = load_settings(ctx, resume, out) | {"command": "pretrain", "schedule": "cosine", "accumulate": 1}
     settings["steps"] = settings["steps"] or (1500 if settings["text"] else 5000)
     settings["warmup"] = min(100, settings["steps"] // 10)
     tokenizer, train_ids, valid_ids = read_corpus(settings, out)
     check_same_data(settings, hashlib.sha256(train_ids.tobytes()).hexdigest(), resume)
 
-    from ..data import TextBatches
+    from ..text.batches import TextBatches
 
     model = new_model(settings, tokenizer).init([settings["seed"], 0]).to(settings["device"])
     window = training_window(train_ids, settings["context"], settings["length"])
@@ -77,8 +68,10 @@ def pretrain(ctx, out, resume, **options):
 
 def read_corpus(settings, out):  # -> TextTokenizer, training ids (N,), validation ids (M,)
     """The person's text, its last part held out, or the shipped corpus."""
-    from ..data import TextTokenizer, encode_text, load_tokenizer, read_text
-    from ..shipped import shipped
+    from ..files.shipped import shipped
+    from ..text.encoding import encode_text
+    from ..text.examples import read_text
+    from ..text.tokenizer import TextTokenizer, load_tokenizer
 
     if not settings["text"]:
         tokenizer = load_tokenizer(settings["tokenizer"] or shipped("tokenizer.json"))
@@ -92,7 +85,7 @@ def read_corpus(settings, out):  # -> TextTokenizer, training ids (N,), validati
     else:
         from tokenizers import Tokenizer
 
-        from ..bpe import train_tokenizer
+        from ..text.train_tokenizer import train_tokenizer
 
         made = train_tokenizer(text.splitlines(keepends=True), settings["vocab"])
         tokenizer = TextTokenizer(Tokenizer.from_str(made))
@@ -136,7 +129,7 @@ def new_model(settings, tokenizer):
 
 def optimizer_for(model, lr):
     """Weight decay on matrices only: a norm's scale or a bias has no reason to be pulled to zero."""
-    from ..optim import AdamW
+    from ..training.optim import AdamW
 
     matrices = [p for p in model.parameters() if len(p.shape) > 1]
     vectors = [p for p in model.parameters() if len(p.shape) == 1]

@@ -4,18 +4,19 @@ import click
 import numpy as np
 from click.core import ParameterSource
 
+from ..display.progress import Progress
 from ..errors import ConfigError, TrainingError
-from ..files import write_json
-from ..optim import SCHEDULES
-from ..progress import Progress
-from ..resume import FILE, load_state, read_settings, save_state
-from ..training import Evaluation, History, Saving, StopOnInterrupt, train
+from ..files.atomic import write_json
+from ..training.callbacks import Evaluation, History, Saving, StopOnInterrupt
+from ..training.loop import train
+from ..training.optim import SCHEDULES
+from ..training.resume import FILE, load_state, read_settings, save_state
 
 HOLDS = {"a run": FILE, "an adapter": "adapter_config.json", "a base": "config.json"}  # by which file it is known
 MAY_CHANGE = ("steps", "eval_every", "device", "plot", "out", "resume", "overwrite")  # of a run that is taken up again
 
 
-def settings_of(ctx, resume, out):
+def load_settings(ctx, resume, out):
     """The settings of a run as JSON: those of the command line, or those of the saved run in `out`.
 
     Raises ConfigError for an option that contradicts the saved run, and when a new run would replace it unasked.
@@ -100,7 +101,7 @@ def fit(model, optimizer, batches, valid, settings, out, save_model):
                 callbacks=[stop, history, evaluation, progress, Saving(save, every)],
             )  # fmt: skip
         except TrainingError as error:
-            good = history.rescue(optimizer.params)
+            good = history.restore_last_good(optimizer.params)
             if not good:
                 raise TrainingError(f"{error}; nothing was learned before it, nothing is saved") from error
             if not saved and not settings["resume"]:
@@ -109,7 +110,7 @@ def fit(model, optimizer, batches, valid, settings, out, save_model):
             write_json(out / "history.json", history.as_json() | {"settings": settings})
             raise TrainingError(f"{error}; what was good, up to step {good}, is saved in {out}") from error
     if settings["plot"]:
-        from ..plots import loss_curve
+        from ..display.plots import loss_curve
 
         loss_curve(history, out / "loss.png")
     if run.step < settings["steps"]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from .common import base_option, check_out, console, device_option, load_base, new_table, seed_option
+from ..display.tables import console, new_table
+from .common import base_option, check_out, device_option, load_base, seed_option
 
 TASKS = ("style-json", "style-crier")  # two house styles for the same questions: one adapter each
 RANK, ALPHA, TARGETS, LEARNING_RATE = 8, 16, "all-linear", 3e-3
@@ -25,7 +26,7 @@ def tour(out, base, seed, device):
 
     Takes about a minute on two CPU cores, writes figures and both adapters into --out, and needs no network.
     """
-    from ..tasks import get_task
+    from ..tasks.shipped import get_task
 
     began = time.perf_counter()
     check_out(out)
@@ -55,8 +56,8 @@ def tour(out, base, seed, device):
 
 
 def wrap(model, seed):  # -> PeftModel with both adapters, {name: LoraConfig}
-    from ..lora.config import LoraConfig
-    from ..lora.model import get_peft_model
+    from ..adapters.model import get_peft_model
+    from ..methods.lora import LoraConfig
 
     configs = {
         name: LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=TARGETS, task_type="CAUSAL_LM") for name in TASKS
@@ -81,10 +82,11 @@ def count(show, model, config):
 
 def learn(show, model, tokenizer, task, seed):  # -> History
     """Fine-tune the adapter of `task`; the other one and W stay as they are."""
-    from ..data import PairBatches
-    from ..optim import AdamW, linear
-    from ..progress import Progress
-    from ..training import History, train
+    from ..display.progress import Progress
+    from ..text.batches import PairBatches
+    from ..training.callbacks import History
+    from ..training.loop import train
+    from ..training.optim import AdamW, linear_decay
 
     model.set_adapter(task.name)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -95,7 +97,7 @@ def learn(show, model, tokenizer, task, seed):  # -> History
         began = time.perf_counter()
         train(
             model, batches, AdamW(trained, lr=LEARNING_RATE), STEPS,
-            schedule=linear(STEPS, WARMUP), rng=np.random.default_rng([seed, 1]), callbacks=[history, progress],
+            schedule=linear_decay(STEPS, WARMUP), rng=np.random.default_rng([seed, 1]), callbacks=[history, progress],
         )  # fmt: skip
     seconds = time.perf_counter() - began
     show.print(
@@ -106,7 +108,7 @@ def learn(show, model, tokenizer, task, seed):  # -> History
 
 
 def ask(model, tokenizer, task, examples):  # -> list of str
-    from ..scoring import answers
+    from ..tasks.scoring import answers
 
     return answers(model, tokenizer, [e["prompt"] for e in examples], task.max_new_tokens)
 
@@ -159,7 +161,7 @@ def unchanged(show, model, before):
 
 
 def merging(show, model, tokenizer, task, test, adapted):
-    from ..data import frame
+    from ..text.encoding import frame
 
     show.rule("6. Merge: W + s B A as one matrix")
     model.set_adapter(task.name)
@@ -195,7 +197,7 @@ def save(show, model, out):
 
 
 def figures(show, out, histories, scores):
-    from .. import plots
+    from ..display import plots
 
     plots.lora_picture(MATRIX, MATRIX_RANK, out / "lora.png")
     plots.learning_curves(histories, out / "learning.png")

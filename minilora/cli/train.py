@@ -9,29 +9,24 @@ import numpy as np
 from click.core import ParameterSource
 
 from ..errors import ConfigError
-from ..optim import SCHEDULES, AdamW
-from ..resume import trained
+from ..text.batches import encode_pairs, pair_batches, split_pairs, split_text, text_windows, training_window
+from ..training.optim import SCHEDULES, AdamW
+from ..training.resume import trained
 from .common import (
     FilesCommand,
     base_option,
     chat_option,
     check_out,
+    check_source,
     device_option,
-    encode_pairs,
     jsonl_option,
     load_base,
     overwrite_option,
-    pair_batches,
     pair_encoder,
     seed_option,
-    split_pairs,
-    split_text,
     text_option,
-    text_windows,
-    the_source,
-    training_window,
 )
-from .running import check_same_data, fit, settings_of
+from .running import check_same_data, fit, load_settings
 
 RATE_TIMES_WIDTH = {"lora": 0.64, "full": 0.128}  # 5e-3 and 1e-3 at width 128; wider models want smaller steps
 RATES_HELP = ", ".join(f"{rate} / hidden size for {method}" for method, rate in RATE_TIMES_WIDTH.items())
@@ -69,8 +64,8 @@ OF_AN_ADAPTER = ("rank", "alpha", "targets", "dropout")  # options without a mea
 @click.pass_context
 def train(ctx, out, resume, **options):
     """Fine-tune a base model with LoRA, or in full, on --task, --text or --jsonl."""
-    settings = settings_of(ctx, resume, out) | {"command": "train"}
-    the_source(settings)
+    settings = load_settings(ctx, resume, out) | {"command": "train"}
+    check_source(settings)
     given = [f"--{n}" for n in OF_AN_ADAPTER if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE]
     if settings["method"] == "full" and given:
         click.echo(f"note: {' and '.join(given)}: without effect, full fine-tuning has no adapter", err=True)
@@ -94,8 +89,10 @@ def train(ctx, out, resume, **options):
 
 def read_data(settings, tokenizer, encode, context):  # -> training batches, validation batches (a list), digest
     """What to train on and what is held out: the shipped split of a task, or a part of the person's own file."""
-    from ..data import PairBatches, TextBatches, encode_text, read_jsonl, read_text
-    from ..tasks import get_task
+    from ..tasks.shipped import get_task
+    from ..text.batches import PairBatches, TextBatches
+    from ..text.encoding import encode_text
+    from ..text.examples import read_jsonl, read_text
 
     rng, size = np.random.default_rng([settings["seed"], 2]), settings["batch_size"]
     if settings["text"]:
@@ -124,12 +121,12 @@ def digest_of(data):
 
 def prepare(model, settings, base, out):  # -> model to train, function that saves it
     """The model with a fresh adapter in it, or all of it set free."""
-    from ..checkpoint import save_pretrained
-    from ..lora.config import LoraConfig, as_target_modules
-    from ..lora.model import get_peft_model
+    from ..adapters.model import get_peft_model
+    from ..adapters.targets import as_target_modules
+    from ..methods.lora import LoraConfig
 
     if settings["method"] == "full":
-        return model, lambda: save_pretrained(model, out, tokenizer_from=base)
+        return model, lambda: model.save_pretrained(out, tokenizer_from=base)
     config = LoraConfig(
         r=settings["rank"],
         lora_alpha=settings["alpha"],

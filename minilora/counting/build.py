@@ -4,10 +4,12 @@
 import math
 import warnings
 
+from ..adapters.model import get_peft_model
+from ..adapters.targets import as_target_modules
 from ..errors import ConfigError, FormatError
-from ..lora.config import LoraConfig, as_target_modules
-from ..lora.model import get_peft_model
-from ..models.hf_config import DEFAULTS, config_from_json, model_of
+from ..files.config_json import DEFAULTS
+from ..methods.lora import LoraConfig
+from ..models.pretrained import config_from_json, model_of
 from ..nn import Linear, Module
 
 BUILDABLE = tuple(DEFAULTS)  # the model types that have a model file here

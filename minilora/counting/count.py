@@ -11,15 +11,16 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 
+from ..adapters.targets import as_target_modules, leaves, names_match
 from ..errors import ConfigError, nearest
-from ..lora.config import LoraConfig, as_target_modules, leaves, names_match
-from .parts import LORA_KINDS, Architecture
-from .sizes import LARGEST
+from ..methods.lora import LoraConfig
+from .architectures.parts import LORA_KINDS, Architecture
+from .architectures.sizes import LARGEST
 
 
 @dataclass(frozen=True)
 class Count:
-    """One configuration, counted. chosen: the adapted Parts."""
+    """One configuration, counted. chosen: the adapted WeightSpecs."""
 
     architecture: Architecture
     targets: str
@@ -86,14 +87,14 @@ class Count:
 
 
 def count(architecture, targets, rank):  # Architecture, str, int -> Count
-    """Count LoRA of `rank` beside the modules that `targets` chooses (see `choose`). Raises ConfigError."""
+    """Count LoRA of `rank` beside the modules that `targets` chooses (see `match_targets`). Raises ConfigError."""
     if type(rank) is not int or not 1 <= rank <= LARGEST:
         raise ConfigError(f"rank {rank!r}: expected a whole number of 1 to {LARGEST:,}")
     targets = "all-linear" if targets.lower() == "all-linear" else targets  # PEFT takes any case of letters
-    return Count(architecture, targets, rank, tuple(choose(architecture, targets)))
+    return Count(architecture, targets, rank, tuple(match_targets(architecture, targets)))
 
 
-def choose(architecture, targets):  # Architecture, str -> [Part]
+def match_targets(architecture, targets):  # Architecture, str -> [WeightSpec]
     """The parts that `targets` adapts. Raises ConfigError when a name or the expression matches nothing, or matches
     something that cannot have a low-rank update."""
     wanted = LoraConfig(target_modules=as_target_modules(targets)).target_modules  # checks that an expression is one

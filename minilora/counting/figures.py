@@ -1,6 +1,6 @@
 """The figure of `minilora params --plot`: what is trained against the rank, and the memory of training beside cards."""
 
-from ..plots import COLOURS, LINES, figure
+from ..display.plots import COLOURS, LINES, figure
 from .count import count
 from .memory import CARDS, budgets
 

@@ -9,8 +9,8 @@ import textwrap
 
 import numpy as np
 
-from ..plots import COLOURS, STYLE
-from ..shipped import shipped
+from ..display.plots import COLOURS, STYLE
+from ..files.shipped import shipped
 
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY = COLOURS
 
@@ -155,7 +155,7 @@ def in_words(drawn):  # matplotlib Figure -> str
 
 
 @contextlib.contextmanager
-def figure(columns=1, width=8.0, height=4.6, **options):  # -> axes, or an array of `columns` axes
+def show_axes(columns=1, width=8.0, height=4.6, **options):  # -> axes, or an array of `columns` axes
     """Yield empty axes to draw on, side by side; a notebook shows them when the block ends, a script draws nothing.
 
     options: as for matplotlib's subplots.

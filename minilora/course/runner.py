@@ -224,7 +224,7 @@ def watch_memory(megabytes):
 # ---- what is said about a verdict
 
 
-def told(asked, verdict):  # Exercise, Verdict -> list of lines
+def verdict_lines(asked, verdict):  # Exercise, Verdict -> list of lines
     """A verdict as a student reads it."""
     head = f"{asked.number}  {asked.function}"
     if verdict.state == "passed":

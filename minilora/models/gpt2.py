@@ -1,7 +1,7 @@
 """GPT-2: LayerNorm, learned positions, one fused matrix for queries, keys and values. Hugging Face's names.
 
 Its linear layers are `Conv1D`, which store the weight transposed, (in, out). Only that class knows it: everything above
-sees `shape` (out, in), `dense()` (out, in), `replace` and `restore`, as for nn.Linear.
+sees `shape` (out, in), `dense()` (out, in), `replace_weight` and `restore_weight`, as for nn.Linear.
 """
 
 from dataclasses import dataclass
@@ -55,18 +55,18 @@ class Conv1D(Module):
 
     shape = property(lambda self: self.weight.shape[::-1])  # (out, in)
 
-    def forward(self, x, call=None):  # (..., in) -> (..., out)
+    def forward(self, x, context=None):  # (..., in) -> (..., out)
         return ops.linear(x, self.weight, self.bias, self.fan_in_fan_out)
 
     def dense(self):  # -> array (out, in), a view
         return self.weight.data.T
 
-    def replace(self, dense):  # (out, in) -> the Parameter that was there
+    def replace_weight(self, dense):  # (out, in) -> the Parameter that was there
         before, self.weight = self.weight, Parameter(self.weight.shape, data=dense.T)
         self.weight.requires_grad = before.requires_grad
         return before
 
-    restore = Linear.restore
+    restore_weight = Linear.restore_weight
 
 
 class GPT2Attention(Module):
@@ -75,13 +75,13 @@ class GPT2Attention(Module):
         self.c_proj = Conv1D(config.n_embd, config.n_embd)
         self.heads, self.layer_index = config.n_head, layer_index
 
-    def forward(self, x, bias, call):  # (B, T, d) -> (B, T, d)
+    def forward(self, x, bias, context):  # (B, T, d) -> (B, T, d)
         B, T, d = x.shape
-        qkv = self.c_attn(x, call).reshape(B, T, 3, self.heads, d // self.heads)  # q, k, v side by side
+        qkv = self.c_attn(x, context).reshape(B, T, 3, self.heads, d // self.heads)  # q, k, v side by side
         q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # (B, T, H, hd) each
-        if call.cache is not None:
-            k, v = call.cache.extend(self.layer_index, k, v)  # (B, S, H, hd): earlier ones in front
-        return self.c_proj(ops.attention(q, k, v, bias).reshape(B, T, d), call)
+        if context.cache is not None:
+            k, v = context.cache.extend(self.layer_index, k, v)  # (B, S, H, hd): earlier ones in front
+        return self.c_proj(ops.attention(q, k, v, bias).reshape(B, T, d), context)
 
 
 class GPT2MLP(Module):
@@ -89,8 +89,8 @@ class GPT2MLP(Module):
         self.c_fc = Conv1D(config.n_embd, config.n_inner)
         self.c_proj = Conv1D(config.n_inner, config.n_embd)
 
-    def forward(self, x, call):  # (B, T, d) -> (B, T, d)
-        return self.c_proj(ops.gelu(self.c_fc(x, call)), call)
+    def forward(self, x, context):  # (B, T, d) -> (B, T, d)
+        return self.c_proj(ops.gelu(self.c_fc(x, context)), context)
 
 
 class GPT2Block(Module):
@@ -100,9 +100,9 @@ class GPT2Block(Module):
         self.ln_2 = LayerNorm(config.n_embd, config.layer_norm_epsilon)
         self.mlp = GPT2MLP(config)
 
-    def forward(self, x, bias, call):  # (B, T, d) -> (B, T, d)
-        x = x + self.attn(self.ln_1(x, call), bias, call)
-        return x + self.mlp(self.ln_2(x, call), call)
+    def forward(self, x, bias, context):  # (B, T, d) -> (B, T, d)
+        x = x + self.attn(self.ln_1(x, context), bias, context)
+        return x + self.mlp(self.ln_2(x, context), context)
 
 
 class GPT2Model(Module):
@@ -121,23 +121,23 @@ class GPT2LMHeadModel(CausalLM):
         if config.tie_word_embeddings:
             self.lm_head.weight = self.transformer.wte.weight  # one Parameter under two names
 
-    def hidden(self, ids, call):  # (B, T) int -> (B, T, d)
+    def hidden(self, ids, context):  # (B, T) int -> (B, T, d)
         """The states that the head reads. Raises ShapeError for ids that are not (batch, tokens), or too long."""
         if len(ids.shape) != 2:
             raise ShapeError(f"ids of shape {tuple(ids.shape)}: expected (batch, tokens)")
         T = ids.shape[1]
-        past = 0 if call.cache is None else call.cache.length
-        positions = call.positions
+        past = 0 if context.cache is None else context.cache.length
+        positions = context.positions
         if positions is None:
             positions = np.arange(past, past + T, dtype=np.int64)[None]  # (1, T)
         if positions.size and positions.max() >= self.config.n_positions:
             raise ShapeError(f"{positions.max() + 1} tokens: this model has {self.config.n_positions} positions")
-        x = self.transformer.wte(ids, call) + self.transformer.wpe(positions, call)
-        bias = ops.causal_bias(T, past + T, call.mask, x.dtype)
+        x = self.transformer.wte(ids, context) + self.transformer.wpe(positions, context)
+        bias = ops.causal_bias(T, past + T, context.mask, x.dtype)
         bias = None if bias is None else like(bias, x.data)
         for block in self.transformer.h:
-            x = block(x, bias, call)
-        return self.transformer.ln_f(x, call)
+            x = block(x, bias, context)
+        return self.transformer.ln_f(x, context)
 
-    def head(self, h, call):  # (..., d) -> (..., V)
-        return self.lm_head(h, call)
+    def head(self, h, context):  # (..., d) -> (..., V)
+        return self.lm_head(h, context)

@@ -90,19 +90,19 @@ class LlamaAttention(Module):
         self.heads, self.kv_heads, self.head_dim, self.qk_norm = H, K, hd, config.qk_norm
         self.layer_index, self.window = layer_index, config.window(layer_index)
 
-    def forward(self, x, geometry, call):  # (B, T, d) -> (B, T, d)
+    def forward(self, x, positions_and_masks, context):  # (B, T, d) -> (B, T, d)
         B, T, _ = x.shape
-        cos, sin, biases = geometry
-        q = self.q_proj(x, call).reshape(B, T, self.heads, self.head_dim)  # (B, T, H, hd)
-        k = self.k_proj(x, call).reshape(B, T, self.kv_heads, self.head_dim)  # (B, T, K, hd)
-        v = self.v_proj(x, call).reshape(B, T, self.kv_heads, self.head_dim)  # (B, T, K, hd)
+        cos, sin, biases = positions_and_masks
+        q = self.q_proj(x, context).reshape(B, T, self.heads, self.head_dim)  # (B, T, H, hd)
+        k = self.k_proj(x, context).reshape(B, T, self.kv_heads, self.head_dim)  # (B, T, K, hd)
+        v = self.v_proj(x, context).reshape(B, T, self.kv_heads, self.head_dim)  # (B, T, K, hd)
         if self.qk_norm:
-            q, k = self.q_norm(q, call), self.k_norm(k, call)
+            q, k = self.q_norm(q, context), self.k_norm(k, context)
         q, k = ops.rotary(q, cos, sin), ops.rotary(k, cos, sin)
-        if call.cache is not None:
-            k, v = call.cache.extend(self.layer_index, k, v)  # (B, S, K, hd): earlier ones in front
+        if context.cache is not None:
+            k, v = context.cache.extend(self.layer_index, k, v)  # (B, S, K, hd): earlier ones in front
         o = ops.attention(q, k, v, biases[self.window])  # (B, T, H, hd)
-        return self.o_proj(o.reshape(B, T, self.heads * self.head_dim), call)
+        return self.o_proj(o.reshape(B, T, self.heads * self.head_dim), context)
 
 
 class LlamaMLP(Module):
@@ -110,9 +110,9 @@ class LlamaMLP(Module):
         d, m, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
         self.gate_proj, self.up_proj, self.down_proj = Linear(d, m, bias), Linear(d, m, bias), Linear(m, d, bias)
 
-    def forward(self, x, call):  # (B, T, d) -> (B, T, d)
+    def forward(self, x, context):  # (B, T, d) -> (B, T, d)
         # down(silu(gate(x)) · up(x))
-        return self.down_proj(ops.swiglu(self.gate_proj(x, call), self.up_proj(x, call)), call)
+        return self.down_proj(ops.swiglu(self.gate_proj(x, context), self.up_proj(x, context)), context)
 
 
 class LlamaBlock(Module):
@@ -122,9 +122,9 @@ class LlamaBlock(Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = LlamaMLP(config)
 
-    def forward(self, x, geometry, call):  # (B, T, d) -> (B, T, d)
-        x = x + self.self_attn(self.input_layernorm(x, call), geometry, call)
-        return x + self.mlp(self.post_attention_layernorm(x, call), call)
+    def forward(self, x, positions_and_masks, context):  # (B, T, d) -> (B, T, d)
+        x = x + self.self_attn(self.input_layernorm(x, context), positions_and_masks, context)
+        return x + self.mlp(self.post_attention_layernorm(x, context), context)
 
 
 class LlamaModel(Module):
@@ -143,27 +143,30 @@ class LlamaForCausalLM(CausalLM):
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight  # one Parameter under two names
 
-    def hidden(self, ids, call):  # (B, T) int -> (B, T, d)
+    def hidden(self, ids, context):  # (B, T) int -> (B, T, d)
         """The states that the head reads. Raises ShapeError for ids that are not (batch, tokens)."""
         if len(ids.shape) != 2:
             raise ShapeError(f"ids of shape {tuple(ids.shape)}: expected (batch, tokens)")
-        x = self.model.embed_tokens(ids, call)
-        geometry = self.geometry(*ids.shape, call, x.data)
+        x = self.model.embed_tokens(ids, context)
+        positions_and_masks = self.positions_and_masks(*ids.shape, context, x.data)
         for layer in self.model.layers:
-            x = layer(x, geometry, call)
-        return self.model.norm(x, call)
+            x = layer(x, positions_and_masks, context)
+        return self.model.norm(x, context)
 
-    def head(self, h, call):  # (..., d) -> (..., V)
-        return self.lm_head(h, call)
+    def head(self, h, context):  # (..., d) -> (..., V)
+        return self.lm_head(h, context)
 
-    def geometry(self, B, T, call, x):  # -> cos, sin (B or 1, T, 1, hd), {window: bias (B or 1, 1, T, S) or None}
-        """What the layers share: the angles of the positions, and who sees whom. Made on the host, once a forward."""
-        past = 0 if call.cache is None else call.cache.length
-        positions = call.positions
+    def positions_and_masks(self, B, T, context, x):  # -> cos, sin, {window: bias or None}
+        """What all layers share, made once a forward, on the host: the angles of the positions and the masks.
+
+        cos, sin (B or 1, T, 1, hd); bias (B or 1, 1, T, S), None when every query sees every key.
+        """
+        past = 0 if context.cache is None else context.cache.length
+        positions = context.positions
         if positions is None:
             positions = np.arange(past, past + T, dtype=np.int64)[None]  # (1, T)
         cos, sin = ops.rotary_angles(positions, self.inv_freq, x.dtype)
         windows = {layer.self_attn.window for layer in self.model.layers}
-        biases = {w: ops.causal_bias(T, past + T, call.mask, x.dtype, w) for w in windows}
+        biases = {w: ops.causal_bias(T, past + T, context.mask, x.dtype, w) for w in windows}
         biases = {w: None if bias is None else like(bias, x) for w, bias in biases.items()}
         return like(cos, x), like(sin, x), biases

@@ -124,7 +124,7 @@ def dropout(x, p, rng):
     if p == 0:
         return x
     if rng is None:
-        raise ShapeError("dropout while training needs a random generator: Call(training=True, rng=...)")
+        raise ShapeError("dropout while training needs a random generator: Context(training=True, rng=...)")
     keep = like(rng.random(x.shape, dtype="float32") >= p, x.data).astype(x.dtype)
     keep *= 1 / (1 - p)
     return record(x.data * keep, (x,), lambda g: (g * keep,))

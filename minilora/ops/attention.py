@@ -10,8 +10,8 @@ from ..errors import ShapeError
 from .activation import softmax_
 from .fused import kernels
 
-QUERIES = 64  # in a block
-HIDDEN = -1e30  # added to a score that must not count: e^HIDDEN is exactly 0, and no row becomes nan
+QUERY_BLOCK = 64  # in a block
+MASKED_SCORE = -1e30  # added to a score that must not count: e^MASKED_SCORE is exactly 0, and no row becomes nan
 
 
 def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd) -> (B, T, H, hd)
@@ -19,7 +19,7 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
 
     dv = Pᵀ g        dP = g vᵀ        dS = P · (dP - Σ dP · P)        dq = dS k / √hd        dk = dSᵀ q / √hd
 
-    bias: array (B or 1, 1, T, S), 0 where a query sees a key and HIDDEN where not; None: all is seen.
+    bias: array (B or 1, 1, T, S), 0 where a query sees a key and MASKED_SCORE where not; None: all is seen.
 
     A query that sees nothing (padding) gets a mean of values; nobody reads it.
 
@@ -53,7 +53,8 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
         return x.transpose(0, 2, 1, 3)
 
     o, kept = xp.empty(q.shape, dtype=q.dtype), []
-    for t, s, hidden in visible(bias, T, S):  # slices: a block of queries, its keys, those among them that bias changes
+    # slices: t a block of queries, s the keys that it can see, hidden those among s that bias changes
+    for t, s, hidden in visible_blocks(bias, T, S):
         qs = group(q.data[:, t] * scale)  # (B, K, Gt, hd)
         E = heads(k.data[:, s]) @ qs.swapaxes(-1, -2)  # the scores  (B, K, s, Gt)
         if bias is not None:
@@ -102,18 +103,18 @@ def softmax_backward(dP, E, shift):  # (dP - shift) E; dP is used up
     return dP
 
 
-def visible(bias, T, S):  # -> [(slice of the T queries, slice of the S keys that one of them sees, slice of those)]
-    """Blocks of QUERIES queries, and for each the keys from the first to the last that `bias` does not hide from it.
+def visible_blocks(bias, T, S):  # -> [(slice of the T queries, slice of the S keys, slice of those keys)]
+    """Blocks of QUERY_BLOCK queries; for each, the keys from the first to the last that `bias` does not hide from it.
 
     The third slice begins, among these keys, where the first stands that `bias` changes for some query of the block.
     One block with all keys on a device, where looking would make the host wait.
     """
-    if not isinstance(bias, np.ndarray) or T <= QUERIES:
+    if not isinstance(bias, np.ndarray) or T <= QUERY_BLOCK:
         return [(slice(0, T), slice(0, S), slice(0, S))]
     blocks = []
-    for start in range(0, T, QUERIES):
-        t = slice(start, start + QUERIES)
-        keys = np.flatnonzero((bias[:, :, t] > HIDDEN / 2).any(axis=(0, 1, 2)))
+    for start in range(0, T, QUERY_BLOCK):
+        t = slice(start, start + QUERY_BLOCK)
+        keys = np.flatnonzero((bias[:, :, t] > MASKED_SCORE / 2).any(axis=(0, 1, 2)))
         s = slice(keys[0], keys[-1] + 1) if len(keys) else slice(0, S)
         changed = (bias[:, :, t, s] != 0).any(axis=(0, 1, 2))
         blocks.append((t, s, slice(changed.argmax(), None) if changed.any() else slice(0)))
@@ -135,7 +136,7 @@ def causal_bias(T, S, mask=None, dtype=np.float32, window=None):  # (B, S) bool 
     if window is not None:
         seen &= key > query - window
     seen = seen[None] if mask is None else seen & mask[:, None, :]
-    return np.where(seen, 0, HIDDEN).astype(dtype)[:, None]
+    return np.where(seen, 0, MASKED_SCORE).astype(dtype)[:, None]
 
 
 def rotary_angles(positions, inv_freq, dtype=np.float32):  # (B, T) int64, (hd/2,) -> two arrays (B, T, 1, hd)
@@ -155,13 +156,13 @@ def rotary(x, cos, sin):  # (B, T, H, hd), (B or 1, T, 1, hd) from rotary_angles
     if T > 1 and xp is np:  # whole rows of heads, so that one multiplication runs over them all
         cos, sin = np.repeat(cos, H, axis=2), np.repeat(sin, H, axis=2)
 
-    def turn(a, sin):  # [x1, x2] · [c, c] + [x2, x1] · [-s, s]
+    def rotate_pairs(a, sin):  # [x1, x2] · [c, c] + [x2, x1] · [-s, s]
         y = xp.empty(a.shape, dtype=a.dtype)
         y.reshape(B, T, H, 2, hd // 2)[...] = a.reshape(B, T, H, 2, hd // 2)[..., ::-1, :]
         if xp is not np:
-            return kernels(xp).turn(a, y, cos, sin)
+            return kernels(xp).rotate_pairs(a, y, cos, sin)
         y *= sin
         y += a * cos
         return y
 
-    return record(turn(x.data, sin), (x,), lambda g: (turn(g, -sin),))
+    return record(rotate_pairs(x.data, sin), (x,), lambda g: (rotate_pairs(g, -sin),))

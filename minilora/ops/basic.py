@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..autograd import Part, Tensor, as_tensor, record
+from ..autograd import SlicedGradient, Tensor, as_tensor, record
 from ..backend import array_module, like
 from ..errors import ShapeError
 
@@ -33,23 +33,23 @@ def _pair(a, b):
 def add(a, b):
     # y = a + b        da = g        db = g
     a, b = _pair(a, b)
-    to_a, to_b = _wanted(a, b)
-    return record(a.data + b.data, (a, b), lambda g: (_send(g, to_a), _send(g, to_b)))
+    to_a, to_b = _wanted_shapes(a, b)
+    return record(a.data + b.data, (a, b), lambda g: (_sum_to(g, to_a), _sum_to(g, to_b)))
 
 
 def sub(a, b):
     # y = a - b        da = g        db = -g
     a, b = _pair(a, b)
-    to_a, to_b = _wanted(a, b)
-    return record(a.data - b.data, (a, b), lambda g: (_send(g, to_a), None if to_b is None else _send(-g, to_b)))
+    to_a, to_b = _wanted_shapes(a, b)
+    return record(a.data - b.data, (a, b), lambda g: (_sum_to(g, to_a), None if to_b is None else _sum_to(-g, to_b)))
 
 
-def _wanted(a, b):
+def _wanted_shapes(a, b):
     """The shape of each that wants a gradient, None for a frozen one: all that a sum keeps for its backward."""
     return a.shape if a.requires_grad else None, b.shape if b.requires_grad else None
 
 
-def _send(g, shape):
+def _sum_to(g, shape):
     return None if shape is None else unbroadcast(g, shape)
 
 
@@ -71,7 +71,7 @@ def mul(a, b):
 def div(a, b):
     # y = a / b        da = g / b        db = -g · y / b
     a, b = _pair(a, b)
-    to_a, to_b = _wanted(a, b)
+    to_a, to_b = _wanted_shapes(a, b)
     divisor, y = b.data, a.data / b.data
     kept = None if to_b is None else y
 
@@ -154,7 +154,7 @@ def getitem(x, key):
         wrong = next(type(k).__name__ for k in keys if type(k) not in INDICES)
         raise ShapeError(f"index with {wrong}: only integers and slices; ops.embedding picks rows")
     shape = x.shape
-    return record(x.data[key], (x,), lambda g: (Part(shape, key, g),))
+    return record(x.data[key], (x,), lambda g: (SlicedGradient(shape, key, g),))
 
 
 def pick_rows(x, index):  # (N, d), (n,) int64 without repeats -> (n, d)

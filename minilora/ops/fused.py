@@ -33,7 +33,7 @@ def chains(xp):  # -> {name: function of arrays that broadcast}
         t = xp.tanh((x + K * x * x * x) * C)
         return g * 0.5 * (1 + t + x * (1 - t * t) * (C + 3 * K * C * x * x))
 
-    def turn(x, swapped, cos, sin):  # rotary positions; swapped: [x2, x1]
+    def rotate_pairs(x, swapped, cos, sin):  # rotary positions; swapped: [x2, x1]
         return x * cos + swapped * sin
 
     def exponentials(scores, largest):
@@ -59,7 +59,7 @@ def chains(xp):  # -> {name: function of arrays that broadcast}
         return p
 
     arithmetic = (
-        swiglu, swiglu_backward, gelu, gelu_backward, turn, exponentials, softmax_backward, rms_norm_backward,
+        swiglu, swiglu_backward, gelu, gelu_backward, rotate_pairs, exponentials, softmax_backward, rms_norm_backward,
         layer_norm_backward, adamw,
     )  # fmt: skip
     return {function.__name__: function for function in arithmetic}

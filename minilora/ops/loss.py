@@ -7,10 +7,11 @@ from ..backend import array_module, like
 from ..errors import ShapeError
 from .linear import check_ids
 
+IGNORE = -100  # the label of a position that the loss leaves out, as in PyTorch
 ROWS = 256  # positions whose logits linear_cross_entropy has at a time
 
 
-def cross_entropy(logits, targets, ignore_index=-100):  # (..., V), (...) int -> ()
+def cross_entropy(logits, targets, ignore_index=IGNORE):  # (..., V), (...) int -> ()
     """L = mean over the targets t that are not `ignore_index` of   log Σ e^z - z_t
 
     dz = (softmax(z) - onehot(t)) / n        nan when every target is ignored, as in PyTorch
@@ -32,7 +33,7 @@ def cross_entropy(logits, targets, ignore_index=-100):  # (..., V), (...) int ->
     return record(loss, (logits,), backward)
 
 
-def linear_cross_entropy(h, W, targets, ignore_index=-100):  # (n, d), (V, d) frozen, (n,) int -> ()
+def linear_cross_entropy(h, W, targets, ignore_index=IGNORE):  # (n, d), (V, d) frozen, (n,) int -> ()
     """cross_entropy(linear(h, W), targets) for a frozen W, some rows at a time: there are never all (n, V) logits.
 
     dh = dz W is made in the forward, while those rows are at hand; the backward scales it by g. With E = e^(z - max z)

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from minilora.models.llama import LlamaConfig, LlamaForCausalLM
-
+from ...models.llama import LlamaConfig, LlamaForCausalLM
 from ..compare import Wrong, as_array, same, same_shape, small
 from ..judge import Exercise
 

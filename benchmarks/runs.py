@@ -1,0 +1,154 @@
+"""One cell of an experiment: the shipped base tuned once, and what was measured; and the file that keeps the runs."""
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+import numpy as np
+
+import minilora
+from minilora.adapters.model import get_peft_model
+from minilora.errors import MiniloraError, TrainingError
+from minilora.files.atomic import read_json, write_text
+from minilora.files.shipped import base_digest, shipped
+from minilora.methods.lora import LoraConfig
+from minilora.models.pretrained import load_pretrained
+from minilora.tasks.scoring import score
+from minilora.tasks.shipped import get_task
+from minilora.text.batches import PairBatches, pad_pairs
+from minilora.text.encoding import encode_pair
+from minilora.text.tokenizer import load_tokenizer
+from minilora.training.callbacks import History
+from minilora.training.loop import evaluate, train
+from minilora.training.optim import AdamW, linear_decay
+
+ALPHA = 16  # for every rank, as the paper does: the scale is ALPHA / r
+GROUPS = {"attention": "q,k,v,o", "mlp": "gate,up,down"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """task: of the shipped ones; targets: "q,v", "attention", "mlp", "all" (every linear layer) or "full" (no LoRA:
+    every parameter of the base); r: rank; examples: how many to train on, None: all; seed: adapter and batches."""
+
+    task: str
+    targets: str
+    r: int = 0
+    lr: float = 0.0
+    steps: int = 60
+    batch: int = 16
+    examples: int | None = None
+    seed: int = 0
+
+
+def target_modules(targets):  # "q,v" -> ["q_proj", "v_proj"]
+    if targets == "all":
+        return "all-linear"
+    return [f"{name}_proj" for name in GROUPS.get(targets, targets).split(",")]
+
+
+@lru_cache
+def tokenizer():
+    return load_tokenizer(shipped("base"))
+
+
+def build(cell):  # -> model with the trainable part that the cell names
+    model = load_pretrained(shipped("base"))
+    if cell.targets == "full":
+        return model
+    return get_peft_model(
+        model, LoraConfig(r=cell.r, lora_alpha=ALPHA, target_modules=target_modules(cell.targets)), seed=cell.seed
+    )
+
+
+def training_examples(cell):
+    """The first `examples` of the training split in one fixed random order, so that a small set is part of a larger."""
+    examples = get_task(cell.task).examples("train")
+    order = np.random.default_rng(0).permutation(len(examples))
+    return [examples[i] for i in order[: cell.examples]]
+
+
+def tune(cell):  # -> model
+    """AdamW without decay, a sixth of the steps warm-up, then straight down to 0. Raises TrainingError."""
+    model = build(cell)
+    rng = np.random.default_rng([cell.seed, 1])
+    batches = PairBatches(
+        training_examples(cell), tokenizer(), cell.batch, model.config.max_position_embeddings, rng
+    )  # fmt: skip
+    optimizer = AdamW([p for p in model.parameters() if p.requires_grad], lr=cell.lr, weight_decay=0.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # History stops a run that overflows
+        schedule = linear_decay(cell.steps, cell.steps // 6)
+        train(model, batches, optimizer, cell.steps, schedule=schedule, callbacks=[History()])
+    return model
+
+
+def mean_loss(model, examples):  # -> float, nats per token of the responses
+    pairs = [encode_pair(e, tokenizer()) for e in examples]
+    return evaluate(model, [pad_pairs(pairs[i : i + 64], tokenizer().pad_id) for i in range(0, len(pairs), 64)])
+
+
+def tuned_by(cell):
+    """What chooses the learning rate. Examples of a given number are to be learned by heart: the loss on them."""
+    return "train_loss" if cell.examples else "valid_loss"
+
+
+def measure(cell, tuning=False):  # -> dict; all losses None where the training overflowed
+    """What a tuning cell is `tuned_by`, alone; else test loss and score, and with `examples` the loss on those too."""
+    names = [tuned_by(cell)] if tuning else ["test_loss", "score"] + (["train_loss"] if cell.examples else [])
+    task = get_task(cell.task)
+    try:
+        model = tune(cell)
+    except TrainingError:
+        return dict.fromkeys(names)
+    measures = {
+        "valid_loss": lambda: mean_loss(model, task.examples("valid")),
+        "test_loss": lambda: mean_loss(model, task.examples("test")),
+        "score": lambda: score(model, tokenizer(), task, task.examples("test"))[0],
+        "train_loss": lambda: mean_loss(model, training_examples(cell)),
+    }
+    return {name: round(measures[name](), 6) for name in names}
+
+
+@lru_cache
+def parameters(targets, r):  # -> int: how many are trained
+    return sum(p.size for p in build(Cell("sql", targets, r)).parameters() if p.requires_grad)
+
+
+# ---- the file
+
+
+class Results:
+    """The rows of one experiment, {settings..., measures...}, in a JSON file.
+
+    New rows go to NAME.part, rewritten after each; `finish` makes NAME.json of it, which is thus always whole. Raises
+    MiniloraError when the file was measured on another base: rows of two bases are never mixed.
+    """
+
+    def __init__(self, path, **made_by):
+        self.path, self.part, self.rows = path, path.with_suffix(".part"), []
+        versions = {"minilora": minilora.__version__, "numpy": np.__version__, "python": platform.python_version()}
+        self.made_by = made_by | {"base": base_digest(), "versions": versions}
+        source = self.part if self.part.is_file() else path
+        if source.is_file():
+            found = read_json(source)
+            if found["made_by"]["base"] != self.made_by["base"]:
+                raise MiniloraError(f"{source} was measured on another base; delete it to measure again")
+            self.rows = found["rows"]
+
+    def find(self, settings):  # dict -> row or None
+        return next((row for row in self.rows if settings.items() <= row.items()), None)
+
+    def add(self, row):
+        self.rows.append(row)
+        lines = ",\n".join("    " + json.dumps(row, ensure_ascii=False) for row in self.rows)
+        head = json.dumps(self.made_by, indent=2, sort_keys=True).replace("\n", "\n  ")
+        write_text(self.part, f'{{\n  "made_by": {head},\n  "rows": [\n{lines}\n  ]\n}}\n')
+
+    def finish(self):
+        if self.part.is_file():
+            self.part.replace(self.path)
+
+
+def settings(cell, tuning=False):  # -> dict, the part of a row that names it
+    return {"tuning": tuning} | asdict(cell)

@@ -1,0 +1,257 @@
+"""The life of adapters on a model: add, load, switch, disable, merge, save. PEFT's names and meaning.
+
+Off the reading path: the equation is in layer.py, the choice of modules in config.py. Merging is an explicit act, never
+a side effect of train() or eval(); what changes the set of adapters unmerges first and says so.
+"""
+
+import contextlib
+import warnings
+from dataclasses import replace
+
+from ..backend import to_device
+from ..errors import ConfigError, UnknownNameError, nearest
+from ..models.causal_lm import CausalLM
+from .inject import LoraModel, SavedModule
+from .layer import LoraLayer
+
+
+def get_peft_model(model, config, adapter_name="default", seed=0):
+    """`model` frozen, with a new trainable adapter in it. The model is changed in place, as in PEFT.
+
+    model: a CausalLM; config: LoraConfig; seed: fills the adapter. Returns a PeftModel.
+    Raises ConfigError when the config cannot be applied to this model.
+    """
+    wrapped = PeftModel(model)
+    wrapped.add_adapter(adapter_name, config, seed)
+    wrapped.set_adapter(adapter_name)
+    return wrapped
+
+
+class PeftModel(CausalLM):
+    """A CausalLM with adapters: forward, loss and generate as before, with the active ones added.
+
+    peft_config      {adapter name: LoraConfig}
+    active_adapters  names of those that act, in order; their updates add up
+    base_model       the LoraModel that holds the adapters; base_model.model is the model itself
+    """
+
+    def __init__(self, model):
+        if any(isinstance(m, LoraModel | LoraLayer | SavedModule) for _, m in model.named_modules()):
+            raise ConfigError("the model has adapters already: use its add_adapter() or load_adapter()")
+        self.base_model = LoraModel(model)
+        self.peft_config = {}
+        self.training = model.training
+        self._active = ()
+        self._disabled = 0  # how many disable_adapter() blocks we are in
+
+    config = property(lambda self: self.base_model.model.config)
+    lm_head = property(lambda self: self.base_model.model.lm_head)
+    active_adapters = property(lambda self: list(self._active))
+
+    @property
+    def active_adapter(self):
+        """The name of the one active adapter; a list when there are several."""
+        return self._active[0] if len(self._active) == 1 else list(self._active)
+
+    def get_base_model(self):
+        """The model that was wrapped. Called by itself it is the base alone, or what was merged into its weights."""
+        return self.base_model.model
+
+    # ---- running: what a CausalLM is asked for
+
+    def new_context(self, **fields):
+        """The Context of one forward: the active adapters, or those named as in `model(ids, adapters=("b",))`."""
+        if "adapters" in fields:
+            fields["adapters"] = tuple(self._names(fields["adapters"]))
+            self._check_copies(fields["adapters"])
+            if left := [n for n in self.merged_adapters if n not in fields["adapters"]]:
+                raise ConfigError(f"adapter {left[0]!r} is merged: unmerge_adapter() before a call without it")
+        return super().new_context(**{"adapters": () if self._disabled else self._active} | fields)
+
+    def hidden(self, ids, context):  # (B, T) int -> (B, T, d)
+        return self.base_model.model.hidden(ids, context)
+
+    def head(self, h, context):  # (..., d) -> (..., V)
+        return self.base_model.model.head(h, context)
+
+    def to(self, device):
+        """Move everything to "cpu", "cuda" or "cuda:n", the weights kept for unmerging too. Returns self."""
+        for layer in self.base_model.layers:
+            if layer.merged:
+                layer.original.data = to_device(layer.original.data, device)
+        return super().to(device)
+
+    # ---- which adapters there are
+
+    def add_adapter(self, name, config, seed=0):
+        """Add a new adapter, filled from `seed`; it acts after `set_adapter`. Raises ConfigError.
+
+        As in PEFT it notes where its base came from, unless its config says that already.
+        """
+        self._check_new(name)
+        self._unmerge_first("add_adapter")
+        source = config.base_model_name_or_path or getattr(self.get_base_model(), "name_or_path", None)
+        config = replace(config, base_model_name_or_path=source)
+        self.peft_config[name] = self.base_model.add(name, config, seed)
+        self.base_model.freeze_base()
+
+    def delete_adapter(self, name):
+        """Remove an adapter. When it was the only active one, the first that is left becomes active, as in PEFT."""
+        self._names(name)
+        self._unmerge_first("delete_adapter")
+        self.base_model.remove(name)
+        del self.peft_config[name]
+        if name in self._active:
+            rest = [n for n in self._active if n != name] or sorted(self.peft_config)[:1]
+            self.set_adapter(rest)
+
+    def set_adapter(self, names, inference_mode=False):
+        """Let these adapters act, and no other: a name or a list. Costs no pass over the weights.
+
+        They become trainable, all others frozen; with `inference_mode` these are frozen too.
+        Raises UnknownNameError, ConfigError when two of them have a copy of the same module.
+        """
+        names = self._names(names)
+        self._check_copies(names)
+        self._unmerge_first("set_adapter")
+        self._active = tuple(names)
+        for name in self.peft_config:
+            self.base_model.set_trainable(name, name in names and not inference_mode)
+
+    @contextlib.contextmanager
+    def disable_adapter(self):
+        """Inside this block the model is the base alone."""
+        self._unmerge_first("disable_adapter")
+        self._disabled += 1
+        try:
+            yield
+        finally:
+            self._disabled -= 1
+
+    # ---- merging
+
+    @property
+    def merged_adapters(self):
+        """Names of the adapters that are in the base's weights now, in the order they were merged."""
+        return list(dict.fromkeys(name for layer in self.base_model.layers for name in layer.merged))
+
+    def merge_adapter(self, adapter_names=None):
+        """W <- W + ΔW for the active adapters, or those named; the other active ones go on adding.
+
+        The model computes the same function as before (up to rounding), so an adapter that is not active is refused.
+        Raises ConfigError, UnknownNameError; nothing is merged then.
+        """
+        names = self._names(adapter_names, self._active)
+        if self._disabled:
+            raise ConfigError("merge_adapter inside disable_adapter(): the adapters do not act here")
+        if inactive := [n for n in names if n not in self._active]:
+            active = ", ".join(self._active) or "none"
+            raise ConfigError(f"adapter {inactive[0]!r} is not active ({active}): merging it would change the function")
+        self._merge(names)
+
+    def unmerge_adapter(self):
+        """The original weights again: the same arrays, so the same bits."""
+        for layer in self.base_model.layers:
+            layer.unmerge()
+
+    def merge_and_unload(self, adapter_names=None):
+        """The plain base model with the active adapters, or those named, in its weights. This PeftModel is used up.
+
+        A tied embedding or head that an adapter changed is a matrix of its own from then on; its partner stays.
+        """
+        names = self._names(adapter_names, self._active)
+        self.set_adapter(names, inference_mode=True)  # unmerges first; refuses two copies of one module
+        self._merge(names)
+        self.base_model.install_trained_copies(names)
+        return self._unwrap()
+
+    def unload(self):
+        """The base model as it was before any adapter. This PeftModel is used up."""
+        self._unmerge_first("unload")
+        return self._unwrap()
+
+    # ---- counting
+
+    def get_nb_trainable_parameters(self):  # -> (trainable, all)
+        """Numbers of parameters, adapters and copies included; a tied weight counts once."""
+        sizes = [(p.size, p.requires_grad) for p in self.parameters()]
+        return sum(n for n, trainable in sizes if trainable), sum(n for n, _ in sizes)
+
+    def print_trainable_parameters(self):
+        """PEFT's line."""
+        trainable, total = self.get_nb_trainable_parameters()
+        share = 100 * trainable / total
+        print(f"trainable params: {trainable:,d} || all params: {total:,d} || trainable%: {share:.4f}")
+
+    # ---- files
+
+    @classmethod
+    def from_pretrained(cls, model, path, adapter_name="default", is_trainable=False):
+        """`model` with the adapter in the folder `path` (PEFT's format) active. See `load_adapter`."""
+        wrapped = cls(model)
+        wrapped.load_adapter(path, adapter_name, is_trainable)
+        wrapped.set_adapter(adapter_name, inference_mode=not is_trainable)
+        return wrapped.train(model.training and is_trainable)
+
+    def load_adapter(self, path, adapter_name, is_trainable=False):
+        """Add the adapter in the folder `path` (PEFT's format); it acts after `set_adapter`.
+
+        Raises MissingFileError, FormatError or ConfigError; the model is as before then.
+        """
+        from . import files as peft_format
+
+        self._check_new(adapter_name)
+        self._unmerge_first("load_adapter")
+        self.peft_config[adapter_name] = peft_format.load_adapter(self.base_model, adapter_name, path)
+        self.base_model.freeze_base()
+        self.base_model.set_trainable(adapter_name, is_trainable)
+
+    def save_pretrained(self, path, selected_adapters=None):
+        """Write adapters in PEFT's format: "default" into `path`, every other into a subfolder of its name."""
+        from pathlib import Path
+
+        from . import files as peft_format
+
+        names = self._names(selected_adapters, self.peft_config)
+        for name in names:
+            folder = Path(path) if name == "default" else Path(path) / name
+            peft_format.save_adapter(self.base_model, name, self.peft_config[name], folder)
+
+    # ---- inside
+
+    def _names(self, given, otherwise=()):  # name, names or None -> list of known names, each once
+        given = otherwise if given is None else [given] if isinstance(given, str) else given
+        for name in given:
+            if name not in self.peft_config:
+                raise UnknownNameError(f"no adapter {name!r}; loaded: {nearest(name, self.peft_config)}")
+        return list(dict.fromkeys(given))
+
+    def _check_copies(self, names):
+        for path, having in self.base_model.saved_by(names).items():
+            if len(having) > 1:
+                raise ConfigError(f"adapters {', '.join(having)} each have a copy of {path}: only one can be active")
+
+    def _check_new(self, name):
+        if name in self.peft_config:
+            raise ConfigError(f"an adapter {name!r} exists already; delete_adapter() it first or choose another name")
+        if not name or any(c in name for c in "./\\{}"):
+            raise ConfigError(f"{name!r} cannot be an adapter's name: it is part of parameter and folder names")
+
+    def _unmerge_first(self, why):
+        if merged := self.merged_adapters:
+            warnings.warn(f"{why}: adapters {', '.join(merged)} were merged and are unmerged first", stacklevel=3)
+            self.unmerge_adapter()
+
+    def _merge(self, names):
+        try:
+            for layer in self.base_model.layers:
+                layer.merge(names)
+        except BaseException:  # a broken adapter, no memory, Ctrl-C: not half of the layers
+            self.unmerge_adapter()
+            raise
+
+    def _unwrap(self):
+        for name in list(self.peft_config):
+            self.base_model.remove(name)
+        self.peft_config, self._active = {}, ()
+        return self.base_model.model

@@ -1,0 +1,145 @@
+"""The little language of the ledger's formulas: numbers, + - * / **, and the functions below. Each function also says
+how its number is made, so that a row can be redone with pencil and paper.
+
+    evaluate("4 * trainable('gpt2-medium', 'c_attn', 4) / 2**20")
+    -> 1.5, ["trainable('gpt2-medium', 'c_attn', 4) = 4 x (24 x (1024 + 3072)) = 393,216"]
+"""
+
+import ast
+import operator
+from collections import Counter
+from functools import lru_cache
+
+from ...errors import FormatError, MiniloraError, nearest
+from ..architectures.catalog import load
+from ..count import count
+from ..flops import flops
+from ..memory import METHODS, budgets, four_bit
+from .measured import best_rate, seeds_where, share
+
+
+def power(base, exponent):
+    if abs(exponent) > 64:
+        raise ValueError(f"an exponent of {exponent}")
+    return base**exponent
+
+
+OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: power,
+}
+loaded = lru_cache(maxsize=None)(load)
+
+
+def evaluate(formula):  # str -> number, [str: how each function's number is made]
+    """Raises FormatError for anything but arithmetic and the known functions."""
+    steps = []
+    try:
+        return _value(ast.parse(formula, mode="eval").body, steps), list(dict.fromkeys(steps))
+    except (SyntaxError, ZeroDivisionError, OverflowError, TypeError, ValueError) as error:
+        if isinstance(error, MiniloraError):
+            raise
+        raise FormatError(f"formula {formula!r}: {error}") from error
+
+
+def _value(node, steps):
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return node.value
+    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
+        return OPERATORS[type(node.op)](_value(node.left, steps), _value(node.right, steps))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
+        if node.func.id not in FUNCTIONS:
+            raise FormatError(f"no function {node.func.id!r}; the ledger has: {nearest(node.func.id, FUNCTIONS)}")
+        arguments = [ast.literal_eval(argument) for argument in node.args]
+        value, working = FUNCTIONS[node.func.id](*arguments)
+        steps.append(f"{ast.unparse(node)} = {working} = {shown(value)}")
+        return value
+    raise FormatError(f"a formula has numbers, + - * / ** and functions; found {ast.unparse(node)!r}")
+
+
+def shown(value):  # 294912 -> "294,912"; 9.2508e3 -> "9,250.8"
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.6g}" if value < 1e6 else f"{value:,.1f}"
+
+
+def _sum(parts, size):  # WeightSpecs, part -> (numbers, text) ; the same shapes once
+    terms = Counter(size(p) for p in parts)
+    value = sum(n * number for (number, _), n in terms.items())
+    return value, " + ".join(f"{n} x ({text})" if n > 1 else text for (_, text), n in terms.items())
+
+
+def _all_of(part):  # -> parameters of a part, "768 x 2304 + 2304"
+    if part.tied:
+        return part.bias, f"{part.bias}"
+    weight = " x ".join(str(n) for n in part.shape)
+    return part.size, f"{weight} + {part.bias}" if part.bias else weight
+
+
+def base(model):
+    """Parameters of the model."""
+    return _sum([p for p in loaded(model).parts if p.size], _all_of)
+
+
+def layer(model):
+    """Parameters of one layer."""
+    first = next(p.block for p in loaded(model).parts if p.block)
+    return _sum([p for p in loaded(model).parts if p.block == first], _all_of)
+
+
+def biases(model):
+    """Bias values of the model, those of its norms too: what BitFit trains."""
+    return _sum([p for p in loaded(model).parts if p.bias], lambda p: (p.bias, f"{p.bias}"))
+
+
+def trainable(model, targets, rank):
+    """Parameters of LoRA: Σ r (in + out)."""
+    counted = count(loaded(model), targets, rank)
+    return counted.trainable, counted.working
+
+
+def percent(model, targets, rank):
+    """100 trainable / (base + trainable), as PEFT prints it."""
+    counted = count(loaded(model), targets, rank)
+    return counted.percent, f"100 x {counted.trainable:,} / ({counted.base:,} + {counted.trainable:,})"
+
+
+def nf4_bytes(model):
+    """The model with its linear layers in 4 bit, double quantization, and the rest in 16 bit."""
+    quantized, rest, _ = four_bit(loaded(model))
+    return quantized.bytes + rest.bytes, f"{quantized.formula} + {rest.formula}"
+
+
+def adapted_weights(model, targets):
+    """Numbers in the matrices that `targets` chooses: what merging must read and write."""
+    return _sum(count(loaded(model), targets, 1).chosen, lambda p: (p.weights, f"{p.out} x {p.n_in}"))
+
+
+def training_bytes(model, targets, rank, method, batch, length):
+    """Memory of training as `minilora params` has it, in bfloat16, activations recomputed."""
+    counted = count(loaded(model), targets, rank)
+    budget = budgets(counted, batch, length, "bfloat16")[METHODS.index(method)]
+    working = " + ".join(i.formula for i in (*budget.states, *budget.recomputed))
+    return budget.total_recomputed, working
+
+
+def speedup(model, targets, rank, length):
+    """Operations of full fine-tuning / of LoRA, for one token among `length`."""
+    f = flops(count(loaded(model), targets, rank), length)
+    return f.ratio, f"{f.full:,} / {f.with_lora:,}"
+
+
+def speedup_recomputed(model, targets, rank, length):
+    """The same with the forward pass done twice."""
+    f = flops(count(loaded(model), targets, rank), length)
+    return f.ratio_recomputed, f"{f.full_recomputed:,} / {f.with_lora_recomputed:,}"
+
+
+FUNCTIONS = {
+    f.__name__: f
+    for f in (
+        base, layer, biases, trainable, percent, nf4_bytes, adapted_weights, training_bytes, speedup,
+        speedup_recomputed, share, best_rate, seeds_where,
+    )
+}  # fmt: skip

@@ -1,0 +1,109 @@
+"""The figures, drawn with matplotlib into PNG files; imported only when one is wanted.
+
+Readable from the back of a room: large letters, thick lines, colours that the colour-blind can tell apart.
+"""
+
+import contextlib
+
+from ..files.atomic import atomic_write
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
+LINES = ("-", "--", "-.", ":", "-", "--")  # told apart without any colour too
+FROZEN, TRAINED = "#4A4A4A", "#D55E00"
+STYLE = {"font.size": 15, "lines.linewidth": 2.5, "axes.titlesize": 16, "legend.fontsize": 14}
+CENTRED = {"ha": "center", "va": "center"}
+
+
+@contextlib.contextmanager
+def figure(path, width=8.0, height=4.6):  # inches -> Axes
+    """Yield empty axes to draw on; the figure is written to `path` (PNG) when the block ends.
+
+    Needs no screen, and changes no global setting.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        drawn = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(drawn)
+        yield drawn.add_subplot()
+        with atomic_write(path) as temporary:
+            drawn.savefig(temporary, format="png", dpi=110)
+
+
+def loss_curve(history, path):
+    """Training loss of every step, its running mean, and the validation loss, against the step. Writes a PNG."""
+    with figure(path) as axes:
+        steps = range(1, len(history.loss) + 1)
+        axes.plot(steps, history.loss, color=COLOURS[5], linewidth=1.2, label="training, each step")
+        width = smoothing(history.loss)
+        axes.plot(steps, smooth(history.loss, width), color=COLOURS[0], label=f"training, mean of {width} steps")
+        if history.valid:
+            at, losses = zip(*history.valid, strict=True)
+            axes.plot(at, losses, "o--", color=COLOURS[1], markersize=6, label="validation")
+        axes.set(xlabel="training step", ylabel="loss (nats per token)", ylim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.legend()
+
+
+def smoothing(values):  # -> int
+    """An odd number of steps to average over: enough to still the noise, too few to move the curve."""
+    return max(1, len(values) // 40) // 2 * 2 + 1
+
+
+def smooth(values, width):  # list of float -> list of float
+    """The mean of the `width` values around each: centred, so that a falling curve is not shown late."""
+    half = width // 2
+    reach = [min(half, i, len(values) - 1 - i) for i in range(len(values))]  # as far to the left as to the right
+    return [sum(values[i - n : i + n + 1]) / (2 * n + 1) for i, n in enumerate(reach)]
+
+
+# ---- the tour's figures
+
+
+def lora_picture(n, r, path):
+    """One n x n matrix W beside its B and A, all sides drawn to one scale: how little is trained. Writes a PNG."""
+    from matplotlib.patches import Rectangle
+
+    trained, thin, gap = 2 * r * n, r / n, 0.25  # lengths in units of W's side
+    b, a = 1 + gap, 1 + 2 * gap  # where B and A begin
+    with figure(path, 11.0, 5.4) as axes:
+        for x, y, width, height, colour in [
+            (0, 0, 1, 1, FROZEN), (b, 0, thin, 1, TRAINED), (a, 1 - thin, 1, thin, TRAINED)
+        ]:  # fmt: skip
+            axes.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor=colour))
+        axes.text(0.5, 0.5, f"W\nfrozen\n{n:,} × {n:,}\n{n * n:,} numbers", **CENTRED, color="white", fontsize=17)
+        axes.text(1 + gap / 2, 0.5, "+  s ·", **CENTRED, fontsize=20)
+        axes.text(b, -0.04, f"B\n{n:,} × {r}", ha="center", va="top", color=TRAINED, fontsize=17)
+        axes.text(a + 0.5, 0.95, f"A\n{r} × {n:,}", ha="center", va="top", color=TRAINED, fontsize=17)
+        summary = f"trained:\n{trained:,} numbers,\n{n * n / trained:g} times fewer"
+        axes.text(a + 0.5, 0.4, summary, **CENTRED, color=TRAINED, weight="bold", fontsize=19)
+        axes.set(xlim=(-0.02, a + 1.02), ylim=(-0.2, 1.02), aspect="equal")
+        axes.set_title("y = W x + s · B (A x)          every side drawn to scale", fontsize=19)
+        axes.axis("off")
+
+
+def learning_curves(histories, path):
+    """The training loss of every step, one line per adapter. histories: {name: History}. Writes a PNG."""
+    with figure(path) as axes:
+        for (name, history), colour, line in zip(histories.items(), COLOURS, LINES, strict=False):
+            axes.plot(range(1, len(history.loss) + 1), history.loss, color=colour, linestyle=line, label=name)
+        axes.set(xlabel="training step", ylabel="loss (nats per token)", ylim=(0, None))
+        axes.set_title("Two adapters learn; W does not move")
+        axes.grid(alpha=0.3)
+        axes.legend()
+
+
+def score_table(scores, path, title):
+    """A table of scores in 0..1 as coloured cells. scores: {row: {column: score}}. Writes a PNG."""
+    rows, columns = list(scores), list(next(iter(scores.values())))
+    with figure(path, 2.6 + 2.4 * len(columns), 1.4 + 1.2 * len(rows)) as axes:
+        axes.imshow([list(scores[r].values()) for r in rows], cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        for i, row in enumerate(rows):
+            for j, value in enumerate(scores[row].values()):
+                axes.text(j, i, f"{value:.2f}", **CENTRED, fontsize=26, color="black" if value > 0.5 else "white")
+        axes.set_xticks(range(len(columns)), columns)
+        axes.set_yticks(range(len(rows)), rows)
+        axes.tick_params(length=0)
+        axes.set_title(title)

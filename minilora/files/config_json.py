@@ -1,0 +1,270 @@
+"""Hugging Face's config.json, both directions: a key that changes the computation is honoured or refused by name.
+
+What is read is a plain dict of fields, named as the configuration classes of `models` name them; this file knows no
+model.
+"""
+
+import math
+import re
+
+from ..errors import ConfigError, FormatError, nearest
+
+MAX_LAYERS = 1000
+
+# What transformers assumes where config.json is silent (configuration_<type>.py of transformers 5.23).
+DEFAULTS = {
+    "llama": {"max_position_embeddings": 2048},
+    "mistral": {"max_position_embeddings": 131072, "num_key_value_heads": 8, "sliding_window": 4096},
+    "qwen2": {"max_position_embeddings": 32768, "num_key_value_heads": 32, "sliding_window": 4096},
+    "qwen3": {"max_position_embeddings": 32768, "num_key_value_heads": 32, "sliding_window": 4096, "head_dim": 128},
+    "gpt2": {"tie_word_embeddings": True},
+}
+
+# rope_type -> the numbers it needs. What else stands in the dictionary is refused.
+ROPE_KEYS = {
+    "default": (),
+    "linear": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+}
+
+NULL_IS_A_VALUE = ("sliding_window", "num_key_value_heads")  # no window; as many heads as there are for queries
+
+# Keys that change nothing that is computed here: dropout of the base (an adapter has its own), what a head for another
+# task would do, how to split a product over devices, where the file comes from.
+HARMLESS = re.compile(
+    r"initializer_range|pretraining_tp|\w+_dropout|\w+_pdrop|summary_\w+|task_specific_params|transformers\.js_config"
+    r"|n_ctx|n_special|_\w+|unsloth_\w+|transformers_version|is_llama_config"
+)
+# Any other key is refused when its name sounds like these and its value is not a neutral one.
+MAY_CHANGE_RESULTS = re.compile(
+    r"scal|cap|multipl|rotary|rope|window|bias|norm|expert|quant|sparse|sink|alibi|clip|activation|layer_types|cross"
+    r"|encoder|upcast|prefix|residual|hidden_act|prun"
+)
+
+
+def fields_from_json(data, where="config.json"):  # dict -> {"model_type": ..., field: value}
+    """The fields of the configuration that the keys of a config.json describe. Error lines begin with `where`.
+
+    Raises FormatError for a value that cannot be, ConfigError for one that is not supported, by name.
+    """
+    keys = _Keys(data, where)
+    kind = keys.word("model_type")
+    if kind is None:
+        raise FormatError(f"{where}: no model_type; expected one of {', '.join(DEFAULTS)}")
+    if kind not in DEFAULTS:
+        raise ConfigError(f"{where}: model_type {kind!r} is not supported; known: {nearest(kind, DEFAULTS)}")
+    keys.defaults = DEFAULTS[kind]
+    fields = _gpt2(keys) if kind == "gpt2" else _llama(keys, kind)
+    keys.finish()
+    return fields
+
+
+def fields_to_json(fields):  # {"model_type": ..., field: value} -> dict
+    """config.json in the spelling that old and new transformers read. Raises ConfigError for what it cannot store."""
+    kind = fields["model_type"]
+    data = _gpt2_to_json(fields) if kind == "gpt2" else _llama_to_json(fields)
+    stored = fields_from_json(data)
+    if lost := [name for name in fields if stored[name] != fields[name]]:
+        raise ConfigError(f"{', '.join(lost)} cannot be stored in a config.json of model_type {kind!r}")
+    return data
+
+
+def _llama(keys, kind):
+    keys.only("hidden_act", "silu", "swish")
+    heads, hidden, context = (
+        keys.integer(k) for k in ("num_attention_heads", "hidden_size", "max_position_embeddings")
+    )
+    layers = keys.integer("num_hidden_layers", high=MAX_LAYERS)
+    window, layer_types = _windows(keys, kind, layers)
+    return dict(
+        vocab_size=keys.integer("vocab_size"),
+        hidden_size=hidden,
+        intermediate_size=keys.integer("intermediate_size"),
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=keys.integer("num_key_value_heads", heads),
+        head_dim=keys.integer("head_dim", hidden // heads),
+        max_position_embeddings=context,
+        rms_norm_eps=keys.number("rms_norm_eps", 1e-6),
+        rope_parameters=_rope(keys, context),
+        tie_word_embeddings=keys.flag("tie_word_embeddings"),
+        attention_bias=kind in ("llama", "qwen3") and keys.flag("attention_bias"),
+        qkv_bias=kind == "qwen2",
+        mlp_bias=kind == "llama" and keys.flag("mlp_bias"),
+        qk_norm=kind == "qwen3",
+        sliding_window=window,
+        layer_types=layer_types,
+        model_type=kind,
+        **keys.token_ids(),
+    )
+
+
+def _gpt2(keys):
+    keys.only("activation_function", "gelu_new", "gelu_pytorch_tanh")  # two names of one function
+    keys.only("scale_attn_weights", True)
+    return dict(
+        vocab_size=keys.integer("vocab_size"),
+        n_embd=keys.integer("n_embd"),
+        n_layer=keys.integer("n_layer", high=MAX_LAYERS),
+        n_head=keys.integer("n_head"),
+        n_positions=keys.integer("n_positions", 1024),
+        n_inner=keys.integer("n_inner", 0),
+        layer_norm_epsilon=keys.number("layer_norm_epsilon", 1e-5),
+        tie_word_embeddings=keys.flag("tie_word_embeddings"),
+        model_type="gpt2",
+        **keys.token_ids(),
+    )
+
+
+def _windows(keys, kind, layers):  # -> sliding_window or None, layer_types or None
+    """Mistral's window holds for every layer. Qwen's needs use_sliding_window, and starts at layer max_window_layers,
+    unless layer_types says which layers have it."""
+    if kind == "llama":
+        return None, None  # a window in such a file is refused by `finish`
+    window = keys.integer("sliding_window", None)
+    if kind == "mistral":
+        types, only = keys.take("layer_types"), "full_attention" if window is None else "sliding_attention"
+        if types is not None and types != [only] * layers:
+            raise ConfigError(f"{keys.where}: layer_types of a mistral must be {layers} times {only}, or not there")
+        return window, None
+    first, use, types = keys.integer("max_window_layers", 28, low=0), keys.flag("use_sliding_window"), None
+    if "layer_types" in keys.data:
+        types = keys.take("layer_types")
+    if not use:
+        window = None
+    if types is None:
+        types = ["sliding_attention" if window and i >= first else "full_attention" for i in range(layers)]
+    known = ("full_attention", "sliding_attention")
+    if not isinstance(types, list) or len(types) != layers or any(t not in known for t in types):
+        raise ConfigError(f"{keys.where}: layer_types must be {layers} times one of {', '.join(known)}")
+    if window is None or "sliding_attention" not in types:
+        return None, None
+    return window, None if "full_attention" not in types else types
+
+
+def _rope(keys, context):  # -> {"rope_type", "rope_theta", ...}
+    """New files: rope_parameters. Old ones: rope_theta, and rope_scaling with `rope_type` or `type`."""
+    theta, old, new = (keys.take(k) for k in ("rope_theta", "rope_scaling", "rope_parameters"))
+    rope = old or new or {}
+    if not isinstance(rope, dict):
+        raise FormatError(f"{keys.where}: the rotary settings are a {type(rope).__name__}, expected an object")
+    rope = _Keys(rope, f"{keys.where}: rotary settings")
+    old_kind = rope.word("type", "default")
+    kind = rope.word("rope_type", old_kind)
+    if kind not in ROPE_KEYS:
+        raise ConfigError(f"{keys.where}: rope_type {kind!r} is not supported; known: {', '.join(ROPE_KEYS)}")
+    rope.data.setdefault("rope_theta", 10000.0 if theta is None else theta)
+    if kind == "llama3":
+        rope.data.setdefault("original_max_position_embeddings", context)
+    partial = rope.take("partial_rotary_factor", keys.take("partial_rotary_factor", 1))
+    if partial != 1:
+        raise ConfigError(f"{keys.where}: partial_rotary_factor {partial!r} is not supported, only 1")
+    made = {"rope_type": kind, "rope_theta": rope.number("rope_theta")}
+    made |= {key: rope.number(key) for key in ROPE_KEYS[kind]}
+    if kind == "llama3" and made["high_freq_factor"] <= made["low_freq_factor"]:
+        raise FormatError(f"{keys.where}: high_freq_factor must be above low_freq_factor")
+    extra = [key for key, value in rope.data.items() if not _neutral(value)]
+    if extra:
+        raise ConfigError(f"{keys.where}: {extra[0]!r} of the rotary settings is not supported for type {kind!r}")
+    return made
+
+
+def _llama_to_json(fields):
+    kind, rope = fields["model_type"], dict(fields["rope_parameters"])
+    theta, rope_kind = rope.pop("rope_theta"), rope.get("rope_type", "default")
+    names = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
+    own = ("rope_parameters", "qkv_bias", "qk_norm", "layer_types", "sliding_window")  # spelled otherwise, or implied
+    data = {key: value for key, value in fields.items() if key not in own}
+    data |= {
+        "architectures": [f"{names[kind]}ForCausalLM"],
+        "hidden_act": "silu",
+        "rope_theta": theta,
+        "rope_scaling": None if rope_kind == "default" else rope,
+        "torch_dtype": "float32",
+        "use_cache": True,
+    }
+    if kind != "llama":
+        data["sliding_window"] = fields["sliding_window"]
+    if kind in ("qwen2", "qwen3") and fields["sliding_window"]:
+        types = fields["layer_types"] or ["sliding_attention"] * fields["num_hidden_layers"]
+        data |= {"use_sliding_window": True, "max_window_layers": 0, "layer_types": types}
+    for key, families in (("attention_bias", ("llama", "qwen3")), ("mlp_bias", ("llama",))):
+        if kind not in families:
+            del data[key]
+    return data
+
+
+def _gpt2_to_json(fields):
+    return fields | {
+        "architectures": ["GPT2LMHeadModel"],
+        "activation_function": "gelu_new",
+        "torch_dtype": "float32",
+        "use_cache": True,
+    }
+
+
+def _neutral(value):
+    if isinstance(value, list) and all(v == "full_attention" for v in value):
+        return True
+    return value is not True and value in (None, False, 0, 1, "", {})
+
+
+class _Keys:
+    """The keys of a configuration, taken one by one with a check; what is left at the end is looked at by `finish`."""
+
+    def __init__(self, data, where, defaults=None):
+        self.data, self.where, self.defaults = dict(data), where, defaults or {}
+
+    def take(self, key, default=None):
+        value = self.data.pop(key, None)
+        return default if value is None else value
+
+    def integer(self, key, *default, low=1, high=2**31 - 1):
+        """A whole number; absent or null: what the family assumes, else `default`, else an error."""
+        return self._checked(
+            key, default, f"a whole number of {low} to {high}", lambda v: type(v) is int and low <= v <= high
+        )
+
+    def number(self, key, *default):
+        def good(v):
+            return type(v) in (int, float) and math.isfinite(v) and v > 0
+
+        return self._checked(key, default, "a finite number above 0", good)
+
+    def word(self, key, default=None):
+        return self._checked(key, (default,), "a name", lambda v: isinstance(v, str))
+
+    def flag(self, key):
+        return self._checked(key, (False,), "true or false", lambda v: type(v) is bool)
+
+    def only(self, key, *known):
+        """A key that may say one thing only, under one of several names; absent: that thing."""
+        value = self.take(key, known[0])
+        if value not in known:
+            raise ConfigError(f"{self.where}: {key} {value!r} is not supported, only {' or '.join(map(str, known))}")
+
+    def token_ids(self):
+        def good(v):
+            return type(v) is int and v >= 0 or isinstance(v, list) and all(type(i) is int and i >= 0 for i in v)
+
+        names = ("bos_token_id", "eos_token_id", "pad_token_id")
+        return {k: self._checked(k, (None,), "a token id or a list of them", good) for k in names}
+
+    def _checked(self, key, default, expected, good):
+        given = key in self.data
+        value = self.data.pop(key, None)
+        if value is None:
+            if key in self.defaults and not (given and key in NULL_IS_A_VALUE):
+                return self.defaults[key]
+            if default:
+                return default[0]
+            raise FormatError(f"{self.where}: {key!r} is missing")
+        if not good(value):
+            raise FormatError(f"{self.where}: {key} = {str(value)[:40]!r}, expected {expected}")
+        return value
+
+    def finish(self):
+        for key, value in self.data.items():
+            if MAY_CHANGE_RESULTS.search(key) and not HARMLESS.fullmatch(key) and not _neutral(value):
+                shown = repr(value)[:40]
+                raise ConfigError(f"{self.where}: {key!r} = {shown} may change the computation and is not supported")

@@ -1,0 +1,22 @@
+"""What belongs to one forward pass, in one small object passed down; modules keep no per-call state."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Context:
+    """training   dropout acts only when True
+    rng        numpy.random.Generator for dropout; needed when training with dropout
+    positions  (B, T) int64 array on the host, the place of each token in its own sequence; None: 0, 1, 2, ...
+    mask       (B, S) bool array on the host, False where a key is padding; None: all True
+    cache      KVCache that holds earlier keys and values, or None
+    adapters   names of the active adapters, in order; () is the base alone
+    """
+
+    training: bool = False
+    rng: Any = None
+    positions: Any = None
+    mask: Any = None
+    cache: Any = None
+    adapters: tuple = ()
