@@ -234,7 +234,7 @@ cards("1.1", "1.2", "1.3")
 # ## Where this lives in the code
 #
 # `minilora/gradcheck.py`: `numeric_gradient` is your exercise 1.2, `gradcheck` compares.
-# `tests/test_engine_ops.py` runs it over every operation of the library.
+# `tests/ops/test_ops.py` runs it over every operation of the library.
 #
 # ## What this does not show
 #

@@ -13,7 +13,7 @@ Counted is what the backward equations need, each array once:
 
 Not counted: statistics of norms and softmax, dropout masks, float32 copies that a library makes, work buffers, and the
 gradients that flow through at one moment; counted too much: what lies below the lowest adapter. transformers on PyTorch
-keeps 0.9 to 2.2 times this sum in small models of four layers (measured by tests/test_counting_activations.py).
+keeps 0.9 to 2.2 times this sum in small models of four layers (measured by tests/counting/test_activations.py).
 With recomputation only the input of every layer is kept, and one layer at a time is computed again in the backward pass
 (Chen et al. 2016, arXiv 1604.06174).
 """

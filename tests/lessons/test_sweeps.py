@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-SWEEPS = Path(__file__).parents[1] / "lessons" / "sweeps"
+SWEEPS = Path(__file__).parents[2] / "lessons" / "sweeps"
 
 
 @pytest.fixture

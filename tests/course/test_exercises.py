@@ -20,7 +20,7 @@ from minilora.errors import ConfigError, UnknownNameError
 from minilora.files.shipped import shipped
 
 STUBS = shipped("lessons/exercises")
-SOLUTIONS = Path(__file__).parents[1] / "lessons" / "solutions"
+SOLUTIONS = Path(__file__).parents[2] / "lessons" / "solutions"
 EXERCISES = [e for lesson in LESSONS for e in runner.exercises(lesson)]
 each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.number)
 
@@ -150,7 +150,7 @@ def test_a_right_answer_spoiled_is_caught_and_not_named_as_a_mistake_that_it_is_
 
 @each
 def test_an_exercise_has_three_wrong_answers_in_the_tests_and_two_right_ones(exercise):
-    text = (Path(__file__).parent / f"test_exercises_{exercise.lesson:02d}.py").read_text(encoding="utf-8")
+    text = (Path(__file__).parent / "checks" / f"test_lesson_{exercise.lesson:02d}.py").read_text(encoding="utf-8")
     assert text.count(f'answers.wrong("{exercise.number}"') >= 3
     assert text.count(f'answers.right("{exercise.number}"') >= 2
 

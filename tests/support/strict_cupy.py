@@ -15,7 +15,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 
-API = json.loads((Path(__file__).parent / "golden" / "cupy_14_2_api.json").read_text(encoding="utf-8"))
+API = json.loads((Path(__file__).parents[1] / "golden" / "cupy_14_2_api.json").read_text(encoding="utf-8"))
 METHODS = API["ndarray_methods"]
 REDUCE, AT = {"add", "multiply"}, {"add", "subtract", "maximum", "minimum"}
 CONSTRUCTORS = {"array", "asarray"}  # the explicit uploads

@@ -94,4 +94,4 @@ def close(a, b, tolerance=1e-4):
     return a.shape == b.shape and abs(a - b).max() <= tolerance * max(abs(b).max(), 1.0)
 
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-PAGE = (Path(__file__).parents[1] / "lessons" / "peft.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "lessons" / "peft.md").read_text(encoding="utf-8")
 
 
 def code(name):

@@ -9,7 +9,7 @@ from minilora.course.runner import LESSONS, exercises
 from minilora.files.shipped import shipped
 from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
 
-FOLDER = Path(__file__).parents[1] / "lessons"
+FOLDER = Path(__file__).parents[2] / "lessons"
 SOURCES = {int(p.name[:2]): p for p in sorted(FOLDER.glob("[0-9][0-9]_*.py"))}
 PAGES = [FOLDER / name for name in ("README.md", "TEACHING.md", "glossary.md")]
 

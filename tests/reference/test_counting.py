@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from test_counting_formula import PUBLISHED
+from published_counts import PUBLISHED
 
 from minilora.adapters.targets import as_target_modules
 from minilora.counting.architectures.catalog import FAMILIES, default_targets, from_config, load

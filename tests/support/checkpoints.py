@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 MODELS = ("llama3rope_tiny", "qwen2tied_tiny", "gpt2_tiny")
 
 

@@ -10,7 +10,7 @@ import minilora as ml
 from minilora import LoraConfig, PeftModel
 from minilora.files.safetensors import read_tensors, write_tensors
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 EXAMPLES = json.loads((GOLDEN / "peft_ondisk_examples.json").read_text(encoding="utf-8"))
 ROOT = "base_model.model."
 Q0 = "model.layers.0.self_attn.q_proj"

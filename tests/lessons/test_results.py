@@ -8,7 +8,7 @@ import pytest
 
 from minilora.files.shipped import base_digest
 
-LESSONS = Path(__file__).parents[1] / "lessons"
+LESSONS = Path(__file__).parents[2] / "lessons"
 RESULTS = sorted((LESSONS / "results").glob("*.json"))
 each = pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.stem)
 

@@ -3,7 +3,6 @@ files say the same."""
 
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +14,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT))  # benchmarks/ is not part of the installed package
-
-from benchmarks import paper, running  # noqa: E402
-from benchmarks.drawings import table  # noqa: E402
-from benchmarks.experiments import (  # noqa: E402
+from benchmarks import paper, running
+from benchmarks.drawings import table
+from benchmarks.experiments import (
     EXPERIMENTS,
     SEEDS,
     Arm,
@@ -31,11 +27,13 @@ from benchmarks.experiments import (  # noqa: E402
     which_layers,
     which_matrices,
 )  # fmt: skip
-from benchmarks.paper import main, report, with_table  # noqa: E402
-from benchmarks.runs import Cell, build, measure, parameters, settings, training_examples  # noqa: E402
-from benchmarks.subspaces import amplification  # noqa: E402
-from minilora.course.lab.low_rank import similarity  # noqa: E402
-from minilora.errors import MiniloraError  # noqa: E402
+from benchmarks.paper import main, report, with_table
+from benchmarks.runs import Cell, build, measure, parameters, settings, training_examples
+from benchmarks.subspaces import amplification
+from minilora.course.lab.low_rank import similarity
+from minilora.errors import MiniloraError
+
+ROOT = Path(__file__).parents[2]
 
 TINY = Cell("style-json", "q,v", 3, 1e-2, steps=2, batch=2)
 ARMS = [Arm("small", None, replace(TINY, r=1), (1e-3, 1e-2)), Arm("one rate", None, TINY, (1e-2,))]

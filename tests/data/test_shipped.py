@@ -15,7 +15,7 @@ from minilora.tasks.metrics import values
 from minilora.tasks.shipped import TASKS
 from minilora.text.tokenizer import load_tokenizer
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SPLITS = ("train", "valid", "test")
 STYLES = ("style-json", "style-crier", "bare-json")
 

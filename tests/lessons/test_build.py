@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-LESSONS = Path(__file__).parents[1] / "lessons"
+LESSONS = Path(__file__).parents[2] / "lessons"
 SOURCES = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
 FACTS = re.compile(r"\*(\d+) minutes to read[^·]* · needs .+ · reads .+ · exercises? \d+\.\d.*\*")
 each = pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)

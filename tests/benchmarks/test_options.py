@@ -1,13 +1,11 @@
 """The speed measurements refuse what they cannot measure: one line, exit code 2, before anything is started."""
 
 import sys
-from pathlib import Path
 from subprocess import CalledProcessError
 
 import pytest
 from click.testing import CliRunner
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import costs, gpu, memory, options, speed_figure, start, step
 
 
