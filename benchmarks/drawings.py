@@ -6,8 +6,8 @@ from statistics import mean, stdev
 
 from minilora.display.plots import COLOURS, LINES, figure
 
-from .experiments import SEEDS, measured_cells
-from .runs import parameters
+from .experiments import SEEDS, final_runs
+from .runs import parameters, row_key
 
 MARKERS = "osD^vP"
 METRICS = {"score": "score (share of right answers)", "test_loss": "test loss (nats per token)",
@@ -19,12 +19,12 @@ def shown_metrics(name):
     return ("train_loss", "test_loss") if name == "capacity" else ("score", "test_loss")
 
 
-def rows_of(arm, store):  # -> the rows of all seeds, at the arm's learning rate
-    return [row for cell in measured_cells(arm, store) if (row := store.find(cell))]
+def rows_of(setting, store):  # -> the rows of all seeds, at the setting's learning rate
+    return [row for run in final_runs(setting, store) if (row := store.find(row_key(run)))]
 
 
-def values(arm, store, metric):  # -> [float], one for each seed that did not overflow
-    return [row[metric] for row in rows_of(arm, store) if row[metric] is not None]
+def values(setting, store, metric):  # -> [float], one for each seed that did not overflow
+    return [row[metric] for row in rows_of(setting, store) if row[metric] is not None]
 
 
 # ---- the table
@@ -38,17 +38,17 @@ def spread(numbers, digits):  # [float] -> "0.741 ± 0.012": mean and standard d
     return text if len(numbers) == len(SEEDS) else f"{text} ({len(numbers)} seeds)"
 
 
-def table(name, arms, store):  # -> Markdown
-    axis = "" if name == "learning-rate" else AXES.get(name, "task" if arms[0].x else "")
+def table(name, settings, store):  # -> Markdown
+    axis = "" if name == "learning-rate" else AXES.get(name, "task" if settings[0].x else "")
     metrics = ("train_loss", "test_loss", "score") if name == "capacity" else ("score", "test_loss")
     head = ["", *([axis] if axis else []), "parameters", "learning rate", *(m.replace("_", " ") for m in metrics)]
     lines = []
-    for arm in arms:
-        if not (rows := rows_of(arm, store)):
+    for setting in settings:
+        if not (rows := rows_of(setting, store)):
             continue
-        cells = [arm.line, *([str(arm.x)] if axis else [])]
-        cells += [f"{parameters(arm.cell.targets, arm.cell.r):,}", f"{rows[0]['lr']:g}"]
-        lines.append(cells + [spread(values(arm, store, m), 3 if m == "score" else 4) for m in metrics])
+        cells = [setting.label, *([str(setting.x)] if axis else [])]
+        cells += [f"{parameters(setting.run.targets, setting.run.r):,}", f"{rows[0]['lr']:g}"]
+        lines.append(cells + [spread(values(setting, store, m), 3 if m == "score" else 4) for m in metrics])
     return markdown(head, lines)
 
 
@@ -83,15 +83,15 @@ def panels(path, count, width, height, rows=1):  # -> [Axes], `rows` times `coun
         yield list(sheet.subplots(rows, count, squeeze=False).flat)
 
 
-def draw(name, arms, store, path):
-    """A PNG with a panel for each metric: curves where the arms stand on an axis of numbers, else a column each."""
-    arms = [arm for arm in arms if rows_of(arm, store)]
+def draw(name, settings, store, path):
+    """A PNG with a panel for each metric: curves over an axis of numbers, or a column for each setting."""
+    settings = [s for s in settings if rows_of(s, store)]
     metrics = shown_metrics(name)
-    task = "" if name == "against-full" else f"task {arms[0].cell.task}; "
+    task = "" if name == "against-full" else f"task {settings[0].run.task}; "
     what = "mean, lowest and highest" if name in AXES else "a dot a seed, a line their mean"
     with panels(path, len(metrics), 13, 5.8) as both:
         for axes, metric in zip(both, metrics, strict=True):
-            (curves if name in AXES else columns)(axes, arms, store, metric)
+            (curves if name in AXES else columns)(axes, settings, store, metric)
             axes.set_ylabel(METRICS[metric])
             axes.grid(alpha=0.3)
             if metric == "score":
@@ -103,7 +103,7 @@ def draw(name, arms, store, path):
             if name in AXES:
                 axes.set_xlabel(AXES[name])
         both[0].figure.suptitle(f"{task}{len(SEEDS)} seeds: {what}", fontsize=16)
-        if len({arm.line for arm in arms}) > 1 and arms[0].x is not None:
+        if len(labels_of(settings)) > 1 and settings[0].x is not None:
             both[1].legend(loc="best")
 
 
@@ -118,15 +118,15 @@ def small_log(axes):
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def curves(axes, arms, store, metric):
+def curves(axes, settings, store, metric):
     """A line for the mean over the seeds, a band from the lowest to the highest."""
-    for i, line in enumerate(lines_of(arms)):
-        points = {arm.x: v for arm in arms if arm.line == line and (v := values(arm, store, metric))}
+    for i, label in enumerate(labels_of(settings)):
+        points = {s.x: v for s in settings if s.label == label and (v := values(s, store, metric))}
         style = {"color": COLOURS[i], "linestyle": LINES[i], "marker": MARKERS[i], "markersize": 9}
-        axes.plot(list(points), [mean(v) for v in points.values()], label=line, **style)
+        axes.plot(list(points), [mean(v) for v in points.values()], label=label, **style)
         low, high = ([f(v) for v in points.values()] for f in (min, max))
         axes.fill_between(list(points), low, high, color=COLOURS[i], alpha=0.2, linewidth=0)
-    ticks = sorted({arm.x for arm in arms})
+    ticks = sorted({s.x for s in settings})
     if len(ticks) > 6:  # too many to be written side by side: those that begin with 1, 2 or 5
         ticks = [x for x in ticks if f"{x:e}".startswith(("1.000", "2.000", "5.000"))]
     axes.set_xscale("log")
@@ -134,25 +134,25 @@ def curves(axes, arms, store, metric):
     axes.minorticks_off()
 
 
-def lines_of(arms):  # -> [str], full fine-tuning first: it looks the same in every figure
-    return sorted(dict.fromkeys(arm.line for arm in arms), key=lambda line: line != "full")
+def labels_of(settings):  # -> [str], full fine-tuning first: it looks the same in every figure
+    return sorted(dict.fromkeys(s.label for s in settings), key=lambda label: label != "full")
 
 
-def columns(axes, arms, store, metric):
-    """A dot for every seed, a bar at their mean; one column for each arm, or for each place x with the lines in it."""
-    places = list(dict.fromkeys(arm.x or arm.line for arm in arms))
-    lines = lines_of(arms) if arms[0].x else [None]
+def columns(axes, settings, store, metric):
+    """A dot for every seed, a bar at their mean. Settings with the same x share a column."""
+    places = list(dict.fromkeys(s.x or s.label for s in settings))
+    labels = labels_of(settings) if settings[0].x else [None]
     named = set()
-    for arm in arms:
-        i = lines.index(arm.line) if arm.x else 0
-        at = places.index(arm.x or arm.line) + (i - (len(lines) - 1) / 2) * 0.4
-        numbers = values(arm, store, metric)
+    for setting in settings:
+        i = labels.index(setting.label) if setting.x else 0
+        at = places.index(setting.x or setting.label) + (i - (len(labels) - 1) / 2) * 0.4
+        numbers = values(setting, store, metric)
         if not numbers:
             continue
         across = [at + 0.06 * (k - (len(numbers) - 1) / 2) for k in range(len(numbers))]
         axes.plot(across, numbers, MARKERS[i], color=COLOURS[i], markersize=9, alpha=0.8,
-                  label=None if arm.line in named else arm.line)  # fmt: skip
-        named.add(arm.line)
+                  label=None if setting.label in named else setting.label)  # fmt: skip
+        named.add(setting.label)
         axes.hlines(mean(numbers), at - 0.18, at + 0.18, color="black", linewidth=3)
     texts = [place.replace(", ", "\n") if isinstance(place, str) else place for place in places]
     axes.set_xticks(range(len(places)), texts, fontsize=14)

@@ -1,8 +1,8 @@
 """`python -m benchmarks.paper NAME...`: the experiments of the LoRA paper, and of later ones, on the shipped base.
 
-Every trained cell is saved at once in benchmarks/results/NAME.part; an interrupted run goes on where it stopped. A
-finished one is NAME.json, and is only drawn again. The figure goes to benchmarks/figures/, the table into
-benchmarks/PAPER.md.
+Every run is saved at once in benchmarks/results/NAME.part; after an interruption the same command goes on where it
+stopped. A finished experiment is in NAME.json, and is only drawn again. The command writes the figure to
+benchmarks/figures/ and the table into benchmarks/PAPER.md.
 """
 
 import re
@@ -16,7 +16,7 @@ from minilora.files.atomic import write_text
 from .drawings import draw, draw_amplification, draw_similarity, subspace_table, table
 from .experiments import EXPERIMENTS
 from .options import OneLine
-from .running import HERE, NAMES, results, run, run_subspaces
+from .running import HERE, NAMES, results, run_experiment, run_subspaces
 
 PAGE = HERE / "PAPER.md"
 
@@ -53,7 +53,7 @@ def main(names):
             if name == "subspaces":
                 run_subspaces(store)
             else:
-                run(EXPERIMENTS[name](), store)
+                run_experiment(EXPERIMENTS[name](), store)
             draw_all(name, store, HERE / "figures")
             text = report(name, store)
             write_text(PAGE, with_table(PAGE.read_text(encoding="utf-8"), name, text))

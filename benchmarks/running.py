@@ -1,4 +1,4 @@
-"""Running an experiment: the cells that its file lacks, one after the other, each saved when it is done."""
+"""Measures the runs that the file of an experiment lacks, one after the other, and saves each when it is done."""
 
 import contextlib
 import sys
@@ -6,8 +6,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from .experiments import EXPERIMENTS, SEEDS, TASK, TUNING_SEED, best_rate, tuning_cells
-from .runs import Cell, Results, measure, settings
+from .experiments import EXPERIMENTS, SEEDS, TASK, TUNING_SEED, best_rate, tuning_runs
+from .runs import Results, Run, measure, row_key
 from .subspaces import study
 
 HERE = Path(__file__).parent
@@ -21,41 +21,41 @@ def results(name, folder=HERE / "results"):
     )  # fmt: skip
 
 
-def run(arms, store):
-    """Measure what is missing, seed by seed, so that what an interrupted run leaves can be looked at already."""
-    with progress(sum(len(tuning_cells(a)) + len(SEEDS) for a in arms)) as step:
-        for arm in arms:
-            for cell in tuning_cells(arm):
-                step(one(cell, store, tuning=True), f"{arm.line}, tuning")
+def run_experiment(settings, store):
+    """Measure the missing runs, seed by seed, so that an interrupted experiment can already be drawn."""
+    with progress(sum(len(tuning_runs(s)) + len(SEEDS) for s in settings)) as step:
+        for setting in settings:
+            for run in tuning_runs(setting):
+                step(measure_if_missing(run, store, tuning=True), f"{setting.label}, tuning")
         for seed in SEEDS:
-            for arm in arms:
-                cell = replace(arm.cell, lr=best_rate(arm, store), seed=seed)
-                step(one(cell, store), f"{arm.line}, seed {seed}")
+            for setting in settings:
+                run = replace(setting.run, lr=best_rate(setting, store), seed=seed)
+                step(measure_if_missing(run, store), f"{setting.label}, seed {seed}")
     store.finish()
 
 
-def one(cell, store, tuning=False):  # -> whether it had to be measured
-    key = settings(cell, tuning)
+def measure_if_missing(run, store, tuning=False):  # -> whether it had to be measured
+    key = row_key(run, tuning)
     if store.find(key):
         return False
-    store.add(key | measure(cell, tuning))
+    store.add(key | measure(run, tuning))
     return True
 
 
 def run_subspaces(store):
     with progress(len(SEEDS)) as step:
         for seed in SEEDS:
-            cell = {"task": TASK, "targets": "q,v", "lr": 1e-2, "steps": 150, "seed": seed}
-            missing = not store.find(cell)
+            key = {"task": TASK, "targets": "q,v", "lr": 1e-2, "steps": 150, "seed": seed}
+            missing = not store.find(key)
             if missing:
-                store.add(cell | study(Cell(**cell)))
+                store.add(key | study(Run(**key)))
             step(missing, f"seed {seed}")
     store.finish()
 
 
 @contextlib.contextmanager
 def progress(total):
-    """Yield step(measured, what). A bar in a terminal; a line for every measured cell where there is none."""
+    """Yield step(measured, what). A bar in a terminal; a line for every measured run where there is none."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""One cell of an experiment: the shipped base tuned once, and what was measured; and the file that keeps the runs."""
+"""One run of an experiment: tune the shipped base once and measure it; and the file that keeps the rows."""
 
 import json
 import platform
@@ -28,7 +28,7 @@ GROUPS = {"attention": "q,k,v,o", "mlp": "gate,up,down"}
 
 
 @dataclass(frozen=True)
-class Cell:
+class Run:
     """task: of the shipped ones; targets: "q,v", "attention", "mlp", "all" (every linear layer) or "full" (no LoRA:
     every parameter of the base); r: rank; examples: how many to train on, None: all; seed: adapter and batches."""
 
@@ -53,33 +53,33 @@ def tokenizer():
     return load_tokenizer(shipped("base"))
 
 
-def build(cell):  # -> model with the trainable part that the cell names
+def build(run):  # -> model with the trainable part that the run names
     model = load_pretrained(shipped("base"))
-    if cell.targets == "full":
+    if run.targets == "full":
         return model
     return get_peft_model(
-        model, LoraConfig(r=cell.r, lora_alpha=ALPHA, target_modules=target_modules(cell.targets)), seed=cell.seed
+        model, LoraConfig(r=run.r, lora_alpha=ALPHA, target_modules=target_modules(run.targets)), seed=run.seed
     )
 
 
-def training_examples(cell):
+def training_examples(run):
     """The first `examples` of the training split in one fixed random order, so that a small set is part of a larger."""
-    examples = get_task(cell.task).examples("train")
+    examples = get_task(run.task).examples("train")
     order = np.random.default_rng(0).permutation(len(examples))
-    return [examples[i] for i in order[: cell.examples]]
+    return [examples[i] for i in order[: run.examples]]
 
 
-def tune(cell):  # -> model
+def tune(run):  # -> model
     """AdamW without decay, a sixth of the steps warm-up, then straight down to 0. Raises TrainingError."""
-    model = build(cell)
-    rng = np.random.default_rng([cell.seed, 1])
+    model = build(run)
+    rng = np.random.default_rng([run.seed, 1])
     batches = PairBatches(
-        training_examples(cell), tokenizer(), cell.batch, model.config.max_position_embeddings, rng
+        training_examples(run), tokenizer(), run.batch, model.config.max_position_embeddings, rng
     )  # fmt: skip
-    optimizer = AdamW([p for p in model.parameters() if p.requires_grad], lr=cell.lr, weight_decay=0.0)
+    optimizer = AdamW([p for p in model.parameters() if p.requires_grad], lr=run.lr, weight_decay=0.0)
     with np.errstate(over="ignore", invalid="ignore"):  # History stops a run that overflows
-        schedule = linear_decay(cell.steps, cell.steps // 6)
-        train(model, batches, optimizer, cell.steps, schedule=schedule, callbacks=[History()])
+        schedule = linear_decay(run.steps, run.steps // 6)
+        train(model, batches, optimizer, run.steps, schedule=schedule, callbacks=[History()])
     return model
 
 
@@ -88,31 +88,31 @@ def mean_loss(model, examples):  # -> float, nats per token of the responses
     return evaluate(model, [pad_pairs(pairs[i : i + 64], tokenizer().pad_id) for i in range(0, len(pairs), 64)])
 
 
-def tuned_by(cell):
-    """What chooses the learning rate. Examples of a given number are to be learned by heart: the loss on them."""
-    return "train_loss" if cell.examples else "valid_loss"
+def tuned_by(run):
+    """The measure that chooses the learning rate. A run with `examples` must learn them by heart: the loss on them."""
+    return "train_loss" if run.examples else "valid_loss"
 
 
-def measure(cell, tuning=False):  # -> dict; all losses None where the training overflowed
-    """What a tuning cell is `tuned_by`, alone; else test loss and score, and with `examples` the loss on those too."""
-    names = [tuned_by(cell)] if tuning else ["test_loss", "score"] + (["train_loss"] if cell.examples else [])
-    task = get_task(cell.task)
+def measure(run, tuning=False):  # -> dict; all losses None where the training overflowed
+    """A tuning run: the loss it is `tuned_by`. Others: test loss and score; with `examples`, the loss on those too."""
+    names = [tuned_by(run)] if tuning else ["test_loss", "score"] + (["train_loss"] if run.examples else [])
+    task = get_task(run.task)
     try:
-        model = tune(cell)
+        model = tune(run)
     except TrainingError:
         return dict.fromkeys(names)
     measures = {
         "valid_loss": lambda: mean_loss(model, task.examples("valid")),
         "test_loss": lambda: mean_loss(model, task.examples("test")),
         "score": lambda: score(model, tokenizer(), task, task.examples("test"))[0],
-        "train_loss": lambda: mean_loss(model, training_examples(cell)),
+        "train_loss": lambda: mean_loss(model, training_examples(run)),
     }
     return {name: round(measures[name](), 6) for name in names}
 
 
 @lru_cache
 def parameters(targets, r):  # -> int: how many are trained
-    return sum(p.size for p in build(Cell("sql", targets, r)).parameters() if p.requires_grad)
+    return sum(p.size for p in build(Run("sql", targets, r)).parameters() if p.requires_grad)
 
 
 # ---- the file
@@ -131,10 +131,10 @@ class Results:
         self.made_by = made_by | {"base": base_digest(), "versions": versions}
         source = self.part if self.part.is_file() else path
         if source.is_file():
-            found = read_json(source)
-            if found["made_by"]["base"] != self.made_by["base"]:
+            saved = read_json(source)
+            if saved["made_by"]["base"] != self.made_by["base"]:
                 raise MiniloraError(f"{source} was measured on another base; delete it to measure again")
-            self.rows = found["rows"]
+            self.rows = saved["rows"]
 
     def find(self, settings):  # dict -> row or None
         return next((row for row in self.rows if settings.items() <= row.items()), None)
@@ -150,5 +150,5 @@ class Results:
             self.part.replace(self.path)
 
 
-def settings(cell, tuning=False):  # -> dict, the part of a row that names it
-    return {"tuning": tuning} | asdict(cell)
+def row_key(run, tuning=False):  # -> dict, the part of a row that names it
+    return {"tuning": tuning} | asdict(run)

@@ -37,11 +37,11 @@ def layers(model, name):  # -> [LoraLayer] of that name, one for each block
     return [m for path, m in model.named_modules() if path.endswith(name) and hasattr(m, "adapters")]
 
 
-def study(cell):  # Cell on q and v -> dict
+def study(run):  # Run on q and v -> dict
     """Train it with rank 8 and, from two seeds, with rank 64; and with the ranks of Table 7. All means over blocks."""
-    models = {r: tune(replace(cell, r=r)) for r in {8, *RANKS}}
-    other = tune(replace(cell, r=64, seed=cell.seed + 50))
-    rng = np.random.default_rng(cell.seed)
+    models = {r: tune(replace(run, r=r)) for r in {8, *RANKS}}
+    other = tune(replace(run, r=64, seed=run.seed + 50))
+    rng = np.random.default_rng(run.seed)
     grids = {}
     for name in ("q_proj", "v_proj"):
         pairs = {

@@ -19,24 +19,24 @@ from benchmarks.drawings import table
 from benchmarks.experiments import (
     EXPERIMENTS,
     SEEDS,
-    Arm,
+    Setting,
     batch_size,
     best_rate,
-    measured_cells,
-    tuning_cells,
+    final_runs,
+    tuning_runs,
     which_layers,
     which_matrices,
 )  # fmt: skip
 from benchmarks.paper import main, report, with_table
-from benchmarks.runs import Cell, build, measure, parameters, settings, training_examples
+from benchmarks.runs import Run, build, measure, parameters, row_key, training_examples
 from benchmarks.subspaces import amplification
 from minilora.course.lab.low_rank import similarity
 from minilora.errors import MiniloraError
 
 ROOT = Path(__file__).parents[2]
 
-TINY = Cell("style-json", "q,v", 3, 1e-2, steps=2, batch=2)
-ARMS = [Arm("small", None, replace(TINY, r=1), (1e-3, 1e-2)), Arm("one rate", None, TINY, (1e-2,))]
+TINY = Run("style-json", "q,v", 3, 1e-2, steps=2, batch=2)
+SETTINGS = [Setting("small", None, replace(TINY, r=1), (1e-3, 1e-2)), Setting("one rate", None, TINY, (1e-2,))]
 
 
 @pytest.fixture
@@ -46,21 +46,21 @@ def store(tmp_path):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """The cells that `run` measures, without any training; the validation loss is the learning rate."""
+    """The runs that `run_experiment` measures, without any training; the validation loss is the learning rate."""
     seen = []
 
-    def measure(cell, tuning):
-        seen.append((cell, tuning))
-        return {"valid_loss": cell.lr} if tuning else {"test_loss": 0.5, "score": 0.25}
+    def measure(run, tuning):
+        seen.append((run, tuning))
+        return {"valid_loss": run.lr} if tuning else {"test_loss": 0.5, "score": 0.25}
 
     monkeypatch.setattr(running, "measure", measure)
     return seen
 
 
-# ---- a cell
+# ---- a run
 
 
-def test_a_cell_gives_the_same_numbers_again():
+def test_a_run_gives_the_same_numbers_again():
     assert measure(TINY) == measure(TINY)
 
 
@@ -68,7 +68,7 @@ def test_another_seed_gives_another_loss():
     assert measure(TINY)["test_loss"] != measure(replace(TINY, seed=1))["test_loss"]
 
 
-def test_a_tuning_cell_never_looks_at_the_test_split():
+def test_a_tuning_run_never_looks_at_the_test_split():
     assert measure(TINY, tuning=True).keys() == {"valid_loss"}
     assert measure(replace(TINY, examples=3), tuning=True).keys() == {"train_loss"}
 
@@ -88,67 +88,67 @@ def test_a_small_set_of_examples_is_part_of_a_larger():
     assert len(small) == 5 and small == large[:5]
 
 
-# ---- the arms
+# ---- the settings
 
 
 @pytest.mark.parametrize(
-    ("arms", "share"), [(which_matrices(), 0.04), (which_layers()[:3], 0.02), (which_layers()[3:], 0.03)]
+    ("settings", "share"), [(which_matrices(), 0.04), (which_layers()[:3], 0.02), (which_layers()[3:], 0.03)]
 )
-def test_arms_of_one_budget_train_equally_many_parameters(arms, share):
-    counts = [parameters(arm.cell.targets, arm.cell.r) for arm in arms]
+def test_settings_of_one_budget_train_equally_many_parameters(settings, share):
+    counts = [parameters(setting.run.targets, setting.run.r) for setting in settings]
     assert max(counts) <= (1 + share) * min(counts)
 
 
 def test_every_batch_size_sees_equally_many_examples():
-    assert {arm.cell.batch * arm.cell.steps for arm in batch_size()} == {960}
+    assert {setting.run.batch * setting.run.steps for setting in batch_size()} == {960}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_no_two_arms_are_the_same(name):
-    arms = EXPERIMENTS[name]()
-    assert len({(arm.cell, arm.rates) for arm in arms}) == len(arms)
+def test_no_two_settings_are_the_same(name):
+    settings = EXPERIMENTS[name]()
+    assert len({(setting.run, setting.rates) for setting in settings}) == len(settings)
 
 
 # ---- running
 
 
-def test_every_arm_is_measured_with_every_seed_at_its_best_learning_rate(store, measured):
-    running.run(ARMS, store)
-    final = [(cell.r, cell.lr, cell.seed) for cell, tuning in measured if not tuning]
+def test_every_setting_is_measured_with_every_seed_at_its_best_learning_rate(store, measured):
+    running.run_experiment(SETTINGS, store)
+    final = [(run.r, run.lr, run.seed) for run, tuning in measured if not tuning]
     assert sorted(final) == sorted([(1, 1e-3, s) for s in SEEDS] + [(3, 1e-2, s) for s in SEEDS])
 
 
 def test_an_interrupted_run_goes_on_and_measures_nothing_twice(tmp_path, store, measured, monkeypatch):
     whole = running.measure
 
-    def interrupted(cell, tuning):
+    def interrupted(run, tuning):
         if len(measured) == 5:
             raise KeyboardInterrupt
-        return whole(cell, tuning)
+        return whole(run, tuning)
 
     monkeypatch.setattr(running, "measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        running.run(ARMS, store)
+        running.run_experiment(SETTINGS, store)
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.part"]  # who reads tiny.json finds a whole one or none
     monkeypatch.setattr(running, "measure", whole)
-    running.run(ARMS, running.results("tiny", tmp_path))
+    running.run_experiment(SETTINGS, running.results("tiny", tmp_path))
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.json"]
-    assert len(measured) == len(set(measured)) == sum(len(tuning_cells(a)) + len(SEEDS) for a in ARMS)
+    assert len(measured) == len(set(measured)) == sum(len(tuning_runs(s)) + len(SEEDS) for s in SETTINGS)
 
 
 def test_a_learning_rate_that_overflowed_is_not_chosen(store):
-    for cell, loss in zip(tuning_cells(ARMS[0]), (0.7, None), strict=True):
-        store.add(settings(cell, tuning=True) | {"valid_loss": loss})
-    assert best_rate(ARMS[0], store) == 1e-3
+    for run, loss in zip(tuning_runs(SETTINGS[0]), (0.7, None), strict=True):
+        store.add(row_key(run, tuning=True) | {"valid_loss": loss})
+    assert best_rate(SETTINGS[0], store) == 1e-3
 
 
 def test_no_learning_rate_is_chosen_before_all_were_tried(store):
-    store.add(settings(tuning_cells(ARMS[0])[0], tuning=True) | {"valid_loss": 0.7})
-    assert best_rate(ARMS[0], store) is None and measured_cells(ARMS[0], store) == []
+    store.add(row_key(tuning_runs(SETTINGS[0])[0], tuning=True) | {"valid_loss": 0.7})
+    assert best_rate(SETTINGS[0], store) is None and final_runs(SETTINGS[0], store) == []
 
 
 def test_rows_of_another_base_are_refused(tmp_path, store):
-    store.add(settings(TINY) | {"score": 1.0})
+    store.add(row_key(TINY) | {"score": 1.0})
     text = store.part.read_text(encoding="utf-8").replace(store.made_by["base"], "0" * 16)
     store.part.write_text(text, encoding="utf-8")
     with pytest.raises(MiniloraError, match="another base"):
@@ -163,7 +163,7 @@ def test_an_unknown_experiment_is_one_line_that_names_the_nearest():
 @pytest.fixture
 def tiny(tmp_path, monkeypatch, measured):
     """The command with one experiment, `tiny`, whose results, figure and page are in tmp_path."""
-    monkeypatch.setitem(EXPERIMENTS, "tiny", lambda: ARMS)
+    monkeypatch.setitem(EXPERIMENTS, "tiny", lambda: SETTINGS)
     monkeypatch.setattr(paper, "NAMES", ("tiny",))
     monkeypatch.setattr(paper, "HERE", tmp_path)
     monkeypatch.setattr(paper, "PAGE", tmp_path / "PAPER.md")
@@ -200,8 +200,8 @@ def test_seeds_that_overflowed_are_said_in_the_table_and_left_out_of_the_mean(st
     for seed in SEEDS:
         lost = seed == 0
         measures = {"test_loss": None if lost else 0.5, "score": None if lost else 0.25}
-        store.add(settings(replace(TINY, seed=seed)) | measures)
-    assert "0.250 ± 0.000 (4 seeds)" in table("tiny", ARMS[1:], store)
+        store.add(row_key(replace(TINY, seed=seed)) | measures)
+    assert "0.250 ± 0.000 (4 seeds)" in table("tiny", SETTINGS[1:], store)
 
 
 # ---- section 7
@@ -244,21 +244,21 @@ PAGE = (ROOT / "benchmarks" / "PAPER.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_results_hold_every_cell_of_the_experiment_and_no_other(name):
+def test_the_results_hold_every_run_of_the_experiment_and_no_other(name):
     store = running.results(name)
-    arms = EXPERIMENTS[name]()
-    wanted = [settings(cell, tuning=True) for arm in arms for cell in tuning_cells(arm)]
-    wanted += [cell for arm in arms for cell in measured_cells(arm, store)]
-    assert len(store.rows) == len(wanted) == sum(len(tuning_cells(arm)) + len(SEEDS) for arm in arms)
-    assert all(store.find(cell) for cell in wanted)
+    settings = EXPERIMENTS[name]()
+    wanted = [row_key(run, tuning=True) for s in settings for run in tuning_runs(s)]
+    wanted += [row_key(run) for s in settings for run in final_runs(s, store)]
+    assert len(store.rows) == len(wanted) == sum(len(tuning_runs(s)) + len(SEEDS) for s in settings)
+    assert all(store.find(run) for run in wanted)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_no_chosen_learning_rate_is_the_first_or_the_last_of_those_tried(name):
     store = running.results(name)
-    for arm in EXPERIMENTS[name]():
-        if len(arm.rates) > 1:
-            assert min(arm.rates) < best_rate(arm, store) < max(arm.rates), arm
+    for setting in EXPERIMENTS[name]():
+        if len(setting.rates) > 1:
+            assert min(setting.rates) < best_rate(setting, store) < max(setting.rates), setting
 
 
 def test_the_subspaces_of_every_seed_are_there():
