@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from .experiments import EXPERIMENTS, SEEDS, TASK, TUNING_SEED, best_rate, tuning_runs
-from .runs import Results, Run, measure, row_key
+from .rows import Rows
+from .runs import Run, measure, row_key
 from .subspaces import study
 
 HERE = Path(__file__).parent
@@ -15,7 +16,7 @@ NAMES = (*EXPERIMENTS, "subspaces")
 
 
 def results(name, folder=HERE / "results"):
-    return Results(
+    return Rows(
         folder / f"{name}.json", command=f"python -m benchmarks.paper {name}", seeds=list(SEEDS),
         tuning_seed=TUNING_SEED,
     )  # fmt: skip

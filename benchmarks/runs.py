@@ -1,17 +1,13 @@
-"""One run of an experiment: tune the shipped base once and measure it; and the file that keeps the rows."""
+"""One run of an experiment: tune the shipped base once and measure it."""
 
-import json
-import platform
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
 
-import minilora
 from minilora.adapters.model import get_peft_model
-from minilora.errors import MiniloraError, TrainingError
-from minilora.files.atomic import read_json, write_text
-from minilora.files.shipped import base_digest, shipped
+from minilora.errors import TrainingError
+from minilora.files.shipped import shipped
 from minilora.methods.lora import LoraConfig
 from minilora.models.pretrained import load_pretrained
 from minilora.tasks.scoring import score
@@ -113,41 +109,6 @@ def measure(run, tuning=False):  # -> dict; all losses None where the training o
 @lru_cache
 def parameters(targets, r):  # -> int: how many are trained
     return sum(p.size for p in build(Run("sql", targets, r)).parameters() if p.requires_grad)
-
-
-# ---- the file
-
-
-class Results:
-    """The rows of one experiment, {settings..., measures...}, in a JSON file.
-
-    New rows go to NAME.part, rewritten after each; `finish` makes NAME.json of it, which is thus always whole. Raises
-    MiniloraError when the file was measured on another base: rows of two bases are never mixed.
-    """
-
-    def __init__(self, path, **made_by):
-        self.path, self.part, self.rows = path, path.with_suffix(".part"), []
-        versions = {"minilora": minilora.__version__, "numpy": np.__version__, "python": platform.python_version()}
-        self.made_by = made_by | {"base": base_digest(), "versions": versions}
-        source = self.part if self.part.is_file() else path
-        if source.is_file():
-            saved = read_json(source)
-            if saved["made_by"]["base"] != self.made_by["base"]:
-                raise MiniloraError(f"{source} was measured on another base; delete it to measure again")
-            self.rows = saved["rows"]
-
-    def find(self, settings):  # dict -> row or None
-        return next((row for row in self.rows if settings.items() <= row.items()), None)
-
-    def add(self, row):
-        self.rows.append(row)
-        lines = ",\n".join("    " + json.dumps(row, ensure_ascii=False) for row in self.rows)
-        head = json.dumps(self.made_by, indent=2, sort_keys=True).replace("\n", "\n  ")
-        write_text(self.part, f'{{\n  "made_by": {head},\n  "rows": [\n{lines}\n  ]\n}}\n')
-
-    def finish(self):
-        if self.part.is_file():
-            self.part.replace(self.path)
 
 
 def row_key(run, tuning=False):  # -> dict, the part of a row that names it

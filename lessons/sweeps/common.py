@@ -1,68 +1,47 @@
-"""What the sweeps share: each makes rows of numbers, written with the command, seeds and versions beside them."""
+"""A sweep measures the rows of numbers that a lesson replays. This is the part that all sweeps share."""
 
 import hashlib
-import json
-import platform
 import time
 from pathlib import Path
 
-import numpy as np
-
-import minilora
-from minilora.files.atomic import write_json
-from minilora.files.shipped import base_digest
+from benchmarks.rows import Rows
+from minilora.files.atomic import read_json
 
 SWEEPS = Path(__file__).parent
 RESULTS = SWEEPS.parent / "results"
 
 
-class Sweep:
-    """Collects rows in lessons/results/<name>.part, written after each; `finish` makes <name>.json of it.
+class Sweep(Rows):
+    """The rows of lessons/results/<name>.json, printed and saved as they are measured, with the seconds they took.
 
-    A sweep that was interrupted goes on where it stopped: `has` says which rows are there. It begins again when the
-    script, the base, the seeds or the versions are others than then: rows of two kinds do not belong in one table.
+    An interrupted sweep goes on where it stopped. It starts from the beginning when the script, the base, the seeds
+    or the versions have changed since: rows of two kinds do not belong in one table. So does a finished one.
     """
 
     def __init__(self, name, seeds, folder=RESULTS):
-        script = SWEEPS / f"{name}.py"
-        versions = {"minilora": minilora.__version__, "numpy": np.__version__, "python": platform.python_version()}
-        self.made_by = {
-            "command": f"python lessons/sweeps/{name}.py",
-            "seeds": list(seeds),
-            "versions": versions,
-            "base": base_digest(),
-        }
-        self.script = hashlib.sha256(script.read_bytes()).hexdigest()[:16]
-        self.part, self.result = folder / f"{name}.part", folder / f"{name}.json"
-        self.rows, self.before = self._interrupted()
-        self.began = time.process_time()
+        self.script = hashlib.sha256((SWEEPS / f"{name}.py").read_bytes()).hexdigest()[:16]
+        self.seconds_before, self.began = 0, time.process_time()
+        command = f"python -m lessons.sweeps.{name}"
+        super().__init__(folder / f"{name}.json", command=command, seeds=list(seeds))
         if self.rows:
             print(f"going on after {len(self.rows)} rows of {self.part}", flush=True)
 
-    def _interrupted(self):  # -> rows, seconds
+    def saved_rows(self):
         if not self.part.is_file():
-            return [], 0
-        there = json.loads(self.part.read_text(encoding="utf-8"))
-        seconds = there["made_by"].pop("seconds")
-        same = (there["made_by"], there["script"]) == (self.made_by, self.script)
-        return (there["rows"], seconds) if same else ([], 0)
-
-    def has(self, **setting):
-        """Is there a row with these values?"""
-        return any(all(row.get(k) == v for k, v in setting.items()) for row in self.rows)
+            return []
+        saved = read_json(self.part)
+        seconds = saved["made_by"].pop("seconds")
+        if (saved["made_by"], saved["script"]) != (self.made_by, self.script):
+            return []
+        self.seconds_before = seconds
+        return saved["rows"]
 
     def add(self, *rows):
-        """Rows that were measured together, as dicts: all of them are written, or none."""
-        self.rows += [{k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
         for row in rows:
             print(row, flush=True)
-        write_json(self.part, self._all() | {"script": self.script})
+        rounded = [{k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+        super().add(*rounded, script=self.script)
 
-    def finish(self, **more):
-        """Write the result, with `more` beside the rows, and forget the part."""
-        write_json(self.result, self._all() | more)
-        self.part.unlink(missing_ok=True)
-
-    def _all(self):
-        seconds = round(self.before + time.process_time() - self.began)
-        return {"made_by": self.made_by | {"seconds": seconds}, "rows": self.rows}
+    def write(self, path, **more):
+        self.made_by["seconds"] = round(self.seconds_before + time.process_time() - self.began)
+        super().write(path, **more)

@@ -1,15 +1,16 @@
 """Lesson 5: LoRA and full fine-tuning of the same base on the same task, each at several learning rates.
 
-python lessons/sweeps/lora_and_full.py
+python -m lessons.sweeps.lora_and_full
 """
 
 import time
 
 import numpy as np
-from common import Sweep
 
 from minilora import LoraConfig, get_peft_model
 from minilora.course.lab.tune import corpus_loss, load_base, test_score, tune
+
+from .common import Sweep
 
 TASK, STEPS, SEEDS = "sql", 150, (0, 1, 2)
 RATES = {
@@ -41,7 +42,7 @@ def main():
     for seed in SEEDS:
         for method, rates in RATES.items():
             for lr in rates:
-                if not sweep.has(method=method, lr=lr, seed=seed):
+                if not sweep.find({"method": method, "lr": lr, "seed": seed}):
                     sweep.add(run(method, lr, seed))
     sweep.finish(base_text_loss=corpus_loss(*load_base()))
 

@@ -1,14 +1,15 @@
 """Lesson 4: full fine-tuning of every matrix, and how much of its update is needed: the best part of rank r put back
 onto the base, or a random one.
 
-    python lessons/sweeps/low_rank.py
+    python -m lessons.sweeps.low_rank
 """
 
 import numpy as np
-from common import Sweep
 
 from minilora.course.lab.low_rank import best_part, matrices, random_part, set_weights, train_only
 from minilora.course.lab.tune import load_base, test_score, tune
+
+from .common import Sweep
 
 TASKS, STEPS, LR, SEEDS = ("sql", "style-json", "reviews"), 150, 1e-3, (0, 1, 2)
 RANKS = (1, 2, 4, 8, 16, 32)
@@ -35,7 +36,7 @@ def main():
     sweep = Sweep("low_rank", SEEDS)
     for task in TASKS:
         for seed in SEEDS:
-            if not sweep.has(task=task, seed=seed):
+            if not sweep.find({"task": task, "seed": seed}):
                 sweep.add(*rows(task, seed))
     sweep.finish()
 

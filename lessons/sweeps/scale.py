@@ -1,14 +1,15 @@
 """Lesson 6: training loss against the learning rate, one curve for each rank, with alpha / r and with alpha / √r.
 
-python lessons/sweeps/scale.py
+python -m lessons.sweeps.scale
 """
 
 import numpy as np
-from common import Sweep
 
 from minilora import LoraConfig, get_peft_model
 from minilora.course.lab.tune import load_base, tune
 from minilora.errors import TrainingError
+
+from .common import Sweep
 
 TASK, STEPS, ALPHA, SEEDS = "sql", 150, 16, (0, 1)
 RANKS = (1, 4, 16, 64)
@@ -31,7 +32,7 @@ def main():
             for r in RANKS:
                 for lr in RATES:
                     setting = {"rank_stabilised": rank_stabilised, "r": r, "lr": lr, "seed": seed}
-                    if not sweep.has(**setting):
+                    if not sweep.find(setting):
                         sweep.add(setting | {"loss": final_loss(**setting)})
     sweep.finish()
 

@@ -1,15 +1,16 @@
 """Lesson 8: which matrices at an equal budget, and which rank on q and v; after a short and after a long training, on a
 task that is new to the base and on one that is near to what it knows.
 
-    python lessons/sweeps/which_matrices.py
+    python -m lessons.sweeps.which_matrices
 """
 
 import numpy as np
-from common import Sweep
 
 from minilora import LoraConfig, get_peft_model
 from minilora.course.lab.low_rank import similarity
 from minilora.course.lab.tune import load_base, test_loss, test_score, tune
+
+from .common import Sweep
 
 LR, ALPHA, SEEDS = 1e-2, 16, (0, 1, 2, 3, 4)
 NEW, NEAR = "sql", "style-json"  # a language that the base has never seen; sentences that it knows, in JSON
@@ -67,7 +68,7 @@ def main():
     sweep = Sweep("which_matrices", SEEDS)
     for task, targets, r, steps in settings(load_base()[0]):
         for seed in SEEDS:
-            if not sweep.has(task=task, targets=targets, r=r, steps=steps, seed=seed):
+            if not sweep.find({"task": task, "targets": targets, "r": r, "steps": steps, "seed": seed}):
                 sweep.add(run(task, targets, r, steps, seed)[1])
     sweep.finish(similarity=directions())
 

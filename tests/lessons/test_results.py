@@ -20,8 +20,8 @@ def read(path):
 @each
 def test_the_command_that_made_a_result_is_there(path):
     made = read(path)["made_by"]
-    assert made["command"] == f"python lessons/sweeps/{path.stem}.py"
-    assert (LESSONS.parent / made["command"].removeprefix("python ")).is_file()
+    assert made["command"] == f"python -m lessons.sweeps.{path.stem}"
+    assert (LESSONS / "sweeps" / f"{path.stem}.py").is_file()
     assert made["seconds"] > 0 and made["versions"].keys() == {"minilora", "numpy", "python"}
 
 

@@ -1,18 +1,14 @@
 """A sweep that was interrupted goes on where it stopped, and never mixes rows of two kinds."""
 
 import json
-from pathlib import Path
 
 import pytest
 
-SWEEPS = Path(__file__).parents[2] / "lessons" / "sweeps"
+from lessons.sweeps.common import Sweep
 
 
 @pytest.fixture
-def sweep(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(SWEEPS)
-    from common import Sweep
-
+def sweep(tmp_path):
     return lambda seeds=(0, 1): Sweep("scale", seeds, tmp_path)
 
 
@@ -20,7 +16,7 @@ def test_an_interrupted_sweep_has_its_rows(sweep):
     sweep().add({"r": 1, "seed": 0, "loss": 0.123456})
     again = sweep()
     assert again.rows == [{"r": 1, "seed": 0, "loss": 0.12346}]
-    assert again.has(r=1, seed=0) and not again.has(r=1, seed=1) and not again.has(r=2)
+    assert again.find({"r": 1, "seed": 0}) and not again.find({"r": 1, "seed": 1}) and not again.find({"r": 2})
 
 
 def test_a_finished_sweep_begins_again(sweep, tmp_path):
