@@ -74,6 +74,46 @@ def test_a_relative_error_of_one_in_a_million_is_caught():
         gradcheck(lambda a: record(a.data * 2, (a,), lambda g: (g * (2 + 2e-6),)), inputs((3,)))
 
 
+def off_by(tolerances, slope):
+    """x -> slope · x, whose backward is wrong in one element by a number of tolerances: 1e-7 max|gradient| + 1e-9."""
+
+    def f(x):
+        def backward(g):
+            dx = slope * g
+            dx[1, 2] += tolerances * (1e-7 * abs(dx).max() + 1e-9)
+            return (dx,)
+
+        return record(slope * x.data, (x,), backward)
+
+    return f
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, 1000.0])
+@pytest.mark.parametrize("tolerances", [2, -2, 1.1])
+def test_a_derivative_that_is_wrong_by_more_than_the_tolerance_is_caught(slope, tolerances):
+    with pytest.raises(AssertionError, match=r"gradient wrong: input 0 at \[1, 2\]"):
+        gradcheck(off_by(tolerances, slope), inputs((2, 3)))
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, 1000.0])
+def test_a_derivative_that_is_wrong_by_less_than_the_tolerance_passes(slope):
+    worst = gradcheck(off_by(0.9, slope), inputs((2, 3)))
+    assert worst.index == (1, 2) and 0.8 < worst.error / worst.allowed < 1
+
+
+def test_a_large_gradient_of_another_input_allows_this_one_no_more():
+    def f(x, y):
+        def backward(g):
+            dx = g * 1.0
+            dx[0] += 2 * (1e-7 * abs(dx).max() + 1e-9)
+            return dx, 1000 * g
+
+        return record(x.data + 1000 * y.data, (x, y), backward)
+
+    with pytest.raises(AssertionError, match=r"gradient wrong: input 0 at \[0\]"):
+        gradcheck(f, inputs((3,), (3,)))
+
+
 def test_a_backward_that_writes_into_the_gradient_it_was_given_is_caught():
     def double(x):
         def backward(g):

@@ -95,6 +95,15 @@ def test_only_active_adapters_are_trainable():
     assert not any(p.requires_grad for p in model.parameters())
 
 
+def test_an_adapter_that_is_added_is_frozen_until_it_is_set():
+    model = with_lora(tiny_llama())
+    model.add_adapter("b", LoraConfig(r=2, lora_alpha=7, target_modules=["q_proj"], modules_to_save=["model.norm"]), 2)
+    mine = [p for n, p in model.named_parameters() if ".b." in n]
+    assert len(mine) == 5 and not any(p.requires_grad for p in mine)  # A and B of two layers, the copy of the norm
+    model.set_adapter("b")
+    assert all(p.requires_grad for p in mine)
+
+
 def test_only_active_adapters_get_gradients():
     model = three_adapters()
     model.set_adapter("b")

@@ -1,5 +1,7 @@
 """What LoRA promises: it starts as the base, only the adapter learns, and its gradients are those of the equation."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from tiny import random_ids, tiny_llama, with_lora
@@ -189,6 +191,64 @@ def test_a_starts_normal_with_standard_deviation_one_over_r_when_gaussian():
     model = get_peft_model(model, LoraConfig(r=12, target_modules=["gate_proj"], init_lora_weights="gaussian"))
     A = np.concatenate([p.data.ravel() for n, p in model.named_parameters() if "lora_A" in n])
     assert abs(A.std() - 1 / 12) < 0.1 / 12
+
+
+@pytest.mark.parametrize("init", [True, "gaussian", False])
+def test_b_of_an_embedding_starts_normal_with_standard_deviation_one(init):
+    model = tiny_llama(vocab_size=40, hidden_size=300)
+    config = LoraConfig(r=12, lora_alpha=5, target_modules=["embed_tokens"], init_lora_weights=init)
+    (B,) = (p.data for n, p in get_peft_model(model, config, seed=1).named_parameters() if "lora_embedding_B" in n)
+    assert B.shape == (300, 12)
+    assert abs(B.mean()) < 0.1 and abs(B.std() - 1) < 0.05
+    assert 2.5 < abs(B).max() < 6  # a uniform B of this deviation ends at 1.73
+
+
+def test_a_of_an_embedding_starts_normal_with_standard_deviation_one_when_b_of_the_others_is_random():
+    model = tiny_llama(vocab_size=400, hidden_size=30)
+    config = LoraConfig(r=12, lora_alpha=5, target_modules=["embed_tokens"], init_lora_weights=False)
+    (A,) = (p.data for n, p in get_peft_model(model, config, seed=1).named_parameters() if "lora_embedding_A" in n)
+    assert A.shape == (12, 400)
+    assert abs(A.mean()) < 0.1 and abs(A.std() - 1) < 0.05
+
+
+def test_b_of_a_linear_layer_starts_uniform_within_one_over_the_root_of_its_rank_when_asked_to_be_random():
+    model = tiny_llama(hidden_size=96, intermediate_size=200)
+    config = LoraConfig(r=12, lora_alpha=5, target_modules=["gate_proj"], init_lora_weights=False)
+    model = get_peft_model(model, config, seed=1)
+    B = np.concatenate([p.data.ravel() for n, p in model.named_parameters() if "lora_B" in n])
+    bound = 1 / np.sqrt(12)
+    assert 0.99 * bound < abs(B).max() <= bound
+    assert abs(B.std() - bound / np.sqrt(3)) < 0.05 * bound
+
+
+PEFTS_DEFAULTS = {  # of LoraConfig in PEFT 0.21
+    "r": 8,
+    "lora_alpha": 8,
+    "lora_dropout": 0.0,
+    "use_rslora": False,
+    "init_lora_weights": True,
+    "bias": "none",
+    "fan_in_fan_out": False,
+    "rank_pattern": {},
+    "alpha_pattern": {},
+    "target_modules": None,
+    "exclude_modules": None,
+    "layers_to_transform": None,
+    "layers_pattern": None,
+    "modules_to_save": None,
+    "task_type": None,
+    "base_model_name_or_path": None,
+}
+
+
+@pytest.mark.parametrize("name", PEFTS_DEFAULTS)
+def test_a_field_that_is_left_out_has_pefts_default(name):
+    value, default = getattr(LoraConfig(), name), PEFTS_DEFAULTS[name]
+    assert (value, type(value)) == (default, type(default))
+
+
+def test_the_list_of_defaults_has_every_field():
+    assert PEFTS_DEFAULTS.keys() >= {field.name for field in fields(LoraConfig)}
 
 
 def test_named_parameters_are_pefts():
