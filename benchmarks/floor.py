@@ -4,32 +4,19 @@ import time
 
 import numpy as np
 
-
-class Spy(np.ndarray):
-    """An array that notes every matrix product it takes part in: operand shapes and whether each is transposed."""
-
-    products = []
-
-    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
-        plain = [x.view(np.ndarray) if isinstance(x, Spy) else x for x in inputs]
-        if ufunc is np.matmul:
-            Spy.products.append([(x.shape, x.ndim > 1 and x.strides[-1] > x.strides[-2]) for x in plain])
-        if out is not None:
-            kwargs["out"] = tuple(x.view(np.ndarray) if isinstance(x, Spy) else x for x in out)
-        result = getattr(ufunc, method)(*plain, **kwargs)
-        return out[0] if out is not None else result.view(Spy) if isinstance(result, np.ndarray) else result
+from minilora.course.lab.products import count_products, counted
 
 
 def products_of(model, step):
-    """The products of one call of `step()`, as a list of operand pairs (shape, transposed)."""
+    """The products of one call of `step()`, as a list of pairs of Factors."""
     kept = [(p, p.data) for p in model.parameters()]
     for p, array in kept:
-        p.data = array.view(Spy)
-    Spy.products = []
-    step()
+        p.data = counted(array)
+    with count_products() as products:
+        step()
     for p, array in kept:
         p.data = array
-    return Spy.products
+    return products
 
 
 def make_floor(products):
@@ -37,16 +24,17 @@ def make_floor(products):
     rng = np.random.default_rng(0)
     pool = {}
 
-    def operand(shape, transposed, which):
-        key = (shape, transposed, which)
+    def operand(factor, which):
+        key = (factor, factor.transposed, which)
         if key not in pool:
-            x = rng.standard_normal(shape[:-2] + (shape[:-3:-1] if transposed else shape[-2:]), dtype=np.float32)
-            pool[key] = x.swapaxes(-1, -2) if transposed else x
+            shape = factor[:-2] + (factor[:-3:-1] if factor.transposed else factor[-2:])
+            x = rng.standard_normal(shape, dtype=np.float32)
+            pool[key] = x.swapaxes(-1, -2) if factor.transposed else x
         return pool[key]
 
     calls = []
     for a, b in products:
-        a, b = operand(*a, 0), operand(*b, 1)
+        a, b = operand(a, 0), operand(b, 1)
         shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) + (a.shape[-2], b.shape[-1])
         calls.append((a, b, pool.setdefault(("out", shape), np.empty(shape, np.float32))))
 

@@ -5,7 +5,6 @@ of its own, because CuPy reads CUPY_TF32 at start. Each side is timed from an id
 """
 
 import json
-import math
 import os
 import sys
 import time
@@ -56,6 +55,7 @@ def measure(width, tf32, repeats):
     import numpy as np
     import torch
 
+    from minilora.course.lab.products import multiplications
     from minilora.training.optim import AdamW
 
     from .floor import products_of
@@ -65,8 +65,9 @@ def measure(width, tf32, repeats):
     size = Size(width, 4, width // 64, width // 64, 8192, 4, 512)
     model, theirs = adapted("llama", size, ["q_proj", "v_proj"])
     ids, labels = batch(size)
-    work = sum(flops(a, b) for a, b in products_of(model, lambda: model.loss(ids[:1, :64], labels[:1, :64]).backward()))
-    work *= ids.size / 64  # of every layer; attention, a few per cent, grows faster and is counted too low
+    products = products_of(model, lambda: model.loss(ids[:1, :64], labels[:1, :64]).backward())
+    # of every layer; attention grows faster than the number of tokens, so its few per cent are counted too low
+    work = 2 * multiplications(products) * ids.size / 64
     for p in model.parameters():
         p.grad = None
     model.to("cuda")
@@ -106,11 +107,6 @@ def measure(width, tf32, repeats):
         "card": matrix_rate(cupy, width), "loss_difference": abs(losses["here"] - losses["torch"]),
         "here_mib": here_mib, "torch_mib": torch.cuda.max_memory_reserved() / 2**20,
     }  # fmt: skip
-
-
-def flops(a, b):  # the operands of a product, as `products_of` notes them
-    *lead, m, k = a[0]
-    return 2 * m * k * b[0][-1] * math.prod(lead)
 
 
 def matrix_rate(cupy, width, repeats=10):  # -> FLOP/s of one square product on this card, in the precision at hand
