@@ -7,12 +7,10 @@ import warnings
 from ..adapters.model import get_peft_model
 from ..adapters.targets import as_target_modules
 from ..errors import ConfigError, FormatError
-from ..files.config_json import DEFAULTS
+from ..files.config_json import LOADABLE
 from ..methods.lora import LoraConfig
 from ..models.pretrained import config_from_json, model_of
 from ..nn import Linear, Module
-
-BUILDABLE = tuple(DEFAULTS)  # the model types that have a model file here
 
 
 class OneMatrix(Module):
@@ -26,7 +24,7 @@ def count_by_building(architecture, targets, rank):  # Architecture, str, int ->
     """Raises ConfigError or FormatError when this configuration cannot be trained here."""
     if architecture.config is None:
         model = OneMatrix(*architecture.parts[0].shape)
-    elif architecture.model_type in BUILDABLE:
+    elif architecture.model_type in LOADABLE:
         model = model_of(config_from_json(architecture.config, architecture.name))
     else:
         raise ConfigError(f"{architecture.model_type} has no model file here")

@@ -11,14 +11,37 @@ from ..errors import ConfigError, FormatError, nearest
 
 MAX_LAYERS = 1000
 
-# What transformers assumes where config.json is silent (configuration_<type>.py of transformers 5.23).
+# What transformers assumes where config.json is silent (configuration_<type>.py of transformers 5.23), for loading a
+# model and for counting one. A flag that a family does not list is one that its model ignores, or false.
 DEFAULTS = {
-    "llama": {"max_position_embeddings": 2048},
+    "llama": {"max_position_embeddings": 2048, "attention_bias": False, "mlp_bias": False},
     "mistral": {"max_position_embeddings": 131072, "num_key_value_heads": 8, "sliding_window": 4096},
     "qwen2": {"max_position_embeddings": 32768, "num_key_value_heads": 32, "sliding_window": 4096},
-    "qwen3": {"max_position_embeddings": 32768, "num_key_value_heads": 32, "sliding_window": 4096, "head_dim": 128},
-    "gpt2": {"tie_word_embeddings": True},
-}
+    "qwen3": {
+        "max_position_embeddings": 32768, "num_key_value_heads": 32, "sliding_window": 4096, "head_dim": 128,
+        "attention_bias": False,
+    },
+    "gemma": {"num_key_value_heads": 16, "head_dim": 256, "tie_word_embeddings": True, "attention_bias": False},
+    "phi": {},
+    "gpt2": {"n_positions": 1024, "tie_word_embeddings": True},
+    "gptj": {},
+    "gpt_neox": {"attention_bias": True, "use_parallel_residual": True},
+    "bloom": {"tie_word_embeddings": True},
+    "opt": {
+        "max_position_embeddings": 2048, "tie_word_embeddings": True, "enable_bias": True,
+        "layer_norm_elementwise_affine": True, "do_layer_norm_before": True,
+    },
+    "bert": {"max_position_embeddings": 512, "type_vocab_size": 2},
+    "roberta": {"max_position_embeddings": 512, "type_vocab_size": 2},
+    "deberta-v2": {
+        "max_position_embeddings": 512, "type_vocab_size": 0, "position_biased_input": True, "norm_rel_ebd": "none",
+        "max_relative_positions": -1, "position_buckets": -1, "conv_kernel_size": 0,
+    },
+    "t5": {
+        "d_kv": 64, "relative_attention_num_buckets": 32, "feed_forward_proj": "relu", "tie_word_embeddings": True,
+    },
+}  # fmt: skip
+LOADABLE = ("llama", "mistral", "qwen2", "qwen3", "gpt2")  # the families that have a model file here
 
 # rope_type -> the numbers it needs. What else stands in the dictionary is refused.
 ROPE_KEYS = {
@@ -50,9 +73,9 @@ def fields_from_json(data, where="config.json"):  # dict -> {"model_type": ..., 
     keys = _Keys(data, where)
     kind = keys.word("model_type")
     if kind is None:
-        raise FormatError(f"{where}: no model_type; expected one of {', '.join(DEFAULTS)}")
-    if kind not in DEFAULTS:
-        raise ConfigError(f"{where}: model_type {kind!r} is not supported; known: {nearest(kind, DEFAULTS)}")
+        raise FormatError(f"{where}: no model_type; expected one of {', '.join(LOADABLE)}")
+    if kind not in LOADABLE:
+        raise ConfigError(f"{where}: model_type {kind!r} is not supported; known: {nearest(kind, LOADABLE)}")
     keys.defaults = DEFAULTS[kind]
     fields = _gpt2(keys) if kind == "gpt2" else _llama(keys, kind)
     keys.finish()
@@ -88,9 +111,9 @@ def _llama(keys, kind):
         rms_norm_eps=keys.number("rms_norm_eps", 1e-6),
         rope_parameters=_rope(keys, context),
         tie_word_embeddings=keys.flag("tie_word_embeddings"),
-        attention_bias=kind in ("llama", "qwen3") and keys.flag("attention_bias"),
+        attention_bias="attention_bias" in keys.defaults and keys.flag("attention_bias"),
         qkv_bias=kind == "qwen2",
-        mlp_bias=kind == "llama" and keys.flag("mlp_bias"),
+        mlp_bias="mlp_bias" in keys.defaults and keys.flag("mlp_bias"),
         qk_norm=kind == "qwen3",
         sliding_window=window,
         layer_types=layer_types,
@@ -107,7 +130,7 @@ def _gpt2(keys):
         n_embd=keys.integer("n_embd"),
         n_layer=keys.integer("n_layer", high=MAX_LAYERS),
         n_head=keys.integer("n_head"),
-        n_positions=keys.integer("n_positions", 1024),
+        n_positions=keys.integer("n_positions"),
         n_inner=keys.integer("n_inner", 0),
         layer_norm_epsilon=keys.number("layer_norm_epsilon", 1e-5),
         tie_word_embeddings=keys.flag("tie_word_embeddings"),
@@ -188,8 +211,8 @@ def _llama_to_json(fields):
     if kind in ("qwen2", "qwen3") and fields["sliding_window"]:
         types = fields["layer_types"] or ["sliding_attention"] * fields["num_hidden_layers"]
         data |= {"use_sliding_window": True, "max_window_layers": 0, "layer_types": types}
-    for key, families in (("attention_bias", ("llama", "qwen3")), ("mlp_bias", ("llama",))):
-        if kind not in families:
+    for key in ("attention_bias", "mlp_bias"):
+        if key not in DEFAULTS[kind]:
             del data[key]
     return data
 

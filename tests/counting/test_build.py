@@ -11,10 +11,11 @@ from tiny import tiny_llama
 import minilora as ml
 from minilora.counting.architectures.catalog import load
 from minilora.counting.architectures.presets import PRESETS
-from minilora.counting.build import BUILDABLE, count_by_building, cross_check
+from minilora.counting.build import count_by_building, cross_check
 from minilora.counting.count import count
+from minilora.files.config_json import LOADABLE
 
-SMALL = [n for n in PRESETS if load(n).model_type in BUILDABLE and load(n).base < 9e9]
+SMALL = [n for n in PRESETS if load(n).model_type in LOADABLE and load(n).base < 9e9]
 TARGETS = {"gpt2": ["c_attn", "all-linear", "wte,lm_head"]}
 USUAL = ["q_proj,v_proj", "all-linear", "lm_head,embed_tokens", r".*\.[1-3]\..*(gate|down)_proj"]
 

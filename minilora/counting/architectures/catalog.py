@@ -7,6 +7,7 @@ from typing import Any
 
 from ...errors import ConfigError, FormatError, MissingFileError, UnknownNameError, nearest
 from ...files.atomic import read_json
+from ...files.config_json import DEFAULTS
 from . import decoders, encoders
 from .parts import Architecture, linear
 from .presets import PRESETS
@@ -26,10 +27,10 @@ class Family:
 QV = "q_proj,v_proj"
 FAMILIES = {  # model_type -> Family
     "llama": Family(decoders.llama, "LlamaForCausalLM", QV),
-    "mistral": Family(decoders.mistral, "MistralForCausalLM", QV),
+    "mistral": Family(decoders.llama, "MistralForCausalLM", QV),
     "qwen2": Family(decoders.qwen2, "Qwen2ForCausalLM", QV),
     "qwen3": Family(decoders.qwen3, "Qwen3ForCausalLM", QV),
-    "gemma": Family(decoders.gemma, "GemmaForCausalLM", QV),
+    "gemma": Family(decoders.llama, "GemmaForCausalLM", QV),
     "phi": Family(decoders.phi, "PhiForCausalLM", "q_proj,v_proj,fc1,fc2"),
     "gpt2": Family(decoders.gpt2, "GPT2LMHeadModel", "c_attn"),
     "opt": Family(decoders.opt, "OPTForCausalLM", QV),
@@ -82,7 +83,9 @@ def from_config(config, name):  # dict, str -> Architecture
         known = ", ".join(FAMILIES)
         raise ConfigError(f"{name}: model_type {str(kind)[:40]!r} is not supported; supported are {known}")
     family = FAMILIES[kind]
-    return Architecture(name, kind, family.model_class, tuple(family.parts(Sizes(config, name))), config)
+    return Architecture(
+        name, kind, family.model_class, tuple(family.parts(Sizes(config, name, DEFAULTS[kind]))), config
+    )
 
 
 def default_targets(architecture):

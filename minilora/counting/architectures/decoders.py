@@ -1,21 +1,16 @@
 """The decoders that continue text, each as the list of its weights. Names as in transformers 5.
 
-`c` is the configuration: c("hidden_size") is a number of its config.json, a second argument what the family assumes
-where that is silent. d: width, m: width inside the MLP, H heads of width hd, K of them for keys and values.
+`c` is the configuration: c("hidden_size") is a number of its config.json, or what the family assumes where that is
+silent (files/config_json.DEFAULTS). d: width, m: width inside the MLP, H heads of width hd, K of them for keys and values.
 """
 
 from .parts import embedding, head, layers, linear, norm
 
 
-def llama(
-    c, kv_heads=None, head_dim=0, qkv_bias=False, qk_norm=False, tied=False, flags=("attention_bias", "mlp_bias")
-):
-    """Llama and its family: RMSNorm, grouped-query attention, gate/up/down. The arguments are what a family assumes;
-    flags: the biases that its config.json can ask for."""
-    d, m, H = c("hidden_size"), c("intermediate_size"), c("num_attention_heads")
-    hd = c("head_dim", head_dim) if head_dim else c.head_dim()
-    K = c.kv_heads(kv_heads)
-    attention_bias, mlp_bias = (f in flags and c.flag(f, False) for f in ("attention_bias", "mlp_bias"))
+def llama(c, qkv_bias=False, qk_norm=False):
+    """Llama and its family: RMSNorm, grouped-query attention, gate/up/down."""
+    d, m, H, K, hd = c("hidden_size"), c("intermediate_size"), c("num_attention_heads"), c.kv_heads(), c.head_dim()
+    attention_bias, mlp_bias = c.known_flag("attention_bias"), c.known_flag("mlp_bias")
     qkv_bias = qkv_bias or attention_bias
     yield embedding("model.embed_tokens", c("vocab_size"), d)
     for at in layers("model.layers", c("num_hidden_layers")):
@@ -32,23 +27,15 @@ def llama(
         yield linear(f"{at}.mlp.up_proj", d, m, mlp_bias, reads="norm 2", feeds="activation")
         yield linear(f"{at}.mlp.down_proj", m, d, mlp_bias, reads="activation")
     yield norm("model.norm", d, bias=False)
-    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings", tied))
-
-
-def mistral(c):
-    return llama(c, kv_heads=8, flags=())
+    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings"))
 
 
 def qwen2(c):
-    return llama(c, kv_heads=32, qkv_bias=True, flags=())  # biases on q, k and v, none on o
+    return llama(c, qkv_bias=True)  # on q, k and v, none on o
 
 
 def qwen3(c):
-    return llama(c, kv_heads=32, head_dim=128, qk_norm=True, flags=("attention_bias",))
-
-
-def gemma(c):
-    return llama(c, kv_heads=16, head_dim=256, tied=True, flags=("attention_bias",))
+    return llama(c, qk_norm=True)
 
 
 def phi(c):
@@ -61,14 +48,14 @@ def phi(c):
         yield linear(f"{at}.self_attn.k_proj", d, K * hd, True, reads="norm", feeds="attention", cached=K * hd)
         yield linear(f"{at}.self_attn.v_proj", d, K * hd, True, reads="norm", feeds="attention", cached=K * hd)
         yield linear(f"{at}.self_attn.dense", H * hd, d, True, reads="attention")
-        if c.flag("qk_layernorm", False):
+        if c.flag("qk_layernorm"):
             yield norm(f"{at}.self_attn.q_layernorm", hd, times=H)
             yield norm(f"{at}.self_attn.k_layernorm", hd, times=K)
         yield linear(f"{at}.mlp.fc1", d, m, True, reads="norm", feeds="activation")
         yield linear(f"{at}.mlp.fc2", m, d, True, reads="activation")
         yield norm(f"{at}.input_layernorm", d)
     yield norm("model.final_layernorm", d)
-    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings", False), bias=True)
+    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings"), bias=True)
 
 
 def gpt2(c):
@@ -77,7 +64,7 @@ def gpt2(c):
     d = c("hidden_size")
     m = c("intermediate_size", 4 * d)
     yield embedding("transformer.wte", c("vocab_size"), d)
-    yield embedding("transformer.wpe", c("max_position_embeddings", 1024), d)
+    yield embedding("transformer.wpe", c("max_position_embeddings"), d)
     for at in layers("transformer.h", c("num_hidden_layers")):
         yield norm(f"{at}.ln_1", d)
         yield linear(f"{at}.attn.c_attn", d, 3 * d, True, reads="norm 1", feeds="attention", cached=2 * d)
@@ -86,7 +73,7 @@ def gpt2(c):
         yield linear(f"{at}.mlp.c_fc", d, m, True, reads="norm 2", feeds="activation")
         yield linear(f"{at}.mlp.c_proj", m, d, True, reads="activation")
     yield norm("transformer.ln_f", d)
-    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings", True))
+    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings"))
 
 
 def gptj(c):
@@ -102,13 +89,13 @@ def gptj(c):
         yield linear(f"{at}.mlp.fc_in", d, m, True, reads="norm", feeds="activation")
         yield linear(f"{at}.mlp.fc_out", m, d, True, reads="activation")
     yield norm("transformer.ln_f", d)
-    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings", False), bias=True)
+    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings"), bias=True)
 
 
 def gpt_neox(c):
     """GPT-NeoX and Pythia. The head is called embed_out in transformers 4 and in the published files."""
-    d, m, bias = c("hidden_size"), c("intermediate_size"), c.flag("attention_bias", True)
-    own_input = 0 if c.flag("use_parallel_residual", True) else 1  # side by side, both norms read the same x
+    d, m, bias = c("hidden_size"), c("intermediate_size"), c.flag("attention_bias")
+    own_input = 0 if c.flag("use_parallel_residual") else 1  # side by side, both norms read the same x
     yield embedding("gpt_neox.embed_in", c("vocab_size"), d)
     for at in layers("gpt_neox.layers", c("num_hidden_layers")):
         yield norm(f"{at}.input_layernorm", d)
@@ -118,7 +105,7 @@ def gpt_neox(c):
         yield linear(f"{at}.mlp.dense_h_to_4h", d, m, True, reads="norm 2", feeds="activation")
         yield linear(f"{at}.mlp.dense_4h_to_h", m, d, True, reads="activation")
     yield norm("gpt_neox.final_layer_norm", d)
-    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings", False))
+    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings"))
 
 
 def bloom(c):
@@ -134,19 +121,19 @@ def bloom(c):
         yield linear(f"{at}.mlp.dense_h_to_4h", d, 4 * d, True, reads="norm 2", feeds="activation")
         yield linear(f"{at}.mlp.dense_4h_to_h", 4 * d, d, True, reads="activation")
     yield norm("transformer.ln_f", d)
-    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings", True))
+    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings"))
 
 
 def opt(c):
     """Positions have two rows more than the context. The 350M one embeds in 512 and projects to and from its width."""
     d, m, narrow = c("hidden_size"), c("intermediate_size"), c("word_embed_proj_dim", c("hidden_size"))
-    bias, affine = c.flag("enable_bias", True), c.flag("layer_norm_elementwise_affine", True)
+    bias, affine = c.flag("enable_bias"), c.flag("layer_norm_elementwise_affine")
     yield embedding("model.decoder.embed_tokens", c("vocab_size"), narrow)
-    yield embedding("model.decoder.embed_positions", c("max_position_embeddings", 2048) + 2, d)
+    yield embedding("model.decoder.embed_positions", c("max_position_embeddings") + 2, d)
     if narrow != d:
         yield linear("model.decoder.project_out", d, narrow, reads="out of the layers")
         yield linear("model.decoder.project_in", narrow, d, reads="embedding")
-    if affine and c.flag("do_layer_norm_before", True) and not c.flag("_remove_final_layer_norm", False):
+    if affine and c.flag("do_layer_norm_before") and not c.flag("_remove_final_layer_norm"):
         yield norm("model.decoder.final_layer_norm", d)
     for at in layers("model.decoder.layers", c("num_hidden_layers")):
         yield linear(f"{at}.self_attn.k_proj", d, d, bias, reads="norm 1", feeds="attention", cached=d)
@@ -159,4 +146,4 @@ def opt(c):
         yield linear(f"{at}.fc2", m, d, bias, reads="activation")
         if affine:
             yield norm(f"{at}.final_layer_norm", d)
-    yield head(narrow, c("vocab_size"), tied=c.flag("tie_word_embeddings", True))
+    yield head(narrow, c("vocab_size"), tied=c.flag("tie_word_embeddings"))

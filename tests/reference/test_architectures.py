@@ -1,0 +1,17 @@
+"""The facts about families of models, beside the configuration classes of transformers."""
+
+import pytest
+
+from minilora.files.config_json import DEFAULTS
+
+transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.reference
+
+IN_THE_MODEL = {"norm_rel_ebd", "position_buckets", "conv_kernel_size"}  # read there by getattr, with a default
+
+
+@pytest.mark.parametrize("kind", DEFAULTS)
+def test_what_a_family_assumes_is_what_transformers_assumes(kind):
+    made = type(transformers.AutoConfig.for_model(kind))
+    for key, value in DEFAULTS[kind].items():
+        assert key in IN_THE_MODEL or getattr(made, key) == value, key
