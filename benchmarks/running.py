@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from minilora.display.progress import new_bar
+
 from .experiments import EXPERIMENTS, SEEDS, TASK, TUNING_SEED, best_rate, tuning_runs
 from .rows import Rows
 from .runs import Run, measure, row_key
@@ -57,22 +59,16 @@ def run_subspaces(store):
 @contextlib.contextmanager
 def progress(total):
     """Yield step(measured, what). A bar in a terminal; a line for every measured run where there is none."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     done, measured, began = 0, 0, time.perf_counter()
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), disable=not sys.stderr.isatty(),
-    )  # fmt: skip
-    with bar:
-        task = bar.add_task("", total=total)
+    with new_bar(sys.stderr, "{task.description}") if sys.stderr.isatty() else contextlib.nullcontext() as bar:
+        task = bar.add_task("", total=total) if bar else None
 
         def step(new, what):
             nonlocal done, measured
             done, measured = done + 1, measured + new
-            bar.update(task, completed=done, description=what)
-            if new and bar.disable:
+            if bar:
+                bar.update(task, completed=done, description=what)
+            elif new:
                 left = (total - done) * (time.perf_counter() - began) / measured
                 print(f"{done} of {total}: {what}; at most {left / 60:.0f} min left", file=sys.stderr, flush=True)
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import click
 
+from ..display.numbers import number_text
 from ..errors import UnknownNameError
 
 
@@ -45,12 +46,10 @@ def has(row, words):
 
 def working(case):
     """The lines to redo by hand: how each function's number is made, then the formula, unless it is that function."""
-    from ..counting.ledger.formulas import shown
-
     steps = case["steps"]
     if steps and steps[0].startswith(f"{case['formula']} = "):
         return steps
-    return [*steps, f"{case['formula']} = {shown(case['value'])}"]
+    return [*steps, f"{case['formula']} = {number_text(case['value'], digits=6)}"]
 
 
 def show(rows):

@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from ..display.numbers import GIB
 from ..display.tables import show_facts
 from ..errors import MiniloraError
 from .common import check_out, device_option, load_base
@@ -278,7 +279,7 @@ def show(report):
         ("cores", f"{report['cores']['usable']} usable of {report['cores']['seen']} that are seen"),
         ("BLAS", f"{blas['library']} {blas['version']}, {asked}"),
         ("matrix products", f"{blas['gflops']:.0f} billion operations a second, {blas['cores_busy']:.1f} cores busy"),
-        ("GPU", ", ".join(f"{d['device']} {d['name']}, {d['bytes'] / 2**30:.0f} GiB" for d in cards) or "none (CuPy)"),
+        ("GPU", ", ".join(f"{d['device']} {d['name']}, {d['bytes'] / GIB:.0f} GiB" for d in cards) or "none (CuPy)"),
     ]
     if step:
         facts += [

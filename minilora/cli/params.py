@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 
 from ..counting.architectures.presets import PRESETS
+from ..display.numbers import GIB
+from ..display.tables import new_table
 from ..errors import ConfigError
 
 COLUMNS = (
@@ -16,7 +18,6 @@ COLUMNS = (
     "adapter_bytes_fp32", "adapter_bytes_16bit", "file_bytes_fp32", "file_bytes_16bit",
 )  # fmt: skip
 WIDTH = 80  # columns of a table at least; also in a file
-GIB = 2**30
 NAMES = textwrap.fill(", ".join(PRESETS), 76, break_on_hyphens=False)
 
 
@@ -111,18 +112,8 @@ def show(rows):
         console.print(part)
 
 
-def table(title, *columns):
-    from rich import box
-    from rich.table import Table
-
-    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for i, name in enumerate(columns):
-        made.add_column(name, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i > 0)
-    return made
-
-
 def counts_table(rows):
-    made = table("", "targets", "rank", "trainable", "%", "fewer", "fp32", "16 bit")
+    made = new_table("targets", "rank", "trainable", "%", "fewer", "fp32", "16 bit", text=1)
     for above, r in zip([None, *rows], rows, strict=False):
         targets = "" if above and above["targets"] == r["targets"] else r["targets"]
         made.add_row(
@@ -139,26 +130,26 @@ def memory_tables(r):
     """A table of items for each method."""
     for method, budget in r["memory"].items():
         precision = "bfloat16" if "4-bit" in method else r["dtype"]
-        made = table(
-            f"Memory of training, {method}: {r['batch']} x {r['length']} tokens, {precision}", "", "formula", "GiB"
-        )
+        title = f"Memory of training, {method}: {r['batch']} x {r['length']} tokens, {precision}"
+        made = new_table("", "formula", "GiB", text=1, title=title)
         for item in budget["states"]:
             made.add_row(item["name"], item["formula"], f"{item['bytes'] / GIB:,.3f}")
-        for title, key, total in (
+        for kind, key, total in (
             ("kept", "activations", "total"),
             ("recomputed", "activations_recomputed", "total_recomputed"),
         ):
             made.add_section()
-            made.add_row(f"activations {title}:", "tokens x numbers x bytes", "")
+            made.add_row(f"activations {kind}:", "tokens x numbers x bytes", "")
             for item in budget[key]:
                 made.add_row(f"  {item['name']}", item["formula"], f"{item['bytes'] / GIB:,.3f}")
-            made.add_row(f"total, activations {title}", "", f"{budget[total] / GIB:,.3f}", style="bold")
+            made.add_row(f"total, activations {kind}", "", f"{budget[total] / GIB:,.3f}", style="bold")
         yield made
 
 
 def cards_table(r):
     cards = r["memory"]["LoRA"]["cards"]
-    made = table("Which card holds the training (activations recomputed)", "", "GiB", *(f"{gb} GB" for gb in cards))
+    title = "Which card holds the training (activations recomputed)"
+    made = new_table("", "GiB", *(f"{gb} GB" for gb in cards), text=1, title=title)
     for method, budget in r["memory"].items():
         made.add_row(method, f"{budget['total_recomputed'] / GIB:,.1f}", *budget["cards"].values())
     made.caption = "tight: the sum fits, but not with the fifth on top that real runs need"
@@ -167,7 +158,7 @@ def cards_table(r):
 
 def flops_table(r):
     f = r["flops_per_token"]
-    made = table(f"Operations per token, among {r['length']}", "", "full", "LoRA")
+    made = new_table("", "full", "LoRA", text=1, title=f"Operations per token, among {r['length']}")
     for name, full, lora in (
         ("forward: W x", f["forward"], f["forward"]),
         ("forward: attention", f["attention_forward"], f["attention_forward"]),
@@ -187,7 +178,7 @@ def flops_table(r):
 
 def serving_table(r):
     s = r["serving"]
-    made = table(f"Serving in {r['dtype']}", "", "formula", "GiB")
+    made = new_table("", "formula", "GiB", text=1, title=f"Serving in {r['dtype']}")
     for item in s["memory"]:
         made.add_row(item["name"], item["formula"], f"{item['bytes'] / GIB:,.3f}")
     made.add_row("sum", "", f"{s['total'] / GIB:,.3f}")

@@ -1,11 +1,11 @@
 """The figure of `minilora params --plot`: what is trained against the rank, and the memory of training beside cards."""
 
+from ..display.numbers import GIB
 from ..display.plots import COLOURS, LINES, figure
 from .count import count
 from .memory import CARDS, budgets
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-GIB = 2**30
 WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 1.5}
 KINDS = {  # name in the legend -> colour (Okabe and Ito), hatch; from the bottom of the bar
     "frozen weights": ("#999999", ""),

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from ..display.numbers import GIB
 from .activations import Item, activations
 
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)  # a code of 4 bits; per 64 an 8-bit scale; per 256 scales a float32 (QLoRA, 3)
-CARDS = (8, 12, 16, 24, 48, 80)  # GB as makers of graphics cards count: 2**30 bytes
+CARDS = (8, 12, 16, 24, 48, 80)  # GB as makers of graphics cards count: GIB bytes
 OVERHEAD = 1.2  # a rule of thumb: QLoRA's figures for 33B and 65B (Table 6) lie this far above the weights' bytes
 METHODS = ("full", "LoRA", "4-bit + LoRA")
 DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}  # name -> bytes of a number
@@ -36,7 +37,7 @@ class Budget:
 
 
 def verdict(needed, gb):
-    return "no" if needed > gb * 2**30 else "tight" if OVERHEAD * needed > gb * 2**30 else "fits"
+    return "no" if needed > gb * GIB else "tight" if OVERHEAD * needed > gb * GIB else "fits"
 
 
 def budgets(count, batch, length, dtype):  # Count, int, int, str -> [Budget]

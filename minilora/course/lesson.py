@@ -9,6 +9,7 @@ import textwrap
 
 import numpy as np
 
+from ..display.numbers import number_text
 from ..display.plots import COLOURS, STYLE
 from ..files.shipped import shipped
 
@@ -23,12 +24,12 @@ class Prediction:
 
     def compare(self, actual):
         """Print the prediction beside what came. Nothing is right or wrong here, and nothing stops."""
-        said = "no prediction" if self.answer is None else f"you said {shown(self.answer)}"
+        said = "no prediction" if self.answer is None else f"you said {number_text(self.answer)}"
         try:
             distance = self._distance(actual)
         except (TypeError, ValueError, OverflowError):  # the reader has put there something that is no answer
             distance = ""
-        print(f"{self.question}\n    {said}; the run says {shown(actual)}{distance}")
+        print(f"{self.question}\n    {said}; the run says {number_text(actual)}{distance}")
 
     def _distance(self, actual):
         if self.answer is None:
@@ -51,7 +52,7 @@ def predict(question, answer=None):  # str, number or text or None -> Prediction
     if answer is None:
         print(f"predict: {question}\n    put your answer in place of None and run this cell again, or go on without")
     else:
-        print(f"predict: {question}\n    you say {shown(answer)}")
+        print(f"predict: {question}\n    you say {number_text(answer)}")
     return Prediction(question, answer)
 
 
@@ -64,14 +65,16 @@ def expect(what, got, wanted, within=0.0):
         difference = float(np.max(np.abs(np.asarray(got, np.float64) - np.asarray(wanted, np.float64)), initial=0.0))
         _say(difference <= within, what, f"largest difference {difference:.3g}, allowed {within:.3g}")
     elif within:
-        _say(abs(got - wanted) <= within, what, f"expected {shown(wanted)} ± {within:.3g}, got {shown(got)}")
+        _say(
+            abs(got - wanted) <= within, what, f"expected {number_text(wanted)} ± {within:.3g}, got {number_text(got)}"
+        )
     else:
-        _say(bool(got == wanted), what, f"expected {shown(wanted)}, got {shown(got)}")
+        _say(bool(got == wanted), what, f"expected {number_text(wanted)}, got {number_text(got)}")
 
 
 def expect_between(what, got, low, high):
     """Print the range that was expected and what came; raise AssertionError when it is outside."""
-    _say(bool(low <= got <= high), what, f"expected {shown(low)} to {shown(high)}, got {shown(got)}")
+    _say(bool(low <= got <= high), what, f"expected {number_text(low)} to {number_text(high)}, got {number_text(got)}")
 
 
 def _say(match, what, line):
@@ -81,18 +84,9 @@ def _say(match, what, line):
     print(text)
 
 
-def shown(value):
-    """A number as one reads it: 16,777,216, 0.0423, 3.1e-07; anything else as its text."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-
 def table(rows, head):  # list of tuples, tuple of str -> None
     """Print rows under a head: texts to the left, numbers to the right."""
-    cells = [[str(h) for h in head], *([shown(v) for v in row] for row in rows)]
+    cells = [[str(h) for h in head], *([number_text(v) for v in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     right = [all(not isinstance(row[i], str) for row in rows) for i in range(len(head))]
     for n, row in enumerate(cells):

@@ -5,7 +5,7 @@ import time
 
 
 def tracked(items, what, stream=None):  # something with a length -> iterator
-    """The items one after the other; in a terminal with a bar and the time left, which go when the last has passed."""
+    """The items one after the other; in a terminal with a bar and the time left, removed after the last item."""
     stream = stream or sys.stderr
     if not stream.isatty():
         return iter(items)
@@ -13,6 +13,18 @@ def tracked(items, what, stream=None):  # something with a length -> iterator
     from rich.progress import track
 
     return iter(track(items, what, console=Console(file=stream), transient=True))
+
+
+def new_bar(stream, what, *columns: str):
+    """A bar for a terminal: `what`, how many of how many are done, these columns in rich's markup, the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    texts = map(TextColumn, columns)
+    return Progress(
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), *texts, TimeRemainingColumn(),
+        console=Console(file=stream), refresh_per_second=2,
+    )  # fmt: skip
 
 
 class Progress:
@@ -44,20 +56,13 @@ class Progress:
             self.bar.stop()
 
     def _show_bar(self, run):
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.bar = Progress(
-            TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"),
-            TextColumn("{task.fields[speed]}"), TimeRemainingColumn(), console=Console(file=self.stream),
-            refresh_per_second=2,
-        )  # fmt: skip
+        self.bar = new_bar(self.stream, "training", "loss {task.fields[loss]}", "{task.fields[speed]}")
         self.task = self.bar.add_task("", total=run.steps, completed=run.step, loss="-", speed="")
         self.bar.start()
 
     def _print(self, line):
         if self.bar:
-            self.bar.refresh()  # else it would stand below the line as it was half a second ago
+            self.bar.refresh()  # otherwise rich draws the bar of half a second ago under the new line
             self.bar.console.print(line, highlight=False)
         else:
             print(line, file=self.stream, flush=True)

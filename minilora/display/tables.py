@@ -10,14 +10,15 @@ def console(width=400):
     return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else width)
 
 
-def new_table(*columns, text=None):
+def new_table(*columns: str, text: int | None = None, title: str = ""):
     """A table for `console()`. The first `text` columns are text, the others numbers; None: all are text."""
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if text is None or i < text else "right", overflow="fold")
+        number = text is not None and i >= text
+        table.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=number)
     return table
 
 

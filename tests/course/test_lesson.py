@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from minilora.course.lesson import cards, expect, expect_between, in_words, predict, show_axes, shown, table
+from minilora.course.lesson import cards, expect, expect_between, in_words, predict, show_axes, table
 
 
 def test_a_prediction_never_blocks_and_never_fails(capsys):
@@ -90,22 +90,6 @@ def test_an_expectation_that_is_not_met_stops_the_lesson(got, wanted, within):
 def test_a_value_outside_its_range_stops_the_lesson(got):
     with pytest.raises(AssertionError, match="expected 1 to 2"):
         expect_between("this", got, 1, 2)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (16_777_216, "16,777,216"),
-        (np.int64(1000), "1,000"),
-        (0.04231, "0.04231"),
-        (3.1e-7, "3.1e-07"),
-        (True, "True"),
-        (np.bool_(False), "False"),
-        ("a", "a"),
-    ],
-)
-def test_numbers_are_shown_as_one_reads_them(value, text):
-    assert shown(value) == text
 
 
 def test_a_table_aligns_numbers_to_the_right(capsys):

@@ -10,6 +10,7 @@ import operator
 from collections import Counter
 from functools import lru_cache
 
+from ...display.numbers import number_text
 from ...errors import FormatError, MiniloraError, nearest
 from ..architectures.catalog import load
 from ..count import count
@@ -55,13 +56,9 @@ def _value(node, steps):
             raise FormatError(f"no function {node.func.id!r}; the ledger has: {nearest(node.func.id, FUNCTIONS)}")
         arguments = [ast.literal_eval(argument) for argument in node.args]
         value, working = FUNCTIONS[node.func.id](*arguments)
-        steps.append(f"{ast.unparse(node)} = {working} = {shown(value)}")
+        steps.append(f"{ast.unparse(node)} = {working} = {number_text(value, digits=6)}")
         return value
     raise FormatError(f"a formula has numbers, + - * / ** and functions; found {ast.unparse(node)!r}")
-
-
-def shown(value):  # 294912 -> "294,912"; 9.2508e3 -> "9,250.8"
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.6g}" if value < 1e6 else f"{value:,.1f}"
 
 
 def _sum(parts, size):  # WeightSpecs, part -> (numbers, text) ; the same shapes once
