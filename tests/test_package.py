@@ -1,12 +1,17 @@
 """The package as a program first meets it: `import minilora`."""
 
 import importlib
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 import minilora as ml
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("name", ml.__all__)
@@ -26,3 +31,14 @@ def test_import_loads_nothing_that_only_files_commands_and_mistakes_need():
     code = f"import sys, numpy; before = set(sys.modules); import minilora; print({late} & set(sys.modules) - before)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_version_has_one_place():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "version" not in project["project"] and project["project"]["dynamic"] == ["version"]
+    assert ROOT / project["tool"]["hatch"]["version"]["path"] == ROOT / "minilora" / "__init__.py"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", ml.__version__)
+
+
+def test_type_checkers_of_other_projects_read_the_hints():
+    assert (Path(ml.__file__).parent / "py.typed").is_file()
