@@ -33,7 +33,7 @@ def amplification(W, D, r, rng):  # (out, in), (out, in), int, Generator -> dict
     return found | {"factor": update / found["inside"]}
 
 
-def layers(model, name):  # -> [LoraLayer] of that name, one for each block
+def layers(model, name):  # -> [AdaptedLayer] of that name, one for each block
     return [m for path, m in model.named_modules() if path.endswith(name) and hasattr(m, "adapters")]
 
 
@@ -57,7 +57,7 @@ def study(run):  # Run on q and v -> dict
     for r in RANKS:
         found = []
         for layer in layers(models[r], "q_proj"):
-            W, D = layer.base_layer.dense(), layer.adapters["default"].delta(layer.base_layer)
+            W, D = layer.base_layer.dense(), layer.adapters["default"].delta()
             found.append(amplification(W, D, r, rng))
         table[str(r)] = {key: round(float(np.mean([f[key] for f in found])), 4) for key in found[0]}
     return {"similarity": grids, "amplification": table}

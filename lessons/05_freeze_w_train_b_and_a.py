@@ -367,8 +367,8 @@ cards("5.3")
 # ## Where this lives in the code
 #
 # `minilora/methods/lora.py`: `low_rank_update` is the equation and the four lines of its backward;
-# `LoraLayer` adds the active adapters to a frozen layer. `minilora/course/lab/tune.py` is the training
-# run above. The sweep: `lessons/sweeps/lora_and_full.py`.
+# `AdaptedLayer` (`minilora/adapters/layer.py`) adds the active adapters to a frozen layer.
+# `minilora/course/lab/tune.py` is the training run above. The sweep: `lessons/sweeps/lora_and_full.py`.
 #
 # ## What this does not show
 #

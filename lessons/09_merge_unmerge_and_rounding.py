@@ -89,7 +89,7 @@ for task in tasks:
     tune(adapted, tokenizer, task, steps=30, lr=5e-3, seed=0)
     updates.append(
         {
-            layer.path + ".weight": layer.adapters["default"].delta(layer.base_layer)
+            layer.path + ".weight": layer.adapters["default"].delta()
             for layer in adapted.base_model.layers
         }
     )  # s B A of each matrix
@@ -268,7 +268,7 @@ cards("9.1", "9.2")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/methods/lora.py`: `LoraLayer.merge` adds to a copy and keeps the original Parameter,
+# `minilora/adapters/layer.py`: `AdaptedLayer.merge` adds to a copy and keeps the original Parameter,
 # `unmerge` puts it back. Nothing in the library subtracts. `set_adapter` changes a name and reads
 # no weight.
 #

@@ -93,7 +93,7 @@ path = "base_model.model.model.layers.2.mlp.down_proj"
 layer = model.get_submodule(path)
 x = np.random.default_rng(0).standard_normal((5, 352)).astype(np.float32)
 W = layer.base_layer.dense()
-deltas = {name: adapter.delta(layer.base_layer) for name, adapter in layer.adapters.items()}
+deltas = {name: adapter.delta() for name, adapter in layer.adapters.items()}
 context = model.new_context()  # which adapters are active travels with the context
 out = layer(Tensor(x), context).numpy()
 expect(
@@ -199,7 +199,7 @@ cards("10.1")
 # ## Where this lives in the code
 #
 # `minilora/adapters/model.py`: `add_adapter`, `set_adapter`, `load_adapter`, `save_pretrained`.
-# `LoraLayer.forward` in `minilora/methods/lora.py` is the loop over active adapters.
+# `AdaptedLayer.forward` in `minilora/adapters/layer.py` is the loop over active adapters.
 #
 # ## What this does not show
 #

@@ -4,7 +4,6 @@
 libraries have. Random numbers are drawn by NumPy on the host and uploaded, so that a seed means the same on both.
 """
 
-import functools
 import re
 import sys
 
@@ -110,9 +109,8 @@ def scatter_add(target, index, source):  # (N, d), (n,) int64, (n, d) -> None
         array_module(target).add.at(target, index, source)
 
 
-@functools.cache
 def reuse_freed_memory():
-    """Ask the C library to keep the memory of arrays that are freed for the next ones; once a process is enough.
+    """Ask the C library to keep the memory of freed arrays for the next ones. Called once, when this file is imported.
 
     glibc gives the free top of its heap back to the system after every few frees, and asks the system for every large
     array anew; each page is then cleared again when it is touched next: a fifth of the time of a training step. With
@@ -130,3 +128,6 @@ def reuse_freed_memory():
     M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
     mallopt(M_MMAP_THRESHOLD, 32 << 20)
     mallopt(M_TRIM_THRESHOLD, 1 << 30)
+
+
+reuse_freed_memory()

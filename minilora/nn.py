@@ -10,35 +10,44 @@ from .errors import FormatError, GraphError, nearest
 
 
 class Parameter(Tensor):
-    """A Tensor with a declared shape whose values come later.
+    """A Tensor with a declared shape whose values come later: `data` is None until then.
 
     fill: how `init` fills it, a function (rng, shape) -> float64 array.
     """
 
-    __slots__ = ("declared", "fill", "array")
+    __slots__ = ("declared", "fill")
 
     def __init__(self, shape, fill=None, data=None):
         self.declared = tuple(int(n) for n in shape)
         self.fill = fill or normal(0.02)
         super().__init__(data, requires_grad=True)
 
-    @property
-    def data(self):
-        if self.array is None:
-            raise GraphError(f"a weight of shape {self.declared} is not filled: call init(seed) or load a checkpoint")
-        return self.array
-
-    @data.setter
-    def data(self, value):
-        if value is not None and value.shape != self.declared:
-            raise FormatError(f"values of shape {value.shape} for a weight of shape {self.declared}")
-        self.array = value
-
     shape = property(lambda self: self.declared)
-    is_filled = property(lambda self: self.array is not None)
+    is_filled = property(lambda self: self.data is not None)
+
+    def assign(self, values):
+        """Take these values. Raises FormatError when they have another shape."""
+        if values.shape != self.declared:
+            raise FormatError(f"values of shape {values.shape} for a weight of shape {self.declared}")
+        self.data = values
 
     def __repr__(self):
         return super().__repr__() if self.is_filled else f"Parameter(shape={self.shape}, not filled)"
+
+
+def check_filled(module):
+    """Raise GraphError when a parameter of `module` has no values yet."""
+    for p in module.parameters():
+        if not p.is_filled:
+            raise GraphError(f"a weight of shape {p.shape} is not filled: call init(seed) or load a checkpoint")
+
+
+def fill_parameters(parameters, generator, dtype):
+    """Fill those that are not filled, in order. dtype: float32 or float64. Raises ConfigError for another."""
+    dtype = working_type(dtype)
+    for p in parameters:
+        if not p.is_filled:
+            p.assign(p.fill(generator, p.shape).astype(dtype))
 
 
 def normal(std):
@@ -131,11 +140,7 @@ class Module:
 
         dtype: float32, or float64 for gradient checks. Raises ConfigError for another.
         """
-        dtype = working_type(dtype)
-        rng = np.random.default_rng(seed)
-        for _, p in self.named_parameters():
-            if not p.is_filled:
-                p.data = p.fill(rng, p.shape).astype(dtype)
+        fill_parameters(self.parameters(), np.random.default_rng(seed), dtype)
         return self
 
     def train(self, mode=True):
@@ -149,7 +154,7 @@ class Module:
     def to(self, device):
         """Move every parameter to "cpu", "cuda" or "cuda:n", in place. Returns self."""
         for _, p in self.named_parameters():
-            p.data = to_device(p.data, device)
+            p.data = None if p.data is None else to_device(p.data, device)
             p.grad = None if p.grad is None else to_device(p.grad, device)
         return self
 
@@ -159,7 +164,13 @@ class Module:
 
 
 class Linear(Module):
-    """y = x Wᵀ + b with `weight` (out, in). Adapters use forward, dense, replace_weight, restore_weight and shape."""
+    """y = x Wᵀ + b with `weight` (out, in).
+
+    An adapter asks its base only for `forward`, `kind`, `shape`, `bias`, `dense`, `replace_weight`, `restore_weight`:
+    a weight that is stored in another way (transposed, in 4 bits) is another class with these.
+    """
+
+    kind = "linear"
 
     def __init__(self, n_in, n_out, bias=False):
         self.weight = Parameter((n_out, n_in))
@@ -173,18 +184,31 @@ class Linear(Module):
     def dense(self):  # -> array (out, in)
         return self.weight.data
 
-    def replace_weight(self, dense):
-        """Use another weight (out, in) from now on; returns the Parameter that was there, for `restore_weight`."""
-        before, self.weight = self.weight, Parameter(self.weight.shape, data=dense)
-        self.weight.requires_grad = before.requires_grad
+    def replace_weight(self, weight, bias=None):  # (out, in), (out,) or None -> what `restore_weight` takes
+        """Use other values from now on, in new Parameters; the old ones are returned, untouched."""
+        before = self.weight, self.bias
+        self.weight = replacement(self.weight, weight)
+        self.bias = self.bias if bias is None else replacement(self.bias, bias)
         return before
 
-    def restore_weight(self, weight):
-        self.weight = weight
+    def restore_weight(self, before):
+        """Use the Parameters again that `replace_weight` returned."""
+        self.weight, self.bias = before
+
+
+def replacement(parameter, values):
+    """A Parameter with these values, trainable as `parameter` is."""
+    new = Parameter(parameter.shape)
+    new.assign(values)
+    new.requires_grad = parameter.requires_grad
+    return new
 
 
 class Embedding(Module):
     """y = W[ids] with `weight` (vocabulary, width)."""
+
+    kind = "embedding"
+    bias = None
 
     def __init__(self, n_rows, width):
         self.weight = Parameter((n_rows, width))
@@ -194,10 +218,23 @@ class Embedding(Module):
     def forward(self, ids, context=None):  # (...) int -> (..., width)
         return ops.embedding(self.weight, ids)
 
-    dense, replace_weight, restore_weight = Linear.dense, Linear.replace_weight, Linear.restore_weight
+    def dense(self):  # -> array (vocabulary, width)
+        return self.weight.data
+
+    def replace_weight(self, weight, bias=None):  # (vocabulary, width) -> what `restore_weight` takes
+        """As Linear's; an embedding has no bias."""
+        before = (self.weight,)
+        self.weight = replacement(self.weight, weight)
+        return before
+
+    def restore_weight(self, before):
+        """Use the Parameter again that `replace_weight` returned."""
+        (self.weight,) = before
 
 
 class LayerNorm(Module):
+    """y = (x - mean) / √(variance + eps) · w + b over the last axis."""
+
     def __init__(self, width, eps=1e-5):
         self.weight = Parameter((width,), ones)
         self.bias = Parameter((width,), zeros)
@@ -208,6 +245,8 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
+    """y = x / √(mean(x²) + eps) · w over the last axis."""
+
     def __init__(self, width, eps=1e-6):
         self.weight = Parameter((width,), ones)
         self.eps = eps

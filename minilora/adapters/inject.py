@@ -1,4 +1,4 @@
-"""Adapters put into a model and taken out again: which modules, under which names. PEFT calls this `base_model`."""
+"""Adapters put into a model and taken out again: on which modules, under which names. PEFT calls this `base_model`."""
 
 import copy
 import warnings
@@ -8,16 +8,15 @@ import numpy as np
 
 from ..backend import device_of, to_device, to_host
 from ..errors import ConfigError, nearest
-from ..nn import Embedding, Module, Parameter
-from .layer import LoraLayer
-from .targets import chosen_modules, leaves, names_match
-
-HEAD = "lm_head"  # the one linear layer that "all-linear" leaves out
-DEFAULT_TARGETS = {"gpt2": ("c_attn",)}  # what PEFT adapts when nothing is said; q_proj and v_proj in other models
+from ..methods.base import Place
+from ..nn import Embedding, Module, Parameter, fill_parameters
+from .layer import AdaptedLayer, named_for
+from .registry import method_of
+from .targets import leaves, match_targets, spell_out, spell_out_all_linear
 
 
 class SavedModule(Module):
-    """A frozen module and, per adapter, a copy of it that is trained in full and stands in for it (modules_to_save)."""
+    """A frozen module and, per adapter, a copy that is trained in full and used in its place (modules_to_save)."""
 
     def __init__(self, original_module, path):
         self.original_module = original_module
@@ -29,46 +28,139 @@ class SavedModule(Module):
         return (self.original_module if name is None else self.modules_to_save[name])(x, context)
 
 
-class LoraModel(Module):
-    """`model` with adapters in it; they come with `add`."""
+class AdaptedModel(Module):
+    """`model` with adapters in it. A new one: `complete`, `add`, `start`; one from a file: `accept`, `add`, `fill`."""
 
     def __init__(self, model):
         self.model = model
+        self._config = getattr(model, "config", None)  # a single matrix has none
+        self.adapters = {}  # name -> Adapter
         self._modules = {path: m for path, m in model.named_modules() if path}  # as they were, without adapters
         self._linear = [p for p, m in self._modules.items() if can_adapt(m) and not isinstance(m, Embedding)]
-        self._base = model.parameters()
-        self._layers, self._saved = {}, {}  # path -> LoraLayer, path -> SavedModule
+        self._base = dict(model.named_parameters(remove_duplicate=False))  # the model's own parameters, by name
+        self._layers, self._saved = {}, {}  # path -> AdaptedLayer, path -> SavedModule
 
     layers = property(lambda self: self._layers.values())
+    base_parameters = property(lambda self: self._base)
 
-    def add(self, name, config, seed, loading=False):
-        """Put adapter `name` beside every module that `config` chooses; nothing is touched when that cannot be.
+    def children(self):
+        yield "model", self.model
+        for name, adapter in self.adapters.items():
+            yield from ((named_for(name, full), p) for full, p in adapter.parameters.items())
 
-        Returns the config as it came to be (targets written out). Without a seed the adapter stays unfilled. `loading`
-        an existing adapter is lenient where only its maker could err: a rank above the smaller side is a warning, a
-        name that matches nothing is not looked at. Raises ConfigError.
+    # ---- the configuration, made fit for this model
+
+    def complete(self, config):
+        """The config of a new adapter with its targets spelled out. Raises ConfigError for what cannot be right."""
+        config = spell_out(config, self._modules, self._linear, getattr(self._config, "model_type", None))
+        places = self._places(config)
+        if note := self._rank_note(config, places):
+            raise ConfigError(note)
+        return self._orient(config, places, warn=True)
+
+    def accept(self, config):
+        """The config of a saved adapter. Mistakes that only its author could make become warnings or are ignored.
+
+        A rank that is too high is a warning; a name that matches no module is ignored when another one does.
         """
-        config = self._expand_targets(config, loading)
-        chosen = chosen_modules(config, self._modules, self._linear)
-        self._check(chosen, config, loading)
-        config = self._read_orientation(config, chosen, loading)
+        config = spell_out_all_linear(config, self._modules, self._linear)
+        places = self._places(config)
+        if note := self._rank_note(config, places):
+            warnings.warn(note, stacklevel=4)
+        return self._orient(config, places, warn=False)
+
+    def _places(self, config):
+        """Where `config` puts adapters. Raises ConfigError when a module cannot have one."""
+        places = []
+        for path in match_targets(config, self._modules, self._linear):
+            if not can_adapt(self._modules[path]):
+                method = method_of(config)
+                raise ConfigError(
+                    f"target_modules {config.target_modules!r} matches {path}, a {type(self._modules[path]).__name__}; "
+                    f"{method.adapts}: {nearest(path, leaves(self._linear))}"
+                )
+            places.append(Place.of(path, self._modules[path]))
+        return places
+
+    @staticmethod
+    def _rank_note(config, places):  # -> str or None
+        """A sentence when a rank is higher than a matrix can use."""
+        if not hasattr(config, "rank"):
+            return None
+        high = [p for p in places if config.rank(p.path) > min(p.shape)]
+        if not high:
+            return None
+        path, shape, others = high[0].path, high[0].shape, len(high) - 1
+        note = f"rank {config.rank(path)} is above the smaller side of {path} {shape}"
+        return note + (f" and of {others} more" if others else f": {min(shape)} already gives every update")
+
+    def _orient(self, config, places, warn):
+        """The config with fan_in_fan_out as the layers have it: whether they store (in, out), as Conv1D."""
+        stored = any(getattr(self._modules[p.path], "fan_in_fan_out", False) for p in places)
+        if stored == config.fan_in_fan_out:
+            return config
+        if warn:
+            how = "(in, out)" if stored else "(out, in)"
+            warnings.warn(
+                f"fan_in_fan_out set to {stored} to match this model's layers, which store weights as {how}",
+                stacklevel=5,
+            )
+        return replace(config, fan_in_fan_out=stored)
+
+    # ---- adapters
+
+    def add(self, name, config):  # -> {(path, tensor name): Parameter}
+        """Put adapter `name`, not yet filled and frozen, on every module that `config` names.
+
+        Nothing is touched when that is not possible. Raises ConfigError.
+        """
+        places = self._places(config)
+        adapter = method_of(config)(config, places, self._config)
         copies = {path: self._duplicate(path) for path in self._paths_to_save(config)}
-        if both := sorted(set(copies) & {*chosen, *self._layers} | set(chosen) & set(self._saved)):
+        adapted = {p.path for p in places}
+        if both := sorted(set(copies) & {*adapted, *self._layers} | adapted & set(self._saved)):
             raise ConfigError(f"{both[0]} cannot be both adapted and in modules_to_save")
 
-        for path in chosen:
-            layer = self._wrapper(path, self._layers, LoraLayer)
-            layer.add(name, config.rank(path), config.scaling(path), config.lora_dropout, config.init_lora_weights)
+        self.adapters[name] = adapter
+        for path, method in adapter.methods.items():
+            self._wrapper(path, self._layers, AdaptedLayer).adapters[name] = method
         for path, module in copies.items():
             self._wrapper(path, self._saved, SavedModule).modules_to_save[name] = module
         self.set_trainable(name, False)
-        if seed is not None and any(p.is_filled for p in self.model.parameters()):  # not when counting by shape
-            rng = np.random.default_rng(seed)
-            self.fill(name, lambda place, parameter: parameter.fill(rng, parameter.shape))
-        return config
+        return self.parameters_of(name)
+
+    def start(self, name, generator):
+        """Fill adapter `name` as its method starts; copies of modules get their values. Needs a filled base."""
+        values = {}
+        for path, method in self.adapters[name].methods.items():
+            found = method.start(self._modules[path], generator)
+            values |= {(path, tensor): array for tensor, array in found.items()}
+        for path, tensor in self._copied_parameters(name):
+            values[path, tensor] = to_host(getattr(self._modules[path], tensor).data)
+        self.fill(name, values)
+
+    def fill(self, name, values):  # {(path, tensor name): host array}
+        """Give the parameters of adapter `name` their values.
+
+        Trained in float32 whatever the base's type, in float64 when the base is float64 (gradient checks).
+        """
+        base = next(p.data for p in self._base.values() if p.is_filled)
+        dtype = np.float64 if base.dtype == np.float64 else np.float32
+        for place, parameter in self.parameters_of(name).items():
+            parameter.assign(to_device(values[place].astype(dtype), device_of(base)))
+
+    def init(self, seed, dtype=np.float32):
+        """Fill what is not filled: the base, then the adapters as their methods start. Returns self."""
+        unfilled = [n for n in self.adapters if not all(p.is_filled for p in self.parameters_of(n).values())]
+        generator = np.random.default_rng(seed)
+        fill_parameters(self._base.values(), generator, dtype)
+        for name in unfilled:
+            self.start(name, generator)
+        return self
 
     def remove(self, name):
-        """Take adapter `name` out; a module that no adapter is left for is put back as it was."""
+        """Take adapter `name` out; a module that has no adapter left is put back as it was."""
+        del self.adapters[name]
         for path, layer in list(self._layers.items()):
             layer.adapters.pop(name, None)
             if not layer.adapters:
@@ -87,85 +179,34 @@ class LoraModel(Module):
                     del self._saved[path]
 
     def parameters_of(self, name):  # -> {(path, tensor name): Parameter}
-        """All that belongs to adapter `name`: "lora_A.{}.weight" of each adapted module, "weight" of each copy."""
-        found = {}
-        for path, layer in self._layers.items():
-            if name in layer.adapters:
-                found |= {(path, place): p for place, p in layer.adapters[name].tensors().items()}
-        for path, saved in self._saved.items():
-            if name in saved.modules_to_save:
-                found |= {(path, place): p for place, p in saved.modules_to_save[name].children()}
-        return found
+        """All that belongs to adapter `name`: "lora_A.weight" of each adapted module, "weight" of each copy."""
+        adapter = self.adapters[name]
+        found = {(path, tensor): p for path, m in adapter.methods.items() for tensor, p in m.parameters.items()}
+        found |= {(full, ""): p for full, p in adapter.parameters.items()}
+        return found | self._copied_parameters(name)
 
-    def fill(self, name, values):
-        """Give the parameters of adapter `name` their values: values((path, tensor name), Parameter) -> host array.
-
-        Trained in float32 whatever the base's type, in float64 when the base is float64 (gradcheck).
-        """
-        base = next(p.data for p in self.model.parameters() if p.is_filled)
-        dtype = np.float64 if base.dtype == np.float64 else np.float32
-        for place, parameter in self.parameters_of(name).items():
-            parameter.data = to_device(values(place, parameter).astype(dtype), device_of(base))
-
-    def base_parameter(self, path):  # "model.norm.weight" -> Parameter or None
-        """The parameter of the model as it was before any adapter."""
-        path, _, name = path.rpartition(".")
-        found = getattr(self._modules.get(path), name, None)
-        return found if isinstance(found, Parameter) else None
+    def exported(self, name):  # -> {(path, tensor name): Parameter}, config
+        """What is written to a file for adapter `name`."""
+        tensors, config = self.adapters[name].exported()
+        return tensors | self._copied_parameters(name), config
 
     def freeze_base(self):
-        for parameter in self._base:
+        """No parameter of the model itself gets a gradient from now on."""
+        for parameter in self._base.values():
             parameter.requires_grad = False
 
     def set_trainable(self, name, trainable):
+        """Whether the parameters of adapter `name` get gradients."""
         for parameter in self.parameters_of(name).values():
             parameter.requires_grad = trainable
 
     def saved_by(self, names):  # -> {path: names that have a copy of it}
+        """Which of the adapters `names` have a trained copy of which module."""
         return {path: [n for n in names if n in s.modules_to_save] for path, s in self._saved.items()}
 
-    def _expand_targets(self, config, loading):
-        """The config with "all-linear" spelled out, as PEFT stores it: every linear layer but the head."""
-        targets = config.target_modules
-        if targets is None and not loading:
-            targets = list(DEFAULT_TARGETS.get(self.model.config.model_type, ("q_proj", "v_proj")))
-        if not targets:
-            raise ConfigError(f"target_modules is empty; this model has: {nearest('', leaves(self._linear))}")
-        if isinstance(targets, str) and targets.lower() == "all-linear":
-            everything = [p for p in self._linear if p != HEAD and not p.endswith("." + HEAD)]
-            short = leaves(everything)  # the names alone, when they choose the same
-            targets = short if [p for p in self._modules if names_match(short, p)] == everything else everything
-        elif isinstance(targets, list) and not loading:
-            for target in targets:
-                if not any(names_match([target], p) for p in self._modules):
-                    near = nearest(target, leaves(self._linear))
-                    raise ConfigError(f"no module matches target {target!r}; the model has: {near}")
-        return replace(config, target_modules=targets)
-
-    def _read_orientation(self, config, chosen, loading):
-        """The config with fan_in_fan_out as the chosen layers have it: whether they store (in, out), as Conv1D."""
-        stored = any(getattr(self._modules[path], "fan_in_fan_out", False) for path in chosen)
-        if stored == config.fan_in_fan_out:
-            return config
-        if not loading:
-            warnings.warn(f"fan_in_fan_out is set to {stored}: the weights are stored so here", stacklevel=5)
-        return replace(config, fan_in_fan_out=stored)
-
-    def _check(self, chosen, config, loading):
-        """Whether the chosen modules can have the adapters that `config` says."""
-        for path in chosen:
-            if not can_adapt(self._modules[path]):
-                raise ConfigError(
-                    f"target_modules {config.target_modules!r} matches {path}, a {type(self._modules[path]).__name__}; "
-                    f"LoRA adapts linear layers and embeddings: {nearest(path, leaves(self._linear))}"
-                )
-        if high := [path for path in chosen if config.rank(path) > min(self._modules[path].shape)]:
-            path, shape, others = high[0], self._modules[high[0]].shape, len(high) - 1
-            note = f"rank {config.rank(path)} is above the smaller side of {path} {shape}"
-            note += f" and of {others} more" if others else f": {min(shape)} already gives every update"
-            if not loading:
-                raise ConfigError(note)
-            warnings.warn(note, stacklevel=5)
+    def _copied_parameters(self, name):  # -> {(path, tensor name): Parameter}
+        copies = {path: s.modules_to_save[name] for path, s in self._saved.items() if name in s.modules_to_save}
+        return {(path, tensor): p for path, copied in copies.items() for tensor, p in copied.children()}
 
     def _paths_to_save(self, config):
         """The modules that modules_to_save names: as in PEFT, every path that ends with the name."""
@@ -179,13 +220,13 @@ class LoraModel(Module):
         return list(dict.fromkeys(found))
 
     def _duplicate(self, path):
-        """A copy of the module at `path` with parameters of its own, filled from it."""
+        """A copy of the module at `path` with parameters of its own, not filled."""
         original = self._modules[path]
         twin = copy.copy(original)
         for name, p in original.children():
             if isinstance(p, Module):
                 raise ConfigError(f"modules_to_save: {path} holds other modules ({name}, ...); name those instead")
-            setattr(twin, name, Parameter(p.shape, lambda rng, shape, p=p: to_host(p.data)))
+            setattr(twin, name, Parameter(p.shape))
         return twin
 
     def _wrapper(self, path, wrapped, kind):
@@ -196,6 +237,6 @@ class LoraModel(Module):
         return wrapped[path]
 
 
-def can_adapt(module):
-    """Whether LoRA can adapt this module: a linear layer or an embedding, which has `replace_weight`."""
+def can_adapt(module) -> bool:
+    """Whether an adapter can be put on a module: a linear layer or an embedding, which has `replace_weight`."""
     return hasattr(module, "replace_weight")

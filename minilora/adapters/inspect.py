@@ -53,7 +53,7 @@ def read(folder):  # -> Adapter
     config = read_adapter_config(folder)
     found = Adapter(folder, config, [], {}, {})
     halves = {}  # path -> {"A": array, "B": array}
-    for (path, place), array in read_adapter_tensors(folder).items():
+    for (path, place), array in read_adapter_tensors(folder, config).items():
         if place.startswith("lora_"):
             halves.setdefault(path, {})["A" if "_A" in place else "B"] = array
         elif path.endswith(".base_layer"):

@@ -1,42 +1,44 @@
-"""A frozen layer and its adapters by name: which of them act, merge and unmerge."""
+"""A frozen layer and its adapters by name: which of them act in a forward, and how they are merged and unmerged."""
 
 from ..autograd import record
-from ..backend import array_module
+from ..backend import array_module, to_device
 from ..errors import ConfigError, GraphError
-from ..methods.lora import EmbeddingAdapter, LoraAdapter
-from ..nn import Embedding, Module
+from ..nn import Module
 
 
-class LoraLayer(Module):
-    """A frozen `base_layer` and its adapters by name; the call says which of them are active."""
+class AdaptedLayer(Module):
+    """A frozen `base_layer` and its adapters, {name: Method}. The context of a forward says which of them are active.
+
+    merged    names of the adapters whose updates are inside the base's weight
+    original  what the base had before the first merge (the same Parameter objects), None when nothing is merged
+    """
 
     def __init__(self, base_layer, path):
         self.base_layer = base_layer
         self.path = path  # for messages
-        self.adapters = {}  # name -> adapter
-        self.merged = []  # names whose ΔW are inside base_layer's weight
-        self.original = None  # the base's weight from before the first merge, the very Parameter
+        self.adapters = {}
+        self.merged = []
+        self.original = None
 
     shape = property(lambda self: self.base_layer.shape)
 
-    def add(self, name, r, scaling, dropout=0.0, init=True):
-        """Give this layer an adapter, not yet filled; everything that is not an embedding is a linear layer here."""
-        kind = EmbeddingAdapter if isinstance(self.base_layer, Embedding) else LoraAdapter
-        self.adapters[name] = kind(self.shape, r, scaling, dropout, init)
-
     def children(self):
         yield "base_layer", self.base_layer
-        for name, adapter in self.adapters.items():
-            for place, parameter in adapter.tensors().items():
-                yield place.format(name), parameter
+        for adapter, method in self.adapters.items():
+            for name, parameter in method.parameters.items():
+                yield named_for(adapter, name), parameter
 
     def forward(self, x, context):
         # y = W x + s B A x for each active adapter; one that is merged is in W already
+        active = [n for n in context.adapters if n in self.adapters]
+        for name in active:
+            if name not in self.merged:
+                x = self.adapters[name].input(x, context)
         y = self.base_layer(x, context)
-        for name in context.adapters:
+        for name in active:
             if name in self.merged:
                 y = self._refuse_backward(y, name)
-            elif name in self.adapters:
+            else:
                 y = self.adapters[name].update(y, x, self.base_layer, context)
         return y
 
@@ -46,28 +48,41 @@ class LoraLayer(Module):
         def backward(g):
             raise GraphError(f"adapter {name!r} is merged into {self.path}: unmerge_adapter() before the forward")
 
-        parameters = [p for p in self.adapters[name].tensors().values() if p.requires_grad]
+        parameters = [p for p in self.adapters[name].parameters.values() if p.requires_grad]
         return record(y.data, (y, *parameters), backward) if parameters else y
 
     def merge(self, names):
-        """W <- W + Σ ΔW. The Parameter W itself is kept, so that `unmerge` gives back the same bits.
+        """Put the updates of these adapters into the base's weight. The original is kept, so `unmerge` is bit-exact.
 
-        Raises ConfigError when the sum is not finite: a broken adapter must not spoil a weight.
+        Raises ConfigError when the result is not finite, so a broken adapter can never damage the base weight.
         """
         names = [n for n in names if n in self.adapters and n not in self.merged]
         if not names:
             return
-        dense = self.base_layer.dense()
-        total = dense
+        original = None if self.base_layer.bias is None else self.base_layer.bias.data
+        weight, bias = self.base_layer.dense(), original
         for name in names:
-            total = total + self.adapters[name].delta(self.base_layer).astype(dense.dtype, copy=False)
-        if not array_module(total).isfinite(total).all():
+            weight, bias = self.adapters[name].merged(weight, bias, self.base_layer)
+        if not all(array_module(a).isfinite(a).all() for a in (weight, bias) if a is not None):
             raise ConfigError(f"merging {', '.join(names)} into {self.path} gives numbers that are not finite")
-        before = self.base_layer.replace_weight(total)
+        before = self.base_layer.replace_weight(weight, None if bias is original else bias)
         self.original = before if self.original is None else self.original
         self.merged += names
 
     def unmerge(self):
+        """Put the original weight back."""
         if self.merged:
             self.base_layer.restore_weight(self.original)
         self.original, self.merged = None, []
+
+    def move_original(self, device):
+        """Move the weight that is kept for unmerging, which is no parameter of the model now."""
+        for parameter in self.original or ():
+            if parameter is not None:
+                parameter.data = to_device(parameter.data, device)
+
+
+def named_for(adapter, name):  # "default", "lora_A.weight" -> "lora_A.default.weight"
+    """The name of a parameter in the model, as in PEFT's: with the adapter's name behind its first part."""
+    first, dot, rest = name.partition(".")
+    return f"{first}.{adapter}{dot}{rest}"

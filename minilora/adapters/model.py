@@ -1,21 +1,23 @@
 """The life of adapters on a model: add, load, switch, disable, merge, save. PEFT's names and meaning.
 
-Off the reading path: the equation is in layer.py, the choice of modules in config.py. Merging is an explicit act, never
-a side effect of train() or eval(); what changes the set of adapters unmerges first and says so.
+Off the reading path: a method's equation is in methods/, the choice of modules in targets.py. Merging is an explicit
+act, never a side effect of train() or eval(); whatever changes the set of adapters unmerges first and says so.
 """
 
 import contextlib
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
-from ..backend import to_device
+import numpy as np
+
 from ..errors import ConfigError, UnknownNameError, nearest
-from ..models.causal_lm import CausalLM
-from .inject import LoraModel, SavedModule
-from .layer import LoraLayer
+from ..nn import Module
+from .inject import AdaptedModel, SavedModule
+from .layer import AdaptedLayer
 
 
-def get_peft_model(model, config, adapter_name="default", seed=0):
+def get_peft_model(model, config, adapter_name: str = "default", seed: int = 0) -> "PeftModel":
     """`model` frozen, with a new trainable adapter in it. The model is changed in place, as in PEFT.
 
     model: a CausalLM; config: LoraConfig; seed: fills the adapter. Returns a PeftModel.
@@ -27,25 +29,26 @@ def get_peft_model(model, config, adapter_name="default", seed=0):
     return wrapped
 
 
-class PeftModel(CausalLM):
-    """A CausalLM with adapters: forward, loss and generate as before, with the active ones added.
+class PeftModel(Module):
+    """A CausalLM with adapters: forward, loss and generate as before, with the active adapters added.
+
+    It makes the Context of a forward, which names the active adapters. The rest happens in the model.
 
     peft_config      {adapter name: LoraConfig}
-    active_adapters  names of those that act, in order; their updates add up
-    base_model       the LoraModel that holds the adapters; base_model.model is the model itself
+    active_adapters  names of the adapters that act, in order; their updates add up
+    base_model       the AdaptedModel that holds the adapters; base_model.model is the model itself
     """
 
     def __init__(self, model):
-        if any(isinstance(m, LoraModel | LoraLayer | SavedModule) for _, m in model.named_modules()):
+        if any(isinstance(m, AdaptedModel | AdaptedLayer | SavedModule) for _, m in model.named_modules()):
             raise ConfigError("the model has adapters already: use its add_adapter() or load_adapter()")
-        self.base_model = LoraModel(model)
+        self.base_model = AdaptedModel(model)
         self.peft_config = {}
         self.training = model.training
         self._active = ()
         self._disabled = 0  # how many disable_adapter() blocks we are in
 
     config = property(lambda self: self.base_model.model.config)
-    lm_head = property(lambda self: self.base_model.model.lm_head)
     active_adapters = property(lambda self: list(self._active))
 
     @property
@@ -54,31 +57,59 @@ class PeftModel(CausalLM):
         return self._active[0] if len(self._active) == 1 else list(self._active)
 
     def get_base_model(self):
-        """The model that was wrapped. Called by itself it is the base alone, or what was merged into its weights."""
+        """The model that was wrapped. Called directly, it ignores adapters except those merged into its weights."""
         return self.base_model.model
 
-    # ---- running: what a CausalLM is asked for
+    # ---- running
 
-    def new_context(self, **fields):
+    def forward(self, ids, **fields):  # (B, T) int -> (B, T, V)
+        """Logits of every position. fields: as for a CausalLM, and adapters=("b",) instead of the active ones."""
+        return self.base_model.model(ids, self._begin(ids, fields))
+
+    def loss(self, ids, labels, **fields):  # (B, T) int, (B, T) int -> ()
+        """See `CausalLM.loss`. Penalties of the active adapters are added."""
+        context = self._begin(ids, fields)
+        loss = self.base_model.model.loss(ids, labels, context)
+        for name in context.adapters:
+            penalty = self.base_model.adapters[name].penalty()
+            loss = loss if penalty is None else loss + penalty
+        return loss
+
+    def generate(self, ids, max_new_tokens: int, **options) -> list:
+        """See `generation.generate`."""
+        return self.base_model.model.generate(ids, max_new_tokens, context=self.new_context(), **options)
+
+    def new_context(self, **fields):  # -> Context
         """The Context of one forward: the active adapters, or those named as in `model(ids, adapters=("b",))`."""
         if "adapters" in fields:
             fields["adapters"] = tuple(self._names(fields["adapters"]))
             self._check_copies(fields["adapters"])
             if left := [n for n in self.merged_adapters if n not in fields["adapters"]]:
                 raise ConfigError(f"adapter {left[0]!r} is merged: unmerge_adapter() before a call without it")
-        return super().new_context(**{"adapters": () if self._disabled else self._active} | fields)
+        defaults = {"training": self.training, "adapters": () if self._disabled else self._active}
+        return self.base_model.model.new_context(**defaults | fields)
 
-    def hidden(self, ids, context):  # (B, T) int -> (B, T, d)
-        return self.base_model.model.hidden(ids, context)
+    def _begin(self, ids, fields):
+        """The Context of one forward over `ids`, as the active adapters begin a sequence."""
+        context = self.new_context(**fields)
+        for name in context.adapters:
+            context = self.base_model.adapters[name].begin(context, len(ids))
+        return context
 
-    def head(self, h, context):  # (..., d) -> (..., V)
-        return self.base_model.model.head(h, context)
+    def after_step(self, step):
+        """What the active adapters do after each step of the optimizer."""
+        for name in self._active:
+            self.base_model.adapters[name].after_step(step)
+
+    def init(self, seed, dtype=np.float32):
+        """Fill what is not filled: the base, then the adapters as their methods start. Returns self."""
+        self.base_model.init(seed, dtype)
+        return self
 
     def to(self, device):
         """Move everything to "cpu", "cuda" or "cuda:n", the weights kept for unmerging too. Returns self."""
         for layer in self.base_model.layers:
-            if layer.merged:
-                layer.original.data = to_device(layer.original.data, device)
+            layer.move_original(device)
         return super().to(device)
 
     # ---- which adapters there are
@@ -91,9 +122,12 @@ class PeftModel(CausalLM):
         self._check_new(name)
         self._unmerge_first("add_adapter")
         source = config.base_model_name_or_path or getattr(self.get_base_model(), "name_or_path", None)
-        config = replace(config, base_model_name_or_path=source)
-        self.peft_config[name] = self.base_model.add(name, config, seed)
+        config = self.base_model.complete(replace(config, base_model_name_or_path=source))
+        self.base_model.add(name, config)
+        self.peft_config[name] = config
         self.base_model.freeze_base()
+        if any(p.is_filled for p in self.get_base_model().parameters()):  # not when counting by shape
+            self.base_model.start(name, np.random.default_rng(seed))
 
     def delete_adapter(self, name):
         """Remove an adapter. When it was the only active one, the first that is left becomes active, as in PEFT."""
@@ -106,7 +140,7 @@ class PeftModel(CausalLM):
             self.set_adapter(rest)
 
     def set_adapter(self, names, inference_mode=False):
-        """Let these adapters act, and no other: a name or a list. Costs no pass over the weights.
+        """Make exactly these adapters active (a name or a list). No weights are touched.
 
         They become trainable, all others frozen; with `inference_mode` these are frozen too.
         Raises UnknownNameError, ConfigError when two of them have a copy of the same module.
@@ -150,14 +184,17 @@ class PeftModel(CausalLM):
         self._merge(names)
 
     def unmerge_adapter(self):
-        """The original weights again: the same arrays, so the same bits."""
+        """Restore the original weights: the same array objects, bit for bit."""
         for layer in self.base_model.layers:
             layer.unmerge()
 
     def merge_and_unload(self, adapter_names=None):
-        """The plain base model with the active adapters, or those named, in its weights. This PeftModel is used up.
+        """The plain base model with the active adapters, or those named, in its weights.
 
-        A tied embedding or head that an adapter changed is a matrix of its own from then on; its partner stays.
+        Do not use this PeftModel afterwards.
+
+        If an adapter changed a tied embedding or head, the tie is broken: the changed one becomes its own matrix, the
+        other keeps the old one.
         """
         names = self._names(adapter_names, self._active)
         self.set_adapter(names, inference_mode=True)  # unmerges first; refuses two copies of one module
@@ -166,7 +203,7 @@ class PeftModel(CausalLM):
         return self._unwrap()
 
     def unload(self):
-        """The base model as it was before any adapter. This PeftModel is used up."""
+        """The base model as it was before any adapter. Do not use this PeftModel afterwards."""
         self._unmerge_first("unload")
         return self._unwrap()
 
@@ -193,29 +230,38 @@ class PeftModel(CausalLM):
         wrapped.set_adapter(adapter_name, inference_mode=not is_trainable)
         return wrapped.train(model.training and is_trainable)
 
-    def load_adapter(self, path, adapter_name, is_trainable=False):
+    def load_adapter(self, path, adapter_name: str, is_trainable: bool = False) -> None:
         """Add the adapter in the folder `path` (PEFT's format); it acts after `set_adapter`.
 
         Raises MissingFileError, FormatError or ConfigError; the model is as before then.
         """
-        from . import files as peft_format
+        from . import files  # here: it loads more than all the rest
 
         self._check_new(adapter_name)
+        config, tensors = files.read(path)
         self._unmerge_first("load_adapter")
-        self.peft_config[adapter_name] = peft_format.load_adapter(self.base_model, adapter_name, path)
+        try:
+            config = self.base_model.accept(config)
+            places = self.base_model.add(adapter_name, config)
+        except ConfigError as error:
+            raise ConfigError(f"{Path(path) / files.CONFIG}: {error}") from error
+        try:
+            files.match(tensors, places, self.base_model.base_parameters, path)
+            self.base_model.fill(adapter_name, tensors)
+        except BaseException:
+            self.base_model.remove(adapter_name)
+            raise
+        self.peft_config[adapter_name] = config
         self.base_model.freeze_base()
         self.base_model.set_trainable(adapter_name, is_trainable)
 
-    def save_pretrained(self, path, selected_adapters=None):
+    def save_pretrained(self, path, selected_adapters=None) -> None:
         """Write adapters in PEFT's format: "default" into `path`, every other into a subfolder of its name."""
-        from pathlib import Path
+        from . import files
 
-        from . import files as peft_format
-
-        names = self._names(selected_adapters, self.peft_config)
-        for name in names:
-            folder = Path(path) if name == "default" else Path(path) / name
-            peft_format.save_adapter(self.base_model, name, self.peft_config[name], folder)
+        for name in self._names(selected_adapters, self.peft_config):
+            tensors, config = self.base_model.exported(name)
+            files.write(Path(path) if name == "default" else Path(path) / name, config, tensors)
 
     # ---- inside
 

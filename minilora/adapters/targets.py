@@ -1,30 +1,38 @@
-"""LoraConfig: PEFT's names and meaning, which modules it chooses, and the one place where the scale is computed."""
+"""Which modules of a model an adapter is put on. PEFT's rules, for every method, for models that run or are counted."""
 
 import re
+from dataclasses import replace
 
 from ..errors import ConfigError, nearest
 
+HEAD = "lm_head"  # the one linear layer that "all-linear" leaves out
+DEFAULT_TARGETS = {"gpt2": ("c_attn",)}  # PEFT's default targets by model_type; q_proj and v_proj for other models
 
-def as_target_modules(targets):  # str -> list or str, as LoraConfig and PEFT take them
-    """Plain names joined by commas are a list, even one; any other character makes it a regular expression for the
-    whole path; "all-linear" is reserved. Raises ConfigError when nothing is named."""
+
+def as_target_modules(targets: str) -> list | str:
+    """What a person typed, as LoraConfig and PEFT take it.
+
+    Comma-separated plain names give a list, even a single name. Any other character means a regular expression that
+    must match the whole path; "all-linear" is reserved. Raises ConfigError when nothing is named.
+    """
     if not targets.strip():
         raise ConfigError("no target is named; expected names like q_proj,v_proj, a regular expression or all-linear")
     names = [name.strip() for name in targets.split(",")]
     return names if all(re.fullmatch(r"\w+", name) for name in names) else targets
 
 
-def names_match(names, path):
-    """`names` a regular expression for the whole path, or a list of which one is the path or its ending."""
+def names_match(names, path: str) -> bool:
+    """Whether a regular expression matches the whole path, or one name of a list is the path or its ending."""
     if isinstance(names, str):
         return re.fullmatch(names, path) is not None
     return any(path == n or path.endswith("." + n) for n in names)
 
 
-def chosen_modules(config, paths, linear):
-    """The paths, of all modules of a model, that `config` adapts, in order ("all-linear" is written out before).
+def match_targets(config, paths, linear) -> list:
+    """The paths that `config` adapts, in order. paths: all modules of a model; linear: its linear layers.
 
-    Raises ConfigError when nothing matches, with the nearest names of the `linear` layers.
+    "all-linear" must be spelled out before (`spell_out`). Raises ConfigError when nothing matches, with the nearest
+    names of linear layers.
     """
     targets = config.target_modules
     matched = [p for p in paths if names_match(targets, p)]
@@ -34,7 +42,7 @@ def chosen_modules(config, paths, linear):
         near = nearest(name, leaves(linear))
         raise ConfigError(f"no module matches target_modules {targets!r}{hint}; the model has: {near}")
     left_out = [names for names in (config.exclude_modules, config.modules_to_save) if names]
-    chosen = [p for p in matched if _layer_wanted(config, p) and not any(names_match(n, p) for n in left_out)]
+    chosen = [p for p in matched if _layer_is_chosen(config, p) and not any(names_match(n, p) for n in left_out)]
     if not chosen:
         raise ConfigError(
             f"all {len(matched)} modules that match target_modules {targets!r} are left out again, by "
@@ -43,17 +51,48 @@ def chosen_modules(config, paths, linear):
     return chosen
 
 
-def leaves(paths):
+def spell_out(config, paths, linear, model_type):
+    """The config of a new adapter with its targets as a list of names, as PEFT stores them.
+
+    None becomes PEFT's default for the model, "all-linear" every linear layer but the head. Raises ConfigError for a
+    name that matches no module.
+    """
+    targets = config.target_modules
+    if targets is None:
+        targets = list(DEFAULT_TARGETS.get(model_type, ("q_proj", "v_proj")))
+    config = replace(config, target_modules=targets)
+    if isinstance(targets, list):
+        for target in targets:
+            if not any(names_match([target], p) for p in paths):
+                near = nearest(target, leaves(linear))
+                raise ConfigError(f"no module matches target {target!r}; the model has: {near}")
+    return spell_out_all_linear(config, paths, linear)
+
+
+def spell_out_all_linear(config, paths, linear):
+    """The config with "all-linear" replaced by names. Raises ConfigError when the targets are empty."""
+    targets = config.target_modules
+    if not targets:
+        raise ConfigError(f"target_modules is empty; this model has: {nearest('', leaves(linear))}")
+    if not (isinstance(targets, str) and targets.lower() == "all-linear"):
+        return config
+    everything = [p for p in linear if p != HEAD and not p.endswith("." + HEAD)]
+    short = leaves(everything)  # the names alone, when they choose the same
+    same = [p for p in paths if names_match(short, p)] == everything
+    return replace(config, target_modules=short if same else everything)
+
+
+def leaves(paths) -> list:
     """The last names: "q_proj" of "model.layers.0.self_attn.q_proj"; each once."""
     return sorted({p.rpartition(".")[2] for p in paths})
 
 
-def _layer_wanted(config, path):
+def _layer_is_chosen(config, path):
     """Whether the layer index in `path` is one of layers_to_transform; a target that is a whole path needs no index."""
     wanted = config.layers_to_transform
     if wanted is None or wanted == [] or path in config.target_modules:
         return True
     names = config.layers_pattern or []
     patterns = [rf"(?:^|.*?\.){n}\.(?P<idx>\d+)\." for n in ([names] if isinstance(names, str) else names)]
-    found = next((m for p in patterns or [r".*?\.[^.]*\.(?P<idx>\d+)\."] if (m := re.match(p, path))), None)
-    return found is not None and int(found["idx"]) in ([wanted] if isinstance(wanted, int) else wanted)
+    match = next((m for p in patterns or [r".*?\.[^.]*\.(?P<idx>\d+)\."] if (m := re.match(p, path))), None)
+    return match is not None and int(match["idx"]) in ([wanted] if isinstance(wanted, int) else wanted)

@@ -131,8 +131,8 @@ def base_norms(adapter, base):  # -> {path: ‖W‖_F}
 
     Raises FormatError listing names and shapes when the adapter does not fit the base, or the base its own config.json.
     """
-    from ..adapters.files import load_adapter
-    from ..adapters.inject import LoraModel
+    from ..adapters import files as adapter_files
+    from ..adapters.inject import AdaptedModel
     from ..files.checkpoint import read_headers
     from ..files.hub import model_folder
     from ..files.safetensors import iterate_tensors
@@ -153,10 +153,12 @@ def base_norms(adapter, base):  # -> {path: ‖W‖_F}
     needed = {id(p) for n, p in model.named_parameters(remove_duplicate=False) if n in copied or p.ndim == 1}
     for parameter, array in stream(needed):  # those to be compared by value; and some, so that the base has a type
         parameter.data = array
-    lora = LoraModel(model)
-    load_adapter(lora, "adapter", adapter.folder)
+    adapted = AdaptedModel(model)
+    config, tensors = adapter_files.read(adapter.folder)
+    places = adapted.add("adapter", adapted.accept(config))
+    adapter_files.match(tensors, places, adapted.base_parameters, adapter.folder)
     paths = {}  # id of a weight -> the modules that read it: two when embedding and head are tied
-    for layer in lora.layers:
+    for layer in adapted.layers:
         paths.setdefault(id(layer.base_layer.weight), []).append(layer.path)
     norms = {}
     for parameter, array in stream(paths):

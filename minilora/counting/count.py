@@ -11,6 +11,8 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 
+from ..adapters.files import PREFIX
+from ..adapters.registry import method_of
 from ..adapters.targets import as_target_modules, leaves, names_match
 from ..errors import ConfigError, nearest
 from ..methods.lora import LoraConfig
@@ -80,9 +82,10 @@ class Count:
 
     def file_bytes(self, dtype):
         """Bytes of adapter_model.safetensors. dtype: "F32", "BF16" or "F16"."""
-        tensors = {}
+        config, tensors = LoraConfig(r=self.rank), {}
         for part in self.chosen:
-            tensors |= part.lora_tensors(self.rank)
+            shapes = method_of(config).shapes(part.place, config)
+            tensors |= {f"{PREFIX}{part.path}.{name}": shape for name, shape in shapes.items()}
         return safetensors_bytes(tensors, dtype)
 
 

@@ -5,36 +5,46 @@ import dataclasses
 import numpy as np
 
 from .. import ops
-from ..backend import reuse_freed_memory
 from ..errors import ConfigError, ShapeError, listed
-from ..nn import Linear, Module
+from ..nn import Linear, Module, check_filled
 from ..ops.loss import IGNORE
 from .context import Context
 from .generation import generate
 
 
 class CausalLM(Module):
-    """A subclass has `config`, `hidden(ids, context)`, `head(h, context)` and `lm_head`, a layer without bias."""
+    """A decoder that predicts the next token.
 
-    def new_context(self, **fields):
-        """The Context for one forward of this model; a wrapper adds what it knows (its active adapters)."""
-        reuse_freed_memory()  # what one layer frees, the next one uses again
+    A subclass has `config`, `hidden(ids, context)`, `head(h, context)` and `lm_head`, a layer without bias.
+    """
+
+    _filled = False  # whether it is known that every weight has values
+
+    def new_context(self, **fields) -> Context:
+        """The Context of one forward. Raises GraphError when a weight is not filled."""
+        if not self._filled:
+            check_filled(self)
+            self._filled = True
         return Context(**{"training": self.training} | fields)
 
-    def forward(self, ids, **fields):  # (B, T) int -> (B, T, V)
-        """Logits of every position. Fields of Context may be given: positions, mask, cache, rng."""
-        context = self.new_context(**fields)
+    def forward(self, ids, context=None, **fields):  # (B, T) int -> (B, T, V)
+        """Logits of every position.
+
+        context: a Context; without one, a new one is made from `fields` (positions, mask, cache, rng).
+        """
+        context = context or self.new_context(**fields)
         return self.head(self.hidden(as_array(ids), context), context)
 
-    def loss(self, ids, labels, **fields):  # (B, T) int, (B, T) int -> ()
+    def loss(self, ids, labels, context=None, **fields):  # (B, T) int, (B, T) int -> ()
         """Mean cross-entropy of predicting labels[:, t + 1] from ids[:, : t + 1]; the head runs only where a label is.
 
-        labels: host array, IGNORE (-100) where a position does not count. Raises ShapeError when none counts.
+        labels: host array, IGNORE (-100) where a position does not count. context, fields: as in `forward`. Raises
+        ShapeError when no position counts.
         """
         ids, labels = as_array(ids), np.asarray(labels)
         if labels.shape != tuple(ids.shape):
             raise ShapeError(f"labels of shape {labels.shape} for ids of shape {tuple(ids.shape)}")
-        context = self.new_context(**fields)
+        context = context or self.new_context(**fields)
         target = np.full(labels.shape, IGNORE, dtype=np.int64)  # target[:, t] is what position t must predict
         target[:, :-1] = labels[:, 1:]
         index = np.flatnonzero(target != IGNORE)  # (n,) places in the flattened batch
@@ -47,11 +57,22 @@ class CausalLM(Module):
             return ops.linear_cross_entropy(h, self.lm_head.weight, target, IGNORE)
         return ops.cross_entropy(self.head(h, context), target, IGNORE)
 
-    def generate(self, ids, max_new_tokens, **options):
+    def positions(self, ids, context):  # (B, T) int -> (B or 1, T) int64 host array, S
+        """The place of every token in its own sequence, and the number of keys that a query can see.
+
+        Raises ShapeError for ids that are not (batch, tokens).
+        """
+        if len(ids.shape) != 2:
+            raise ShapeError(f"ids of shape {tuple(ids.shape)}: expected (batch, tokens)")
+        past = 0 if context.cache is None else context.cache.length
+        S = past + ids.shape[1]
+        return (np.arange(past, S, dtype=np.int64)[None] if context.positions is None else context.positions), S
+
+    def generate(self, ids, max_new_tokens: int, **options) -> list:
         """See `generation.generate`."""
         return generate(self, ids, max_new_tokens, **options)
 
-    def save_pretrained(self, path, tokenizer_from=None):
+    def save_pretrained(self, path, tokenizer_from=None) -> None:
         """Write the folder `path`: config.json and model.safetensors, which transformers opens to the same logits.
 
         A head that shares the embedding's weight is saved once; one that shared it and was changed by merging is saved

@@ -1,5 +1,7 @@
 """Decoding with a key/value cache: greedy or sampled, several prompts of different length at once."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..autograd import no_grad
@@ -8,17 +10,21 @@ from ..errors import ConfigError, ShapeError
 from .cache import KVCache
 
 
-def generate(model, ids, max_new_tokens, temperature=0, top_k=None, top_p=None, eos_token_id=None, seed=0):
+def generate(
+    model, ids, max_new_tokens, temperature=0, top_k=None, top_p=None, eos_token_id=None, seed=0, context=None
+):
     """Continue each prompt by at most `max_new_tokens` tokens; returns a list of 1-D int64 host arrays.
 
     ids           one sequence, an array (B, T), or a list of sequences of different length
     temperature   0: the most likely token each time; otherwise sample from softmax(logits / temperature)
-    top_k, top_p  sample only among the k likeliest, and what equals the last of them; only among the fewest whose
-                  probability reaches p
+    top_k         keep the k most likely tokens, and any tied with the k-th
+    top_p         keep the fewest most likely tokens whose probabilities reach p
     eos_token_id  an id or several: a row ends with (and includes) it; None: every row runs to max_new_tokens
     seed          row i draws from its own stream [seed, i], so its tokens do not depend on its neighbours
+    context       a Context that says which adapters are active; None: a new one of `model`
 
-    Shorter prompts are padded on the left; a padded place is hidden from every query and takes no position.
+    Shorter prompts are padded on the left; a padded place is hidden from every query and takes no position. Dropout
+    does not act while decoding, not even in the middle of a training. Raises ConfigError, ShapeError.
     """
     prompts = _as_prompts(ids)
     _check_sampling(max_new_tokens, temperature, top_k, top_p, seed)
@@ -32,13 +38,13 @@ def generate(model, ids, max_new_tokens, temperature=0, top_k=None, top_p=None, 
     positions = np.maximum(np.cumsum(mask, axis=1, dtype=np.int64) - 1, 0)  # (B, T); padding stands at 0, unseen
 
     mask = None if mask.all() else mask
+    context = context or model.new_context()
     cache = KVCache(longest + max_new_tokens)
     streams = [np.random.default_rng([seed, row]) for row in range(B)]
     new, done = [[] for _ in range(B)], [False] * B
     with no_grad():
         for _ in range(max_new_tokens):
-            # no dropout while decoding, not even in the middle of a training
-            context = model.new_context(training=False, positions=positions, mask=mask, cache=cache)
+            context = replace(context, training=False, positions=positions, mask=mask, cache=cache)
             h = model.hidden(tokens, context)  # (B, T, d)
             logits = to_host(model.head(h[:, -1], context).data)  # (B, V): the one copy to the host per token
             tokens = sample_tokens(logits, temperature, top_k, top_p, streams)[:, None]  # (B, 1)

@@ -6,8 +6,6 @@ sees `shape` (out, in), `dense()` (out, in), `replace_weight` and `restore_weigh
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from .. import ops
 from ..backend import like
 from ..errors import ConfigError, ShapeError
@@ -47,6 +45,7 @@ class GPT2Config:
 class Conv1D(Module):
     """y = x W + b with `weight` stored (in, out)."""
 
+    kind = "linear"
     fan_in_fan_out = True  # PEFT's name for a base that stores (in, out)
 
     def __init__(self, n_in, n_out):
@@ -61,10 +60,9 @@ class Conv1D(Module):
     def dense(self):  # -> array (out, in), a view
         return self.weight.data.T
 
-    def replace_weight(self, dense):  # (out, in) -> the Parameter that was there
-        before, self.weight = self.weight, Parameter(self.weight.shape, data=dense.T)
-        self.weight.requires_grad = before.requires_grad
-        return before
+    def replace_weight(self, weight, bias=None):  # (out, in), (out,) or None -> what `restore_weight` takes
+        """As Linear's: the weight is given (out, in) and stored (in, out)."""
+        return Linear.replace_weight(self, weight.T, bias)
 
     restore_weight = Linear.restore_weight
 
@@ -123,17 +121,11 @@ class GPT2LMHeadModel(CausalLM):
 
     def hidden(self, ids, context):  # (B, T) int -> (B, T, d)
         """The states that the head reads. Raises ShapeError for ids that are not (batch, tokens), or too long."""
-        if len(ids.shape) != 2:
-            raise ShapeError(f"ids of shape {tuple(ids.shape)}: expected (batch, tokens)")
-        T = ids.shape[1]
-        past = 0 if context.cache is None else context.cache.length
-        positions = context.positions
-        if positions is None:
-            positions = np.arange(past, past + T, dtype=np.int64)[None]  # (1, T)
+        positions, S = self.positions(ids, context)
         if positions.size and positions.max() >= self.config.n_positions:
             raise ShapeError(f"{positions.max() + 1} tokens: this model has {self.config.n_positions} positions")
         x = self.transformer.wte(ids, context) + self.transformer.wpe(positions, context)
-        bias = ops.causal_bias(T, past + T, context.mask, x.dtype)
+        bias = ops.causal_bias(ids.shape[1], S, context.mask, x.dtype)
         bias = None if bias is None else like(bias, x.data)
         for block in self.transformer.h:
             x = block(x, bias, context)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import ops
 from ..backend import like
-from ..errors import ConfigError, ShapeError
+from ..errors import ConfigError
 from ..nn import Embedding, Linear, Module, RMSNorm
 from .causal_lm import CausalLM
 
@@ -90,9 +90,9 @@ class LlamaAttention(Module):
         self.heads, self.kv_heads, self.head_dim, self.qk_norm = H, K, hd, config.qk_norm
         self.layer_index, self.window = layer_index, config.window(layer_index)
 
-    def forward(self, x, positions_and_masks, context):  # (B, T, d) -> (B, T, d)
+    def forward(self, x, shared, context):  # (B, T, d) -> (B, T, d)
         B, T, _ = x.shape
-        cos, sin, biases = positions_and_masks
+        cos, sin, biases = shared
         q = self.q_proj(x, context).reshape(B, T, self.heads, self.head_dim)  # (B, T, H, hd)
         k = self.k_proj(x, context).reshape(B, T, self.kv_heads, self.head_dim)  # (B, T, K, hd)
         v = self.v_proj(x, context).reshape(B, T, self.kv_heads, self.head_dim)  # (B, T, K, hd)
@@ -122,8 +122,8 @@ class LlamaBlock(Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = LlamaMLP(config)
 
-    def forward(self, x, positions_and_masks, context):  # (B, T, d) -> (B, T, d)
-        x = x + self.self_attn(self.input_layernorm(x, context), positions_and_masks, context)
+    def forward(self, x, shared, context):  # (B, T, d) -> (B, T, d)
+        x = x + self.self_attn(self.input_layernorm(x, context), shared, context)
         return x + self.mlp(self.post_attention_layernorm(x, context), context)
 
 
@@ -145,28 +145,23 @@ class LlamaForCausalLM(CausalLM):
 
     def hidden(self, ids, context):  # (B, T) int -> (B, T, d)
         """The states that the head reads. Raises ShapeError for ids that are not (batch, tokens)."""
-        if len(ids.shape) != 2:
-            raise ShapeError(f"ids of shape {tuple(ids.shape)}: expected (batch, tokens)")
+        positions, S = self.positions(ids, context)
         x = self.model.embed_tokens(ids, context)
-        positions_and_masks = self.positions_and_masks(*ids.shape, context, x.data)
+        shared = self.positions_and_masks(positions, S, context.mask, x.data)
         for layer in self.model.layers:
-            x = layer(x, positions_and_masks, context)
+            x = layer(x, shared, context)
         return self.model.norm(x, context)
 
     def head(self, h, context):  # (..., d) -> (..., V)
         return self.lm_head(h, context)
 
-    def positions_and_masks(self, B, T, context, x):  # -> cos, sin, {window: bias or None}
+    def positions_and_masks(self, positions, S, mask, x):  # -> cos, sin, {window: bias or None}
         """What all layers share, made once a forward, on the host: the angles of the positions and the masks.
 
         cos, sin (B or 1, T, 1, hd); bias (B or 1, 1, T, S), None when every query sees every key.
         """
-        past = 0 if context.cache is None else context.cache.length
-        positions = context.positions
-        if positions is None:
-            positions = np.arange(past, past + T, dtype=np.int64)[None]  # (1, T)
         cos, sin = ops.rotary_angles(positions, self.inv_freq, x.dtype)
         windows = {layer.self_attn.window for layer in self.model.layers}
-        biases = {w: ops.causal_bias(T, past + T, context.mask, x.dtype, w) for w in windows}
+        biases = {w: ops.causal_bias(positions.shape[1], S, mask, x.dtype, w) for w in windows}
         biases = {w: None if bias is None else like(bias, x) for w, bias in biases.items()}
         return like(cos, x), like(sin, x), biases

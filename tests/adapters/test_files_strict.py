@@ -128,12 +128,15 @@ def bare(tensors):
         (overflowing, "1 with values that are not finite: .*lora_B.weight"),
         (turned, r"1 of the wrong shape \(\(3, 24\) where \(24, 3\) is expected\): .*lora_B.weight"),
         (whole, r"1 not floating point \(int32\): .*lora_B.weight"),
-        (extra("model.layers.5.self_attn.q_proj.lora_A.weight"), "1 without a place in this model: model.layers.5"),
+        (
+            extra("model.layers.5.self_attn.q_proj.lora_A.weight"),
+            "1 that match no module of this model: model.layers.5",
+        ),
         (extra(Q0 + ".lora_magnitude_vector"), f"1 of use_dora, which is not supported: {Q0}"),
         (extra(Q0 + ".lora_B.bias"), "1 of lora_bias, which is not supported"),
         (extra("model.embed_tokens.token_adapter.trainable_tokens_delta"), "1 of trainable_token_indices"),
         (extra(Q0 + ".base_layer.bias"), "1 of bias, which is not supported"),
-        (extra("model.norm.weight"), "1 of another base, with other values than this: model.norm.weight"),
+        (extra("model.norm.weight"), "1 base weights that differ from this model's: model.norm.weight"),
         (doubled, "stands twice, with and without an adapter's name"),
         (of_two, "tensors of several adapters: name0, name1, name2, name3"),
         (bare, "must begin with 'base_model.model.'; PEFT would load it as nothing at all"),
@@ -163,7 +166,7 @@ def test_names_and_values_with_line_breaks_make_no_second_line(folder):
 
 def test_a_long_list_is_cut_with_its_count(folder):
     edit_tensors(folder, lambda t: {ROOT + f"x{i}.lora_A.weight": np.zeros((1, 1), np.float32) for i in range(9)})
-    with pytest.raises(FormatError, match="4 missing: .*; 9 without a place .* and 5 more"):
+    with pytest.raises(FormatError, match="4 missing: .*; 9 that match no module .* and 5 more"):
         load(folder)
 
 
@@ -180,7 +183,7 @@ def test_an_adapter_for_another_size_lists_names_and_shapes(folder):
 
 def test_an_adapter_for_more_layers_is_refused_and_not_half_loaded(folder):
     model = tiny_llama(num_hidden_layers=1)
-    with pytest.raises(FormatError, match="2 without a place in this model: model.layers.1"):
+    with pytest.raises(FormatError, match="2 that match no module of this model: model.layers.1"):
         load(folder, model)
     assert [n for n, _ in model.named_parameters()] == [
         n for n, _ in tiny_llama(num_hidden_layers=1).named_parameters()

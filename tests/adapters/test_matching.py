@@ -15,7 +15,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer, check_target_module_exists 
 from peft_reference import peft, torch, transformers  # noqa: E402
 
 from minilora import LoraConfig, get_peft_model  # noqa: E402
-from minilora.adapters.targets import chosen_modules  # noqa: E402
+from minilora.adapters.targets import match_targets  # noqa: E402
 from minilora.errors import ConfigError  # noqa: E402
 from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel  # noqa: E402
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM  # noqa: E402
@@ -144,7 +144,7 @@ def test_configs_at_random_choose_the_modules_that_peft_chooses(kind):
             return
         assert expected is not None
         try:
-            found = chosen_modules(mine, PATHS[kind], [])
+            found = match_targets(mine, PATHS[kind], [])
         except ConfigError:
             found = []
         assert found == expected

@@ -11,8 +11,9 @@ from tiny import random_ids, tiny_llama, with_lora
 
 import minilora as ml
 from minilora import LoraConfig, Tensor
-from minilora.adapters.layer import LoraLayer
+from minilora.adapters.layer import AdaptedLayer
 from minilora.errors import ConfigError, GraphError
+from minilora.methods.lora import EmbeddingLora, Lora
 from minilora.models.gpt2 import Conv1D, GPT2Config, GPT2LMHeadModel
 from minilora.nn import Embedding, Linear
 
@@ -47,10 +48,10 @@ def test_a_merged_layer_equals_the_unmerged_one_within_the_bound_of_float_roundi
     Either way of computing is a sum of products of at most n roundings each (Higham, Accuracy and Stability, 3.1).
     """
     n_in, out, r, s = 37, 23, 5, 7 / 5
-    layer = LoraLayer(kind(n_in, out), "layer")
-    layer.add("a", r, s, init=False)
-    layer.init(3)
-    adapter = layer.adapters["a"]
+    layer = AdaptedLayer(kind(n_in, out).init(3), "layer")
+    method = EmbeddingLora if kind is Embedding else Lora
+    config = LoraConfig(r=r, lora_alpha=s * r, init_lora_weights=False)
+    adapter = layer.adapters["a"] = method.beside(layer.base_layer, config, seed=3)
     W, A, B = (abs(a.astype(np.float64)) for a in (layer.base_layer.dense(), adapter.A.data, adapter.B.data))
     if kind is Embedding:
         x = np.arange(n_in, dtype=np.int64)
@@ -62,7 +63,7 @@ def test_a_merged_layer_equals_the_unmerged_one_within_the_bound_of_float_roundi
     layer.merge(["a"])
     after = layer(x, Active).numpy().astype(np.float64)
     gamma = n * 2.0**-24 / (1 - n * 2.0**-24)
-    assert layer.merged == ["a"] and np.any(layer.base_layer.weight.data != layer.original.data)
+    assert layer.merged == ["a"] and np.any(layer.base_layer.weight.data != layer.original[0].data)
     assert np.all(abs(after - before) <= 2 * gamma * size)
 
 

@@ -7,9 +7,9 @@ import pytest
 from tiny import random_ids, tiny_llama, with_lora
 
 from minilora import LoraConfig, PeftModel, Tensor, get_peft_model, gradcheck, no_grad
-from minilora.adapters.layer import LoraLayer
+from minilora.adapters.layer import AdaptedLayer
 from minilora.errors import ConfigError, GraphError
-from minilora.methods.lora import low_rank_update
+from minilora.methods.lora import EmbeddingLora, Lora, low_rank_update
 from minilora.nn import Embedding, Linear, Parameter
 
 IDS = random_ids()
@@ -88,9 +88,8 @@ def test_gradients_of_an_adapted_layer_are_those_of_the_equations(rng):
     x, g = rng.standard_normal((4, n_in)), rng.standard_normal((4, out))
     base = Linear(n_in, out).init(0, np.float64)
     base.weight.requires_grad = False
-    layer = LoraLayer(base, "layer")
-    layer.add("a", r, s, init=False)
-    layer.init(1, np.float64)
+    layer = AdaptedLayer(base, "layer")
+    layer.adapters["a"] = Lora.beside(base, LoraConfig(r=r, lora_alpha=s * r, init_lora_weights=False), seed=1)
     W, A, B = base.weight.data, layer.adapters["a"].A, layer.adapters["a"].B
 
     class Active:
@@ -116,9 +115,9 @@ def test_the_low_rank_update_passes_the_gradient_check(rng, lead):
 
 def test_the_embedding_adapter_passes_the_gradient_check(rng):
     base = Embedding(9, 5).init(0, np.float64)
-    layer = LoraLayer(base, "embedding")
-    layer.add("a", 2, 1.5, init=False)
-    layer.init(1, np.float64)
+    layer = AdaptedLayer(base, "embedding")
+    config = LoraConfig(r=2, lora_alpha=3, init_lora_weights=False)
+    layer.adapters["a"] = EmbeddingLora.beside(base, config, seed=1)
     adapter, ids = layer.adapters["a"], np.array([[1, 1, 8], [0, 2, 1]])
 
     def update(E, A, B):
@@ -327,7 +326,8 @@ def test_a_model_with_adapters_cannot_be_wrapped_again():
 
 
 def test_a_base_without_values_says_so_in_one_line():
-    layer = LoraLayer(Linear(3, 4), "x")
-    layer.base_layer.weight = Parameter((4, 3))
+    model = with_lora(tiny_llama(), ["q_proj"])
+    layer = next(iter(model.base_model.layers))
+    layer.base_layer.weight = Parameter(layer.base_layer.shape)
     with pytest.raises(GraphError, match="not filled"):
-        layer(Tensor(np.ones((2, 3))), type("Context", (), {"adapters": ()}))
+        model(IDS)

@@ -135,7 +135,7 @@ def test_replacing_the_weight_of_conv1d_takes_out_by_in_and_restoring_gives_back
     layer.weight.requires_grad = False
     original, new = layer.weight, rng.standard_normal((6, 4)).astype(np.float32)
     before = layer.replace_weight(new)
-    assert before is original and not layer.weight.requires_grad
+    assert before[0] is original and not layer.weight.requires_grad
     np.testing.assert_array_equal(layer.weight.data, new.T)
     np.testing.assert_array_equal(layer.dense(), new)
     layer.restore_weight(before)

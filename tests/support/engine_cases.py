@@ -8,7 +8,8 @@ import numpy as np
 from minilora import ops
 from minilora.autograd import Tensor
 from minilora.backend import like
-from minilora.methods.lora import EmbeddingAdapter, low_rank_update
+from minilora.methods.base import Place
+from minilora.methods.lora import EmbeddingLora, LoraConfig, low_rank_update
 from minilora.models.cache import KVCache
 from minilora.models.context import Context
 
@@ -207,7 +208,7 @@ case("low_rank_update twice", lambda x, W, A, B: low_rank_update(lora(x, W, A, B
 
 def lora_embedding(E, A, B):
     ids = np.array([[1, 4, 1], [0, 1, 4]])
-    adapter = EmbeddingAdapter(E.shape, A.shape[0], 5 / 3)
+    adapter = EmbeddingLora(Place("E", "embedding", E.shape), LoraConfig(r=A.shape[0], lora_alpha=A.shape[0] * 5 / 3))
     adapter.A, adapter.B = A, B
     return adapter.update(ops.embedding(E, ids), ids, None, Context())
 

@@ -4,6 +4,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from ...methods.base import Place
+
 LORA_KINDS = ("linear", "embedding", "conv")  # what LoRA can stand beside
 
 
@@ -65,15 +67,10 @@ class WeightSpec:
         """r (in + out): A is (r, in), B is (out, r). Hu et al. 2021, section 5.1."""
         return r * (self.n_in + self.out)
 
-    def lora_tensors(self, r):  # -> {name: shape}
-        """A and B under the names of PEFT's adapter file."""
-        stem = f"base_model.model.{self.path}"
-        if self.kind == "embedding":
-            return {f"{stem}.lora_embedding_A": (r, self.n_in), f"{stem}.lora_embedding_B": (self.out, r)}
-        if self.kind == "conv":
-            out, n_in, window = self.shape
-            return {f"{stem}.lora_A.weight": (r, n_in, window), f"{stem}.lora_B.weight": (out, r, 1)}
-        return {f"{stem}.lora_A.weight": (r, self.n_in), f"{stem}.lora_B.weight": (self.out, r)}
+    @property
+    def place(self):
+        """Where an adapter would be put. Shapes as the methods see them: (out, in)."""
+        return Place(self.path, self.kind, self.shape, bool(self.bias))
 
 
 def linear(path, n_in, out, bias=False, **flow):

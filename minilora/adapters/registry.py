@@ -1,0 +1,20 @@
+"""The table of methods. A new method is a file in methods/ and a line here."""
+
+from ..errors import ConfigError, nearest
+from ..methods.base import Adapter, PeftConfig
+from ..methods.lora import LoraAdapter
+
+ADAPTERS = {"LORA": LoraAdapter}  # PEFT's peft_type -> class of the adapter
+
+
+def method_of(config: PeftConfig) -> type[Adapter]:
+    """The class that makes adapters for a configuration."""
+    return ADAPTERS[config.peft_type]
+
+
+def config_class(peft_type: str) -> type[PeftConfig]:
+    """The class of the configurations that PEFT calls `peft_type`. Raises ConfigError for one that is not supported."""
+    if not isinstance(peft_type, str) or peft_type not in ADAPTERS:
+        known = nearest(str(peft_type), ADAPTERS)
+        raise ConfigError(f"peft_type {str(peft_type)[:40]!r} is not supported, only {known}")
+    return ADAPTERS[peft_type].config_class

@@ -1,0 +1,181 @@
+"""The seam between methods and everything else: what a method must say, and it says it in its own file.
+
+A method is three classes in one file: its configuration (a `PeftConfig`), its equation on one layer (a `Method`) and,
+where something belongs to no layer, its life on the whole model (an `Adapter`). The constructor, the file reader and
+writer, the counter and `inspect` ask these classes; none of them knows a method's name. `adapters/registry.py` has the
+one table in which a new method is a new line.
+"""
+
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import ConfigError
+from ..nn import Parameter
+from .fields import check_fields
+
+
+class Place(NamedTuple):
+    """A layer that an adapter is put on.
+
+    path   its path in the model: "model.layers.0.self_attn.q_proj"
+    kind   "linear", "embedding" or "conv" (which is counted only)
+    shape  of its weight: (out, in), however it is stored; (vocabulary, width) of an embedding; (out, in, window)
+    bias   whether it adds a bias
+    """
+
+    path: str
+    kind: str
+    shape: tuple
+    bias: bool = False
+
+    @classmethod
+    def of(cls, path, layer):
+        """The place of `layer`, a Linear, Conv1D or Embedding."""
+        return cls(path, layer.kind, layer.shape, layer.bias is not None)
+
+
+@dataclass
+class PeftConfig:
+    """The configuration of a method: its fields have PEFT's names, defaults and meaning.
+
+    peft_type    PEFT's name of the method, in adapter_config.json
+    rules        {field: (function that accepts good values, what is expected)}, see `fields.check_fields`
+    required     fields without which a stored configuration has no defined meaning
+    harmless     keys of PEFT's file that are no field here and change nothing in a saved adapter
+    written_too  {key of PEFT's file that is no field here: the value that is written}
+    """
+
+    peft_type = ""
+    rules = {}
+    required = ()
+    harmless = frozenset()
+    written_too = {}
+
+    def __post_init__(self):
+        for f in fields(self):
+            if isinstance(getattr(self, f.name), set | tuple):
+                setattr(self, f.name, sorted(getattr(self, f.name), key=str))
+        check_fields(self)
+
+    @classmethod
+    def from_file(cls, values):  # {field: value} of a saved adapter -> PeftConfig
+        """The configuration of a saved adapter. Raises ConfigError for what cannot be honoured."""
+        return cls(**values)
+
+
+class Method:
+    """One adapter on one layer: its parameters, its start and its equation.
+
+    A subclass defines `names`, `shapes` and `start`; `update` or `input`; and `merged` if it can be merged.
+    """
+
+    names = ()  # of its parameters, as in PEFT's file: "lora_A.weight"
+
+    def __init__(self, place, config):
+        self.parameters = {name: Parameter(shape) for name, shape in self.shapes(place, config).items()}
+
+    @classmethod
+    def beside(cls, layer, config, seed=0, path="layer"):
+        """The adapter for one layer alone, filled: how to try a method on a single matrix.
+
+        Its values are float64, or float32 when the layer's are.
+        """
+        adapter = cls(Place.of(path, layer), config)
+        for name, values in adapter.start(layer, np.random.default_rng(seed)).items():
+            adapter.parameters[name].assign(values.astype(layer.dense().dtype))
+        return adapter
+
+    @staticmethod
+    def shapes(place, config):  # -> {name: shape}
+        """The parameters on a layer: `names`, in order, with their shapes."""
+        raise NotImplementedError
+
+    def start(self, base, generator):  # -> {name: float64 host array}
+        """The values before the first step. `base` is the frozen layer, with its values; generator: NumPy's."""
+        raise NotImplementedError
+
+    def input(self, x, context):
+        """What the frozen layer reads instead of x. Most methods leave x as it is."""
+        return x
+
+    def update(self, y, x, base, context):
+        """The output of the adapted layer, given what the frozen layer `base` made of x. y may be written into."""
+        return y
+
+    def merged(self, weight, bias, base):  # arrays -> (weight, bias)
+        """The weight and bias that do the adapter's work, given those so far. Raises ConfigError when none can.
+
+        weight, bias: with earlier adapters merged into them; base: the frozen layer, unmerged. New arrays are returned.
+        """
+        raise ConfigError(f"{type(self).__name__} cannot be merged")
+
+
+class Adapter:
+    """One adapter on the whole model: a Method on each adapted layer, and what fits no layer.
+
+    config      its PeftConfig
+    methods     {path: Method}
+    parameters  {full name: Parameter} of what fits no layer (`shared`)
+
+    A subclass names its `config_class` and `kinds`, and overrides what it needs of the rest.
+    """
+
+    config_class = PeftConfig
+    kinds = {}  # kind of a Place -> class of the Method there
+    adapts = ""  # the same as a sentence: "LoRA adapts linear layers and embeddings"
+
+    def __init__(self, config, places, model_config):
+        self.config = config
+        self.methods = {place.path: self.method_class(place)(place, config) for place in places}
+        self.parameters = {name: Parameter(shape) for name, shape in self.shared(model_config, config).items()}
+
+    # ---- said without making anything: how an adapter is read from a file, and counted
+
+    @classmethod
+    def method_class(cls, place) -> type[Method]:
+        """The Method for a place. Raises ConfigError where this adapter has none."""
+        if place.kind not in cls.kinds:
+            raise ConfigError(f"{place.path} ({place.kind}) cannot be adapted: {cls.adapts}")
+        return cls.kinds[place.kind]
+
+    @classmethod
+    def shapes(cls, place, config):  # -> {name: shape}
+        """The parameters on one layer."""
+        return cls.method_class(place).shapes(place, config)
+
+    @staticmethod
+    def shared(model_config, config):  # -> {full name: shape}
+        """The parameters that belong to no layer, or to all of them."""
+        return {}
+
+    @classmethod
+    def tensor_names(cls):  # -> list of str
+        """Every name that a parameter on a layer can have in PEFT's file, after the path of its layer."""
+        return sorted({name for method in cls.kinds.values() for name in method.names})
+
+    # ---- its life on a model
+
+    def begin(self, context, batch_size):  # Context -> Context
+        """Called once at the start of a sequence, before the first token is embedded."""
+        return context
+
+    def penalty(self):  # -> Tensor () or None
+        """A term that is added to the loss."""
+        return None
+
+    def after_step(self, step):
+        """Called after each step of the optimizer, while the gradients are still there."""
+
+    def state(self):  # -> {name: array}
+        """What a training must save to go on to the same bits, beside parameters and optimizer."""
+        return {}
+
+    def restore(self, state):
+        """Take over what `state` returned."""
+
+    def exported(self):  # -> {(path, name): Parameter}, PeftConfig
+        """What is written to a file."""
+        tensors = {(path, name): p for path, m in self.methods.items() for name, p in m.parameters.items()}
+        return tensors | {(name, ""): p for name, p in self.parameters.items()}, self.config
