@@ -7,7 +7,6 @@ act, never a side effect of train() or eval(); whatever changes the set of adapt
 import contextlib
 import warnings
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -235,7 +234,9 @@ class PeftModel(Module):
 
         Raises MissingFileError, FormatError or ConfigError; the model is as before then.
         """
-        from . import files  # here: it loads more than all the rest
+        from pathlib import Path  # here, as files: they load more than all the rest
+
+        from . import files
 
         self._check_new(adapter_name)
         config, tensors = files.read(path)
@@ -257,6 +258,8 @@ class PeftModel(Module):
 
     def save_pretrained(self, path, selected_adapters=None) -> None:
         """Write adapters in PEFT's format: "default" into `path`, every other into a subfolder of its name."""
+        from pathlib import Path
+
         from . import files
 
         for name in self._names(selected_adapters, self.peft_config):
