@@ -155,8 +155,8 @@ def base_norms(adapter, base):  # -> {path: ‖W‖_F}
         parameter.data = array
     adapted = AdaptedModel(model)
     config, tensors = adapter_files.read(adapter.folder)
-    places = adapted.add("adapter", adapted.accept(config))
-    adapter_files.match(tensors, places, adapted.base_parameters, adapter.folder)
+    parameters = adapted.add("adapter", adapted.accept(config))
+    adapter_files.match(tensors, parameters, adapted.base_parameters, adapter.folder)
     paths = {}  # id of a weight -> the modules that read it: two when embedding and head are tied
     for layer in adapted.layers:
         paths.setdefault(id(layer.base_layer.weight), []).append(layer.path)
