@@ -9,15 +9,16 @@ from minilora.adapters.model import get_peft_model
 from minilora.errors import TrainingError
 from minilora.files.shipped import shipped
 from minilora.methods.lora import LoraConfig
-from minilora.models.pretrained import load_pretrained
+from minilora.models.pretrained import load_base
 from minilora.tasks.scoring import score
 from minilora.tasks.shipped import get_task
 from minilora.text.batches import PairBatches, pad_pairs
 from minilora.text.encoding import encode_pair
 from minilora.text.tokenizer import load_tokenizer
-from minilora.training.callbacks import History
-from minilora.training.loop import evaluate, train
+from minilora.training.loop import evaluate
 from minilora.training.optim import AdamW, linear_decay
+from minilora.training.resume import trained
+from minilora.training.run import run_training
 
 ALPHA = 16  # for every rank, as the paper does: the scale is ALPHA / r
 GROUPS = {"attention": "q,k,v,o", "mlp": "gate,up,down"}
@@ -50,7 +51,7 @@ def tokenizer():
 
 
 def build(run):  # -> model with the trainable part that the run names
-    model = load_pretrained(shipped("base"))
+    model, _ = load_base()
     if run.targets == "full":
         return model
     return get_peft_model(
@@ -68,14 +69,12 @@ def training_examples(run):
 def tune(run):  # -> model
     """AdamW without decay, a sixth of the steps warm-up, then straight down to 0. Raises TrainingError."""
     model = build(run)
-    rng = np.random.default_rng([run.seed, 1])
     batches = PairBatches(
-        training_examples(run), tokenizer(), run.batch, model.config.max_position_embeddings, rng
+        training_examples(run), tokenizer(), run.batch, model.config.max_position_embeddings,
+        np.random.default_rng([run.seed, 1]),
     )  # fmt: skip
-    optimizer = AdamW([p for p in model.parameters() if p.requires_grad], lr=run.lr, weight_decay=0.0)
-    with np.errstate(over="ignore", invalid="ignore"):  # History stops a run that overflows
-        schedule = linear_decay(run.steps, run.steps // 6)
-        train(model, batches, optimizer, run.steps, schedule=schedule, callbacks=[History()])
+    optimizer = AdamW([p for _, p in trained(model)], lr=run.lr, weight_decay=0.0)
+    run_training(model, batches, optimizer, run.steps, schedule=linear_decay(run.steps, run.steps // 6))
     return model
 
 

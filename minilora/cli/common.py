@@ -58,17 +58,6 @@ class FilesCommand(click.Command):
         return super().parse_args(ctx, spread)
 
 
-def load_base(path, device):  # -> model, TextTokenizer, folder
-    """The base at `path` (a folder, or a name on the hub); the shipped base when it is None."""
-    from ..files.hub import model_folder
-    from ..files.shipped import shipped
-    from ..models.pretrained import load_pretrained
-    from ..text.tokenizer import load_tokenizer
-
-    folder = shipped("base") if path is None else model_folder(path)
-    return load_pretrained(folder, device=device), load_tokenizer(folder), folder
-
-
 def with_adapters(model, folders):  # -> the model itself when there are none, else a PeftModel
     """The adapters in `folders` loaded and active, frozen; their updates add up. Named after their folders."""
     from ..adapters.model import PeftModel

@@ -19,7 +19,7 @@ import numpy as np
 from ..display.numbers import GIB
 from ..display.tables import show_facts
 from ..errors import MiniloraError
-from .common import check_out, device_option, load_base
+from .common import check_out, device_option
 
 THREADS = {  # part of a BLAS library's name -> the variable that sets how many threads it uses
     "openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS",
@@ -164,13 +164,14 @@ def devices():  # -> list of {"device": "cuda:0", "name": ..., "bytes": ...}, or
 
 def reference_step(device):
     """Steps of the tour's first adapter on the shipped base, timed one by one; one round of the tour's questions."""
+    from ..models.pretrained import load_base
     from ..tasks.shipped import get_task
     from ..text.batches import PairBatches
     from ..training.loop import train
     from ..training.optim import AdamW
     from .tour import BATCH_SIZE, LEARNING_RATE, TASKS, ask, wrap
 
-    model, tokenizer, _ = load_base(None, device)
+    model, tokenizer = load_base(device=device)
     model, _ = wrap(model, seed=0)
     task = get_task(TASKS[0])
     context = model.config.max_position_embeddings

@@ -16,7 +16,6 @@ from .common import (
     check_source,
     device_option,
     jsonl_option,
-    load_base,
     pair_encoder,
     text_option,
     with_adapters,
@@ -35,8 +34,11 @@ BATCH = 32
 @device_option
 def eval(base, adapter, task, text, jsonl, chat, device):
     """Score a base, with or without adapters, on --task, --text or --jsonl: the loss, and a task's own metric."""
+    from ..models.pretrained import base_folder, load_base
+
     check_source({"task": task, "text": text, "jsonl": jsonl})
-    model, tokenizer, folder = load_base(base, device)
+    folder = base_folder(base)
+    model, tokenizer = load_base(base, device)
     encode = pair_encoder({"chat": chat, "jsonl": jsonl}, folder)
     model = with_adapters(model, adapter)
     batches, examples = read_held_out(task, text, jsonl, tokenizer, encode, model.config.max_position_embeddings)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ..errors import ConfigError, DataError, MiniloraError
-from .common import adapter_option, base_option, device_option, load_base, seed_option, with_adapters
+from .common import adapter_option, base_option, device_option, seed_option, with_adapters
 
 BATCH = 64  # prompts at once; their keys and values are kept for every token
 NEW_TOKENS = 128  # unless said otherwise, and fewer when the context is nearly full
@@ -31,13 +31,16 @@ def generate(base, adapter, prompt, file, task, framed, chat, max_new_tokens, te
 
     Prints what the model wrote and nothing else; with several prompts, each one stands above its own between arrows.
     """
+    from ..models.pretrained import base_folder, load_base
+
     check_options(task, framed, chat, temperature, top_k, top_p)
     prompts = read_prompts(prompt, file)
     if task:
         from ..tasks.shipped import get_task
 
         max_new_tokens = max_new_tokens or get_task(task).max_new_tokens
-    model, tokenizer, folder = load_base(base, device)
+    folder = base_folder(base)
+    model, tokenizer = load_base(base, device)
     model = with_adapters(model, adapter)
     if not (task or framed or chat):
         hint_at_the_frame(adapter)

@@ -26,13 +26,11 @@ def merge(base, adapter, out, device):
 
     Prints how far the logits of what was written, read back, are from those of base and adapter side by side.
     """
-    from ..files.hub import model_folder
-    from ..files.shipped import shipped
-    from ..models.pretrained import load_pretrained
+    from ..models.pretrained import base_folder, load_pretrained
 
     if not adapter:
         raise ConfigError("no adapter to merge; expected --adapter DIR[,DIR]")
-    folder = shipped("base") if base is None else model_folder(base)
+    folder = base_folder(base)
     check_target(out, [folder, *adapter])
     model = with_adapters(load_pretrained(folder, device=device), adapter)
     ids = fixed_prompt(model.config)

@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from ..display.tables import console, new_table
-from .common import base_option, check_out, device_option, load_base, seed_option
+from .common import base_option, check_out, device_option, seed_option
 
 TASKS = ("style-json", "style-crier")  # two house styles for the same questions: one adapter each
 RANK, ALPHA, TARGETS, LEARNING_RATE = 8, 16, "all-linear", 3e-3
@@ -26,12 +26,13 @@ def tour(out, base, seed, device):
 
     Takes about a minute on two CPU cores, writes figures and both adapters into --out, and needs no network.
     """
+    from ..models.pretrained import load_base
     from ..tasks.shipped import get_task
 
     began = time.perf_counter()
     check_out(out)
     show = console(width=100)
-    model, tokenizer, _ = load_base(base, device)
+    model, tokenizer = load_base(base, device)
     tasks = [get_task(name) for name in TASKS]
     test = tasks[0].examples("test")  # people that neither adapter sees; the same questions for both styles
 
@@ -82,23 +83,19 @@ def count(show, model, config):
 
 def learn(show, model, tokenizer, task, seed):  # -> History
     """Fine-tune the adapter of `task`; the other one and W stay as they are."""
-    from ..display.progress import Progress
     from ..text.batches import PairBatches
-    from ..training.callbacks import History
-    from ..training.loop import train
     from ..training.optim import AdamW, linear_decay
+    from ..training.resume import trained
+    from ..training.run import run_training
 
     model.set_adapter(task.name)
-    trained = [p for p in model.parameters() if p.requires_grad]
     context = model.config.max_position_embeddings
     batches = PairBatches(task.examples("train"), tokenizer, BATCH_SIZE, context, np.random.default_rng([seed, 2]))
-    history = History()
-    with Progress(history) as progress:
-        began = time.perf_counter()
-        train(
-            model, batches, AdamW(trained, lr=LEARNING_RATE), STEPS,
-            schedule=linear_decay(STEPS, WARMUP), rng=np.random.default_rng([seed, 1]), callbacks=[history, progress],
-        )  # fmt: skip
+    optimizer = AdamW([p for _, p in trained(model)], lr=LEARNING_RATE)
+    began = time.perf_counter()
+    history = run_training(
+        model, batches, optimizer, STEPS, schedule=linear_decay(STEPS, WARMUP), progress=True
+    ).history
     seconds = time.perf_counter() - began
     show.print(
         f"{task.name}: {STEPS} steps of {BATCH_SIZE} examples in {seconds:.1f} s, "

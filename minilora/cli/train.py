@@ -20,7 +20,6 @@ from .common import (
     check_source,
     device_option,
     jsonl_option,
-    load_base,
     overwrite_option,
     pair_encoder,
     seed_option,
@@ -64,6 +63,8 @@ OF_AN_ADAPTER = ("rank", "alpha", "targets", "dropout")  # options without a mea
 @click.pass_context
 def train(ctx, out, resume, **options):
     """Fine-tune a base model with LoRA, or in full, on --task, --text or --jsonl."""
+    from ..models.pretrained import base_folder, load_base
+
     settings = load_settings(ctx, resume, out) | {"command": "train"}
     check_source(settings)
     given = [f"--{n}" for n in OF_AN_ADAPTER if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE]
@@ -72,7 +73,8 @@ def train(ctx, out, resume, **options):
     check_out(out)
     if settings["lr"] is not None and not math.isfinite(settings["lr"]):
         raise ConfigError(f"--lr {settings['lr']}: expected a finite number above 0")
-    model, tokenizer, base = load_base(settings["base"], settings["device"])
+    base = base_folder(settings["base"])
+    model, tokenizer = load_base(settings["base"], settings["device"])
     if out.resolve() == base.resolve():
         raise ConfigError(f"--out {out} is the base itself; name another folder")
     encode = pair_encoder(settings, base)

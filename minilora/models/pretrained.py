@@ -1,6 +1,7 @@
 """From a folder in Hugging Face's layout to a model. The table `FAMILIES` says which classes a model_type has."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from ..files.checkpoint import match_tensors, read_headers
 from ..files.config_json import fields_from_json, fields_to_json
 from ..files.hub import model_folder
 from ..files.safetensors import iterate_tensors
+from ..files.shipped import shipped
+from ..text.tokenizer import TextTokenizer, load_tokenizer
+from .causal_lm import CausalLM
 from .gpt2 import GPT2Config, GPT2LMHeadModel
 from .llama import LlamaConfig, LlamaForCausalLM
 
@@ -44,6 +48,17 @@ def load_pretrained(path, device="cpu", dtype=np.float32):  # -> CausalLM in eva
             parameters[name].data = to_device(array, device)
     model.name_or_path = str(path)
     return model.eval()
+
+
+def base_folder(path: str | Path | None = None) -> Path:
+    """The folder of the base `path` (a folder, or a name on the hub); of the shipped base when it is None."""
+    return model_folder(shipped("base") if path is None else path)
+
+
+def load_base(path: str | Path | None = None, device: str = "cpu") -> tuple[CausalLM, TextTokenizer]:
+    """The base `path` and its tokenizer; the shipped base when it is None. See `load_pretrained`."""
+    model = load_pretrained(shipped("base") if path is None else path, device=device)
+    return model, load_tokenizer(base_folder(path))
 
 
 def places_in(model, headers, folder):  # {path: {name: (dtype, shape)}} -> {name in the files: Parameter it fills}

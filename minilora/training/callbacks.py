@@ -1,15 +1,16 @@
-"""What can be hung on the training loop: history, validation, saving, a stop on Ctrl-C."""
+"""Callbacks of the training loop: the history, the last good weights, validation, saving, a stop on Ctrl-C."""
 
 import math
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..backend import array_module, to_host
-from ..errors import TrainingError
+from ..errors import ConfigError, TrainingError
 from .loop import evaluate
 
 
@@ -17,8 +18,11 @@ from .loop import evaluate
 class History:
     """Callback: reads the losses every `every` steps, and stops a run whose loss is not finite.
 
-    loss, lr: one number per step; norm: one per reading; valid: [step, loss] per evaluation. `good` is a copy of the
-    trained arrays of which a later, finite loss has shown that they work: what `restore_last_good` puts back.
+    loss     one number per step, in nats per label
+    lr       one number per step: the learning rate of the first group
+    norm     [step, norm] per reading: the global norm of the gradients before clipping
+    valid    [step, loss] per evaluation
+    seconds  spent in training and evaluation, over all sessions of a resumed run
     """
 
     every: int = 10
@@ -29,57 +33,40 @@ class History:
     seconds: float = 0.0
 
     def __post_init__(self):
-        self._unread, self._good, self._copy, self._since = [], None, None, None
+        self._unread = []  # losses that are still on the device
+        self._since = None  # when `seconds` was last updated
 
     def __call__(self, run):
         if run.loss is None:
-            self._copy, self._since = self._copied(run), time.perf_counter()
+            self._since = time.perf_counter()
             return
         self._unread.append(run.loss)
         self.lr.append(run.optimizer.param_groups[0]["lr"] * run.factor)
         if run.step % self.every == 0 or run.last:
             self.read(run)
 
-    def read(self, run):
-        """Fetch the losses of all steps so far; whoever evaluates or saves waits for the device anyway."""
+    def read(self, run) -> None:
+        """Fetch the losses of all steps so far from the device. Raises TrainingError for one that is not finite."""
         if not self._unread:
             return
         losses = to_host(array_module(self._unread[0]).stack(self._unread)).tolist()  # the one wait for the device
-        self.norm.append([run.step, float(to_host(run.norm))])
         self._unread = []
+        self.norm.append([run.step, float(to_host(run.norm))])
         for loss in losses:
-            self.check(loss, len(self.loss) + 1, "loss")
+            check_finite(loss, len(self.loss) + 1, "loss")
             self.loss.append(loss)
-            if self._copy[0] < len(self.loss):  # computed with the copied arrays, or later: they were sound
-                self._good = self._copy
-        self._copy = self._copied(run)
         now = time.perf_counter()
         self.seconds, self._since = self.seconds + now - self._since, now
 
-    def check(self, loss, step, what):
-        if not math.isfinite(loss):
-            raise TrainingError(f"the {what} is {loss} at step {step}; a smaller learning rate may help")
-
-    def _copied(self, run):
-        return run.step, [p.data.copy() for p in run.optimizer.params]
-
-    def restore_last_good(self, params):
-        """Put the last good arrays back into the parameters. Returns the step they are from; None: there are none."""
-        if self._good is None:
-            return None
-        for p, array in zip(params, self._good[1], strict=True):
-            p.data[...] = array
-        return self._good[0]
-
-    def mean_loss(self, last=10):
+    def mean_loss(self, last: int = 10) -> float:
         """Mean of the latest losses that were read; nan before the first."""
         return float(np.mean(self.loss[-last:])) if self.loss else math.nan
 
-    def as_json(self):
+    def as_json(self) -> dict:
         return {name: getattr(self, name) for name in ("loss", "lr", "norm", "valid", "seconds")}
 
-    def restore(self, saved, step):
-        """Take over what `as_json` gave after `step` steps. Raises ValueError when it cannot be that."""
+    def restore(self, saved: dict, step: int) -> None:
+        """Go on from what `as_json` gave after `step` steps. Raises ValueError for anything else."""
         loss, lr, norm, valid, seconds = (saved[name] for name in self.as_json())
         numbers = [*loss, *lr, *(x for pair in [*norm, *valid] for x in pair), seconds]
         if not (len(loss) == len(lr) == step and all(isinstance(x, int | float) for x in numbers)):
@@ -87,6 +74,39 @@ class History:
         if any(len(pair) != 2 for pair in [*norm, *valid]):
             raise ValueError
         self.loss, self.lr, self.norm, self.valid, self.seconds = loss, lr, norm, valid, seconds
+
+
+def check_finite(loss: float, step: int, kind: str) -> None:
+    if not math.isfinite(loss):
+        raise TrainingError(f"the {kind} is {loss} at step {step}; a smaller learning rate may help")
+
+
+class LastGood:
+    """Callback, after `history`: keeps copies of the trained weights, so that a failed run can go back to good ones.
+
+    Weights are good when a later loss, computed with them or after them, was finite. Whenever `history` has read all
+    losses, the weights of that step are copied; the newest good copy is kept beside it.
+    """
+
+    def __init__(self, history: History):
+        self.history = history
+        self._copies = []  # (step, arrays): the newest good copy, and the newest
+
+    def __call__(self, run):
+        if len(self.history.loss) == run.step:
+            self._copies = self._good_copies()[-1:] + [(run.step, [p.data.copy() for p in run.optimizer.params])]
+
+    def _good_copies(self):
+        return [(step, arrays) for step, arrays in self._copies if step < len(self.history.loss)]
+
+    def restore(self, params) -> int | None:
+        """Put the newest good weights back into `params`. Returns their step; None when there are none."""
+        if not (good := self._good_copies()):
+            return None
+        step, arrays = good[-1]
+        for p, array in zip(params, arrays, strict=True):
+            p.data[...] = array
+        return step
 
 
 @dataclass
@@ -97,12 +117,16 @@ class Evaluation:
     history: History
     every: int
 
+    def __post_init__(self):
+        if self.every < 1:
+            raise ConfigError(f"evaluation every {self.every} steps: expected at least 1")
+
     def __call__(self, run):
-        done = self.history.valid and self.history.valid[-1][0] == run.step  # a resumed run begins where it was saved
+        done = self.history.valid and self.history.valid[-1][0] == run.step  # a resumed run was evaluated when saved
         if self.batches and not done and (run.step % self.every == 0 or run.last):
             self.history.read(run)
             loss = evaluate(run.model, self.batches)
-            self.history.check(loss, run.step, "validation loss")
+            check_finite(loss, run.step, "validation loss")
             self.history.valid.append([run.step, loss])
 
 
@@ -110,7 +134,7 @@ class Evaluation:
 class Saving:
     """Callback: calls `save(run)` every `every` steps and at the end; not before the first step."""
 
-    save: Any
+    save: Callable[[Any], None]
     every: int
 
     def __call__(self, run):
@@ -119,10 +143,10 @@ class Saving:
 
 
 class StopOnInterrupt:
-    """Callback and context: the first Ctrl-C ends the run after the step at hand, so that it can be saved whole; the
-    second one ends the program at once.
+    """Callback and context: the first Ctrl-C ends the run after the current step, so that it can be saved whole. The
+    second one raises KeyboardInterrupt at once.
 
-    Outside the main thread there are no signals to catch, and this does nothing.
+    Python delivers signals only to the main thread; in another thread this does nothing.
     """
 
     asked = False

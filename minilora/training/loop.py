@@ -1,4 +1,4 @@
-"""The training loop, and what can be hung on it: history, validation, saving, a stop on Ctrl-C.
+"""The training loop.
 
     model.train()
     for step in 1 ... steps:
@@ -8,8 +8,8 @@
         optimizer.step(schedule(step))          # p <- p - lr · ...
         optimizer.zero_grad()
 
-Callbacks are called with the `Run` before the first step and after every step. Losses stay where they were computed
-until a callback reads them: on a GPU the host does not wait for each step.
+Callbacks are called with the `Run` before the first step and after every step. A loss stays on its device until a
+callback reads it, so the host does not wait for a GPU at each step.
 """
 
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from ..autograd import no_grad
 from ..backend import array_module, to_host
 from ..errors import ConfigError
 from ..ops.loss import IGNORE
-from .optim import clip_grad_norm_, constant
+from .optim import Optimizer, Schedule, clip_grad_norm_, constant
 
 
 @dataclass
 class Run:
-    """Where a training stands. loss: of the latest step, a 0-d array where the model lives; None before the first."""
+    """The state of a training. loss: of the latest step, a 0-d array on the model's device; None before the first."""
 
     model: Any
     batches: Any
@@ -35,22 +35,36 @@ class Run:
     rng: Any = None
     step: int = 0
     loss: Any = None
-    norm: Any = None  # of all gradients together, before clipping; 0-d array
-    factor: float = 0.0  # what the schedule multiplied the learning rates with
+    norm: Any = None  # global norm of the gradients before clipping; 0-d array
+    factor: float = 0.0  # the schedule's value at this step
     tokens: int = 0  # read so far by this process, padding included
-    stop: bool = False  # a callback sets it to end after this step
+    stop: bool = False  # a callback sets it to end the run after this step
 
     last = property(lambda self: self.stop or self.step >= self.steps)
 
 
-def train(model, batches, optimizer, steps, schedule=None, max_norm=1.0, accumulate=1, rng=None, callbacks=(), start=0):
-    """Take `steps` optimizer steps (from step `start` on, when resuming). Returns the Run.
+def train(
+    model,
+    batches,
+    optimizer: Optimizer,
+    steps: int,
+    schedule: Schedule | None = None,
+    max_norm: float = 1.0,
+    accumulate: int = 1,
+    rng: np.random.Generator | None = None,
+    callbacks=(),
+    start: int = 0,
+) -> Run:
+    """Train until step `steps`; a resumed run begins after step `start`.
 
     batches     iterator of (ids, labels), both (B, T) int64 on the host, not shifted; IGNORE where there is no label
     schedule    function step -> factor of the learning rate; None: constant
     max_norm    bound on the global norm of the gradients
-    accumulate  batches per step; the gradient is that of one batch made of them all
-    rng         numpy.random.Generator for dropout
+    accumulate  batches per step; their gradients add up to that of one large batch
+    rng         for dropout
+    callbacks   functions of the Run, called in order
+
+    Raises ConfigError for no steps or no batches.
     """
     if steps < 1 or accumulate < 1:
         raise ConfigError(f"steps {steps}, accumulate {accumulate}: expected at least 1")
@@ -73,8 +87,10 @@ def train(model, batches, optimizer, steps, schedule=None, max_norm=1.0, accumul
 
 
 def add_gradients(run, micro_batches):  # list of (ids, labels) -> 0-d array
-    """Backward through each micro-batch, weighted by its number of labels, so that the sum is the gradient of the mean
-    loss over all labels (an unweighted mean would give a label in a short micro-batch more weight). Returns that loss.
+    """Backward through each micro-batch. Returns the mean loss over all their labels.
+
+    A micro-batch is weighted by its number of labels. (In an unweighted mean a label of a small micro-batch would
+    count more than one of a large micro-batch.)
     """
     counts = [count_labels(labels) for _, labels in micro_batches]
     total = 0
@@ -87,13 +103,13 @@ def add_gradients(run, micro_batches):  # list of (ids, labels) -> 0-d array
     return total
 
 
-def count_labels(labels):  # (B, T) int -> int
-    """How many labels `model.loss` predicts: nothing predicts the first of a row."""
+def count_labels(labels) -> int:  # (B, T) int
+    """How many labels `model.loss` predicts: all but the first of a row, which has nothing before it."""
     return int(np.count_nonzero(labels[:, 1:] != IGNORE))
 
 
-def evaluate(model, batches):  # iterable of (ids, labels) -> float
-    """Mean loss over all labels, in nats, without dropout. One read from the device, at the end."""
+def evaluate(model, batches) -> float:  # iterable of (ids, labels)
+    """Mean loss over all labels, in nats, without dropout. Waits for the device once, at the end."""
     was_training = model.training
     model.eval()
     total, count = 0, 0

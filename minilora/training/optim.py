@@ -1,49 +1,37 @@
 """Optimizers, schedules and clipping: everything between `backward` and the next forward.
 
-An optimizer changes the arrays of its parameters in place and keeps nothing but arrays and counters, so that training
-can be saved and resumed to the bit. A schedule is a plain function of the step; its value multiplies the learning rate.
+An optimizer changes the arrays of its parameters in place. It keeps only arrays and counters, so a training can be
+saved and resumed with the same bits. A schedule is a function of the step; its value multiplies the learning rate.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from ..backend import array_module, like, to_host
-from ..errors import ConfigError, FormatError, nearest
+from ..errors import ConfigError, FormatError, UnknownNameError, listed, nearest
 from ..ops.fused import kernels
 
 
 class Optimizer:
     """Parameters in groups, each with its own settings, and a few arrays (`buffers`) beside every parameter.
 
-    params: Parameters, or dicts {"params": [...], "lr": ..., ...} of which each overrides the defaults for its own.
+    params: Parameters, or groups {"params": [...], "lr": ..., ...}; a setting of a group overrides the default.
     A parameter without a gradient is left alone. Raises ConfigError for no parameters, one given twice, a bad setting.
     """
 
-    buffers = ()  # names of the arrays that `update` wants beside a parameter, zero at first
+    buffers = ()  # names of the arrays that `update` needs beside a parameter, zero at first
 
     def __init__(self, params, **defaults):
-        groups = list(params)
-        if not groups:
-            raise ConfigError("the optimizer got no parameters")
-        if not isinstance(groups[0], dict):
-            groups = [{"params": groups}]
-        for group in groups:
-            unknown = [name for name in group if name != "params" and name not in defaults]
-            if unknown:
-                raise ConfigError(f"no setting {unknown[0]!r} of a group; there are: {nearest(unknown[0], defaults)}")
-        self.param_groups = [{**defaults, **group, "params": list(group["params"])} for group in groups]
-        for group in self.param_groups:
-            for name, value in group.items():
-                if name != "params" and not all(x >= 0 and math.isfinite(x) for x in np.atleast_1d(value)):
-                    raise ConfigError(f"{name} = {value}: expected a number of at least 0")
+        self.param_groups = make_groups(params, defaults)
         self.params = [p for group in self.param_groups for p in group["params"]]
         if len({id(p) for p in self.params}) != len(self.params):
             raise ConfigError("a parameter is in the optimizer twice")
         self.steps = [0] * len(self.params)  # how often each parameter was updated
         self.state = [{} for _ in self.params]  # its buffers, made when it is first updated
 
-    def step(self, factor=1.0):
+    def step(self, factor: float = 1.0) -> None:
         """Update every parameter that has a gradient, with `factor` times the learning rate of its group."""
         index = 0
         for group in self.param_groups:
@@ -57,11 +45,15 @@ class Optimizer:
                     self.update(p.data, p.grad, self.steps[index], self.state[index], lr, group)
                 index += 1
 
-    def zero_grad(self):
+    def update(self, p, g, t, state, lr, group):
+        """Change the array `p` in place. g: its gradient; t: how often it was updated, this time included."""
+        raise NotImplementedError
+
+    def zero_grad(self) -> None:
         for p in self.params:
             p.grad = None
 
-    def state_dict(self):
+    def state_dict(self) -> dict:
         """{name: host array}: "<index>.step" and "<index>.<buffer>" of every parameter that was updated."""
         arrays = {}
         for index, (step, state) in enumerate(zip(self.steps, self.state, strict=True)):
@@ -70,25 +62,49 @@ class Optimizer:
                 arrays.update({f"{index}.{name}": to_host(a).copy() for name, a in state.items()})
         return arrays
 
-    def load_state_dict(self, arrays):
-        """Take over what `state_dict` gave. Raises FormatError when it does not fit these parameters."""
-        indices = [i for i in range(len(self.params)) if f"{i}.step" in arrays]
-        wrong = arrays.keys() ^ {f"{i}.{name}" for i in indices for name in ("step", *self.buffers)}
+    def load_state_dict(self, arrays: dict) -> None:
+        """Go on from what `state_dict` gave. Raises FormatError when it does not fit these parameters."""
+        self.check_state_dict(arrays)
+        for i, p in enumerate(self.params):
+            self.steps[i] = int(arrays.get(f"{i}.step", 0))
+            names = self.buffers if self.steps[i] else ()
+            self.state[i] = {name: like(arrays[f"{i}.{name}"].copy(), p.data) for name in names}
+
+    def check_state_dict(self, arrays: dict) -> None:
+        """Raises FormatError when `arrays` is not the state of an optimizer of these parameters."""
+        updated = [i for i in range(len(self.params)) if f"{i}.step" in arrays]
+        wrong = arrays.keys() ^ {f"{i}.{name}" for i in updated for name in ("step", *self.buffers)}
         if wrong:
-            raise FormatError(f"the optimizer's state is of another run: {nearest('', sorted(wrong))} do not fit")
-        for i in indices:
+            raise FormatError(f"the optimizer's state is of another run: {listed(sorted(wrong))} do not fit")
+        for i in updated:
             p, step = self.params[i], arrays[f"{i}.step"]
+            if step.shape != () or step.dtype != np.int64:
+                raise FormatError(f"the optimizer's state {i}.step is {step.shape} {step.dtype}, not () int64")
             for name in self.buffers:
-                found = arrays[f"{i}.{name}"]
-                if found.shape != p.shape or found.dtype != p.dtype or step.shape != () or step.dtype != np.int64:
+                array = arrays[f"{i}.{name}"]
+                if array.shape != p.shape or array.dtype != p.dtype:
                     raise FormatError(
-                        f"the optimizer's state {i}.{name} is {found.shape} {found.dtype}, not {p.shape} {p.dtype}"
+                        f"the optimizer's state {i}.{name} is {array.shape} {array.dtype}, not {p.shape} {p.dtype}"
                     )
-        self.steps = [int(arrays.get(f"{i}.step", 0)) for i in range(len(self.params))]
-        self.state = [
-            {name: like(arrays[f"{i}.{name}"].copy(), p.data) for name in self.buffers} if i in indices else {}
-            for i, p in enumerate(self.params)
-        ]
+
+
+def make_groups(params, defaults: dict) -> list[dict]:
+    """Parameters or groups of them -> groups that have every setting. Raises ConfigError for a bad setting."""
+    groups = list(params)
+    if not groups:
+        raise ConfigError("the optimizer got no parameters")
+    if not isinstance(groups[0], dict):
+        groups = [{"params": groups}]
+    groups = [{**group, "params": list(group["params"])} for group in groups]
+    unknown = [name for group in groups for name in group if name != "params" and name not in defaults]
+    if unknown:
+        raise ConfigError(f"no setting {unknown[0]!r} of a group; there are: {nearest(unknown[0], defaults)}")
+    groups = [{**defaults, **group} for group in groups]
+    for group in groups:
+        for name, value in group.items():
+            if name != "params" and not all(x >= 0 and math.isfinite(x) for x in np.atleast_1d(value)):
+                raise ConfigError(f"{name} = {value}: expected a number of at least 0")
+    return groups
 
 
 class AdamW(Optimizer):
@@ -149,11 +165,11 @@ class SGD(Optimizer):
         p -= lr * u
 
 
-def clip_grad_norm_(params, max_norm):
-    """Shrink all gradients by one factor so that their global norm is at most `max_norm`.
+def clip_grad_norm_(params, max_norm: float):  # -> 0-d array
+    """Shrink all gradients by one factor, so that their global norm is at most `max_norm`.
 
-    Returns the norm before, sqrt(Σ g²) over all gradients together: a 0-d array, where the gradients live, so that no
-    device is waited for. The factor is max_norm / (norm + 1e-6), at most 1, as torch's.
+    Returns the norm before, sqrt(Σ g²) over all gradients together: a 0-d array where the gradients are, so that the
+    host does not wait for a device. The factor is max_norm / (norm + 1e-6), at most 1, as in torch.
     """
     gradients = [p.grad for p in params if p.grad is not None]
     if not gradients:
@@ -166,26 +182,38 @@ def clip_grad_norm_(params, max_norm):
     return norm
 
 
-def constant(warmup=0):
-    """step -> factor: rises to 1 over `warmup` steps, then stays. Steps count from 1."""
+# ---- schedules: functions step -> factor; steps count from 1
+
+Schedule = Callable[[int], float]
+
+
+def constant(warmup: int = 0) -> Schedule:
+    """Rises to 1 over `warmup` steps, then stays."""
     return lambda step: min(1.0, step / max(1, warmup))
 
 
-def linear_decay(steps, warmup=0):
-    """step -> factor: rises to 1 over `warmup` steps, then falls in a straight line to 0 just after the last step."""
+def linear_decay(steps: int, warmup: int = 0) -> Schedule:
+    """Rises to 1 over `warmup` steps, then falls in a straight line to 0 just after the last step."""
     rise = constant(warmup)
     return lambda step: rise(step) if step <= warmup else 1 - _progress(step, steps, warmup)
 
 
-def cosine(steps, warmup=0):
-    """step -> factor: rises to 1 over `warmup` steps, then falls as half a cosine to 0 just after the last step."""
+def cosine(steps: int, warmup: int = 0) -> Schedule:
+    """Rises to 1 over `warmup` steps, then falls as half a cosine to 0 just after the last step."""
     rise = constant(warmup)
     return lambda step: rise(step) if step <= warmup else 0.5 + 0.5 * math.cos(math.pi * _progress(step, steps, warmup))
 
 
 def _progress(step, steps, warmup):
-    """How much of the fall lies behind: 0 at the first step after the warm-up, 1 after the last."""
+    """How much of the fall is done: 0 at the first step after the warm-up, 1 after the last."""
     return min(1.0, (step - warmup - 1) / max(1, steps - warmup))
 
 
 SCHEDULES = {"constant": lambda steps, warmup: constant(warmup), "linear": linear_decay, "cosine": cosine}
+
+
+def schedule_named(name: str, steps: int, warmup: int = 0) -> Schedule:
+    """The schedule of that name for a run of `steps` steps. Raises UnknownNameError."""
+    if name not in SCHEDULES:
+        raise UnknownNameError(f"no schedule {name!r}; there are: {nearest(name, SCHEDULES)}")
+    return SCHEDULES[name](steps, warmup)

@@ -1,84 +1,135 @@
-"""A training run in one file, from which it goes on as if it had never stopped: to the same bits.
+"""The state of a training run in one file. A resumed run gives bit-identical results.
 
 `training_state.safetensors` holds the trained weights, the optimizer's arrays and, as JSON in the file's metadata, the
-step, the random generators, the place in the data, the history and the settings. One file, so that it is whole or not
-there; numbers and JSON, so that it cannot run code.
+step, the random generators, the position in the data, the history and the settings. It is one file, so that it is
+either complete or absent; it holds numbers and JSON, so that it cannot run code.
 """
 
 import json
 from pathlib import Path
 
 from ..backend import like
-from ..errors import FormatError, MissingFileError, nearest
+from ..errors import ConfigError, FormatError, MissingFileError, listed
 from ..files.safetensors import read_header, read_tensors, write_tensors
 
 FILE = "training_state.safetensors"
 KIND = "minilora training state 1"
+HOLDS = {"a run": FILE, "an adapter": "adapter_config.json", "a base": "config.json"}  # content of a folder -> its file
+MAY_CHANGE = ("steps", "eval_every", "device", "plot")  # settings that may differ when a run goes on
 
 
-def save_state(folder, run, history, settings):
-    """Write the run into `folder`. settings: anything JSON can hold, given back by `read_settings`."""
+# ---- the file
+
+
+def save_state(folder: str | Path, run, history, settings: dict) -> None:
+    """Write the run into `folder`. settings: any JSON values; `read_settings` returns them."""
     history.read(run)
     tensors = {f"weights/{name}": p.data for name, p in trained(run.model)}
     tensors |= {f"optimizer/{name}": array for name, array in run.optimizer.state_dict().items()}
-    facts = {
+    description = {
         "step": run.step,
         "rng": run.rng.bit_generator.state,
         "batches": run.batches.state(),
         "history": history.as_json(),
         "settings": settings,
     }
-    write_tensors(Path(folder) / FILE, tensors, {"format": KIND, "run": json.dumps(facts)})
+    write_tensors(Path(folder) / FILE, tensors, {"format": KIND, "run": json.dumps(description)})
 
 
-def load_state(folder, model, optimizer, batches, rng, history):
-    """Bring a freshly built run to where `save_state` left it. Returns the step. Raises FormatError."""
+def load_state(folder: str | Path, model, optimizer, batches, rng, history) -> int:
+    """Bring a freshly built run to the state that `save_state` wrote. Returns the step.
+
+    Raises FormatError for a damaged file or the file of another run. The model and the optimizer are as before then.
+    """
     path = Path(folder) / FILE
-    facts = _facts(path)
+    description = _read_description(path)
     tensors = read_tensors(path)
-    weights = {name.removeprefix("weights/"): a for name, a in tensors.items() if name.startswith("weights/")}
-    wanted = dict(trained(model))
-    wrong = sorted(weights.keys() ^ wanted.keys()) or sorted(
-        name for name, p in wanted.items() if weights[name].shape != p.shape or weights[name].dtype != p.dtype
+    weights, arrays = (
+        {name.removeprefix(kind): a for name, a in tensors.items() if name.startswith(kind)}
+        for kind in ("weights/", "optimizer/")
     )
-    if wrong:
-        raise FormatError(f"{path} is of another run: {nearest('', wrong)} do not fit the model")
-    arrays = {name.removeprefix("optimizer/"): a for name, a in tensors.items() if name.startswith("optimizer/")}
-    optimizer.load_state_dict(arrays)
+    _check_weights(weights, model, path)
+    optimizer.check_state_dict(arrays)
     try:
-        batches.restore(facts["batches"])
-        rng.bit_generator.state = facts["rng"]
-        history.restore(facts["history"], facts["step"])
+        batches.restore(description["batches"])
+        rng.bit_generator.state = description["rng"]
+        history.restore(description["history"], description["step"])
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, IndexError) as error:
         raise FormatError(f"{path}: the description of the run is damaged") from error
-    for name, p in wanted.items():
+    optimizer.load_state_dict(arrays)
+    for name, p in trained(model):
         p.data = like(weights[name], p.data)
-    return facts["step"]
+    return description["step"]
 
 
-def read_settings(folder):  # -> dict, int
-    """The settings that a saved run was started with, and its step. Raises MissingFileError when there is none."""
+def read_settings(folder: str | Path) -> tuple[dict, int]:
+    """The settings of the run saved in `folder`, and its step. Raises MissingFileError when there is none."""
     path = Path(folder) / FILE
     if not path.is_file():
         raise MissingFileError(f"nothing to resume in {folder}: there is no {FILE}")
-    facts = _facts(path)
-    return facts["settings"], facts["step"]
+    description = _read_description(path)
+    return description["settings"], description["step"]
 
 
-def trained(model):
-    """(name, Parameter) of what learns, in order."""
+def trained(model):  # -> list of (name, Parameter), in order
+    """The parameters that are trained."""
     return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
 
 
-def _facts(path):
+def _check_weights(weights, model, path):
+    expected = dict(trained(model))
+    wrong = sorted(weights.keys() ^ expected.keys()) or sorted(
+        name for name, p in expected.items() if weights[name].shape != p.shape or weights[name].dtype != p.dtype
+    )
+    if wrong:
+        raise FormatError(f"{path} is of another run: {listed(wrong)} do not fit the model")
+
+
+def _read_description(path):  # -> dict
     _, metadata = read_header(path)
     if metadata.get("format") != KIND:
         raise FormatError(f"{path} is not a training state of minilora")
     try:
-        facts = json.loads(metadata["run"])
-        settings, step = facts["settings"], facts["step"]
+        description = json.loads(metadata["run"])
+        settings, step = description["settings"], description["step"]
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise FormatError(f"{path}: the description of the run is damaged") from error
     if not isinstance(settings, dict) or isinstance(step, bool) or not isinstance(step, int):
         raise FormatError(f"{path}: the description of the run is damaged")
-    return facts
+    return description
+
+
+# ---- the folder: may a run begin, or go on, in it?
+
+
+def check_new_run(out: Path, adapter: bool, overwrite: bool = False) -> None:
+    """Raises ConfigError when a new run in `out` would replace a result without `overwrite`.
+
+    adapter: whether the run writes an adapter, not a base. An adapter beside a base (or the other way round) is refused
+    in any case: programs would take one for the other's.
+    """
+    holds = {name: (out / file).is_file() for name, file in HOLDS.items()}
+    new, other = ("the adapter", "a base") if adapter else ("the base", "an adapter")
+    if holds[other]:
+        raise ConfigError(f"{out} already contains {other}; choose another folder for {new}")
+    if any(holds.values()) and not overwrite:
+        content = next(name for name, exists in holds.items() if exists)
+        resume = "resume to go on with it, or " if holds["a run"] else ""
+        raise ConfigError(f"{out} already contains {content}; pass {resume}overwrite to replace it")
+
+
+def check_same_run(out: Path, settings: dict) -> dict:
+    """The settings of the run saved in `out`, which is to go on with `settings`. An lr of None is the saved one.
+
+    Raises ConfigError when a setting contradicts the saved one, or no step is left; MissingFileError without a run.
+    """
+    saved, step = read_settings(out)
+    if saved.get("command") != settings["command"] or not settings.keys() <= saved.keys():
+        raise ConfigError(f"the run in {out} was not saved by this version's {settings['command']}")
+    for name, value in settings.items():
+        same = saved[name] == value or name in MAY_CHANGE or (name == "lr" and value is None)
+        if not same:
+            raise ConfigError(f"{name} {value} contradicts the run in {out}, which has {saved[name]}")
+    if step >= settings["steps"]:
+        raise ConfigError(f"the run in {out} is already at step {step} of {settings['steps']}; pass more steps")
+    return saved

@@ -206,7 +206,7 @@ def test_a_run_is_not_replaced_unless_that_is_asked_for(run, base, files, comman
     args += ["--base", base] if command == "train" else SMALL
     assert run(*args)[0] == 0
     before = (files / "out" / FILE).read_bytes()
-    refused(run(*args, "--seed", 1), "holds a run already", "--resume", "--overwrite")
+    refused(run(*args, "--seed", 1), "already contains a run", "resume to go on", "overwrite to replace")
     assert (files / "out" / FILE).read_bytes() == before
     refused(run(*args, "--resume", "--overwrite"), "--resume and --overwrite")
     assert run(*args, "--seed", 1, "--overwrite")[0] == 0
@@ -223,7 +223,7 @@ def test_an_adapter_or_a_base_from_elsewhere_is_not_replaced_unasked_either(run,
     ):
         (files / out).mkdir(exist_ok=True)
         (files / out / name).write_text("{}", encoding="utf-8")
-        refused(run(*args, "--out", files / out), "already: --overwrite replaces it")
+        refused(run(*args, "--out", files / out), "; pass overwrite to replace it")
         assert [p.name for p in (files / out).iterdir()] == [name]
     assert run(*lora, "--out", files / "made", "--overwrite")[0] == 0
 
@@ -232,8 +232,8 @@ def test_an_adapter_is_not_written_beside_a_base_nor_a_base_beside_an_adapter(ru
     lora = ["train", "--base", base, "--text", files / "a.txt", "--steps", 1, "--no-plot", "--overwrite"]
     full = [*lora, "--method", "full"]
     assert run(*lora, "--out", files / "lora")[0] == run(*full, "--out", files / "full")[0] == 0
-    refused(run(*full, "--out", files / "lora"), "holds an adapter", "another folder")
-    refused(run(*lora, "--out", files / "full"), "holds a base", "another folder")
+    refused(run(*full, "--out", files / "lora"), "already contains an adapter", "another folder for the base")
+    refused(run(*lora, "--out", files / "full"), "already contains a base", "another folder for the adapter")
 
 
 def test_going_on_with_other_held_out_data_is_refused(run, base, files):

@@ -131,7 +131,7 @@ def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_adapte
     status, _, err = trained_to(run, base, files, files / "out", "--steps", 40)
     assert status == 2
     assert "is nan at step" in err.splitlines()[-1]
-    assert "up to step 20, is saved" in err.splitlines()[-1]
+    assert "weights, those of step 20, are saved" in err.splitlines()[-1]
     tensors = read_tensors(files / "out" / "adapter_model.safetensors")
     assert all(np.isfinite(a).all() for a in tensors.values())
     assert any(np.any(a) for name, a in tensors.items() if "lora_B" in name)
@@ -142,7 +142,7 @@ def test_a_run_that_fails_while_it_replaces_another_leaves_nothing_of_that_one(r
     explode_at_25(monkeypatch)
     more = ("--steps", 40, "--eval-every", 100, "--rank", 3, "--overwrite")
     status, _, err = trained_to(run, base, files, files / "out", *more)
-    assert status == 2 and "is saved" in err.splitlines()[-1]
+    assert status == 2 and "are saved" in err.splitlines()[-1]
     assert history(files / "out")["settings"]["rank"] == 3
     refused(run("train", "--resume", "--out", files / "out"), "nothing to resume")
 

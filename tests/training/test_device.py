@@ -7,7 +7,7 @@ from tiny import SIZES, random_ids, tiny_llama, with_lora
 
 from minilora.files.safetensors import read_tensors
 from minilora.text.batches import TextBatches
-from minilora.training.callbacks import Evaluation, History, Saving
+from minilora.training.callbacks import Evaluation, History, LastGood, Saving
 from minilora.training.loop import evaluate, train
 from minilora.training.optim import AdamW
 from minilora.training.resume import FILE, load_state, save_state, trained
@@ -61,9 +61,9 @@ def test_an_evaluation_reads_the_device_once_however_many_batches_it_has():
 
 def test_what_is_rescued_on_a_device_is_put_back_there():
     model, optimizer, batches, rng, history = build(on_device=True)
-    evaluation = Evaluation([(random_ids(), random_ids())], history, every=3)
-    train(model, batches, optimizer, 6, rng=rng, callbacks=[history, evaluation])
+    evaluation, last_good = Evaluation([(random_ids(), random_ids())], history, every=3), LastGood(history)
+    train(model, batches, optimizer, 6, rng=rng, callbacks=[history, evaluation, last_good])
     after = [p.numpy().copy() for p in optimizer.params]
-    assert history.restore_last_good(optimizer.params) == 4
+    assert last_good.restore(optimizer.params) == 4
     assert any(not np.array_equal(p.numpy(), a) for p, a in zip(optimizer.params, after, strict=True))
     assert all(isinstance(p.data, strict_cupy.ndarray) for p in optimizer.params)

@@ -10,7 +10,7 @@ from tiny import random_ids, tiny_llama, with_lora
 
 from minilora.errors import ConfigError, ShapeError, TrainingError
 from minilora.ops.loss import IGNORE
-from minilora.training.callbacks import Evaluation, History, Saving, StopOnInterrupt
+from minilora.training.callbacks import Evaluation, History, LastGood, Saving, StopOnInterrupt
 from minilora.training.loop import add_gradients, evaluate, train
 from minilora.training.optim import SGD, AdamW, clip_grad_norm_
 from minilora.training.resume import trained
@@ -186,13 +186,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_step(every):
 def test_what_is_rescued_are_the_latest_copied_values_that_gave_a_finite_loss(every, good):
     model, optimizer = fresh()
     history, after = History(every=every), {}
+    last_good = LastGood(history)
 
     def remember(run):
         after[run.step] = [p.data.copy() for p in run.optimizer.params]
 
     with pytest.raises(TrainingError):
-        train(model, endless(), optimizer, 30, callbacks=[remember, explode(6), history])
-    assert history.restore_last_good(optimizer.params) == good
+        train(model, endless(), optimizer, 30, callbacks=[remember, explode(6), history, last_good])
+    assert last_good.restore(optimizer.params) == good
     assert all(np.array_equal(p.data, a) for p, a in zip(optimizer.params, after[good], strict=True))
 
 
@@ -200,9 +201,10 @@ def test_what_is_rescued_are_the_latest_copied_values_that_gave_a_finite_loss(ev
 def test_a_first_loss_that_is_not_finite_leaves_nothing_to_rescue():
     model, optimizer = fresh()
     history = History(every=1)
+    last_good = LastGood(history)
     with pytest.raises(TrainingError, match="at step 1"):
-        train(model, endless(), optimizer, 3, callbacks=[explode(0), history])
-    assert history.restore_last_good(optimizer.params) is None
+        train(model, endless(), optimizer, 3, callbacks=[explode(0), history, last_good])
+    assert last_good.restore(optimizer.params) is None
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -1,0 +1,140 @@
+"""A whole training: what it returns, what it leaves in the folder, how it ends."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+from tiny import SIZES, random_ids, tiny_llama, with_lora
+
+from minilora.errors import ConfigError, TrainingError
+from minilora.text.batches import TextBatches
+from minilora.training.optim import AdamW, cosine
+from minilora.training.resume import FILE, trained
+from minilora.training.run import run_training
+
+TEXT = np.random.default_rng(7).integers(0, SIZES["vocab_size"], 300)
+VALID = [(random_ids(5), random_ids(5))]
+STEPS = 12
+
+
+def build():
+    """A fresh model with dropout, its batches and its optimizer."""
+    model = with_lora(tiny_llama(), targets="all-linear", dropout=0.3)
+    return model, TextBatches(TEXT, 2, 8, np.random.default_rng(3)), AdamW([p for _, p in trained(model)], lr=1e-2)
+
+
+def run(parts, steps=STEPS, **options):
+    rng, schedule = np.random.default_rng(4), cosine(STEPS, 2)
+    return run_training(*parts, steps, schedule=schedule, rng=rng, valid=VALID, eval_every=5, **options)
+
+
+def run_in(folder, parts=None, **options):
+    """A run that saves the trained arrays themselves as the model."""
+    parts = parts or build()
+
+    def save_model():
+        np.savez(folder / "model.npz", **{name: p.data for name, p in trained(parts[0])})
+
+    folder.mkdir(exist_ok=True)
+    return run(parts, out=folder, save_model=save_model, settings={"seed": 4}, **options)
+
+
+def weights(result):
+    return {name: p.data.copy() for name, p in trained(result.model)}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def press_at(step):
+    """A callback that presses Ctrl-C after a step."""
+
+    def press(run):
+        if run.step == step and run.loss is not None:
+            signal.raise_signal(signal.SIGINT)
+
+    return press
+
+
+def explode_at(step):
+    """A callback that makes every trained value infinite after a step."""
+
+    def explode(run):
+        if run.step == step:
+            for p in run.optimizer.params:
+                p.data[...] = np.inf
+
+    return explode
+
+
+def test_the_result_has_the_model_its_history_and_the_last_step():
+    parts = build()
+    result = run(parts)
+    assert result.model is parts[0] and result.step == STEPS and not result.interrupted
+    assert len(result.history.loss) == STEPS
+    assert [step for step, _ in result.history.valid] == [0, 5, 10, 12]
+
+
+def test_nothing_is_written_or_printed_unless_it_is_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run(build())
+    assert list(tmp_path.iterdir()) == [] and capsys.readouterr() == ("", "")
+
+
+def test_progress_is_shown_on_standard_error(capsys):
+    run(build(), progress=True)
+    out, err = capsys.readouterr()
+    assert out == "" and "step    12 of 12" in err
+
+
+def test_the_folder_gets_the_model_the_run_the_history_and_the_plot(tmp_path):
+    result = run_in(tmp_path / "out", plot=True)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"model.npz", FILE, "history.json", "loss.png"}
+    written = json.loads((tmp_path / "out" / "history.json").read_text(encoding="utf-8"))
+    assert written == result.history.as_json() | {"settings": {"seed": 4}}
+    assert same(dict(np.load(tmp_path / "out" / "model.npz")), weights(result))
+
+
+def test_ctrl_c_saves_the_run_and_returns_and_the_resumed_run_has_the_same_bits(tmp_path):
+    straight = run(build())
+    stopped = run_in(tmp_path / "out", callbacks=[press_at(7)])
+    assert stopped.interrupted and stopped.step == 8  # it was pressed after step 7: the step after it is finished
+    resumed = run_in(tmp_path / "out", resume=True)
+    assert resumed.step == STEPS and not resumed.interrupted
+    assert same(weights(resumed), weights(straight))
+    assert resumed.history.loss == straight.history.loss
+
+
+def test_ctrl_c_without_a_folder_is_a_keyboard_interrupt():
+    with pytest.raises(KeyboardInterrupt):
+        run(build(), callbacks=[press_at(3)])
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_good_weights_in_the_model():
+    parts, after = build(), {}
+
+    def remember(run):
+        after[run.step] = {name: p.data.copy() for name, p in trained(run.model)}
+
+    with pytest.raises(TrainingError, match="is nan at step 7; .* those of step 5, are in the model"):
+        run(parts, callbacks=[remember, explode_at(6)])
+    assert same({name: p.data for name, p in trained(parts[0])}, after[5])
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_good_weights_in_the_folder(tmp_path):
+    with pytest.raises(TrainingError, match="those of step 5, are saved in"):
+        run_in(tmp_path / "out", callbacks=[explode_at(6)])
+    assert all(np.isfinite(a).all() for a in np.load(tmp_path / "out" / "model.npz").values())
+
+
+def test_a_first_loss_that_is_not_finite_saves_nothing(tmp_path):
+    with pytest.raises(TrainingError, match="nothing is saved"):
+        run_in(tmp_path / "out", callbacks=[explode_at(0)])
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_evaluation_at_every_0_steps_is_refused():
+    with pytest.raises(ConfigError, match="every 0 steps"):
+        run_training(*build(), 2, eval_every=0)
