@@ -1,6 +1,8 @@
 """Parameters and the modules that hold them. A constructor states shapes and allocates nothing: `init(seed)` or a
 checkpoint fills the weights. So a model can be counted without memory, and loaded without a second copy."""
 
+from typing import Any
+
 import numpy as np
 
 from . import ops
@@ -74,6 +76,7 @@ class Module:
     later, is not seen.
     """
 
+    forward: Any
     training = False  # read by the model that makes a Context; nothing below looks at it
 
     def __init_subclass__(cls, **keywords):

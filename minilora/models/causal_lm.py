@@ -1,6 +1,8 @@
 """What every decoder here shares: the context, the logits, the loss with its shift, generation, saving."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +17,13 @@ from .generation import generate
 class CausalLM(Module):
     """A decoder that predicts the next token.
 
-    A subclass has `config`, `hidden(ids, context)`, `head(h, context)` and `lm_head`, a layer without bias.
+    A subclass defines what is declared here. lm_head is a layer without bias.
     """
 
+    config: Any
+    lm_head: Any
+    hidden: Callable[..., Any]  # ids (B, T) int, context -> (B, T, d), the states that the head reads
+    head: Callable[..., Any]  # h (..., d), context -> (..., V)
     _filled = False  # whether it is known that every weight has values
 
     def new_context(self, **fields) -> Context:
@@ -25,7 +31,7 @@ class CausalLM(Module):
         if not self._filled:
             check_filled(self)
             self._filled = True
-        return Context(**{"training": self.training} | fields)
+        return Context(**{"training": self.training, **fields})
 
     def forward(self, ids, context=None, **fields):  # (B, T) int -> (B, T, V)
         """Logits of every position.
@@ -84,7 +90,8 @@ class CausalLM(Module):
 
         parameters = dict(self.named_parameters())
         config = dataclasses.replace(self.config, tie_word_embeddings="lm_head.weight" not in parameters)
-        expected = dict(type(self)(config).named_parameters())
+        plain: Any = type(self)
+        expected = dict(plain(config).named_parameters())
         if parameters.keys() != expected.keys():
             names = listed(sorted(parameters.keys() ^ expected.keys()))
             raise ConfigError(f"not a plain model: {names}; save adapters with PeftModel, or merge_and_unload() first")

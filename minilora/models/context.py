@@ -1,4 +1,7 @@
-"""What belongs to one forward pass, in one small object passed down; modules keep no per-call state."""
+"""One forward pass: everything that belongs to it, in one small object that is passed down.
+
+Modules keep no state of a forward, so one model can serve several at once.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +9,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Context:
-    """training   dropout acts only when True
+    """The settings of one forward pass.
+
+    training   dropout acts only when True
     rng        numpy.random.Generator for dropout; needed when training with dropout
     positions  (B, T) int64 array on the host, the place of each token in its own sequence; None: 0, 1, 2, ...
     mask       (B, S) bool array on the host, False where a key is padding; None: all True

@@ -2,6 +2,9 @@
 
 Its linear layers are `Conv1D`, which store the weight transposed, (in, out). Only that class knows it: everything above
 sees `shape` (out, in), `dense()` (out, in), `replace_weight` and `restore_weight`, as for nn.Linear.
+
+Letters of shapes: B batch, T tokens of this forward, S keys (cached ones too), d width, H heads, hd width of a head,
+V vocabulary.
 """
 
 from dataclasses import dataclass
@@ -42,10 +45,9 @@ class GPT2Config:
             raise ConfigError(f"n_embd {self.n_embd} does not divide into {self.n_head} heads")
 
 
-class Conv1D(Module):
+class Conv1D(Linear):
     """y = x W + b with `weight` stored (in, out)."""
 
-    kind = "linear"
     fan_in_fan_out = True  # PEFT's name for a base that stores (in, out)
 
     def __init__(self, n_in, n_out):
@@ -62,12 +64,12 @@ class Conv1D(Module):
 
     def replace_weight(self, weight, bias=None):  # (out, in), (out,) or None -> what `restore_weight` takes
         """As Linear's: the weight is given (out, in) and stored (in, out)."""
-        return Linear.replace_weight(self, weight.T, bias)
-
-    restore_weight = Linear.restore_weight
+        return super().replace_weight(weight.T, bias)
 
 
 class GPT2Attention(Module):
+    """c_proj(attention(q, k, v)), with q, k, v side by side in the output of c_attn."""
+
     def __init__(self, config, layer_index):
         self.c_attn = Conv1D(config.n_embd, 3 * config.n_embd)
         self.c_proj = Conv1D(config.n_embd, config.n_embd)
@@ -83,6 +85,8 @@ class GPT2Attention(Module):
 
 
 class GPT2MLP(Module):
+    """c_proj(gelu(c_fc(x)))"""
+
     def __init__(self, config):
         self.c_fc = Conv1D(config.n_embd, config.n_inner)
         self.c_proj = Conv1D(config.n_inner, config.n_embd)
@@ -92,6 +96,8 @@ class GPT2MLP(Module):
 
 
 class GPT2Block(Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
     def __init__(self, config, layer_index):
         self.ln_1 = LayerNorm(config.n_embd, config.layer_norm_epsilon)
         self.attn = GPT2Attention(config, layer_index)
@@ -104,6 +110,8 @@ class GPT2Block(Module):
 
 
 class GPT2Model(Module):
+    """The modules below the head. `GPT2LMHeadModel.hidden` runs them."""
+
     def __init__(self, config):
         self.wte = Embedding(config.vocab_size, config.n_embd)  # tokens
         self.wpe = Embedding(config.n_positions, config.n_embd)  # positions
@@ -112,6 +120,8 @@ class GPT2Model(Module):
 
 
 class GPT2LMHeadModel(CausalLM):
+    """Token and position embeddings, blocks, a last norm, and the head, which may share the embedding's weight."""
+
     def __init__(self, config):
         self.config = config
         self.transformer = GPT2Model(config)

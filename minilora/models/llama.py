@@ -1,6 +1,9 @@
 """The Llama decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU. The lesson model is a small one.
 
-Every module and weight has Hugging Face's name, so that a checkpoint from here opens there.
+Every module and weight has Hugging Face's name, so a checkpoint written here opens there.
+
+Letters of shapes: B batch, T tokens of this forward, S keys (cached ones too), d width, H query heads, K key/value
+heads, hd width of a head, m width inside the MLP, V vocabulary.
 """
 
 import math
@@ -78,6 +81,8 @@ def inverse_frequencies(config):  # -> (hd/2,) float32 host array
 
 
 class LlamaAttention(Module):
+    """o_proj(attention(rotary(q), rotary(k), v)); H / K query heads share a key/value head."""
+
     def __init__(self, config, layer_index):
         d, H, K, hd = config.hidden_size, config.num_attention_heads, config.num_key_value_heads, config.head_dim
         bias = config.attention_bias or config.qkv_bias
@@ -106,16 +111,19 @@ class LlamaAttention(Module):
 
 
 class LlamaMLP(Module):
+    """down(silu(gate(x)) · up(x))"""
+
     def __init__(self, config):
         d, m, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
         self.gate_proj, self.up_proj, self.down_proj = Linear(d, m, bias), Linear(d, m, bias), Linear(m, d, bias)
 
     def forward(self, x, context):  # (B, T, d) -> (B, T, d)
-        # down(silu(gate(x)) · up(x))
         return self.down_proj(ops.swiglu(self.gate_proj(x, context), self.up_proj(x, context)), context)
 
 
 class LlamaBlock(Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
     def __init__(self, config, layer_index):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.self_attn = LlamaAttention(config, layer_index)
@@ -128,6 +136,8 @@ class LlamaBlock(Module):
 
 
 class LlamaModel(Module):
+    """The modules below the head. `LlamaForCausalLM.hidden` runs them."""
+
     def __init__(self, config):
         self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
         self.layers = [LlamaBlock(config, i) for i in range(config.num_hidden_layers)]
@@ -135,6 +145,8 @@ class LlamaModel(Module):
 
 
 class LlamaForCausalLM(CausalLM):
+    """Embedding, blocks, a last norm, and the head, which may share the embedding's weight."""
+
     def __init__(self, config):
         self.config = config
         self.model = LlamaModel(config)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def read_config(path):  # -> LlamaConfig or GPT2Config
 
 def config_from_json(data, where="config.json"):  # dict -> LlamaConfig or GPT2Config
     """The configuration that the keys of a config.json describe. `where` is what an error line begins with."""
-    fields = fields_from_json(data, where)
+    fields: dict[str, Any] = fields_from_json(data, where)
     return FAMILIES[fields["model_type"]][0](**fields)
 
 
