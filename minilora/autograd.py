@@ -1,17 +1,19 @@
 """Tensor and the tape: reverse-mode differentiation by hand.
 
-An operation computes its result and, when a gradient will be wanted, leaves a `Node` behind: where the gradients of
-what it read belong, and a function `backward(g)` that turns the gradient of its result into those gradients, in order,
-`None` for a frozen tensor. `Tensor.backward` walks the nodes from the loss down and adds up what arrives at each leaf.
+An operation computes its result and, when a gradient will be needed, records a `Node`: its inputs, and a function
+`backward(g)` that turns the gradient of the result into one gradient per input, in order, `None` for a frozen input.
+`Tensor.backward` walks from the loss back to the leaves (the tensors that no operation computed: weights and data) and
+adds up the gradients that reach each leaf.
 
-A tensor with `requires_grad=False` has no gradient slot: the operations skip its product instead of throwing it away.
+A tensor with `requires_grad=False` gets no gradient: the operations skip that product instead of throwing it away.
 
-Nodes point to nodes, not to tensors: an array that no backward reads is gone as soon as the forward is done with it. So
-a `backward` holds what it needs, such as a shape, and never a whole tensor whose values it does not read.
+Nodes point to nodes, not to tensors, so an array that no backward reads is freed during the forward. For the same
+reason a `backward` keeps only what it needs, such as a shape, and never a tensor whose values it does not read.
 """
 
 import contextlib
 import contextvars
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,8 +25,8 @@ _recording = contextvars.ContextVar("recording", default=True)
 
 
 @contextlib.contextmanager
-def no_grad():
-    """Inside this block no operation leaves a node: forward only, nothing kept for a backward."""
+def no_grad() -> Iterator[None]:
+    """Inside this block operations record no nodes: they compute the forward and keep nothing for a backward."""
     token = _recording.set(False)
     try:
         yield
@@ -32,12 +34,13 @@ def no_grad():
         _recording.reset(token)
 
 
-def is_recording():
+def is_recording() -> bool:
+    """Whether operations record nodes: True except inside `no_grad`."""
     return _recording.get()
 
 
 class SlicedGradient(NamedTuple):
-    """A gradient that is zero but for `values` at [key] of an array of `shape`: that of a slice."""
+    """The gradient of a slice: an array of `shape` that is zero except at [key], where it is `values`."""
 
     shape: tuple
     key: Any
@@ -45,37 +48,43 @@ class SlicedGradient(NamedTuple):
 
 
 class Node:
-    """One step of the tape: how gradients flow back through an operation, and where to.
+    """One operation on the tape: where its gradients go, and how to compute them.
 
-    parents   for each tensor that was read: its Node when it was computed, itself when it is a leaf, None when frozen
-    backward  g -> a gradient (an array or a SlicedGradient) or None for each parent; None after the graph was freed
+    parents   one per input: its Node when an operation computed it, the Tensor itself for a leaf, None when frozen
+    backward  g -> one gradient (an array, a SlicedGradient or None) per parent; None once the graph is freed
     """
 
     __slots__ = ("parents", "backward")
 
-    def __init__(self, tensors, backward):
+    def __init__(self, tensors: "tuple[Tensor, ...]", backward: Callable):
         self.parents = tuple((t.node or t) if t.requires_grad else None for t in tensors)
-        self.backward = backward
+        self.backward: Callable | None = backward
 
     freed = property(lambda self: self.backward is None)
 
-    def free(self):
-        """Let go of everything that the operation kept for its backward."""
+    def free(self) -> None:
+        """Drop every array that the operation kept for its backward."""
         self.parents, self.backward = (), None
 
 
 class Tensor:
-    """An array, and the place where its gradient will lie.
+    """An array and its gradient.
 
     data           numpy.ndarray or cupy.ndarray
-    grad           a plain array of the same shape, or None; filled for leaves only
-    requires_grad  False for frozen weights and for everything computed from frozen tensors alone
+    grad           an array of the same shape, or None; `backward` fills it, for leaves only
+    requires_grad  False for frozen weights, and for results computed from frozen tensors alone
+    node           the Node that computed it; None for a leaf and for a result that needs no gradient
+
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> (w * w).sum().backward()  # d(Σ w²)/dw = 2 w
+    >>> w.grad
+    array([2., 4.])
     """
 
     __slots__ = ("data", "grad", "requires_grad", "node", "__weakref__")
-    __array_priority__ = 1000  # numpy_array * tensor calls the tensor's operator (attached in ops/basic.py)
+    __array_priority__ = 1000  # numpy_array * tensor calls the tensor's operator, not NumPy's
 
-    def __init__(self, data, requires_grad=False, node=None):
+    def __init__(self, data, requires_grad: bool = False, node: Node | None = None):
         if type(data) is not np.ndarray and isinstance(data, float | int | list | tuple | np.generic):
             data = np.asarray(data)
         self.data = data
@@ -88,52 +97,60 @@ class Tensor:
     ndim = property(lambda self: len(self.shape))
     size = property(lambda self: int(np.prod(self.shape, dtype=np.int64)))
 
-    def numpy(self):  # -> numpy.ndarray
+    def _attached(*operands, **options) -> "Tensor":  # ops/basic.py replaces it: this file knows no operation
+        raise NotImplementedError
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _attached
+    __neg__ = __matmul__ = __rmatmul__ = __getitem__ = sum = mean = reshape = transpose = _attached
+    T = property(_attached)
+
+    def numpy(self) -> np.ndarray:
         """The values on the host. On the CPU this is the array itself, not a copy."""
         return to_host(self.data)
 
-    def item(self):  # -> float
+    def item(self) -> float:
+        """The value of a tensor with one element."""
         return float(self.data.item())
 
-    def detach(self):
-        """The same array without its history."""
+    def detach(self) -> "Tensor":
+        """A leaf that shares this array and needs no gradient."""
         return Tensor(self.data)
 
-    def to(self, device):  # "cpu" | "cuda" | "cuda:n"
-        """A leaf of the same values there. A computed tensor leaves its history behind, as with `detach`."""
+    def to(self, device: str) -> "Tensor":
+        """A leaf with the same values on `device`: "cpu", "cuda" or "cuda:n". It needs a gradient if this leaf does."""
         return Tensor(to_device(self.data, device), self.requires_grad and self.node is None)
 
-    def __len__(self):
-        return self.shape[0]
+    def __len__(self) -> int:
+        return len(self.data)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         values = np.array2string(self.numpy(), precision=4, threshold=12, edgeitems=2, prefix="Tensor(")
         state = ", requires_grad" if self.requires_grad else ""
         return f"Tensor({values}, shape={self.shape}, {self.dtype}, {device_of(self.data)}{state})"
 
-    def backward(self, gradient=None, retain_graph=False):
+    def backward(self, gradient=None, retain_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to `.grad` of every leaf that requires a gradient.
 
-        gradient: d(loss)/d(self), an array of this shape; 1 for a single number. The graph is freed on the way, unless
-        `retain_graph`. Raises GraphError when there is no graph, or when it was freed by an earlier backward;
-        ShapeError when the gradient has another shape.
+        gradient: d(loss)/d(self), an array of this tensor's shape; by default 1, for a tensor with one element.
+        The graph is freed on the way unless `retain_graph`. Raises GraphError when there is no graph or an earlier
+        backward freed it, ShapeError when the gradient has another shape.
         """
         if not self.requires_grad:
             raise GraphError("backward() on a tensor that depends on nothing with requires_grad=True")
         xp = array_module(self.data)
         if gradient is None:
             if self.size != 1:
-                raise GraphError(f"backward() without a gradient needs a single number, this tensor is {self.shape}")
+                raise GraphError(f"backward() without a gradient needs a single number; this tensor is {self.shape}")
             gradient = xp.ones_like(self.data)
         gradient = xp.asarray(gradient, dtype=self.dtype)
         if gradient.shape != self.shape:
             raise ShapeError(f"gradient of shape {gradient.shape} for a tensor of shape {self.shape}")
 
         order = _post_order(self.node or self)
-        gradients = {order[-1]: gradient}  # what has arrived so far at each node and leaf
-        owned = set()  # those whose array in `gradients` is ours alone, so that it may be added to in place
+        gradients = {order[-1]: gradient}  # the sum so far for each node and leaf
+        owned = set()  # the nodes and leaves whose array in `gradients` nobody else holds: `+=` may change it
         while order:
-            place = order.pop()  # every consumer of `place` was popped before it: its gradient is complete
+            place = order.pop()  # the results computed from `place` were popped before it: its gradient is complete
             g = gradients.pop(place, None)
             if g is None:
                 continue
@@ -148,17 +165,17 @@ class Tensor:
 
 
 def _add_gradient(gradients, owned, key, pg, g):
-    """Add `pg`, made by a backward that was given `g`, to what has arrived at the node or leaf `key`."""
+    """Add `pg`, which a backward computed from `g`, to the sum in `gradients` for the node or leaf `key`."""
     if isinstance(pg, SlicedGradient):
         before, xp = gradients.get(key), array_module(g)
         if key not in owned:
             before = xp.zeros(pg.shape, dtype=g.dtype) if before is None else before.copy()
             owned.add(key)
-        gradients[key] = xp.asarray(before)  # in NumPy arithmetic makes a scalar of a 0-d array
+        gradients[key] = xp.asarray(before)  # NumPy's sum of 0-d arrays is a scalar, which [key] += cannot change
         gradients[key][pg.key] += pg.values
     elif key not in gradients:
         gradients[key] = pg
-        if _memory(pg) is not _memory(g):  # otherwise it is g itself (add) or a view of it (reshape)
+        if _owner(pg) is not _owner(g):  # otherwise pg is g itself (add) or a view of it (reshape)
             owned.add(key)
     elif key in owned:
         gradients[key] += pg
@@ -167,20 +184,20 @@ def _add_gradient(gradients, owned, key, pg, g):
         owned.add(key)
 
 
-def _memory(a):
-    """The array that owns the memory which the view `a` looks at."""
+def _owner(a):
+    """The array whose memory the view `a` shows; `a` itself when it is no view."""
     while getattr(a, "base", None) is not None:
         a = a.base
     return a
 
 
 def _add_to_leaf(leaf, g):
-    total = g if leaf.grad is None else leaf.grad + g  # never in place: the caller may have kept leaf.grad
-    leaf.grad = array_module(leaf.data).asarray(total)  # in NumPy a sum of 0-d arrays is a scalar, not an array
+    total = g if leaf.grad is None else leaf.grad + g  # not in place: the caller may still hold the old leaf.grad
+    leaf.grad = array_module(leaf.data).asarray(total)  # NumPy's sum of 0-d arrays is a scalar, not an array
 
 
 def _post_order(root):
-    """All nodes and leaves below `root`, each after its parents (what it read); with a stack, so that depth is free."""
+    """All nodes and leaves that `root` depends on, each after its parents. A stack: Python's recursion has a limit."""
     order, seen, stack = [], set(), [(root, False)]
     while stack:
         place, expanded = stack.pop()
@@ -198,23 +215,24 @@ def _post_order(root):
     return order
 
 
-def record(data, parents, backward):
-    """The result of an operation: a Tensor with a node when a gradient will be wanted, without one otherwise.
+def record(data, parents: tuple[Tensor, ...], backward: Callable) -> Tensor:
+    """The result of an operation as a Tensor, with a node when a gradient will be needed.
 
-    parents: the tensors that were read. backward(g) returns one gradient per parent: an array or a SlicedGradient, or
-    None for a frozen one. It must not write to g. It may return g or a view of g, or a new array; it must not return an
-    array that it, or anyone else, still uses.
+    data: the array that the operation computed. parents: the Tensors that it read.
+    backward: g, the gradient of the result, -> one gradient per parent: an array, a SlicedGradient, or None for a
+    frozen parent. It must not write to g. It may return g or a view of g, or a new array; it must not return an array
+    that it, or anyone else, still uses.
     """
     if _recording.get() and any(p.requires_grad for p in parents):
         return Tensor(data, True, Node(parents, backward))
     return Tensor(data)
 
 
-def as_tensor(x, beside=None):
-    """`x` as a Tensor; a number takes the precision and the device of the tensor `beside` it."""
+def as_tensor(x, beside: Tensor | None = None) -> Tensor:
+    """`x` (a Tensor, array or number) as a Tensor. A number takes the precision and device of the Tensor `beside`."""
     if isinstance(x, Tensor):
         return x
     if beside is not None and isinstance(x, int | float | np.generic):
-        number = x.item() if isinstance(x, np.generic) else x  # np.float64(2) would make float64 of everything
+        number = x.item() if isinstance(x, np.generic) else x  # np.float64(2) would turn a float32 result into float64
         return Tensor(array_module(beside.data).asarray(number, dtype=np.result_type(beside.dtype, number)))
     return Tensor(x)

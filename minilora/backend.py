@@ -6,6 +6,7 @@ libraries have. Random numbers are drawn by NumPy on the host and uploaded, so t
 
 import re
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -14,25 +15,25 @@ from .errors import ConfigError
 HOST_TYPES = (np.ndarray, np.generic, int, float, list, tuple)
 
 
-def array_module(x):
+def array_module(x) -> Any:
     """The library that `x` belongs to: numpy for NumPy arrays and Python numbers, cupy for CuPy arrays.
 
-    No import: an array of another library proves that the library is loaded.
+    It imports nothing: whoever made a CuPy array has imported CuPy.
     """
     if isinstance(x, HOST_TYPES):
         return np
     return sys.modules[type(x).__module__.partition(".")[0]]
 
 
-def to_host(x):  # any array -> numpy.ndarray
-    """`x` as a NumPy array; a copy across the bus when it lives on a GPU."""
+def to_host(x) -> np.ndarray:
+    """`x` as a NumPy array: `x` itself when it is one, a copy when it is on a GPU."""
     return x if isinstance(x, np.ndarray) else np.asarray(x.get() if hasattr(x, "get") else x)
 
 
-def to_device(x, device="cpu"):
-    """`x` (NumPy or CuPy) on `device`: "cpu", "cuda" or "cuda:1". Raises ConfigError when there is no such device.
+def to_device(x, device: str = "cpu"):
+    """The array `x` (NumPy or CuPy) on `device`: "cpu", "cuda" or "cuda:1". Raises ConfigError for an unknown device.
 
-    A GPU stays the current one afterwards: operations on its arrays run there, and new arrays are made there.
+    Moving an array to a GPU makes it CuPy's current device: CuPy makes new arrays there and computes there.
     """
     if device == "cpu":
         return to_host(x)
@@ -42,35 +43,37 @@ def to_device(x, device="cpu"):
 
 
 def like(host, x):
-    """The NumPy array `host` where `x` lives: itself, or uploaded."""
+    """The NumPy array `host` in the memory where `x` is: `host` itself, or a copy on the GPU."""
     xp = array_module(x)
     return host if xp is np else xp.asarray(host)
 
 
-def working_type(dtype):  # -> numpy.dtype
-    """What is computed in: float32, or float64 for gradient checks. Raises ConfigError for another."""
+def working_type(dtype) -> np.dtype:
+    """The type to compute in: float32, or float64 for gradient checks. Raises ConfigError for any other."""
     try:
-        made = None if dtype is None else np.dtype(dtype)
+        working = None if dtype is None else np.dtype(dtype)  # NumPy reads None as float64
     except TypeError:
-        made = None
-    if made not in (np.float32, np.float64):
+        working = None
+    if working is None or working not in (np.float32, np.float64):
         raise ConfigError(f"dtype {dtype!r}: expected float32 or float64; 16-bit files are widened, which is exact")
-    return made
+    return working
 
 
-def device_of(x):  # -> "cpu" or "cuda:n"
+def device_of(x) -> str:
+    """Where the array `x` is: "cpu" or "cuda:n"."""
     return "cpu" if isinstance(x, np.ndarray) else f"cuda:{x.device.id}"
 
 
-def device_index(device):  # "cuda:1" -> 1
+def device_index(device: str) -> int:
+    """The number of a GPU: 0 for "cuda", 1 for "cuda:1". Raises ConfigError for any other text."""
     match = re.fullmatch(r"cuda(?::([0-9]+))?", str(device))
     if match is None:
         raise ConfigError(f"unknown device {device!r}; expected cpu, cuda or cuda:n")
     return int(match[1] or 0)
 
 
-def require_cupy(device):
-    """Import CuPy and check that `device` exists. Raises ConfigError in one line when it does not."""
+def require_cupy(device: str) -> Any:
+    """The module cupy, once it is certain that it can use `device`. Raises ConfigError otherwise."""
     index = device_index(device)
     try:
         import cupy
@@ -83,20 +86,20 @@ def require_cupy(device):
 
 
 def inner(a, b):  # (..., d), (..., d) -> (...)
-    """Σ a · b over the last axis. On the host without an array of the products: one dot product a row."""
+    """Σ a · b over the last axis. NumPy does it without storing the products: one dot product per row."""
     return np.vecdot(a, b) if isinstance(a, np.ndarray) else (a * b).sum(axis=-1)
 
 
 def narrow_product(u, M):  # (N, r), (r, n) -> (N, n)
-    """u M, for a small r. NumPy makes the product of one column and one row without its BLAS, ten times slower."""
+    """u M for a small r. With r = 1 it multiplies elementwise: NumPy's matmul uses no BLAS then, 10 times slower."""
     return u @ M if len(M) > 1 else u * M
 
 
-def scatter_add(target, index, source):  # (N, d), (n,) int64, (n, d) -> None
+def scatter_add(target, index, source) -> None:  # (N, d), (n,) int64, (n, d)
     """target[index[i]] += source[i], in place; repeated indices add up.
 
-    On NumPy by sorting, which is several times faster than `add.at` and adds in a fixed order. On a GPU by atomics:
-    the right sum, but the order of the additions, so the last bit, is not fixed.
+    NumPy arrays are sorted by index first: several times faster than `add.at`, and the additions have a fixed order.
+    A GPU uses atomic additions: the sum is right, but their order varies, and with it the last bit.
     """
     if len(index) == 0:
         return
@@ -109,18 +112,18 @@ def scatter_add(target, index, source):  # (N, d), (n,) int64, (n, d) -> None
         array_module(target).add.at(target, index, source)
 
 
-def reuse_freed_memory():
+def reuse_freed_memory() -> None:
     """Ask the C library to keep the memory of freed arrays for the next ones. Called once, when this file is imported.
 
-    glibc gives the free top of its heap back to the system after every few frees, and asks the system for every large
-    array anew; each page is then cleared again when it is touched next: a fifth of the time of a training step. With
-    these settings arrays up to 32 MiB (its limit) come from the heap, and up to 1 GiB of it is kept while it is free.
-    Elsewhere than in glibc this changes nothing.
+    By default glibc returns free memory to the system after every few frees, and asks the system for every large array.
+    The system clears each page before its next use: that took a fifth of a training step. With these settings arrays up
+    to 32 MiB (glibc's limit) come from its heap, and up to 1 GiB of the heap is kept while it is free.
+    With another C library this function changes nothing.
     """
     if sys.platform != "linux":
         return
     try:
-        import ctypes  # not every Python has it, and only this needs it
+        import ctypes  # some Pythons lack it
 
         mallopt = ctypes.CDLL(None).mallopt
     except (ImportError, OSError, AttributeError):  # another C library

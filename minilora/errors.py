@@ -1,22 +1,24 @@
-"""Every error a user can cause: one clear line, which the command line prints before it exits with code 2.
+"""Every error that a user can cause. Its message is one clear line; the command line prints it and exits with code 2.
 
-They also derive from the built-in that Python programmers would catch (ValueError, KeyError, ...).
+Each class also derives from the built-in error that Python programmers would catch (ValueError, KeyError, ...).
 """
+
+from collections.abc import Iterable
 
 
 class MiniloraError(Exception):
-    """Base of all errors that name a user's mistake."""
+    """The base class of all errors here."""
 
-    def __str__(self):  # KeyError would print its message in quotes
+    def __str__(self) -> str:  # KeyError would put its message in quotes
         return " ".join(str(a) for a in self.args)
 
 
 class ConfigError(MiniloraError, ValueError):
-    """A setting that cannot be: a rank of 0, an unknown activation, targets that match nothing."""
+    """An invalid setting: a rank of 0, an unknown activation, targets that match nothing."""
 
 
 class FormatError(MiniloraError, ValueError):
-    """A file that is not what it claims to be: truncated, foreign, with missing or extra tensors."""
+    """A damaged or foreign file: cut off, in another format, with missing or extra tensors."""
 
 
 class DataError(MiniloraError, ValueError):
@@ -32,38 +34,44 @@ class UnknownNameError(MiniloraError, KeyError):
 
 
 class ShapeError(MiniloraError, ValueError):
-    """Arrays whose shapes do not fit together."""
+    """Arrays that an operation cannot use: shapes that do not fit together, ids outside the vocabulary."""
 
 
 class TrainingError(MiniloraError, ArithmeticError):
-    """Training that cannot go on: a loss that is not finite."""
+    """Training that cannot continue: the loss is not finite."""
 
 
 class GraphError(MiniloraError, RuntimeError):
-    """A backward pass that cannot be: a freed graph, a merged adapter, a tensor without a graph."""
+    """A backward pass that is impossible: a freed graph, a merged adapter, a tensor without a graph."""
 
 
-def nearest(name, known, limit=6):  # str, iterable of str -> str
-    """The end of an error line: the known names, the closest ones first.
+def nearest(name: object, known: Iterable[str], limit: int = 6) -> str:
+    """The known names for the end of an error message, at most `limit`, those most similar to `name` first.
 
-    >>> nearest("q_prj", ["q_proj", "k_proj"])
+    >>> nearest("q_prj", ["k_proj", "q_proj"])
     'q_proj, k_proj'
     """
-    import difflib  # only here: most programs never make this mistake, and all would wait for it
+    import difflib  # imported only when somebody makes this mistake: it would slow every start
 
     known = list(dict.fromkeys(known))
     close = difflib.get_close_matches(str(name), known, n=limit, cutoff=0.5)
-    rest = [k for k in known if k not in close]
-    shown = (close + rest)[:limit]
-    left = len(known) - len(shown)
-    return ", ".join(shown) + (f" and {left} more" if left else "") if shown else "none"
+    return listed(close + [k for k in known if k not in close], limit) if known else "none"
 
 
-def listed(names, limit=4):  # list of str -> str
-    """The first names of a list, and how many more there are. A name from a file may hold a line break: it is quoted.
+def listed(names: list[str], limit: int = 4) -> str:
+    """The first `limit` names, and how many more there are. A name with a line break (from a file) is quoted.
 
     >>> listed(["a", "b", "c"], limit=2)
     'a, b and 1 more'
     """
     shown = [n if n.isprintable() else repr(n) for n in names[:limit]]
     return ", ".join(shown) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def first_line(error: BaseException, limit: int = 160) -> str:
+    """The first line of another library's error message, at most `limit` characters; the error's class if it is empty.
+
+    >>> first_line(OSError("disk full\\nwhile writing"))
+    'disk full'
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:limit]

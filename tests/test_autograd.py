@@ -273,6 +273,12 @@ def test_what_depends_on_frozen_tensors_alone_keeps_nothing():
         y.sum().backward()
 
 
+def test_the_length_of_a_tensor_is_its_first_axis_and_a_single_number_has_none():
+    assert len(leaf(4, 3)) == 4
+    with pytest.raises(TypeError, match="len"):
+        len(leaf())
+
+
 def test_detach_cuts_the_history():
     x = leaf(3)
     y = (x * 2.0).detach()
