@@ -88,7 +88,7 @@ def read_adapter_tensors(folder, config: PeftConfig):  # -> {(module path, tenso
         place, adapter = _place(key.removeprefix(PREFIX), patterns)
         adapters |= {adapter} if adapter else set()
         if place in tensors:
-            raise FormatError(f"{path}: {listed([_key(place)])} stands twice, with and without an adapter's name")
+            raise FormatError(f"{path}: {listed([_key(place)])} is stored twice, with and without an adapter's name")
         tensors[place] = array
     if len(adapters) > 1:
         raise FormatError(f"{path}: tensors of several adapters: {listed(sorted(a[1:] for a in adapters))}")

@@ -48,7 +48,7 @@ class AdaptedModel(Module):
         for name, adapter in self.adapters.items():
             yield from ((named_for(name, full), p) for full, p in adapter.parameters.items())
 
-    # ---- the configuration, made fit for this model
+    # ---- the configuration, completed for this model
 
     def complete(self, config):
         """The config of a new adapter with its targets spelled out. Raises ConfigError for what cannot be right."""
@@ -133,8 +133,8 @@ class AdaptedModel(Module):
         """Fill adapter `name` as its method starts; copies of modules get their values. Needs a filled base."""
         values = {}
         for path, method in self.adapters[name].methods.items():
-            found = method.start(self._modules[path], generator)
-            values |= {(path, tensor): array for tensor, array in found.items()}
+            start = method.start(self._modules[path], generator)
+            values |= {(path, tensor): array for tensor, array in start.items()}
         for path, tensor in self._copied_parameters(name):
             values[path, tensor] = to_host(getattr(self._modules[path], tensor).data)
         self.fill(name, values)
@@ -181,9 +181,9 @@ class AdaptedModel(Module):
     def parameters_of(self, name):  # -> {(path, tensor name): Parameter}
         """All that belongs to adapter `name`: "lora_A.weight" of each adapted module, "weight" of each copy."""
         adapter = self.adapters[name]
-        found = {(path, tensor): p for path, m in adapter.methods.items() for tensor, p in m.parameters.items()}
-        found |= {(full, ""): p for full, p in adapter.parameters.items()}
-        return found | self._copied_parameters(name)
+        on_layers = {(path, tensor): p for path, m in adapter.methods.items() for tensor, p in m.parameters.items()}
+        shared = {(full, ""): p for full, p in adapter.parameters.items()}
+        return on_layers | shared | self._copied_parameters(name)
 
     def exported(self, name):  # -> {(path, tensor name): Parameter}, config
         """What is written to a file for adapter `name`."""
@@ -210,14 +210,14 @@ class AdaptedModel(Module):
 
     def _paths_to_save(self, config):
         """The modules that modules_to_save names: as in PEFT, every path that ends with the name."""
-        found = []
+        matches = []
         for name in config.modules_to_save or ():
             paths = [p for p in self._modules if p.endswith(name)]
             if not paths:
                 near = nearest(name, leaves(self._modules))
                 raise ConfigError(f"no module matches modules_to_save {name!r}; the model has: {near}")
-            found += paths
-        return list(dict.fromkeys(found))
+            matches += paths
+        return list(dict.fromkeys(matches))
 
     def _duplicate(self, path):
         """A copy of the module at `path` with parameters of its own, not filled."""
@@ -230,7 +230,7 @@ class AdaptedModel(Module):
         return twin
 
     def _wrapper(self, path, wrapped, kind):
-        """The wrapper at `path`, made when this is the first adapter there."""
+        """The wrapper at `path`; a new one for the first adapter there."""
         if path not in wrapped:
             wrapped[path] = kind(self._modules[path], path)
             self.model.set_submodule(path, wrapped[path])

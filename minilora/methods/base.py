@@ -1,4 +1,4 @@
-"""The seam between methods and everything else: what a method must say, and it says it in its own file.
+"""The seam between methods and everything else. A method says everything about itself in its own file.
 
 A method is three classes in one file: its configuration (a `PeftConfig`), its equation on one layer (a `Method`) and,
 where something belongs to no layer, its life on the whole model (an `Adapter`). The constructor, the file reader and
@@ -131,7 +131,7 @@ class Adapter:
         self.methods = {place.path: self.method_class(place)(place, config) for place in places}
         self.parameters = {name: Parameter(shape) for name, shape in self.shared(model_config, config).items()}
 
-    # ---- said without making anything: how an adapter is read from a file, and counted
+    # ---- known without making anything: used to read an adapter from a file, and to count it
 
     @classmethod
     def method_class(cls, place) -> type[Method]:

@@ -35,7 +35,7 @@ class KVCache:
         start = 0 if old is None else old.shape[1]
         end = start + new.shape[1]
         buffer, front = self._buffers.get(place, (None, None))
-        if buffer is None or end > buffer.shape[1] or front is not old:  # somebody put other entries there
+        if buffer is None or end > buffer.shape[1] or front is not old:  # the entries were exchanged
             shape = (new.shape[0], max(end, self.capacity), *new.shape[2:])
             buffer = array_module(new.data).empty(shape, dtype=new.dtype)
             if old is not None:

@@ -35,7 +35,7 @@ def generate(
     for row, prompt in enumerate(prompts):
         tokens[row, longest - len(prompt) :] = prompt
         mask[row, longest - len(prompt) :] = True
-    positions = np.maximum(np.cumsum(mask, axis=1, dtype=np.int64) - 1, 0)  # (B, T); padding stands at 0, unseen
+    positions = np.maximum(np.cumsum(mask, axis=1, dtype=np.int64) - 1, 0)  # (B, T); padding is at 0, unseen
 
     mask = None if mask.all() else mask
     context = context or model.new_context()

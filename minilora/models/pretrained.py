@@ -91,5 +91,5 @@ def config_from_json(data, where="config.json"):  # dict -> LlamaConfig or GPT2C
 
 
 def config_to_json(config):  # LlamaConfig or GPT2Config -> dict
-    """config.json in the spelling that old and new transformers read. Raises ConfigError when it cannot be said."""
+    """config.json in the spelling that old and new transformers read. Raises ConfigError for what it cannot store."""
     return fields_to_json(dataclasses.asdict(config))

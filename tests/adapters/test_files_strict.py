@@ -137,7 +137,7 @@ def bare(tensors):
         (extra("model.embed_tokens.token_adapter.trainable_tokens_delta"), "1 of trainable_token_indices"),
         (extra(Q0 + ".base_layer.bias"), "1 of bias, which is not supported"),
         (extra("model.norm.weight"), "1 base weights that differ from this model's: model.norm.weight"),
-        (doubled, "stands twice, with and without an adapter's name"),
+        (doubled, "is stored twice, with and without an adapter's name"),
         (of_two, "tensors of several adapters: name0, name1, name2, name3"),
         (bare, "must begin with 'base_model.model.'; PEFT would load it as nothing at all"),
         (lambda t: t.clear(), "4 missing: "),
