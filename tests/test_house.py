@@ -21,7 +21,7 @@ CORE = (
     "errors.py backend.py autograd.py gradcheck.py nn.py ops/*.py models/context.py models/llama.py "
     "methods/base.py methods/lora.py adapters/layer.py"
 ).split()
-PROSE = ("README.md", "ARCHITECTURE.md")
+PROSE = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
 PLAN = {
     "__init__.py": [],
     "cli/": ["train.py"],
