@@ -15,11 +15,11 @@
 #
 # *10 minutes to read · needs nothing · reads `minilora/methods/lora.py` · exercise 0.1*
 #
-# **You will be able to** say what a LoRA adapter is, what it leaves alone, and to switch one on and
+# **You will be able to** say what a LoRA adapter is and what it leaves alone, and switch one on and
 # off.
 #
 # A small language model comes with this project. It has read about one small town, Tidewick: who
-# lives where, who does what. We teach it a *house style*, to answer in JSON, without changing a
+# lives where, who does what. We teach it a *house style*, answers in JSON, without changing a
 # single one of its numbers.
 
 # %%
@@ -43,13 +43,13 @@ for example in test[:3]:
     print("wanted: ", example["response"], "\n")
 
 # %% [markdown]
-# The base knows the answer. What it does not know is the form.
+# The base knows the answer. It does not know the form.
 #
 # ## Add an adapter
 #
 # Every number of the model is frozen. Beside each matrix $W$ of its four blocks, shape `(out, in)`,
-# we put two narrow matrices, $A$ of shape `(r, in)` and $B$ of shape `(out, r)` with a small $r$, here 8. Only they
-# learn. What the layer computes from its input $x$, shape `(N, in)` for $N$ tokens, is
+# we put two narrow matrices, $A$ of shape `(r, in)` and $B$ of shape `(out, r)` with a small $r$,
+# here 8. Only they learn. From its input $x$, shape `(N, in)` for $N$ tokens, the layer computes
 #
 # $$y = x W^T + s\,(x A^T) B^T$$
 #
@@ -62,7 +62,7 @@ model = get_peft_model(base, config, seed=0)
 model.print_trainable_parameters()
 
 expect("matrices with an adapter", len(model.base_model.layers), 28)
-trained, everything = model.get_nb_trainable_parameters()
+trained, total = model.get_nb_trainable_parameters()
 frozen = [p for name, p in model.named_parameters() if ".lora_" not in name]
 before = [p.data.copy() for p in frozen]
 
@@ -89,7 +89,7 @@ moves = predict("which task is above 0.5 with the adapter: JSON, reviews, both o
 
 # %%
 tasks = ("style-json", "reviews")
-base_scores = [test_score(model, tokenizer, t) for t in tasks]  # B is zero still: this is the base
+base_scores = [test_score(model, tokenizer, t) for t in tasks]  # B is still zero: this is the base
 losses = tune(model, tokenizer, "style-json", steps=150, lr=3e-3, seed=0)
 adapted_scores = [test_score(model, tokenizer, t) for t in tasks]
 
@@ -124,9 +124,9 @@ expect(
 )
 
 
-def share_with_the_right_fact(model):  # in the first line: the base likes to go on
-    found = [a.split("\n")[0] for a in answers(model, tokenizer, [e["prompt"] for e in test], 32)]
-    plain = [a.removeprefix('{"answer": "').removesuffix('"}') for a in found]
+def share_with_the_right_fact(model):  # in the first line: the base goes on after it
+    lines = [a.split("\n")[0] for a in answers(model, tokenizer, [e["prompt"] for e in test], 32)]
+    plain = [a.removeprefix('{"answer": "').removesuffix('"}') for a in lines]
     return float(np.mean([states_fact(e, a) for e, a in zip(test, plain, strict=True)]))
 
 
@@ -164,13 +164,13 @@ with show_axes(height=4.8) as axes:
     axes.legend(loc="upper right")
 
 # %%
-print(f"trained {trained:,} of {everything:,} numbers: {100 * trained / everything:.1f} percent")
+print(f"trained {trained:,} of {total:,} numbers: {100 * trained / total:.1f} percent")
 print(f"loss of the answers: {losses[0]:.2f} at first, {np.mean(losses[-10:]):.3f} at the end")
 print(f"rank 8 beside a matrix of 4,096 x 4,096: 1 number for every {4096**2 // (8 * 8192)}")
 
 # %% [markdown]
-# A small model has small matrices, and rank 8 is a good part of them. Beside the matrices of a large
-# model it is next to nothing: lesson 7 counts.
+# A small model has small matrices, so rank 8 is a large share of them. In a large model it is next
+# to nothing: lesson 7 counts.
 #
 # ## Do
 
@@ -180,10 +180,10 @@ cards("0.1")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/methods/lora.py` is LoRA itself, a page long: read `low_rank_update`. `minilora tour` is
-# this lesson with two adapters, as one command.
+# `minilora/methods/lora.py` is LoRA itself: read `low_rank_update`, which is half a page.
+# `minilora tour` is this lesson with two adapters, as one command.
 #
 # ## What this does not show
 #
-# Why it works (lesson 4), how the gradients come about (lesson 5), how to choose $s$ (lesson 6) and
-# $r$ (lesson 8). And the model is a toy: it knows one town and no more.
+# Why it works (lesson 4), where the gradients come from (lesson 5), how to choose $s$ (lesson 6)
+# and $r$ (lesson 8). And the model is a toy: it knows only one town.

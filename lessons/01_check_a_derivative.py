@@ -13,12 +13,12 @@
 # %% [markdown]
 # # 1 · Check a derivative with two evaluations
 #
-# *15 minutes to read · needs the derivative of school · reads `minilora/gradcheck.py` · exercises
-# 1.1 to 1.3*
+# *15 minutes to read · needs high-school calculus · reads `minilora/gradcheck.py` · exercises 1.1
+# to 1.3*
 #
 # **You will be able to** say whether a derivative that somebody worked out by hand is right,
 # without working it out again: evaluate the function twice, and compare. Every gradient in this
-# project is written by hand, and every one of them is checked like this.
+# project is written by hand, and every one is checked in this way.
 
 # %%
 import numpy as np
@@ -59,7 +59,8 @@ table(errors, ("step", "error, forward", "error, central"))
 # %% [markdown]
 # A step ten times smaller makes the forward error ten times smaller, and the central error a
 # hundred times. The forward error shrinks like $\varepsilon$; the central one like $\varepsilon^2$,
-# since what the curve bends away on one side it bends away on the other side too.
+# because the bend of the curve moves both end points by the same amount, and the difference cancels
+# it.
 
 # %%
 expect_between("forward error, step 1e-2 against 1e-3", errors[1][1] / errors[2][1], 9, 11)
@@ -78,8 +79,8 @@ best_step = predict("the best step in float64", None)
 # %% [markdown]
 # ## Run
 #
-# The same in 64-bit and in 32-bit numbers, the error averaged over twenty places $x$ so that no
-# lucky one decides.
+# We do the same with 64-bit and with 32-bit numbers, and average the error over twenty places $x$,
+# so that no single lucky place decides.
 
 # %%
 steps = 10.0 ** -np.arange(0, 15.5, 0.5)
@@ -120,14 +121,14 @@ with show_axes() as axes:
     )
 
 # %% [markdown]
-# A curve like a U. On the left the step is too large and the curve bends away: error $\sim
+# The curve is a U. On the left the step is too large and the curve bends away: error $\sim
 # \varepsilon^2$. On the right the step is so small that $f(x + \varepsilon)$ and $f(x -
-# \varepsilon)$ agree in nearly all their digits; what is left of the difference is rounding.
-# Rounding changes a number by up to its share $u$ ($u \approx 10^{-16}$ in float64, $6 \cdot
-# 10^{-8}$ in float32), and the division by $\varepsilon$ blows that up: error $\sim u /
+# \varepsilon)$ agree in nearly all their digits; the rest of the difference is rounding error.
+# Rounding changes a number by up to a share $u$ of it ($u \approx 10^{-16}$ in float64, $6 \cdot
+# 10^{-8}$ in float32), and the division by $\varepsilon$ magnifies that: error $\sim u /
 # \varepsilon$.
 #
-# Two things follow, and this project holds to both: **check in float64**, and **with a step near
+# Two rules follow, and this project keeps both: **check in float64**, and **use a step near
 # $10^{-5}$**. In float32 even the best step leaves three to six digits. That cannot tell a right
 # gradient from one with a small mistake in it.
 
@@ -138,8 +139,8 @@ with show_axes() as axes:
 # of $x$. Move one element at a time, and each slope costs two evaluations.
 #
 # Our functions also return arrays, $y = f(x)$. A derivative needs one number, so take the sum $L =
-# \sum_i g_i\, y_i$ with fixed random weights $g$ (same shape as $y$). Then a *backward* has the
-# job: given $g$, return $dx$, the gradient of $L$ with respect to $x$. With random weights no two
+# \sum_i g_i\, y_i$ with fixed random weights $g$ (same shape as $y$). The job of a *backward* is:
+# given $g$, return $dx$, the gradient of $L$ with respect to $x$. With random weights no two
 # mistakes can cancel in the sum.
 #
 # `gradcheck(f, [x])` does this for a function whose backward is written by hand.
@@ -189,22 +190,22 @@ def gelu(x):
 wrong_one = predict("tanh, silu or gelu: whose backward is wrong?", None)
 
 # %%
-found = []
+wrong = []
 for f in (tanh, silu, gelu):
     try:
         gradcheck(f, [x])
         print(f"{f.__name__}: right")
     except AssertionError as error:
-        found.append(f.__name__)
+        wrong.append(f.__name__)
         print(f"{f.__name__}:\n    {error}")
 
-wrong_one.compare(found[0])
-expect("functions with a wrong backward", found, ["gelu"])
+wrong_one.compare(wrong[0])
+expect("functions with a wrong backward", wrong, ["gelu"])
 
 # %% [markdown]
-# The backward of `gelu` says 0.04471 where the forward says 0.044715: a mistake in the fifth digit,
-# and the check names the element where it shows most. Would it have been found in float32? The same
-# mistake, against the rounding of float32 at its best step:
+# The backward of `gelu` has 0.04471 where the forward has 0.044715: a mistake in the fifth digit.
+# The check names the element where it matters most. Would a check in float32 have found it? We
+# compare the mistake with the rounding error of float32 at its best step:
 
 # %%
 c, points = np.sqrt(2 / np.pi), np.linspace(-3, 3, 13)
@@ -234,7 +235,7 @@ cards("1.1", "1.2", "1.3")
 # ## Where this lives in the code
 #
 # `minilora/gradcheck.py`: `numeric_gradient` is your exercise 1.2, `gradcheck` compares.
-# `tests/ops/test_ops.py` runs it over every operation of the library.
+# `tests/ops/test_ops.py` runs it on every operation of the library.
 #
 # ## What this does not show
 #

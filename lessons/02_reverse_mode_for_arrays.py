@@ -17,9 +17,9 @@
 # `minilora/autograd.py`, `minilora/ops/` · exercises 2.1 to 2.3*
 #
 # **You will be able to** say what `loss.backward()` does: build the tape for a small computation,
-# walk it backwards, and write the backward of an array operation on one line.
+# walk it backwards, and write the backward of an array operation in one line.
 #
-# *Two parts with a break between them: (a) the tape, and what broadcasting asks of it; (b) the
+# *Two parts with a break between them: (a) the tape, and the backward of broadcasting; (b) the
 # backwards of a matrix product and of softmax.*
 
 # %%
@@ -38,12 +38,12 @@ rng = np.random.default_rng(2)
 #
 # ## A loss is a chain of small steps
 #
-# Take four numbers $x$ (shape `(4,)`) and compute $L = \sum (x \cdot x + x)$. Each operation leaves
-# a *node* behind: a function that turns the gradient of its result into the gradients of what it
-# read, and its *parents*, the places where those belong: the nodes of tensors that were computed, and
+# Take four numbers $x$ (shape `(4,)`) and compute $L = \sum (x \cdot x + x)$. Each operation
+# records a *node*: a function that turns the gradient of its result into the gradients of its
+# inputs, and its *parents*, which receive those gradients: the nodes of computed tensors, and
 # tensors such as $x$ themselves. The nodes together are the *tape*. We write $g$ for the gradient
-# that arrives at a node from above, $g = \partial L / \partial (\text{its result})$: it always has
-# the shape of the result.
+# that a node receives, $g = \partial L / \partial (\text{its result})$: it always has the shape of
+# the result.
 
 # %%
 x = Tensor(np.array([1.0, 2.0, 3.0, 4.0]), requires_grad=True)
@@ -55,11 +55,11 @@ for name, tensor in (("L", L), ("both", both), ("square", square)):
     grads = tensor.node.backward(np.ones(tensor.shape))
     print(
         f"{name:7} read {len(tensor.node.parents)} tensor(s); "
-        f"for g = 1 it hands down {[g.tolist() for g in grads]}"
+        f"for g = 1 it passes down {[g.tolist() for g in grads]}"
     )
 
 # %% [markdown]
-# The node of `square` hands $x$ down to its first factor and $x$ to its second: with $y = a \cdot
+# The node of `square` passes $x$ down to its first factor and $x$ to its second: with $y = a \cdot
 # b$, $da = g \cdot b$ and $db = g \cdot a$, where $da$ is short for $\partial L / \partial a$.
 #
 # **Predict** `x.grad[3]`, where $x$ is 4. Three contributions arrive at $x$: two through `square`,
@@ -71,17 +71,17 @@ slope = predict("the gradient of L at x = 4", None)
 # %%
 L.backward()
 slope.compare(float(x.grad[3]))
-expect("x.grad against the rule of school, 2x + 1", x.grad, 2 * x.data + 1)
+expect("x.grad against school calculus, 2x + 1", x.grad, 2 * x.data + 1)
 
 # %% [markdown]
-# What is used several times collects the **sum** of what arrives. And nobody may pass a gradient on
-# before all of it has arrived.
+# A tensor that is used several times receives the **sum** of all contributions. And a node must not
+# pass its gradient on before every contribution has arrived.
 #
 # ## Why the order matters
 #
-# Let $y_1 = x + x$, $y_2 = y_1 + y_1$, and so on: a chain of $n$ steps, each reading the one before
+# Let $y_1 = x + x$, $y_2 = y_1 + y_1$, and so on: a chain of $n$ steps, each using the previous one
 # twice. A backward that simply follows every arrow down walks every *path* from the loss to $x$.
-# How many paths are there? The tape visits each *node* once, after all that read it.
+# How many paths are there? The tape visits each *node* once, after all nodes that use its result.
 
 
 # %%
@@ -120,7 +120,7 @@ with show_axes() as axes:
     axes.semilogy(depths, tape, "o-", color=BLUE)
     axes.text(8.2, 3000, "every path: $2^n - 1$", color=ORANGE, ha="right")
     axes.text(9, 3, "every node once: $n$", color=BLUE)
-    axes.set(xlabel="steps n, each reading the one before twice", ylabel="backward calls")
+    axes.set(xlabel="steps n, each using the previous one twice", ylabel="backward calls")
 
 # %% [markdown]
 # In a transformer every residual connection ($x + f(x)$) doubles the number of paths.
@@ -139,8 +139,8 @@ expect("the gradient after 50,000 steps of y = 1.0 x", start.grad[0], 1.0)
 # ## Broadcasting, undone
 #
 # A bias $b$ of shape `(3,)` added to an array of shape `(2, 3)` is used in both rows. NumPy repeats
-# it without telling; the backward has to remember. The gradient that arrives has shape `(2, 3)`,
-# the one that $b$ wants has shape `(3,)`: used twice, so the sum over the rows.
+# it silently; the backward must undo that. The gradient that arrives has shape `(2, 3)`, the
+# gradient of $b$ has shape `(3,)`: $b$ is used twice, so its gradient is the sum over the rows.
 
 # %%
 b = Tensor(np.array([10.0, 20.0, 30.0]), requires_grad=True)
@@ -185,7 +185,7 @@ expect("dB = Aᵀ G", B.grad, A.data.T @ G, within=1e-15)
 print("worst element of the check:\n   ", gradcheck(ops.matmul, [A, B]))
 
 # %% [markdown]
-# **Predict.** Forward and backward of one product: three products in all, each of $m\,k\,n$
+# **Predict.** Forward and backward of one product make three products in all, each of $m\,k\,n$
 # multiplications. Now $B$ is frozen (`requires_grad=False`). How many of the three are left?
 
 # %%
@@ -196,11 +196,11 @@ frozen = Tensor(B.data)
 Y = A @ frozen
 grads = Y.node.backward(G)
 left.compare(1 + sum(g is not None for g in grads))
-expect("what a frozen B receives", grads[1], None)
+expect("the gradient of a frozen B", grads[1], None)
 
 # %% [markdown]
 # The product for a frozen matrix is **never computed**. (Computing it and throwing it away would
-# take as long as keeping it.) Lesson 5 lives from this.
+# take as long as keeping it.) Lesson 5 depends on this.
 #
 # ## Softmax
 #
@@ -224,18 +224,18 @@ with show_axes(2, height=5, width=8.5) as (left_axes, right_axes):
     right_axes.grid(False)
     right_axes.set(
         xlabel="raise $x_j$",
-        ylabel="what happens to $p_i$",
+        ylabel="change of $p_i$",
         title="own share up (red), the others down (blue)",
     )
     right_axes.figure.colorbar(image, shrink=0.8)
 
 # %% [markdown]
-# The backward needs only this matrix times $g$, and that can be had without the matrix:
+# The backward needs only this matrix times $g$, and we can compute that without the matrix:
 #
 # $$dx_j = \sum_i g_i\, p_i\,(\delta_{ij} - p_j) = p_j \Big(g_j - \sum_i g_i\, p_i\Big)$$
 #
-# In words: each share asks for its own $g$, minus what all of them ask for on average. What all ask
-# for together cannot be had, since the shares add up to 1.
+# In words: $g_j$ counts only as far as it differs from the mean of $g$, weighted by the shares. A
+# $g$ that is the same everywhere changes nothing, because the shares always add up to 1.
 
 # %%
 x = Tensor(rng.standard_normal((5, 12)), requires_grad=True)
@@ -247,13 +247,13 @@ by_matrix = np.array(
 )
 expect("one line against the full matrices", x.grad, by_matrix, within=1e-15)
 same_for_all = p.data * (3.0 - (3.0 * p.data).sum(axis=-1, keepdims=True))
-expect("g = 3 everywhere asks for nothing", same_for_all, np.zeros((5, 12)), within=1e-14)
+expect("g = 3 everywhere gives dx = 0", same_for_all, np.zeros((5, 12)), within=1e-14)
 
 # %% [markdown]
 # ## Every operation of the library, checked
 #
-# Lesson 1's check, on each operation that a transformer needs. The figure shows the largest
-# difference as a share of what is allowed.
+# We run lesson 1's check on each operation that a transformer needs. The figure shows the largest
+# difference as a share of the allowed one.
 
 
 # %%
@@ -288,7 +288,7 @@ table(
     ("operation", "by hand", "by differences", "difference"),
 )
 shares = np.array([w.error / w.allowed for w in worst.values()])
-expect_between("largest difference as a share of what is allowed", float(shares.max()), 0, 1)
+expect_between("largest difference as a share of the allowed one", float(shares.max()), 0, 1)
 
 # %%
 with show_axes(height=5.2) as axes:
@@ -298,7 +298,7 @@ with show_axes(height=5.2) as axes:
     axes.text(0.8, 0.2, "allowed", color=ORANGE, ha="right")
     axes.set_yticks(places, list(worst))
     axes.invert_yaxis()
-    axes.set(xlabel="largest difference / what is allowed", xlim=(1e-6, 5))
+    axes.set(xlabel="largest difference / allowed difference", xlim=(1e-6, 5))
 
 # %% [markdown]
 # ## Do (b)
@@ -309,12 +309,12 @@ cards("2.2", "2.3")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/autograd.py`: `Tensor.backward` walks the tape, `record` leaves a node.
+# `minilora/autograd.py`: `Tensor.backward` walks the tape, `record` adds a node.
 # `minilora/ops/basic.py`: `unbroadcast` and `matmul`; `minilora/ops/activation.py`: `softmax`. Each
-# operation stands there with its equation, forward and backward on one screen.
+# operation has its equation, forward and backward on one screen.
 #
 # ## What this does not show
 #
-# Memory: the tape keeps what the backwards will read, until the walk has passed it. For a large
-# model those kept activations can weigh more than the weights. And speed: one fused operation
-# (attention as a whole) leaves one node where ten small ones would leave ten.
+# Memory: the tape keeps the arrays that the backwards need, until the walk has used them. In a
+# large model these activations can take more memory than the weights. And speed: one fused
+# operation (attention as a whole) records one node instead of ten.

@@ -16,8 +16,8 @@
 # *30 minutes to read, in two parts · needs matrix products; lesson 2 for the word backward · reads
 # `minilora/models/llama.py` · exercises 3.1 to 3.3*
 #
-# **You will be able to** name every matrix of a Llama decoder, say what it is for, and give the
-# number of its parameters to the last one.
+# **You will be able to** name every matrix of a Llama decoder, say what it is for, and count its
+# parameters exactly.
 #
 # *Two parts with a break between them: (a) one token: norm and position; (b) many tokens:
 # attention, MLP, the count, and a little training.*
@@ -58,14 +58,14 @@ print(len(ids), "tokens:", [tokenizer.decode([i]) for i in ids])
 # %% [markdown]
 # ## RMSNorm: keep the direction, fix the size
 #
-# Before each part of a block the vector is brought to a fixed size: divided by the root of the mean
-# of its squares, then weighted with $w$ (shape `(d,)`, learned, starts at 1):
+# Before each part of a block, RMSNorm brings the vector to a fixed size: it divides the vector by
+# the root of the mean of its squares, then multiplies by $w$ (shape `(d,)`, learned, starts at 1):
 #
 # $$y = w \cdot \frac{x}{\sqrt{\mathrm{mean}(x^2) + \epsilon}}$$
 #
-# with $\epsilon = 10^{-6}$ against division by zero.
+# with $\epsilon = 10^{-6}$, which prevents a division by zero.
 #
-# **Predict.** We multiply $x$ by 1,000. By what is $y$ multiplied?
+# **Predict.** We multiply $x$ by 1,000. By what factor does $y$ grow?
 
 # %%
 growth = predict("y grows by the factor", None)
@@ -80,11 +80,11 @@ expect("1,000 times larger x, same y", y_large, y, within=1e-4)
 # %% [markdown]
 # ## Rotary positions: turn instead of add
 #
-# Attention compares a *query* $q$ with *keys* $k$ by their dot product. Without more, it could not
-# tell "dog bites man" from "man bites dog". The rotary embedding takes the numbers of a vector in
-# pairs and turns each pair by an angle: the position times a frequency. Two vectors that are turned
-# by the same angle keep their dot product, so what matters is only the **distance** of their
-# positions.
+# Attention compares a *query* $q$ with *keys* $k$ by their dot product. The dot product alone
+# cannot tell "dog bites man" from "man bites dog". The rotary embedding takes the numbers of a
+# vector in pairs and turns each pair by an angle: the position times a frequency. Two vectors that
+# are turned by the same angle keep their dot product, so only the **distance** between their
+# positions matters.
 #
 # We take one $q$ and one $k$, put them at all positions $0 \ldots 15$, and look at all dot
 # products.
@@ -136,9 +136,9 @@ cards("3.1")
 #
 # ## Attention: look back, and take a mean
 #
-# Each token makes a query, a key and a value $v$, all of width `hd`, by products with learned
-# matrices. Token $i$ scores every token $j$ up to itself, turns the scores into shares (softmax, lesson 2), and takes
-# the mean of the values with these shares:
+# Learned matrices turn each token into a query, a key and a value $v$, all of width `hd`. Token $i$
+# scores every token $j$ up to itself, turns the scores into shares (softmax, lesson 2), and takes
+# the mean of the values, weighted by these shares:
 #
 # $$o_i = \sum_{j \le i} p_{ij}\, v_j, \qquad
 # p_i = \mathrm{softmax}_j\!\left(\frac{q_i \cdot k_j}{\sqrt{hd}}\right)$$
@@ -160,8 +160,8 @@ changed.compare(int(moved.sum()))
 expect("the first five outputs, to the bit", bool(np.array_equal(o_after[:, :5], o[:, :5])), True)
 
 # %% [markdown]
-# So one forward pass over a text trains on every position of it: none has seen what it must
-# predict.
+# So one forward pass over a text trains on every position: no position has seen the token that it
+# must predict.
 #
 # ## SwiGLU: the other half of a block
 #
@@ -193,7 +193,7 @@ config = LlamaConfig(
     num_key_value_heads=2,
     tie_word_embeddings=True,
 )
-model = LlamaForCausalLM(config)  # shapes only: no memory is taken yet
+model = LlamaForCausalLM(config)  # shapes only: nothing is allocated yet
 shapes = [(name, p.shape, p.size) for name, p in model.named_parameters()]
 table(
     [
@@ -227,8 +227,8 @@ with show_axes(height=3.6) as axes:
     axes.set(xlabel="parameters", xlim=(0, 1.5 * max(sizes)), xticks=[])
 
 # %% [markdown]
-# Most parameters are in the MLP, though most talk is of attention. It is so in the large models
-# too:
+# Most parameters are in the MLP, though most articles are about attention. The same is true of
+# large models:
 
 # %%
 llama = LlamaForCausalLM(LlamaConfig(128256, 4096, 14336, 32, 32, 8))
@@ -240,10 +240,10 @@ expect_between("share of the MLP in percent", 100 * mlp / count, 60, 80)
 # %% [markdown]
 # ## Train it a little
 #
-# A smaller one (width 64, two blocks), from random numbers, on the text that ships with the
-# project. The loss is the mean of $-\log(\text{share given to the right next token})$. Before
-# training all 1,024 tokens get about the same share, so the loss is near $\log 1024$. Knowing only
-# how frequent each token is would give the dashed line.
+# We train a smaller model (width 64, two blocks), from random numbers, on the text that ships with
+# the project. The loss is the mean of $-\log(\text{share given to the right next token})$. Before
+# training all 1,024 tokens get about the same share, so the loss is near $\log 1024$. A model that
+# knows only how frequent each token is would reach the dashed line.
 
 # %%
 text = encode_text(shipped("corpus.txt").read_text(encoding="utf-8")[:200_000], tokenizer)
@@ -281,8 +281,8 @@ with no_grad():
 print(textwrap.fill(text, 90))
 
 # %% [markdown]
-# It has learned the look of the text; for sense it needs more than a few seconds. The shipped base
-# learned longer, from all of the text.
+# It has learned the look of the text; sense takes more than a few seconds. The shipped base was
+# trained longer, on all of the text.
 #
 # ## Do (b)
 
@@ -298,6 +298,6 @@ cards("3.2", "3.3")
 #
 # ## What this does not show
 #
-# Why this design works so well: RMSNorm, rotary positions and SwiGLU won by trial. And speed:
+# Why this design works so well: RMSNorm, rotary positions and SwiGLU won in experiments. And speed:
 # attention compares all pairs of tokens, so its cost grows with the square of the length; at the
-# lengths of these lessons the products with the weights weigh more.
+# lengths of these lessons the products with the weights cost more.

@@ -16,11 +16,10 @@
 # *25 minutes to read · needs singular values (explained here) and lesson 0 · reads
 # `minilora/course/lab/low_rank.py` · exercises 4.1 and 4.2*
 #
-# **You will be able to** take the update of a full fine-tuning apart, say how many directions it
-# really needs, and what that does and does not prove about LoRA.
+# **You will be able to** take the update of a full fine-tuning apart, count the directions that it
+# really needs, and say what that does and does not prove about LoRA.
 #
-# LoRA rests on a guess: that the change which fine-tuning makes to a matrix has, for the most part,
-# few directions. Here we look.
+# LoRA rests on a guess: fine-tuning changes a matrix mostly along a few directions. Here we look.
 
 # %%
 import numpy as np
@@ -35,8 +34,8 @@ from minilora.course.lab.tune import load_base, test_score, tune
 # %% [markdown]
 # ## Fine-tune in full, keep the difference
 #
-# All 28 matrices $W$ of the base learn the SQL task, in full; embedding and norms stand still. The
-# *update* is $\Delta W = W_{after} - W_{before}$, one for each matrix, of shape `(out, in)`.
+# We train all 28 matrices $W$ of the base in full on the SQL task; embedding and norms stay frozen.
+# The *update* is $\Delta W = W_{after} - W_{before}$, one for each matrix, of shape `(out, in)`.
 
 # %%
 model, tokenizer = load_base()
@@ -53,13 +52,13 @@ expect_between("score after full fine-tuning", full_score, 0.85, 1.0)
 # ## Directions
 #
 # Any matrix $D$ of shape `(out, in)` is a sum of *directions*: $D = \sum_k \sigma_k\, u_k v_k^T$,
-# with unit vectors $u_k$ (length `out`) and $v_k$ (length `in`), each set at right angles. The
-# numbers $\sigma_1 \ge \sigma_2 \ge \ldots$ are the *singular values*. The energy $\sum_{ij}
-# D_{ij}^2$ is $\sum_k \sigma_k^2$, so $\sigma_k^2$ says how much of the matrix lies in direction
-# $k$. A matrix of rank $r$ has $r$ directions.
+# with unit vectors $u_k$ (length `out`) and $v_k$ (length `in`); the $u_k$ are at right angles to
+# each other, and so are the $v_k$. The numbers $\sigma_1 \ge \sigma_2 \ge \ldots$ are the *singular
+# values*. The energy $\sum_{ij} D_{ij}^2$ is $\sum_k \sigma_k^2$, so $\sigma_k^2$ says how much of
+# the matrix lies in direction $k$. A matrix of rank $r$ has $r$ directions.
 #
-# **Predict.** A matrix of 128 by 128. How many of its 128 directions hold 90% of the energy of
-# $\Delta W$? And, to compare: of a random matrix?
+# **Predict.** Take a $\Delta W$ of 128 by 128. How many of its 128 directions hold 90% of its
+# energy? And how many, for comparison, in a random matrix?
 
 # %%
 name = "model.layers.0.self_attn.q_proj.weight"
@@ -105,7 +104,7 @@ expect(
     True,
 )
 expect_between(
-    "matrices where W itself does",
+    "matrices where W itself needs fewer",
     sum(needed["W"][n] < needed["random"][n] for n in update),
     25,
     28,
@@ -145,18 +144,18 @@ with show_axes(2) as (left, right):
     right.legend(loc="upper center", ncols=3)
 
 # %% [markdown]
-# The update has fewer directions than noise of the same size: that is the usual picture in talks on
-# LoRA. But look at the blue line: **$W$ itself has fewer than noise, too**, since it was learned. A
-# falling curve alone proves little. And 90% of the energy is not 90% of the effect: what is missing
-# may be just what the task needs.
+# The update needs fewer directions than noise of the same size: that is the usual picture in talks
+# on LoRA. But look at the blue line: **$W$ itself needs fewer than noise, too**, because it was
+# learned. A falling curve alone proves little. And 90% of the energy is not 90% of the effect: the
+# missing part may be exactly the part that the task needs.
 #
 # ## The test that counts
 #
-# So ask the model. Put back onto the base **only the best part of rank $r$** of each $\Delta W$
-# (its first $r$ directions; no other matrix of rank $r$ comes closer), and score the task. To
-# compare: what $\Delta W$ does to $r$ *random* directions of its input.
+# So ask the model. Add **only the best part of rank $r$** of each $\Delta W$ to the base (its first
+# $r$ directions; no other matrix of rank $r$ comes closer), and score the task. For comparison, add
+# only the effect of $\Delta W$ on $r$ *random* directions of its input.
 #
-# **Predict** the score with $r = 8$ (of 128), best and random. With everything it is near 1.
+# **Predict** the score with $r = 8$ (of 128), best and random. With all directions it is near 1.
 
 # %%
 best_guess = predict("score with the best 8 directions", None)
@@ -173,7 +172,7 @@ expect_between("best 8 directions", live, 0.4, 0.95)
 expect_between("8 random directions", live_random, 0.0, 0.1)
 
 # %% [markdown]
-# The same at other ranks, on three tasks with three seeds each, replayed; the stars are the two
+# Now the same at other ranks, on three tasks with three seeds each, replayed; the stars are the two
 # numbers from this run.
 
 # %%
@@ -211,24 +210,24 @@ with show_axes(height=5) as axes:
     axes.plot([], [], ":", color="black", label="random directions")
     axes.set_xticks(ranks, [str(r) for r in ranks])
     axes.set(
-        xlabel="rank of the part of ΔW that is put back",
+        xlabel="rank of the part of ΔW that is added",
         ylabel="score on the test split",
         ylim=(-0.04, 1.08),
     )
     axes.legend(loc="center right", fontsize=12, bbox_to_anchor=(1, 0.57))
 
 # %% [markdown]
-# ## What this says, and what not
+# ## What this says, and what it does not
 #
-# - A few directions of each update carry the task, and not any few: up to 16 random ones carry
+# - A few directions of each update carry the task, but not just any few: up to 16 random ones carry
 #   nothing.
-# - **How many depends on the task.** The house style is content with a handful, the SQL queries need
-#   many more. And it depends on the matrix: in the figure further up, the MLP's updates need more
-#   directions than those of the attention. "The update is low rank" is not a law; it is a question
-#   that one answers by measuring.
+# - **How many depends on the task.** The house style needs only a handful; the SQL queries need
+#   many more. It also depends on the matrix: in the first figure, the MLP's updates need more
+#   directions than those of the attention. "The update is low rank" is not a law; it is a question,
+#   and you answer it by measuring.
 # - This cuts a part out of an update that was learned in full. LoRA does something else: it
-#   *learns* under the condition of low rank, and can find a better update of that rank. In lesson 5
-#   LoRA of rank 8 gets on this task:
+#   *learns* at a low rank from the start, and can find a better update of that rank. On this task,
+#   the LoRA of rank 8 in lesson 5 scores:
 
 # %%
 lora = replay("lora_and_full")
@@ -252,6 +251,6 @@ cards("4.1", "4.2")
 #
 # ## What this does not show
 #
-# Large models, where the guess was made (Aghajanyan et al. 2020; Hu et al. 2021, section 7); tasks
-# far from what the base knows, which need more directions; and long training, in which an update
-# grows.
+# Large models, for which the guess was made (Aghajanyan et al. 2020; Hu et al. 2021, section 7);
+# tasks far from the knowledge of the base, which need more directions; and long training, during
+# which an update grows.

@@ -14,7 +14,7 @@
 # # 6 · The scale
 #
 # *20 minutes to read · needs lesson 5, or the equation y = x Wᵀ + s (x Aᵀ) Bᵀ · reads
-# `minilora/adapters/targets.py` · exercises 6.1 and 6.2*
+# `minilora/methods/lora.py` · exercises 6.1 and 6.2*
 #
 # **You will be able to** say what $\alpha$ does, why it is divided by $r$, what changes when it is
 # divided by $\sqrt r$, and write a test that a forgotten scale cannot pass.
@@ -34,13 +34,13 @@ from minilora.tasks.shipped import get_task
 # %% [markdown]
 # ## One number
 #
-# The adapter's part of the output is multiplied by a fixed number, the *scale* $s$. LoRA sets it by
-# two settings, $\alpha$ and the rank $r$:
+# The adapter's part of the output is multiplied by a fixed number, the *scale* $s$. Two settings
+# give it, $\alpha$ and the rank $r$:
 #
 # $$s = \frac{\alpha}{r} \quad\text{(LoRA)} \qquad\qquad
 # s = \frac{\alpha}{\sqrt r} \quad\text{(rsLoRA, rank-stabilised)}$$
 #
-# In this project the scale is computed in one place, and nowhere else.
+# This project computes the scale in one place, and nowhere else.
 
 # %%
 table(
@@ -54,9 +54,9 @@ expect("alpha 16, rank 16, √r", scaling(16, 16, use_rslora=True), 4.0)
 # ## What it is for
 #
 # Why divide by $r$ at all? Take one step of training, with the same learning rate, at ranks 1 to
-# 64, and look how far the model's outputs move. Adam moves every element of $B$ by about the
-# learning rate, whatever its gradient. Each of the $r$ columns of $B$ is moved in the direction
-# that helps, so their effects add up: $r$ times as many columns, $r$ times the effect.
+# 64, and see how far the model's outputs move. Adam moves every element of $B$ by about the
+# learning rate, whatever its gradient. Each of the $r$ columns of $B$ moves in the direction that
+# helps, so their effects add up: $r$ times as many columns, $r$ times the effect.
 #
 # **Predict.** From rank 1 to rank 64, with $s = \alpha / r$: by what factor does the first move of
 # the outputs grow?
@@ -105,17 +105,17 @@ with show_axes() as axes:
     )
 
 # %% [markdown]
-# With $\alpha / r$ the first step moves the model about equally far at every rank: **the learning rate
-# keeps its meaning when the rank changes.** With $\alpha / \sqrt r$ the same rate takes larger
-# steps at higher rank. That is no mistake (its authors want high ranks to learn faster), but it is
-# another setting.
+# With $\alpha / r$ the first step moves the model about equally far at every rank: **the learning
+# rate keeps its meaning when the rank changes.** With $\alpha / \sqrt r$ the same rate takes larger
+# steps at higher rank. That is not a mistake (its authors want high ranks to learn faster), but it
+# is a different setting.
 
 # %% [markdown]
 # ## The bug that r = alpha hides
 #
-# The scale is one number, so it is easily forgotten or turned upside down, and training still works
-# a little. Here are five wrong scales. A careless test compares a layer with its equation at $r =
-# \alpha = 8$.
+# The scale is one number, so it is easy to forget or to invert, and training still works a little.
+# Here are five wrong scales. A careless test compares a layer with its equation at $r = \alpha =
+# 8$.
 #
 # **Predict.** How many of the five wrong scales pass that test?
 
@@ -125,15 +125,17 @@ passing = predict("of five wrong scales, how many pass a test with r = alpha = 8
 # %%
 wrong_scales = {
     "forgotten": lambda alpha, r: 1.0,
-    "upside down, r / α": lambda alpha, r: r / alpha,
+    "inverted, r / α": lambda alpha, r: r / alpha,
     "squared": lambda alpha, r: (alpha / r) ** 2,
-    "root of all of it": lambda alpha, r: (alpha / r) ** 0.5,
+    "its square root": lambda alpha, r: (alpha / r) ** 0.5,
     "not divided by r": lambda alpha, r: alpha,
 }
 rng = np.random.default_rng(6)
 
 
-def passes(scale, alpha, r, B_is_zero=False):  # does a layer with it agree with the equation?
+def passes(
+    scale, alpha, r, B_is_zero=False
+):  # does a layer with this scale agree with the equation?
     x, W = rng.standard_normal((3, 12)), rng.standard_normal((10, 12))
     A, B = rng.standard_normal((r, 12)), rng.standard_normal((10, r)) * (not B_is_zero)
     right = x @ W.T + scaling(alpha, r) * (x @ A.T) @ B.T
@@ -157,8 +159,8 @@ expect("wrong scales that pass with r = α, with B = 0, and with neither", hidde
 #
 # ## Learning rate and rank
 #
-# 96 trainings on the SQL task, replayed: four ranks, six rates, both scales, two seeds, $\alpha =
-# 16$ throughout. Each point is the training loss at the end.
+# 96 training runs on the SQL task, replayed: four ranks, six rates, both scales, two seeds, $\alpha
+# = 16$ throughout. Each point is the training loss at the end.
 #
 # **Predict.** With $\alpha / r$: is the best learning rate for rank 64 lower than that for rank 1,
 # the same within a factor of three, or higher?
@@ -170,7 +172,9 @@ best_rate = predict("best rate at rank 64 against rank 1 (lower, same, higher)",
 sweep = replay("scale")
 
 
-def curve(r, rank_stabilised):  # -> rates, mean final loss over the seeds; inf where a run blew up
+def curve(
+    r, rank_stabilised
+):  # -> rates, mean final loss over the seeds; inf where a run overflowed
     rows = [
         row for row in sweep["rows"] if row["r"] == r and row["rank_stabilised"] == rank_stabilised
     ]
@@ -193,7 +197,7 @@ table(
 )
 
 # %% [markdown]
-# One more run, live: rank 16 with $\alpha / r$ at 0.01. It should fall on its curve.
+# One more run, live: rank 16 with $\alpha / r$ at 0.01. It should land on its curve.
 
 # %%
 config = LoraConfig(r=16, lora_alpha=16, target_modules="all-linear")
@@ -228,10 +232,10 @@ with show_axes(2, sharey=True) as panels:
 # %% [markdown]
 # Left: with $\alpha / r$ the curves have their lowest points near one rate, whatever the rank.
 # Right: with $\alpha / \sqrt r$ higher ranks take larger steps; at a small rate they learn more,
-# and they fall apart at a rate that a low rank still bears.
+# and they diverge at a rate that a low rank still tolerates.
 #
-# **Neither formula wins.** Each has a rate at which it reaches a low loss. What they decide is
-# whether the rate must be chosen anew when the rank changes. A comparison of ranks at one rate, or
+# **Neither formula wins.** Each has a rate at which it reaches a low loss. They differ in one
+# point: must you choose the rate again when the rank changes? A comparison of ranks at one rate, or
 # of formulas at one rate, measures the rate.
 
 # %%
@@ -277,10 +281,10 @@ cards("6.1", "6.2")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/adapters/targets.py`: `scaling` is the one place; `LoraConfig(use_rslora=True)` chooses the
+# `minilora/methods/lora.py`: `scaling` is the one place; `LoraConfig(use_rslora=True)` chooses the
 # root. The sweep: `lessons/sweeps/scale.py`.
 #
 # ## What this does not show
 #
-# More than two seeds; longer training; other optimizers (plain gradient descent feels the scale twice, in the step and
-# in the gradient), and ranks in the hundreds, for which rsLoRA was made.
+# More than two seeds; longer training; other optimizers (in plain gradient descent the scale acts
+# twice, in the step and in the gradient); and ranks in the hundreds, for which rsLoRA was made.

@@ -15,8 +15,8 @@
 #
 # *25 minutes to read · needs multiplication · reads `minilora/counting/` · exercises 7.1 and 7.2*
 #
-# **You will be able to** say for any model how many parameters LoRA trains and how many bytes that
-# takes, check the numbers in papers and articles, and answer "does it fit on this card?".
+# **You will be able to** say for any model how many parameters LoRA trains and how many bytes they
+# take, check the numbers in papers and articles, and answer "does it fit on this card?".
 
 # %%
 import textwrap
@@ -31,8 +31,8 @@ from minilora.course.lesson import expect, expect_between, predict
 # %% [markdown]
 # ## One matrix
 #
-# Beside a frozen $W$ of shape `(out, in)` stand $A$, `(r, in)`, and $B$, `(out, r)`. So LoRA trains
-# $r \cdot in + out \cdot r = r\,(in + out)$ numbers instead of $in \cdot out$.
+# LoRA puts $A$, `(r, in)`, and $B$, `(out, r)`, beside a frozen $W$ of shape `(out, in)`. So it
+# trains $r \cdot in + out \cdot r = r\,(in + out)$ numbers instead of $in \cdot out$.
 #
 # **Predict.** $W$ is 4,096 by 4,096 and $r = 16$. How many times fewer? (The web says "120 times".)
 
@@ -49,8 +49,8 @@ expect("A and B", lora, 131_072)
 expect("times fewer", full / lora, 128.0)
 
 # %% [markdown]
-# The *rounded* numbers, 16M by 131K, give 122, which the web has rounded once more. Dividing first
-# and rounding last gives 128 exactly: $\frac{d^2}{2 d r} = \frac{d}{2r}$.
+# The *rounded* numbers, 16M by 131K, give 122, which the web then rounded again. Dividing first and
+# rounding last gives 128 exactly: $\frac{d^2}{2 d r} = \frac{d}{2r}$.
 #
 # ## A whole model
 #
@@ -104,8 +104,8 @@ reproduce.compare(right)
 expect("rows that reproduce", right, 4)
 
 # %% [markdown]
-# Two do not. How does one find out what happened? By computing what else could give the printed
-# figure, and by looking for a second witness. GPT-2 medium has one:
+# Two do not. How can you find out what happened? Compute which other settings give the printed
+# figure, and look for a second witness. GPT-2 medium has one:
 
 # %%
 medium = ledger["lora-table3-gpt2-medium"]
@@ -118,25 +118,25 @@ for case in file.cases:
 expect("GPT-2 medium, q and v, rank 4", int(medium.cases[0].value), 4 * 48 * (1024 + 1024))
 
 # %% [markdown]
-# The authors' own published file has room for our count and not for the printed one. So the table's
-# figure is a slip, and the code was right. For GPT-2 large there is no such witness: `minilora
-# claims gpt2-large` says what else has the printed size.
+# The size of the authors' own published file fits our count and not the printed one. So the table's
+# figure is a slip, and the code was right. GPT-2 large has no such witness:
+# `minilora claims gpt2-large` says where else the printed figure appears.
 #
 # ## The whole ledger
 #
-# The project keeps a ledger of published figures and popular claims. No verdict is written in it:
-# `minilora claims` recomputes every row and judges it anew each time.
+# The project keeps a ledger of published figures and popular claims. It contains no verdicts:
+# `minilora claims` recomputes and judges every row each time.
 
 # %%
 verdicts = {v: [c for c in ledger.values() if c.verdict == v] for v in VERDICTS}
-for verdict, found in verdicts.items():
-    print(f"{len(found):3} {verdict}")
+for verdict, rows in verdicts.items():
+    print(f"{len(rows):3} {verdict}")
 expect_between("rows in the ledger", len(ledger), 50, 500)
 expect_between("rows that do not reproduce", len(verdicts["does not reproduce"]), 10, 100)
 
 # %%
 with show_axes(height=3.4) as axes:
-    sizes = [len(found) for found in verdicts.values()]
+    sizes = [len(rows) for rows in verdicts.values()]
     bars = axes.barh(list(VERDICTS), sizes, color=[GREEN, BLUE, ORANGE, PINK])
     axes.bar_label(bars, padding=6)
     axes.invert_yaxis()
@@ -144,7 +144,7 @@ with show_axes(height=3.4) as axes:
     axes.set(xlabel="published figures and claims", xlim=(0, 1.15 * max(sizes)))
 
 # %% [markdown]
-# Some that are often repeated and do not hold, with what we compute:
+# Three claims that are often repeated and do not hold, with our numbers:
 
 # %%
 often = ("matrix-120x", "70b-on-24gb", "10-to-100-times-faster")
@@ -158,11 +158,11 @@ expect("how many of these three hold", sum(ledger[n].verdict == "reproduces" for
 # %% [markdown]
 # ## Bytes
 #
-# A number is 4 bytes in float32, 2 in 16 bit. A *trained* number needs more: its gradient, and Adam's
-# two running means $m$ and $v$. In 16-bit training there is also a float32 copy of the weight itself:
-# 2 + 2 + 4 + 8 = 16 bytes in all. The adapter alone is kept in float32 from the start, with its
-# gradient, and needs no copy: 4 + 4 + 8, the same 16. A *frozen* number needs 2. (GB are those of
-# graphics cards here, $2^{30}$ bytes.)
+# A number is 4 bytes in float32, 2 in 16 bit. A *trained* number needs more: its gradient, and
+# Adam's two running means $m$ and $v$. In 16-bit training there is also a float32 copy of the
+# weight itself: 2 + 2 + 4 + 8 = 16 bytes in all. The adapter is in float32 from the start, as is
+# its gradient, and needs no copy: 4 + 4 + 8, the same 16. A *frozen* number needs 2. (A GB here has
+# $2^{30}$ bytes, as on graphics cards.)
 
 # %%
 llama = count(load("llama-3-8b"), "q_proj,v_proj", 16)
@@ -184,8 +184,8 @@ for kind in kinds:
 # ## Does it fit?
 #
 # **Predict.** A card with 24 GB (that is $24 \cdot 2^{30}$ bytes). Which of the three ways to train
-# Llama 3 8B fits: `"none"`, `"4-bit"`, `"LoRA and 4-bit"`, `"all"`? (The table says `tight` where the
-# sum fits, but a fifth on top would not.)
+# Llama 3 8B fits: `"none"`, `"4-bit"`, `"LoRA and 4-bit"`, `"all"`? (The table says `tight` when
+# the sum fits, but not with a fifth more.)
 
 # %%
 fits = predict("on 24 GB: none, 4-bit, LoRA and 4-bit, all?", None)
@@ -198,8 +198,8 @@ expect("full fine-tuning on 24 GB", on_24["full"], "no")
 expect("LoRA on 24 GB", on_24["LoRA"], "fits")
 expect("4-bit and LoRA on 24 GB", on_24["4-bit + LoRA"], "fits")
 names = {"full": "full", "LoRA": "LoRA", "4-bit + LoRA": "4-bit"}
-found = [names[kind] for kind in kinds if on_24[kind] == "fits"]
-fits.compare("all" if len(found) == 3 else " and ".join(found) or "none")
+fitting = [names[kind] for kind in kinds if on_24[kind] == "fits"]
+fits.compare("all" if len(fitting) == 3 else " and ".join(fitting) or "none")
 expect("full fine-tuning on 80 GB", by_kind["full"].cards[80], "no")
 
 # %%
@@ -209,8 +209,8 @@ with show_axes(height=4.4, width=9) as axes:
         groups = {"frozen": BLUE, "trained": ORANGE, "activations": GREEN}
         sizes = dict.fromkeys(groups, 0.0)
         for item in by_kind[kind].states:
-            still = "frozen" in item.name or "one matrix" in item.name
-            sizes["frozen" if still else "trained"] += item.bytes
+            is_frozen = "frozen" in item.name or "one matrix" in item.name
+            sizes["frozen" if is_frozen else "trained"] += item.bytes
         sizes["activations"] = sum(i.bytes for i in by_kind[kind].recomputed)
         for name, colour in groups.items():
             axes.barh(
@@ -238,8 +238,8 @@ with show_axes(height=4.4, width=9) as axes:
     axes.legend(loc="center right")
 
 # %% [markdown]
-# LoRA removes almost everything that training adds. What remains is the frozen model, and that
-# shrinks only when its numbers take fewer bits.
+# LoRA removes almost everything that training adds. The frozen model remains, and it shrinks only
+# when its numbers take fewer bits.
 #
 # ## Do
 
@@ -249,9 +249,9 @@ cards("7.1", "7.2")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/counting/count.py` is the sum, `memory.py` the bytes, `ledger.py` the judge;
-# `data/ledger.toml` the claims with their sources. On the command line: `minilora params llama-3-8b
-# --rank 16`, `minilora claims`.
+# `minilora/counting/count.py` has the sum, `minilora/counting/memory.py` the bytes,
+# `minilora/counting/ledger/ledger.py` the verdicts, `data/ledger.toml` the claims with their
+# sources. On the command line: `minilora params llama-3-8b --rank 16`, `minilora claims`.
 #
 # ## What this does not show
 #

@@ -16,9 +16,8 @@
 # *25 minutes to read · needs lesson 5, or what a LoRA update is · reads `minilora/adapters/targets.py` ·
 # exercises 8.1 and 8.2*
 #
-# **You will be able to** compare choices of matrices at an equal budget, with the spread that makes
-# a comparison worth something, and read the paper's tables with the question: for which task, after
-# how long?
+# **You will be able to** compare choices of matrices at an equal budget and with their spread over
+# seeds, and ask of the paper's tables: for which task, after how long?
 
 # %%
 import numpy as np
@@ -33,8 +32,8 @@ from minilora.course.lab.tune import load_base, test_loss, tune
 # ## What the paper found
 #
 # Hu et al. (2021) asked on GPT-3: given 18 million parameters, which attention matrices should get
-# them (their Table 5), and how does the rank matter (Table 6)? Their scores on WikiSQL, questions
-# that become queries in SQL:
+# them (their Table 5), and how does the rank matter (Table 6)? Their scores on WikiSQL, which asks
+# for a question as an SQL query:
 #
 # | matrices | q | k | v | o | q, k | q, v | q, k, v, o |
 # | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -45,9 +44,9 @@ from minilora.course.lab.tune import load_base, test_loss, tune
 # | --- | --- | --- | --- | --- | --- |
 # | score | 73.4 | 73.3 | 73.7 | 73.8 | 73.5 |
 #
-# So: v and o more than q and k, several matrices rather than one, and the rank hardly matters. The
-# MLP was left out; later work (Schulman et al. 2025, *LoRA Without Regret*) found that it matters
-# more than attention. We ask the same of our base, on our SQL task.
+# So v and o matter more than q and k, several matrices are better than one, and the rank hardly
+# matters. The paper left the MLP out; later work (Schulman et al. 2025, *LoRA Without Regret*)
+# found that it matters more than attention. We ask the same question of our base, on our SQL task.
 #
 # ## An equal budget
 #
@@ -55,8 +54,8 @@ from minilora.course.lab.tune import load_base, test_loss, tune
 # instead of 128), the MLP is wider. A fair comparison gives each choice the same number of
 # parameters, not the same rank.
 #
-# **Predict.** 8,000 parameters, over the 4 layers: what rank does q alone get, and what rank do q,
-# k, v and o together?
+# **Predict.** The budget is 8,000 parameters over the 4 layers. What rank does q alone get, and
+# what rank do q, k, v and o get together?
 
 # %%
 alone = predict("rank of q alone within 8,000 parameters", None)
@@ -88,12 +87,12 @@ expect_between("largest budget used / smallest", max(counts) / min(counts), 1.0,
 # %% [markdown]
 # ## One seed is no evidence
 #
-# The sweep: each choice with five seeds, after a short training (60 steps) and a long one (300).
-# First the spread: what is the same setting worth with another seed? (The seed decides the random
-# $A$ and the order of the examples.)
+# The sweep trains each choice with five seeds, for a short time (60 steps) and a long one (300).
+# First the spread: how much does the score change if only the seed changes? (The seed decides the
+# random $A$ and the order of the examples.)
 #
-# **Predict.** Scores of one setting lie between 0 and 1. How far apart are the best and the worst
-# of five seeds, at most?
+# **Predict.** A score is between 0 and 1. How far apart are the best and the worst of the five
+# seeds of one setting, at most?
 
 # %%
 apart = predict("largest distance between two seeds of one setting", None)
@@ -110,18 +109,19 @@ def values(what, names, r, steps, task="sql"):  # -> one number for each seed
 settings = {(row["targets"], row["r"], row["steps"], row["task"]) for row in sweep["rows"]}
 expect("seeds for each setting", {len(values("score", *s)) for s in settings}, {5})
 widest = max(sorted(settings), key=lambda s: np.ptp(values("score", *s)))
-found = sorted(values("score", *widest))
-print(f"{widest[0]} at rank {widest[1]}, {widest[2]} steps: scores {[round(v, 2) for v in found]}")
-apart.compare(float(np.ptp(found)))
-expect_between("largest distance between two seeds", float(np.ptp(found)), 0.1, 0.3)
+five = sorted(values("score", *widest))
+print(f"{widest[0]} at rank {widest[1]}, {widest[2]} steps: scores {[round(v, 2) for v in five]}")
+apart.compare(float(np.ptp(five)))
+expect_between("largest distance between two seeds", float(np.ptp(five)), 0.1, 0.3)
 
 # %% [markdown]
-# So when two settings, run once each, differ by a tenth, that says nothing yet. From here on: all
-# five seeds, and the *loss* on the test split, which is finer than a count of right answers.
+# So a difference of a tenth between two settings, run once each, says nothing yet. From here on we
+# use all five seeds, and the *loss* on the test split, which is finer than a count of right
+# answers.
 #
 # ## Which matrices
 #
-# One more run, live, with a seed that the sweep has not: q and v at rank 4, short.
+# One more run, live, with a seed that is not in the sweep: q and v at rank 4, short.
 
 # %%
 base, tokenizer = load_base()
@@ -139,13 +139,16 @@ def losses(names, steps):  # of the setting that the budget gives, one for each 
     return values("loss", names, rank_within(8000, names)[0], steps)
 
 
-def shown(numbers, digits):  # mean ± standard deviation, with n - 1
+def mean_and_spread(numbers, digits):  # mean ± standard deviation, with n - 1
     return f"{np.mean(numbers):.{digits}f} ± {np.std(numbers, ddof=1):.{digits}f}"
 
 
 order = sorted(sets, key=lambda names: np.mean(losses(names, 60)), reverse=True)
 table(
-    [(names, shown(losses(names, 60), 3), shown(losses(names, 300), 3)) for names in order],
+    [
+        (names, mean_and_spread(losses(names, 60), 3), mean_and_spread(losses(names, 300), 3))
+        for names in order
+    ],
     ("matrices", "test loss, 60 steps", "test loss, 300 steps"),
 )
 
@@ -153,9 +156,9 @@ table(
 with show_axes(2, height=5.2) as panels:
     for axes, steps in zip(panels, (60, 300), strict=True):
         for place, names in enumerate(order):
-            found = losses(names, steps)
-            axes.plot([place] * 5, found, "o", color=BLUE, alpha=0.45)
-            axes.plot([place - 0.3, place + 0.3], [np.mean(found)] * 2, color="black")
+            five = losses(names, steps)
+            axes.plot([place] * 5, five, "o", color=BLUE, alpha=0.45)
+            axes.plot([place - 0.3, place + 0.3], [np.mean(five)] * 2, color="black")
         axes.set_xticks(range(len(order)), order, rotation=60)
         axes.set(title=f"{steps} steps", ylabel="loss on the test split", ylim=(0, None))
     panels[0].plot([order.index("q,v")], [live], "*", color=ORANGE, markersize=20)
@@ -163,14 +166,14 @@ with show_axes(2, height=5.2) as panels:
 
 # %% [markdown]
 # The order within the attention is the paper's: q and k alone are worst, v and o better, q and v
-# together better than any one of them, all four at a low rank best. (q and k together stay behind v
-# and o alone, there as here.) And one matrix of the MLP, which the paper left frozen, is after the
-# short training a better place than any one matrix of the attention, at every seed.
+# together better than any one of them, all four at a low rank best. (In both, q and k together are
+# worse than v or o alone.) And after the short training, one matrix of the MLP, which the paper
+# left frozen, is a better place than any one matrix of the attention, at every seed.
 #
-# After five times as many steps every loss is lower; the best choice and the two worst are the same.
-# In between, o has come so close to gate and down that five seeds no longer tell them apart, and q,v
-# has overtaken both on the mean. One learning rate and one $\alpha$, 16, are behind the whole table,
-# so a choice with a low rank has a larger scale $\alpha / r$.
+# After five times as many steps every loss is lower; the best choice and the two worst are the
+# same. In between, o has come so close to gate and down that five seeds no longer tell them apart,
+# and q,v has overtaken both on the mean. The whole table has one learning rate and one $\alpha$,
+# 16, so a choice with a low rank has a larger scale $\alpha / r$.
 
 # %%
 for steps in (60, 300):
@@ -231,10 +234,10 @@ scores = {
     for row, (task, steps) in rows.items()
 }
 table(
-    [(row, *(shown(s, 2) for s in found)) for row, found in scores.items()],
+    [(row, *(mean_and_spread(s, 2) for s in by_rank)) for row, by_rank in scores.items()],
     ("score with q, v", *(f"rank {r}" for r in ranks)),
 )
-gain = {row: float(np.mean(found[-1]) - np.mean(found[0])) for row, found in scores.items()}
+gain = {row: float(np.mean(s[-1]) - np.mean(s[0])) for row, s in scores.items()}
 clear = [task for task in ("sql", "json") if gain[f"{task}, 60 steps"] > 0.1]
 depends.compare({0: "none", 1: clear[0] if clear else "", 2: "both"}[len(clear)])
 expect_between("json: rank 64 - rank 1", gain["json, 60 steps"], -0.05, 0.05)
@@ -244,9 +247,9 @@ expect_between("sql, 300 steps: rank 64 - rank 1", gain["sql, 300 steps"], 0.2, 
 # %%
 with show_axes() as axes:
     for row, colour, marker in zip(scores, (GREEN, ORANGE, BLUE), "^so", strict=True):
-        for r, found in zip(ranks, scores[row], strict=True):
-            axes.semilogx([r] * 5, found, marker, color=colour, alpha=0.4, base=2)
-        means = [np.mean(found) for found in scores[row]]
+        for r, five in zip(ranks, scores[row], strict=True):
+            axes.semilogx([r] * 5, five, marker, color=colour, alpha=0.4, base=2)
+        means = [np.mean(five) for five in scores[row]]
         axes.semilogx(ranks, means, "-", color=colour, base=2)
         axes.text(80, means[-1], row, color=colour, va="center")
     axes.set_xticks(ranks, [str(r) for r in ranks])
@@ -259,18 +262,18 @@ with show_axes() as axes:
 
 # %% [markdown]
 # **On JSON our table is as flat as the paper's; on SQL it rises with the rank.** A flat table says:
-# for that task, on that base, rank 1 was enough. GPT-3 was trained on much of the web, and its rank
-# 1 on q and v is 4.7 million parameters; ours is 1,792, and our base must learn every word of the
-# language.
+# for that task, on that base, rank 1 was enough. GPT-3 was trained on much of the web, and rank 1
+# on its q and v has 4.7 million parameters; ours has 1,792, and our base must learn every word of
+# the language.
 #
-# Is time what rank 1 lacks? We gave it 1,500 steps:
+# Does rank 1 only need more time? We gave it 1,500 steps:
 
 # %%
 expect("rank 1 on q and v of GPT-3, 96 layers", 96 * 2 * (12288 + 12288), 4_718_592)
 expect("rank 1 on q and v of our base", rank_within(1792, "q,v"), (1, 1792))
 patient = values("score", "q,v", 1, 1500)
-print(f"rank 1 after 1,500 steps: {shown(patient, 2)}")
-print(f"rank 8 after 300 steps:   {shown(scores['sql, 300 steps'][3], 2)}")
+print(f"rank 1 after 1,500 steps: {mean_and_spread(patient, 2)}")
+print(f"rank 8 after 300 steps:   {mean_and_spread(scores['sql, 300 steps'][3], 2)}")
 expect(
     "every seed of rank 1 stays behind every seed of rank 8",
     max(patient) < min(scores["sql, 300 steps"][3]),
@@ -278,15 +281,15 @@ expect(
 )
 
 # %% [markdown]
-# Five times the time does not buy what the capacity does not hold, at this learning rate at least:
-# it is the same for all here, while `benchmarks/PAPER.md` chooses one for each rank.
+# Training five times longer does not make up for missing capacity, at least at this learning rate:
+# all runs here have the same, while `benchmarks/PAPER.md` chooses one for each rank.
 #
 # ## Do two ranks find the same directions?
 #
-# The paper's Figure 3 asks it of $A$, shape `(r, in)`: take the first $i$ directions of the $A$
-# trained at rank 8 and the first $j$ of the one trained at rank 64. What share of them do they have
-# in common? The measure $\varphi(i, j)$ is 1 when the smaller set lies inside the larger and 0 when
-# they are at right angles.
+# The paper's Figure 3 asks this about $A$, shape `(r, in)`: take the first $i$ directions of the
+# $A$ trained at rank 8 and the first $j$ of the one trained at rank 64. What share of them do they
+# have in common? The measure $\varphi(i, j)$ is 1 when the smaller set lies inside the larger and 0
+# when they are at right angles.
 
 # %%
 grids = sweep["similarity"]
@@ -309,9 +312,9 @@ with show_axes(3, height=4.4, sharey=True) as panels:
     panels[0].set_ylabel("first i directions, rank 8")
     panels[0].figure.colorbar(image, ax=panels, label="share in common", shrink=0.9)
 
-found = {**{n: g["ranks 8 and 64"] for n, g in grids.items()}, "random": chance}
+shares = {**{n: g["ranks 8 and 64"] for n, g in grids.items()}, "random": chance}
 table(
-    [(n, float(g[0][0]), float(g[7][7])) for n, g in found.items()],
+    [(n, float(g[0][0]), float(g[7][7])) for n, g in shares.items()],
     ("A of layer 1", "first direction", "first 8"),
 )
 table(
@@ -319,16 +322,16 @@ table(
     ("two seeds at rank 64", "first direction", "first 8"),
 )
 for name in grids:
-    expect_between(f"{name}: share of the first direction", found[name][0][0], 0.2, 1.0)
-    expect(f"{name}: less of the first 8", found[name][7][7] < found[name][0][0], True)
-    expect_between(f"{name}: first 8 / chance, 8 of 128", found[name][7][7] / (8 / 128), 2, 16)
+    expect_between(f"{name}: share of the first direction", shares[name][0][0], 0.2, 1.0)
+    expect(f"{name}: less of the first 8", shares[name][7][7] < shares[name][0][0], True)
+    expect_between(f"{name}: first 8 / chance, 8 of 128", shares[name][7][7] / (8 / 128), 2, 16)
 
 # %% [markdown]
-# Two trainings that began with different random numbers and different ranks have found first
-# directions with a good part in common, many times more than chance would give; and of the first
-# eight together less than of the first alone. It is the paper's finding, somewhat weaker (there the
-# first direction has more than half in common): a few directions are what the task asks for, and a
-# higher rank adds others of less use.
+# Two runs with different random starts and different ranks have found first directions with a good
+# part in common, many times more than chance gives; the first eight together have less in common
+# than the first alone. This is the paper's finding, somewhat weaker (there the first direction has
+# more than half in common): the task needs a few directions, and a higher rank adds others of less
+# use.
 #
 # ## Do
 
@@ -338,12 +341,13 @@ cards("8.1", "8.2")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/adapters/targets.py`: `target_modules` chooses the matrices, `rank_pattern` gives some of
-# them another rank. The sweep: `lessons/sweeps/which_matrices.py`. More of the paper's experiments
-# in small: `benchmarks/PAPER.md`.
+# `minilora/methods/lora.py`: `target_modules` chooses the matrices, `rank_pattern` gives some of
+# them another rank; `minilora/adapters/targets.py` finds them in the model. The sweep:
+# `lessons/sweeps/which_matrices.py`. More of the paper's experiments in small:
+# `benchmarks/PAPER.md`.
 #
 # ## What this does not show
 #
-# One learning rate for all, and it is not everyone's best: `benchmarks/PAPER.md` chooses one for
-# each, and then v and o alone come close to q and v. Five seeds show only large differences. And
-# the answer for another base and another task is another answer.
+# The best learning rate of each choice: all have the same here. `benchmarks/PAPER.md` chooses one
+# for each, and then v and o alone come close to q and v. Five seeds show only large differences.
+# And another base or another task may give another answer.

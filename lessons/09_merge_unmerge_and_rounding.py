@@ -13,11 +13,10 @@
 # %% [markdown]
 # # 9 · Merge, unmerge, and what rounding does
 #
-# *20 minutes to read · needs lesson 0 · reads `minilora/methods/lora.py` (merge, unmerge) · exercises
-# 9.1 and 9.2*
+# *20 minutes to read · needs lesson 0 · reads `minilora/adapters/layer.py` · exercises 9.1 and 9.2*
 #
-# **You will be able to** merge an adapter into its base, say how exact that is, and why taking it
-# out again must not be done by subtracting.
+# **You will be able to** merge an adapter into its base, say how exact that is, and explain why you
+# must not take it out again by subtracting.
 
 # %%
 import numpy as np
@@ -31,9 +30,9 @@ from minilora.course.lab.tune import corpus_loss, load_base, test_score, tune
 # %% [markdown]
 # ## One matrix instead of three
 #
-# Two products beside every $W$ cost time at every use. Since $x W^T + s (xA^T) B^T = x\,(W + s
+# Two more products beside every $W$ cost time at every use. Since $x W^T + s (xA^T) B^T = x\,(W + s
 # BA)^T$, a finished adapter can be *merged*: $W \leftarrow W + s\,BA$, shape `(out, in)` as before.
-# We train a short one and merge it.
+# We train one briefly and merge it.
 #
 # **Predict.** Are the outputs of the merged model the same, to the bit?
 
@@ -62,10 +61,11 @@ expect_between("largest difference", largest, 1e-7, 1e-4)
 expect("score, merged", test_score(model, tokenizer, "style-json"), score_apart, within=0.01)
 
 # %% [markdown]
-# Nearly: the same sum in another order rounds in other places, in the sixth or seventh digit. The
-# score stays.
+# Nearly: the same sum in another order rounds differently, in the sixth or seventh digit. The score
+# stays.
 #
-# Now take it out again. `unmerge_adapter` puts the **original array** back; it was kept aside.
+# Now take it out again. `unmerge_adapter` puts the **original array** back, which the merge had
+# kept.
 
 # %%
 model.unmerge_adapter()
@@ -75,7 +75,7 @@ expect("W after unmerge, to the bit", weight[name].data.tobytes() == bits_before
 # %% [markdown]
 # ## The tempting way
 #
-# Keeping the original takes memory. Why not subtract what was added? $(W + \Delta W) - \Delta W =
+# Keeping the original takes memory. Why not subtract the update again? $(W + \Delta W) - \Delta W =
 # W$, on paper.
 #
 # We need updates to play with: five adapters, briefly trained on five tasks.
@@ -113,7 +113,7 @@ def to_float16(x):
     return x.astype(np.float16).astype(np.float32)
 
 
-def to_bfloat16(x):  # to the nearest; one in the middle to the even neighbour
+def to_bfloat16(x):  # to the nearest; ties to the even neighbour
     u = x.view(np.uint32)
     u = u + np.uint32(0x7FFF) + ((u >> np.uint32(16)) & np.uint32(1))
     return (u & np.uint32(0xFFFF0000)).view(np.float32)
@@ -126,10 +126,9 @@ for kind, rounded in kinds.items():
 
 
 # %% [markdown]
-# The naive swap: take the old update out by subtracting, put the new one in by adding, round each
-# time.
+# The naive swap subtracts the old update, adds the new one, and rounds each time.
 #
-# **Predict.** In which game does the base drift further: (a) *one* adapter merged and unmerged
+# **Predict.** Which drifts further from the original base: (a) *one* adapter merged and unmerged
 # 1,000 times, or (b) *five* adapters swapped in turn, 1,000 swaps?
 
 # %%
@@ -137,7 +136,9 @@ further = predict("which drifts further, one or five?", None)
 
 
 # %%
-def play(W, chosen, rounded, swaps):  # -> drift after each swap: |W now - W at the start| / |ΔW|
+def drift_of_swaps(
+    W, chosen, rounded, swaps
+):  # -> drift after each swap: |W now - W at the start| / |ΔW|
     start = now = rounded(W)
     drift = []
     for i in range(swaps):
@@ -148,11 +149,11 @@ def play(W, chosen, rounded, swaps):  # -> drift after each swap: |W now - W at 
     return np.array(drift)
 
 
-games = {"one": updates[:1], "five": updates}
+choices = {"one": updates[:1], "five": updates}
 drift = {
-    (kind, game): play(W0[one], [u[one] for u in chosen], rounded, 1000)
+    (kind, number): drift_of_swaps(W0[one], [u[one] for u in chosen], rounded, 1000)
     for kind, rounded in kinds.items()
-    for game, chosen in games.items()
+    for number, chosen in choices.items()
 }
 table(
     [
@@ -194,34 +195,34 @@ with show_axes(height=5.2) as axes:
     axes.legend(loc="center right")
 
 # %% [markdown]
-# With one adapter the first round does the damage and then nothing more happens: $W$ has moved to
-# numbers from which adding and subtracting the same update comes back. With five, each swap finds
-# numbers that the others have moved, and the drift goes on, until it is as large as rounding lets
-# it be. In float32 the same happens, some thousand times smaller, and after 1,000 swaps it is still
+# With one adapter the first round does the damage, and then nothing more happens: adding and
+# subtracting the same update now leads back to the same numbers. With five, each swap starts from
+# numbers that the others have moved, and the drift grows until it is as large as rounding lets it
+# be. In float32 the same happens, a few thousand times smaller, and after 1,000 swaps it is still
 # growing.
 #
-# Does it matter? All 28 matrices after naive swaps in float16, put to work:
+# Does it matter? We swap all 28 matrices naively in float16, and use the model:
 
 # %%
 names = list(W0)
 flat = [np.concatenate([u[n].ravel() for n in names]) for u in updates]
 now = start = to_float16(np.concatenate([W0[n].ravel() for n in names]))
-worn, _ = load_base()
-rows, outputs = [], None
+swapped, _ = load_base()
+rows, first_output = [], None
 for swap in range(1001):
     if swap in (0, 10, 100, 1000):
         place = 0
-        for p in matrices(worn).values():
+        for p in matrices(swapped).values():
             p.data = now[place : place + p.size].reshape(p.shape).copy()
             place += p.size
-        found = worn(ids).numpy()
-        outputs = found if outputs is None else outputs
+        output = swapped(ids).numpy()
+        first_output = output if first_output is None else first_output
         rows.append(
             (
                 swap,
                 100 * float(np.mean(now != start)),
-                float(np.abs(found - outputs).max()),
-                corpus_loss(worn, tokenizer),
+                float(np.abs(output - first_output).max()),
+                corpus_loss(swapped, tokenizer),
             )
         )
     update = to_float16(flat[swap % len(flat)])
@@ -232,16 +233,16 @@ expect_between("largest change of an output", rows[-1][2], 0.01, 10)
 expect_between("change of the loss on base text", abs(rows[-1][3] - rows[0][3]), 0, 0.05)
 
 # %% [markdown]
-# The model is not ruined: the loss hardly moves. What is lost is something else. A good part of $W$
-# is no longer what was shipped, and how far it is off depends on **which adapters were served
-# before**: two servers with the same files give different answers, and nobody can say which is
-# right. Keeping the original costs memory once, and the question never comes up.
+# The model is not ruined: the loss hardly moves. But a good part of $W$ is no longer the shipped
+# one, and its error depends on **which adapters were served before**: two servers with the same
+# files give different answers, and nobody can say which is right. Keeping the original costs memory
+# once, and the question never comes up.
 
 # %% [markdown]
 # ## What merging itself loses
 #
-# Also without any swap: merged into bfloat16, an element of $\Delta W$ that is smaller than half a
-# step of its $W$ vanishes.
+# A single merge loses something too: in bfloat16, an element of $\Delta W$ vanishes when it is
+# smaller than half a rounding step of its $W$.
 
 # %%
 for kind, rounded in kinds.items():
@@ -256,9 +257,9 @@ vanished = 100 * float(np.mean(to_bfloat16(W16 + updates[0][one]) == W16))
 expect_between("percent that vanishes in bfloat16", vanished, 0.5, 50)
 
 # %% [markdown]
-# Kept apart, $A$ and $B$ lose nothing: the layer adds their output in float32. So: serve many
-# adapters unmerged and switch by name; merge one for good when only one is needed, from the
-# original $W$.
+# Kept apart, $A$ and $B$ lose nothing: the layer adds their output in float32. So serve many
+# adapters unmerged and switch by name. If you need only one, merge it for good, into the original
+# $W$.
 #
 # ## Do
 
@@ -268,12 +269,11 @@ cards("9.1", "9.2")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/adapters/layer.py`: `AdaptedLayer.merge` adds to a copy and keeps the original Parameter,
-# `unmerge` puts it back. Nothing in the library subtracts. `set_adapter` changes a name and reads
-# no weight.
+# `minilora/adapters/layer.py`: `AdaptedLayer.merge` adds to a copy and keeps the original
+# Parameter, `unmerge` puts it back. Nothing in the library subtracts. `set_adapter`, in
+# `minilora/adapters/model.py`, changes a name and reads no weight.
 #
 # ## What this does not show
 #
-# What merging gains: two narrow products less per matrix, which counts when one token at a time is
-# generated. And 4-bit bases, into which an adapter cannot be merged without rounding all of it
-# again.
+# The gain of merging: two narrow products fewer per matrix, which matters when a model generates
+# one token at a time. And 4-bit bases: a merge into one rounds all of it again.

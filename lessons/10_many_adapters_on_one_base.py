@@ -15,8 +15,8 @@
 #
 # *20 minutes to read · needs lesson 0 · reads `minilora/adapters/model.py` · exercise 10.1*
 #
-# **You will be able to** keep many adapters beside one base, switch among them, say what it costs
-# in bytes and microseconds, and what to expect (and not) when two are added.
+# **You will be able to** keep many adapters beside one base, switch among them, say what that costs
+# in bytes and microseconds, and say what to expect (and not) when two are added.
 
 # %%
 import tempfile
@@ -35,9 +35,9 @@ from minilora.tasks.shipped import get_task
 # %% [markdown]
 # ## Two customers
 #
-# One wants answers in JSON, the other as the town crier gives them. Same base, same questions. Two
-# adapters $A_1, B_1$ and $A_2, B_2$, trained one after the other in the same model; while one
-# learns, the other stands still.
+# One wants answers in JSON, the other in the style of the town crier. Same base, same questions. We
+# train two adapters, $A_1, B_1$ and $A_2, B_2$, one after the other in the same model; while one
+# learns, the other is frozen.
 
 # %%
 base, tokenizer = load_base()
@@ -84,9 +84,9 @@ either.compare(sum(together))
 expect_between("right in either style", sum(together), 0.0, 0.9)
 
 # %% [markdown]
-# The algebra is exact: we check it in a moment. The behaviour breaks all the same. The layers are
-# linear in $\Delta W$, but the *model* is not: between the layers stand norms, softmax and SwiGLU,
-# and each adapter was trained alone, with the other absent.
+# The algebra is exact: the next cell checks it. The behaviour breaks all the same. The layers are
+# linear in $\Delta W$, but the *model* is not: there are norms, softmax and SwiGLU between the
+# layers, and each adapter was trained without the other.
 
 # %%
 path = "base_model.model.model.layers.2.mlp.down_proj"
@@ -94,7 +94,7 @@ layer = model.get_submodule(path)
 x = np.random.default_rng(0).standard_normal((5, 352)).astype(np.float32)
 W = layer.base_layer.dense()
 deltas = {name: adapter.delta() for name, adapter in layer.adapters.items()}
-context = model.new_context()  # which adapters are active travels with the context
+context = model.new_context()  # the context says which adapters are active
 out = layer(Tensor(x), context).numpy()
 expect(
     "one layer with both against W + ΔW1 + ΔW2",
@@ -106,7 +106,7 @@ expect(
 # %% [markdown]
 # ## One knob
 #
-# What happens on the way? We turn the crier's $B_2$ up from 0 to 1 while the JSON adapter stays on.
+# What happens in between? We turn the crier's $B_2$ up from 0 to 1 while the JSON adapter stays on.
 
 # %%
 knob = np.linspace(0, 1, 6)
@@ -139,7 +139,7 @@ with show_axes() as axes:
 # %% [markdown]
 # ## A library of adapters
 #
-# What does a hundred customers cost? An adapter on disk, in PEFT's format, against the base:
+# What do a hundred customers cost? We compare an adapter on disk, in PEFT's format, with the base:
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -165,8 +165,8 @@ expect_between("adapter / base, in bytes", size / base_bytes, 0.05, 0.15)
 #
 # ## How long does a switch take?
 #
-# Here are 20 more adapters, untrained, in the same model. **Predict** the time of a switch:
-# seconds, milliseconds, or less?
+# We add 20 more adapters, untrained, to the same model. **Predict** the time of a switch: seconds,
+# milliseconds, or less?
 
 # %%
 switch = predict("a switch takes (seconds, milliseconds, less)", None)
@@ -187,7 +187,7 @@ switch.compare("less" if median < 1e-3 else "milliseconds" if median < 0.1 else 
 expect_between("seconds for a switch", median, 0, 0.1)
 
 # %% [markdown]
-# No weight is read or written: a switch changes a list of names, and which numbers count as
+# A switch reads and writes no weight: it changes a list of names, and marks which numbers are
 # trainable.
 #
 # ## Do
@@ -203,5 +203,5 @@ cards("10.1")
 #
 # ## What this does not show
 #
-# Different adapters for different rows of one batch; and cleverer ways to combine two adapters than
-# adding them. Both are subjects of their own.
+# Different adapters for different rows of one batch; and better ways to combine two adapters than
+# adding them.

@@ -41,7 +41,7 @@ from minilora.course.lesson import expect, expect_between, predict
 from minilora.course.lab.tune import load_base, test_score, tune
 
 # %% [markdown]
-# ## A folder that everybody reads
+# ## A folder that every tool reads
 #
 # PEFT keeps an adapter as a folder with two files: the settings as JSON, the numbers as
 # safetensors. We train a short adapter, save it, and look inside.
@@ -65,8 +65,8 @@ for name in sorted(tensors)[:2]:
 expect("tensors: A and B of q and v in 4 layers", len(tensors), 2 * 2 * 4)
 
 # %% [markdown]
-# The names are paths through the model, with `base_model.model.` in front. Loaded into a fresh base
-# it must compute the same.
+# The names are paths through the model, with `base_model.model.` in front. Loaded into a fresh
+# base, the adapter must compute the same.
 
 # %%
 ids = np.array([tokenizer.encode("Where does Bess Moss live?\n")])
@@ -80,12 +80,12 @@ expect(
 # %% [markdown]
 # ## A loader that is too kind
 #
-# What if a tensor does not find its place, because somebody's script dropped the prefix of the
-# names? Or `lora_alpha` is missing from the settings? PEFT prints a warning for the first and runs
-# **with $B = 0$**: the base alone. For the second it takes 8, whatever was meant.
+# What if a tensor matches no module, because somebody's script dropped the prefix of the names? Or
+# `lora_alpha` is missing from the settings? PEFT prints a warning for the first and runs **with $B
+# = 0$**: the base alone. For the second it silently takes 8.
 #
-# **Predict.** Our adapter has $\alpha = 32$ and $r = 4$, so $s = 8$. Read with $\alpha = 8$, $s$ is 2. Its
-# score of nearly 1 becomes: the same, about half, or near 0?
+# **Predict.** Our adapter has $\alpha = 32$ and $r = 4$, so $s = 8$. Read with $\alpha = 8$, it
+# gets $s = 2$. The score was nearly 1. Is it now the same, about half, or near 0?
 
 # %%
 small_scale = predict("score with a quarter of the scale (same, half, near 0)", None)
@@ -117,8 +117,8 @@ with show_axes(height=4.4) as axes:
     )
 
 # %% [markdown]
-# Nothing crashes. Somebody would conclude that fine-tuning does not work. So loading is strict
-# here: a file that does not fit is refused, with what is missing and what is too many.
+# Nothing crashes. You might conclude that fine-tuning does not work. So minilora loads strictly: it
+# refuses a file that does not fit, and lists the missing and the extra tensors.
 
 
 # %%
@@ -151,8 +151,8 @@ expect("changed folders that were refused", sum(e is not None for e in errors.va
 # ## GPT-2 stores its weights the other way round
 #
 # GPT-2's linear layers (`Conv1D`) keep $W$ as `(in, out)` and compute $y = xW$. $A$ is `(r, in)`
-# and $B$ is `(out, r)` as always, so the update of the stored array is $s\,(BA)^T$. Where `in =
-# out`, forgetting the transpose raises no error; it is only wrong.
+# and $B$ is `(out, r)` as always, so the update of the stored array is $s\,(BA)^T$. Where
+# `in = out`, a forgotten transpose raises no error; the result is only wrong.
 
 # %%
 tiny = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=12, n_layer=1, n_head=2)).init(seed=0)
@@ -184,9 +184,9 @@ expect_between("how far off without the transpose, and no error", wrong, 0.01, 1
 # %% [markdown]
 # ## A real model
 #
-# If you have a GPT-2, a Llama 3.2 1B, a SmolLM2 or the like in a folder (or in the cache of the
-# hub's own tools, by its name), put it in place of the `os.environ...`, and ten steps teach it one
-# sentence. Without one, this cell says so and goes on.
+# If you have GPT-2, Llama 3.2 1B, SmolLM2 or a similar model, put its folder (or its name, if the
+# hub's own tools have cached it) in place of `os.environ...`, and ten steps teach it one sentence.
+# Without one, this cell says so and goes on.
 
 # %%
 MODEL = os.environ.get("MINILORA_LESSON_MODEL")  # or the folder of a real model, such as "gpt2"
@@ -194,11 +194,11 @@ if MODEL is None:
     print("no real model named: set MODEL, or the variable MINILORA_LESSON_MODEL")
 else:
     real = load_pretrained(MODEL)
-    everything = sum(p.size for p in real.parameters())
+    total = sum(p.size for p in real.parameters())
     config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
     real = get_peft_model(real, config, seed=0)
     trained, _ = real.get_nb_trainable_parameters()
-    print(f"{MODEL}: {everything:,} parameters; rank 8 on every linear layer trains {trained:,}")
+    print(f"{MODEL}: {total:,} parameters; rank 8 on every linear layer trains {trained:,}")
     words = load_tokenizer(model_folder(MODEL)).encode("The town crier of Tidewick calls the hour.")
     sentence, losses = np.array([words]), []
     optimizer = AdamW([p for p in real.parameters() if p.requires_grad], lr=1e-3)
@@ -214,8 +214,8 @@ else:
 # %% [markdown]
 # ## The same on a GPU
 #
-# An array knows where it lives. Moved to the GPU with CuPy, the same lines run there; nothing in a
-# lesson changes but one argument.
+# An array knows its device. After a move to the GPU with CuPy, the same lines run there; in a
+# lesson only one argument changes.
 
 # %%
 try:
@@ -225,9 +225,9 @@ except MiniloraError as error:
     device = "cpu"
     print(f"running on the CPU ({error})")
 moved = PeftModel.from_pretrained(load_base()[0], folder).to(device)
-there = moved(ids).numpy()
+on_device = moved(ids).numpy()
 print("device:", moved.device)
-expect("outputs there and here", there, model(ids).numpy(), within=1e-2)
+expect("outputs on the device and on the CPU", on_device, model(ids).numpy(), within=1e-2)
 
 # %% [markdown]
 # ## Do
@@ -238,9 +238,9 @@ cards("11.1", "11.2")
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/adapters/files.py` reads and writes the folder; `minilora/models/gpt2.py` has `Conv1D`, the
-# only class that knows about the transpose. `minilora inspect DIR` shows what is in an adapter, and
-# whether it fits a base. More on names and traps: `lessons/peft.md`.
+# `minilora/adapters/files.py` reads and writes the folder; `minilora/models/gpt2.py` has `Conv1D`,
+# the only class that knows about the transpose. `minilora inspect DIR` lists the parts of an
+# adapter, and says whether it fits a base. More on names and traps: `lessons/peft.md`.
 #
 # ## What this does not show
 #

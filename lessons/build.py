@@ -1,8 +1,8 @@
-"""From the lessons' sources to what is handed out: executed notebooks, class copies without outputs, HTML pages.
+"""Build the course from its sources: executed notebooks, class copies without outputs, HTML pages.
 
     python lessons/build.py                 run every lesson; write NN_title.ipynb and class/NN_title.ipynb
     python lessons/build.py 5 7             only these
-    python lessons/build.py --html pages    write a page for each lesson and an index, from the notebooks that are there
+    python lessons/build.py --html pages    write a page for each lesson and an index, from the existing notebooks
     python lessons/build.py --table         run every lesson as a script, and write the table in README.md
 
 A source is a plain script in jupytext's percent format. Nothing else is edited by hand. Needs minilora[lessons].
@@ -19,26 +19,26 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-# The first code cell of every notebook, put there by `notebook`. It must work where there is nothing but Python.
+# The first code cell of every notebook. It must work on a machine with nothing but Python.
 INSTALL_CELL = """\
 # Run this first where minilora is not installed (on Colab, say); elsewhere it does nothing.
-# It installs the wheel minilora-*.whl, or the clone, that lies beside this notebook or above it.
+# It installs the wheel minilora-*.whl, or the clone, that is beside this notebook or above it.
 import importlib.util, pathlib, subprocess, sys
 if importlib.util.find_spec("minilora") is None:
     here = pathlib.Path.cwd()
     clones = [p for p in (here, *here.parents, *here.glob("*/")) if (p / "minilora" / "__init__.py").exists()]
-    found = [*sorted(here.glob("minilora-*.whl"))[-1:], *(p for p in clones if (p / "pyproject.toml").exists())]
-    if not found:
+    sources = [*sorted(here.glob("minilora-*.whl"))[-1:], *(p for p in clones if (p / "pyproject.toml").exists())]
+    if not sources:
         raise ModuleNotFoundError("minilora: put its wheel or a clone of its repository here and run this cell again")
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", str(found[0])], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", str(sources[0])], check=True)
     importlib.invalidate_caches()"""
 
-CLASS_NOTE = "*Class copy: nothing has been run yet, so that a prediction is one.*"
+CLASS_NOTE = "*Class copy: nothing has been run yet, so you can really predict.*"
 
 
 def sources(numbers=()):  # -> list of Path, NN_title.py, those of the given lessons
-    found = sorted(HERE.glob("[0-9][0-9]_*.py"))
-    return [p for p in found if not numbers or int(p.name[:2]) in numbers]
+    every = sorted(HERE.glob("[0-9][0-9]_*.py"))
+    return [p for p in every if not numbers or int(p.name[:2]) in numbers]
 
 
 def notebook(source):  # Path -> notebook without outputs
@@ -46,53 +46,53 @@ def notebook(source):  # Path -> notebook without outputs
     import jupytext
     import nbformat
 
-    made = jupytext.read(source)
-    made.cells.insert(1, nbformat.v4.new_code_cell(INSTALL_CELL, metadata={"tags": ["install"]}))
-    for i, cell in enumerate(made.cells):
+    nb = jupytext.read(source)
+    nb.cells.insert(1, nbformat.v4.new_code_cell(INSTALL_CELL, metadata={"tags": ["install"]}))
+    for i, cell in enumerate(nb.cells):
         cell["id"] = f"{source.name[:2]}-{i:02d}"
-    made.metadata = {
+    nb.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    return nbformat.from_dict(made)
+    return nbformat.from_dict(nb)
 
 
 def class_copy(source):
     """The same for handing out: no outputs, and a line that says so."""
-    made = notebook(source)
-    made.cells[0].source += f"\n\n{CLASS_NOTE}"
-    return made
+    nb = notebook(source)
+    nb.cells[0].source += f"\n\n{CLASS_NOTE}"
+    return nb
 
 
-def execute(made):  # notebook -> notebook with outputs
-    # run in an empty namespace, in the folder of the lessons
+def execute(nb):  # notebook -> notebook with outputs
+    # in a fresh kernel, in the folder of the lessons
     from nbclient import NotebookClient
 
     NotebookClient(
-        made, timeout=240, coalesce_streams=True, resources={"metadata": {"path": str(HERE)}}
+        nb, timeout=240, coalesce_streams=True, resources={"metadata": {"path": str(HERE)}}
     ).execute()
-    for cell in made.cells:
+    for cell in nb.cells:
         cell.metadata.pop("execution", None)  # times of day
-    return made
+    return nb
 
 
-def write(made, path):
+def write(nb, path):
     import nbformat
 
     path.parent.mkdir(exist_ok=True)
-    path.write_text(nbformat.writes(made), encoding="utf-8", newline="\n")
+    path.write_text(nbformat.writes(nb), encoding="utf-8", newline="\n")
 
 
 def facts(source):  # Path -> title, minutes, needs, reads: the line under the title
     text = source.read_text(encoding="utf-8")
     title, line = re.search(r"^# # \d+ · (.+?)\n#\n# \*([^*]+)\*", text, re.MULTILINE).groups()
     minutes, *rest = " ".join(line.replace("\n# ", " ").split()).split(" · ")
-    said = dict(part.split(" ", 1) for part in rest)
-    return title, minutes.partition(" ")[0], said["needs"], said["reads"]
+    named = dict(part.split(" ", 1) for part in rest)
+    return title, minutes.partition(" ")[0], named["needs"], named["reads"]
 
 
 def seconds(source):  # Path -> int, of computing on one core
-    # run as a script, in a process of its own
+    # run as a script, in its own process
     code = "import runpy, sys, time; runpy.run_path(sys.argv[1]); sys.stderr.write(str(time.process_time()))"
     one_core = os.environ | {
         name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")

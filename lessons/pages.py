@@ -1,4 +1,4 @@
-"""HTML pages from the executed notebooks: one file each, formulas as MathML, figures inside, no request to anywhere."""
+"""HTML pages from the executed notebooks: formulas as MathML, figures inside. A page loads nothing from elsewhere."""
 
 import html
 import json

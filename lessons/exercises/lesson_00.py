@@ -1,7 +1,9 @@
 """Exercise of lesson 0: a LoRA in sixty seconds.
 
-minilora check 0                 what holds and what does not
-minilora hint 0.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+In a terminal:
+
+    minilora check 0                 check your function
+    minilora hint 0.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np

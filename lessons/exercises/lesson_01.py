@@ -2,7 +2,7 @@
 
 Replace each `raise NotImplementedError` by your answer. Then, in a terminal:
 
-    minilora check 1                 what holds and what does not
+    minilora check 1                 check your functions
     minilora hint 1.2 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
@@ -34,7 +34,7 @@ def numeric_gradient(f, x, eps):
 
 
 def silu_backward(x, g):
-    """dx for y = x · σ(x), where σ(x) = 1 / (1 + e^-x), given the gradient g = dL/dy that arrives from above.
+    """dx for y = x · σ(x), where σ(x) = 1 / (1 + e^-x), given g = dL/dy, the gradient from the layer above.
 
     x, g: arrays of one shape; everything happens element by element. Returns an array of that shape.
     """

@@ -1,7 +1,9 @@
 """Exercises of lesson 2: reverse mode for arrays.
 
-minilora check 2                 what holds and what does not
-minilora hint 2.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+In a terminal:
+
+    minilora check 2                 check your functions
+    minilora hint 2.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
@@ -12,7 +14,7 @@ import numpy as np
 def unbroadcast(g, shape):
     """The gradient of an array of `shape` that NumPy broadcast to the shape of `g` before it was used.
 
-    g: array, the gradient that arrives; shape: tuple, what the gradient must have. Returns an array of `shape`.
+    g: array, the incoming gradient; shape: tuple, the shape that the result must have. Returns an array of `shape`.
     Broadcasting repeats: it puts new axes in front, and stretches axes of size 1.
     """
     raise NotImplementedError

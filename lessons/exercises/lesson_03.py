@@ -1,7 +1,9 @@
 """Exercises of lesson 3: a transformer you can count.
 
-minilora check 3                 what holds and what does not
-minilora hint 3.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+In a terminal:
+
+    minilora check 3                 check your functions
+    minilora hint 3.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np

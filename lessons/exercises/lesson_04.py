@@ -1,7 +1,9 @@
 """Exercises of lesson 4: is the update low rank?
 
-minilora check 4                 what holds and what does not
-minilora hint 4.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+In a terminal:
+
+    minilora check 4                 check your functions
+    minilora hint 4.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np

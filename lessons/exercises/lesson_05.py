@@ -1,6 +1,8 @@
 """Exercises of lesson 5: freeze W, train B and A.
 
-    minilora check 5                 what holds and what does not
+In a terminal:
+
+    minilora check 5                 check your functions
     minilora hint 5.2 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 
 The notation everywhere: W (out, in) frozen, A (r, in), B (out, r), scale s = alpha / r.

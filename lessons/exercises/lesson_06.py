@@ -1,7 +1,9 @@
 """Exercises of lesson 6: the scale.
 
-minilora check 6                 what holds and what does not
-minilora hint 6.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+In a terminal:
+
+    minilora check 6                 check your functions
+    minilora hint 6.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np

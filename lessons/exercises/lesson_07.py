@@ -1,7 +1,9 @@
 """Exercises of lesson 7: count like the paper.
 
-minilora check 7                 what holds and what does not
-minilora hint 7.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+In a terminal:
+
+    minilora check 7                 check your functions
+    minilora hint 7.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
@@ -21,7 +23,7 @@ def lora_parameters(shapes, r):
 
 
 def training_bytes(frozen, trained, width):
-    """Bytes for weights, gradients and Adam's state when `frozen` numbers stand still and `trained` ones learn.
+    """Bytes for weights, gradients and Adam's state when `frozen` numbers do not change and `trained` ones learn.
 
     A frozen number takes `width` bytes (2 in 16 bit, 4 in float32). For a trained number everything is float32, 4 bytes
     each: the number itself, its gradient, and the two running means m and v that Adam keeps. Returns a whole number.

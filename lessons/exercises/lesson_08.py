@@ -1,7 +1,9 @@
 """Exercises of lesson 8: which matrices, what rank.
 
-minilora check 8                 what holds and what does not
-minilora hint 8.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+In a terminal:
+
+    minilora check 8                 check your functions
+    minilora hint 8.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
@@ -22,7 +24,7 @@ def rank_for_budget(shapes, budget):
 
 
 def mean_and_spread(scores):
-    """The mean of the scores of several seeds, and how far the seeds lie apart.
+    """The mean of the scores of several seeds, and how far apart the seeds are.
 
     scores: list of at least two numbers. Returns (mean, spread): spread is the sample standard deviation, the root of
     the sum of squared distances from the mean divided by n - 1.

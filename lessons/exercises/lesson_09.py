@@ -1,7 +1,9 @@
 """Exercises of lesson 9: merge, unmerge, and what rounding does.
 
-minilora check 9                 what holds and what does not
-minilora hint 9.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
+In a terminal:
+
+    minilora check 9                 check your functions
+    minilora hint 9.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 
 
 def round_to_bfloat16(x):
-    """Each number rounded to the nearest that bfloat16 has; one in the middle to the neighbour whose last bit is 0.
+    """Each number rounded to the nearest bfloat16; a tie goes to the neighbour whose last bit is 0.
 
     x: float32 array, no nan, no infinity. Returns a float32 array of that shape.
     A bfloat16 is the upper 16 of the 32 bits of a float32: sign, 8 bits of exponent, 7 of digits.
@@ -25,7 +27,7 @@ def take_turns(W, updates, order):
     """The matrices that are used when adapters take turns on one base.
 
     W: float32 array (out, in); updates: list of float32 arrays (out, in), the ΔW of each adapter; order: list of
-    positions in `updates`, the adapter of each turn. Returns a list of as many matrices: in every turn W plus the
-    update of that turn, to the bit, and nothing left over from the turns before.
+    positions in `updates`, the adapter of each turn. Returns a list with one matrix for each turn: W plus
+    the update of that turn, to the bit, and nothing left over from earlier turns.
     """
     raise NotImplementedError

@@ -1,7 +1,9 @@
 """Exercise of lesson 10: many adapters on one base.
 
-minilora check 10                what holds and what does not
-minilora hint 10.1 --level 1     a nudge; level 2: a sketch; level 3: almost the answer
+In a terminal:
+
+    minilora check 10                check your function
+    minilora hint 10.1 --level 1     a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np

@@ -1,7 +1,9 @@
 """Exercises of lesson 11: leave the toy.
 
-minilora check 11                what holds and what does not
-minilora hint 11.1 --level 1     a nudge; level 2: a sketch; level 3: almost the answer
+In a terminal:
+
+    minilora check 11                check your functions
+    minilora hint 11.1 --level 1     a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
@@ -22,9 +24,9 @@ def merge_conv1d(W, A, B, s):
 
 
 def compare_names(expected, found):
-    """What keeps an adapter file from fitting a model.
+    """The reasons why an adapter file does not fit a model.
 
-    expected: {name: shape}, the tensors that the model wants; found: {name: shape}, those in the file. Returns
+    expected: {name: shape}, the tensors that the model expects; found: {name: shape}, those in the file. Returns
     (missing, extra, wrong_shape), three lists of names: expected but not found; found but not expected; in both, with
     different shapes. All three are empty when the file fits.
     """

@@ -1,4 +1,4 @@
-"""Solutions of lesson 1. One way of writing each; `minilora check 1 --dir lessons/solutions` says that they pass."""
+"""Solutions of lesson 1. One way to write each; `minilora check 1 --dir lessons/solutions` shows that they pass."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def numeric_gradient(f, x, eps):
         high = f(z)
         z[i] = x[i] - eps
         low = f(z)
-        z[i] = x[i]  # back to its place before the next one moves
+        z[i] = x[i]  # restored before the next element moves
         gradient[i] = (high - low) / (2 * eps)
     return gradient
 

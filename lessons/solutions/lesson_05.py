@@ -7,8 +7,8 @@ def lora_forward(x, W, A, B, alpha, r):
 
 def lora_gradients(x, g, A, B, alpha, r):
     s = alpha / r
-    u = x @ A.T  # (N, r)   the narrow place
-    v = s * g @ B  # (N, r)   what arrives there from above
+    u = x @ A.T  # (N, r)   the narrow result
+    v = s * g @ B  # (N, r)   its gradient
     return v.T @ x, s * g.T @ u  # (r, in), (out, r)
 
 

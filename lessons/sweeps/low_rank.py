@@ -1,5 +1,5 @@
-"""Lesson 4: full fine-tuning of every matrix, and how much of its update is needed: the best part of rank r put back
-onto the base, or a random one.
+"""Lesson 4: full fine-tuning of every matrix, and how much of its update is needed: only the best part of rank r, or a
+random one, is added to the base.
 
     python -m lessons.sweeps.low_rank
 """

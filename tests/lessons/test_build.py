@@ -89,7 +89,9 @@ def test_a_lesson_says_what_it_takes_and_has_all_its_parts(source):
 @each
 def test_every_prediction_is_asked_for_first_and_compared_after_the_run(source):
     code = [text for kind, text in cells_of_source(source) if kind == "code"]
-    for name, at in [(n, i) for i, c in enumerate(code) for n in re.findall(r"^(\w+) = predict\(", c, re.MULTILINE)]:
+    asked = [(n, i) for i, c in enumerate(code) for n in re.findall(r"^(\w+) = predict\(", c, re.MULTILINE)]
+    assert asked
+    for name, at in asked:
         assert [i for i, c in enumerate(code) if f"{name}.compare(" in c and i > at], name
         assert "None)" in code[at]
 

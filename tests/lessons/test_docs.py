@@ -1,4 +1,4 @@
-"""What the pages around the lessons say is so: the table, the plans, the sections that teachers are sent to, links."""
+"""The pages around the lessons are right: the table, the plans, sections that teachers are sent to, links and paths."""
 
 import re
 from pathlib import Path
@@ -53,28 +53,60 @@ def test_the_ninety_minutes_are_ninety_and_have_no_gap():
 
 
 def test_a_teacher_is_sent_to_sections_that_exist():
-    for says, lesson, section in rows(text("TEACHING.md"), 3)[1:]:
+    sent = rows(text("TEACHING.md"), 3)[1:]
+    assert sent
+    for says, lesson, section in sent:
         assert f"# ## {section}\n" in SOURCES[int(lesson)].read_text(encoding="utf-8"), (says, section)
+
+
+ROOT = FOLDER.parent
+PATH = r"`((?:minilora|tests|lessons|benchmarks|data)/[^` ]*)`"
+
+
+@pytest.mark.parametrize("page", [*SOURCES.values(), *PAGES, FOLDER / "peft.md"], ids=lambda p: p.name)
+def test_every_file_that_a_page_names_exists(page):
+    paths = re.findall(PATH, page.read_text(encoding="utf-8"))
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("lesson", SOURCES)
+def test_every_name_of_the_code_is_in_a_file_that_the_lesson_names_beside_it(lesson):
+    section = (
+        SOURCES[lesson].read_text(encoding="utf-8").split("## Where this lives in the code\n")[1].split("# ## ")[0]
+    )
+    files = [ROOT / path for path in re.findall(PATH, section)]
+    code = "".join(path.read_text(encoding="utf-8") for path in files)
+    names = [part for name in re.findall(r"`([A-Za-z0-9_.]+)(?:\(|`)", section) for part in name.split(".")]
+    assert files
+    assert [name for name in names if not re.search(rf"\b{name}\b", code)] == []
 
 
 def test_every_lesson_dispels_a_misconception():
     assert {int(row[1]) for row in rows(text("TEACHING.md"), 3)[1:]} == set(LESSONS)
 
 
-def test_an_exam_question_about_numbers_is_answered_right():
+def test_an_exam_question_about_the_rank_is_answered_right():
+    n_out, n_in = map(int, re.search(r"W is \((\d+), (\d+)\)", text("TEACHING.md")).groups())
+    r = int(re.search(r"LoRA of rank (\d+) train", text("TEACHING.md"))[1])
+    assert f"{r * (n_out + n_in):,}" in text("TEACHING.md")
+    assert f"so r is about {n_out * n_in / (n_out + n_in):.0f}" in text("TEACHING.md")
+    assert f"that takes r = {min(n_out, n_in)}" in text("TEACHING.md")
+
+
+def test_an_exam_question_about_sizes_is_answered_right():
     from minilora.counting.architectures.catalog import load
     from minilora.counting.count import count
 
     llama = count(load("llama-3-8b"), "q_proj,v_proj", 16)
-    assert 5 * (1000 + 400) == 7000 and round(400_000 / 1400) == 286
     assert round(4 * llama.trainable / 1e6, 1) == 27.3 and round(llama.trainable / 1e6, 1) == 6.8
-    assert "27.3 MB" in text("TEACHING.md") and "7,000" in text("TEACHING.md") and "about 286" in text("TEACHING.md")
+    assert "27.3 MB" in text("TEACHING.md") and "6.8 million" in text("TEACHING.md")
     assert round(load("llama-3-70b").base * 4 / 8 / 1e9) == 35 and "35 GB" in text("TEACHING.md")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [FOLDER / "README.md", FOLDER / "glossary.md"], ids=lambda p: p.name)
 def test_every_link_leads_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert links
     assert [u for u in links if not (FOLDER / u).exists()] == []
 
 
@@ -105,7 +137,9 @@ def test_the_glossary_is_in_order_and_has_the_words_of_the_field():
 
 
 def test_every_entry_of_the_glossary_is_one_sentence_and_leads_to_a_place_or_says_why_not():
-    for word, sentence, where in rows(text("glossary.md"), 3)[1:]:
+    entries = rows(text("glossary.md"), 3)[1:]
+    assert entries
+    for word, sentence, where in entries:
         assert sentence.endswith(".") and sentence.count(". ") == 0, word
         assert re.search(r"lessons? \d|\]\(|`minilora|not in this project|`LoraConfig|not a lesson", where), word
         for number in re.findall(r"(?<=lesson )\d+", where):
