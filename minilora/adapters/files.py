@@ -22,12 +22,12 @@ from .registry import config_class, method_of
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 
-FEATURE_OF_TENSOR = {  # ending of a tensor's name -> the feature that it belongs to
-    "lora_magnitude_vector": "use_dora",
-    "lora_B.bias": "lora_bias",
-    "trainable_tokens_delta": "trainable_token_indices",
-    "lora_E": "AdaLoRA",
-    "base_layer.bias": "bias",
+FEATURE_OF_TENSOR = {  # ending of a tensor's name -> what it belongs to
+    "lora_magnitude_vector": "of DoRA, but the config does not say use_dora",
+    "lora_B.bias": "of lora_bias, which is not supported",
+    "trainable_tokens_delta": "of trainable_token_indices, which is not supported",
+    "lora_E": "of AdaLoRA, but the config is of another method",
+    "base_layer.bias": "of bias, which is not supported",
 }
 COPY_NAME = re.compile(r"(.+?)(?:\.modules_to_save(\.[^.]+))?\.(weight|bias)")
 
@@ -122,7 +122,7 @@ def _misfit(parameter, base, key, array):  # -> what is wrong with a tensor, or 
             same = np.array_equal(to_host(original.data), array)
             return None if same else "base weights that differ from this model's"
         feature = next((f for end, f in FEATURE_OF_TENSOR.items() if key.endswith(end)), None)
-        return f"of {feature}, which is not supported" if feature else "that match no module of this model"
+        return feature or "that match no module of this model"
     if array.shape != parameter.shape:
         return f"of the wrong shape ({array.shape} where {parameter.shape} is expected)"
     if array.dtype.kind != "f":
@@ -133,7 +133,8 @@ def _misfit(parameter, base, key, array):  # -> what is wrong with a tensor, or 
 
 def _name_pattern(name):  # "lora_A.weight" -> the expression for a path, that name, and an adapter's name inside it
     first, dot, rest = name.partition(".")
-    return re.compile(rf"(.+)\.{re.escape(first)}(\.[^.]+)?{re.escape(dot + rest)}")
+    end = re.escape(dot + rest) if rest else r"(?:\.weight)?"  # PEFT's magnitudes have both spellings
+    return re.compile(rf"(.+)\.{re.escape(first)}(\.(?!weight$)[^.]+)?{end}")
 
 
 def _place(key, patterns):  # "q_proj.lora_A.default.weight" -> ("q_proj", "lora_A.weight"), ".default"

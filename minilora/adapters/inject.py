@@ -200,6 +200,10 @@ class AdaptedModel(Module):
         for parameter in self.parameters_of(name).values():
             parameter.requires_grad = trainable
 
+    def is_additive(self, names) -> bool:
+        """Whether the updates of these adapters are sums, so that their order does not matter."""
+        return all(m.additive for name in names for m in self.adapters[name].methods.values())
+
     def saved_by(self, names):  # -> {path: names that have a copy of it}
         """Which of the adapters `names` have a trained copy of which module."""
         return {path: [n for n in names if n in s.modules_to_save] for path, s in self._saved.items()}

@@ -35,11 +35,12 @@ class Adapter:
     config: object
     updates: list
     copies: dict  # tensor name -> array: modules trained in full
+    magnitudes: dict  # path -> m (out,) of DoRA
     base_copies: dict  # tensor name -> array: weights of the base that PEFT saves along
 
     @property
     def parameters(self):
-        arrays = [a for u in self.updates for a in (u.A, u.B)] + list(self.copies.values())
+        arrays = [a for u in self.updates for a in (u.A, u.B)] + [*self.copies.values(), *self.magnitudes.values()]
         return sum(a.size for a in arrays)
 
 
@@ -51,10 +52,12 @@ def read(folder):  # -> Adapter
     from .files import read_adapter_config, read_adapter_tensors
 
     config = read_adapter_config(folder)
-    found = Adapter(folder, config, [], {}, {})
+    found = Adapter(folder, config, [], {}, {}, {})
     halves = {}  # path -> {"A": array, "B": array}
     for (path, place), array in read_adapter_tensors(folder, config).items():
-        if place.startswith("lora_"):
+        if place == "lora_magnitude_vector":
+            found.magnitudes[path] = array
+        elif place.startswith("lora_"):
             halves.setdefault(path, {})["A" if "_A" in place else "B"] = array
         elif path.endswith(".base_layer"):
             found.base_copies[f"{path}.{place}"] = array

@@ -1,5 +1,7 @@
 """A frozen layer and its adapters by name: which of them act in a forward, and how they are merged and unmerged."""
 
+import copy
+
 from ..autograd import record
 from ..backend import array_module, to_device
 from ..errors import ConfigError, GraphError
@@ -28,6 +30,15 @@ class AdaptedLayer(Module):
             for name, parameter in method.parameters.items():
                 yield named_for(adapter, name), parameter
 
+    @property
+    def unmerged(self):
+        """The base as it was before the first merge: what every method is given."""
+        if self.original is None:
+            return self.base_layer
+        base = copy.copy(self.base_layer)
+        base.restore_weight(self.original)
+        return base
+
     def forward(self, x, context):
         # y = W x + s B A x for each active adapter; one that is merged is in W already
         active = [n for n in context.adapters if n in self.adapters]
@@ -39,7 +50,7 @@ class AdaptedLayer(Module):
             if name in self.merged:
                 y = self._refuse_backward(y, name)
             else:
-                y = self.adapters[name].update(y, x, self.base_layer, context)
+                y = self.adapters[name].update(y, x, self.unmerged, context)
         return y
 
     def _refuse_backward(self, y, name):
@@ -62,7 +73,7 @@ class AdaptedLayer(Module):
         original = None if self.base_layer.bias is None else self.base_layer.bias.data
         weight, bias = self.base_layer.dense(), original
         for name in names:
-            weight, bias = self.adapters[name].merged(weight, bias, self.base_layer)
+            weight, bias = self.adapters[name].merged(weight, bias, self.unmerged)
         if not all(array_module(a).isfinite(a).all() for a in (weight, bias) if a is not None):
             raise ConfigError(f"merging {', '.join(names)} into {self.path} gives numbers that are not finite")
         before = self.base_layer.replace_weight(weight, None if bias is original else bias)

@@ -180,6 +180,12 @@ class PeftModel(Module):
         if inactive := [n for n in names if n not in self._active]:
             active = ", ".join(self._active) or "none"
             raise ConfigError(f"adapter {inactive[0]!r} is not active ({active}): merging it would change the function")
+        names = [n for n in self._active if n in names or n in self.merged_adapters]  # in the order in which they act
+        if names != list(self._active[: len(names)]) and not self.base_model.is_additive(self._active):
+            raise ConfigError(
+                f"adapters {', '.join(self._active)} act in this order, and not all of them are sums: merge the first "
+                "ones, or all"
+            )
         self._merge(names)
 
     def unmerge_adapter(self):

@@ -2,14 +2,17 @@
 
 from ..errors import ConfigError, nearest
 from ..methods.base import Adapter, PeftConfig
+from ..methods.dora import DoraAdapter
 from ..methods.lora import LoraAdapter
 
 ADAPTERS = {"LORA": LoraAdapter}  # PEFT's peft_type -> class of the adapter
+FLAGS = {"use_dora": DoraAdapter}  # a field that makes another method of the same peft_type
 
 
 def method_of(config: PeftConfig) -> type[Adapter]:
     """The class that makes adapters for a configuration."""
-    return ADAPTERS[config.peft_type]
+    flagged = [adapter for flag, adapter in FLAGS.items() if getattr(config, flag, False)]
+    return flagged[0] if flagged else ADAPTERS[config.peft_type]
 
 
 def config_class(peft_type: str) -> type[PeftConfig]:

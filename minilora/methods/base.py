@@ -71,6 +71,7 @@ class Method:
     A subclass defines `names`, `shapes` and `start`; `update` or `input`; and `merged` if it can be merged.
     """
 
+    additive = True  # whether it adds to the output whatever other adapters do: then their order does not matter
     names = ()  # of its parameters, as in PEFT's file: "lora_A.weight"
 
     def __init__(self, place, config):

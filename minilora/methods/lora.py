@@ -96,6 +96,7 @@ class LoraConfig(PeftConfig):
     modules_to_save      names of modules trained in full beside the adapter, and saved with it
     init_lora_weights    True: A uniform in ±1/√in, B zero; "gaussian": A normal with std 1/r, B zero;
                          False: B random too, so that the update is not zero at the start
+    use_dora             True: DoRA, see methods/dora.py
     """
 
     r: int = 8
@@ -110,6 +111,7 @@ class LoraConfig(PeftConfig):
     layers_pattern: list | str | None = None
     modules_to_save: list | None = None
     init_lora_weights: bool | str = True
+    use_dora: bool = False
     fan_in_fan_out: bool = False
     bias: str = "none"
     task_type: str | None = None
@@ -124,9 +126,9 @@ class LoraConfig(PeftConfig):
         "alpha_pattern": fields.pattern_of(fields.NUMBER),
         "init_lora_weights": fields.one_of(True, False, "gaussian"),
         "use_rslora": fields.FLAG,
+        "use_dora": fields.FLAG,
     }
     required = ("r", "lora_alpha", "target_modules")
-    written_too = {"use_dora": False}
     # where an adapter comes from, how it was started, sizes of features that are off
     harmless = frozenset(
         "peft_type peft_version auto_mapping revision inference_mode runtime_config megatron_core qalora_group_size "
@@ -172,7 +174,7 @@ class Lora(Method):
         super().__init__(place, config)
         self.r, self.scaling = config.rank(place.path), config.scaling(place.path)
         self.dropout, self.init = config.lora_dropout, config.init_lora_weights
-        self.A, self.B = self.parameters.values()
+        self.A, self.B = (self.parameters[name] for name in self.names[:2])
 
     @staticmethod
     def shapes(place, config):

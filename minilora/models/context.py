@@ -17,6 +17,7 @@ class Context:
     mask       (B, S) bool array on the host, False where a key is padding; None: all True
     cache      KVCache that holds earlier keys and values, or None
     adapters   names of the active adapters, in order; () is the base alone
+    memo       a dict in which methods keep what cannot change while one `generate` runs; None: they keep nothing
     """
 
     training: bool = False
@@ -25,3 +26,4 @@ class Context:
     mask: Any = None
     cache: Any = None
     adapters: tuple = ()
+    memo: dict | None = None

@@ -38,13 +38,13 @@ def generate(
     positions = np.maximum(np.cumsum(mask, axis=1, dtype=np.int64) - 1, 0)  # (B, T); padding is at 0, unseen
 
     mask = None if mask.all() else mask
-    context = context or model.new_context()
+    context = replace(context or model.new_context(), training=False, memo={})
     cache = KVCache(longest + max_new_tokens)
     streams = [np.random.default_rng([seed, row]) for row in range(B)]
     new, done = [[] for _ in range(B)], [False] * B
     with no_grad():
         for _ in range(max_new_tokens):
-            context = replace(context, training=False, positions=positions, mask=mask, cache=cache)
+            context = replace(context, positions=positions, mask=mask, cache=cache)
             h = model.hidden(tokens, context)  # (B, T, d)
             logits = to_host(model.head(h[:, -1], context).data)  # (B, V): the one copy to the host per token
             tokens = sample_tokens(logits, temperature, top_k, top_p, streams)[:, None]  # (B, 1)

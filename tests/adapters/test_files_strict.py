@@ -4,10 +4,9 @@ import shutil
 
 import numpy as np
 import pytest
-from peft_cases import GOLDEN, Q0, ROOT, base, edit_config, edit_tensors, load, saved
+from peft_cases import GOLDEN, Q0, ROOT, edit_config, edit_tensors, load, saved
 from tiny import random_ids, tiny_llama, with_lora
 
-from minilora import PeftModel
 from minilora.errors import ConfigError, FormatError, MissingFileError
 
 IDS = random_ids()
@@ -23,7 +22,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("use_dora", True), ("bias", "all"), ("bias", "lora_only"), ("lora_bias", True),
+        ("bias", "all"), ("bias", "lora_only"), ("lora_bias", True),
         ("trainable_token_indices", [1, 2]), ("target_parameters", ["x"]), ("layer_replication", [[0, 1]]),
         ("alora_invocation_tokens", [3]), ("arrow_config", {"top_k": 1}), ("use_qalora", True),
         ("use_bdlora", {"nblocks": 2}), ("kasa_config", {"beta": 1}), ("monteclora_config", {"n": 1}),
@@ -132,7 +131,7 @@ def bare(tensors):
             extra("model.layers.5.self_attn.q_proj.lora_A.weight"),
             "1 that match no module of this model: model.layers.5",
         ),
-        (extra(Q0 + ".lora_magnitude_vector"), f"1 of use_dora, which is not supported: {Q0}"),
+        (extra(Q0 + ".lora_magnitude_vector"), f"1 of DoRA, but the config does not say use_dora: {Q0}"),
         (extra(Q0 + ".lora_B.bias"), "1 of lora_bias, which is not supported"),
         (extra("model.embed_tokens.token_adapter.trainable_tokens_delta"), "1 of trainable_token_indices"),
         (extra(Q0 + ".base_layer.bias"), "1 of bias, which is not supported"),
@@ -198,11 +197,6 @@ def test_a_second_adapter_that_is_refused_leaves_the_first_as_it_was(folder):
         model.load_adapter(folder, "b")
     assert list(model.peft_config) == ["default"] and [n for n, _ in model.named_parameters()] == names
     assert np.array_equal(model(IDS).numpy(), before)
-
-
-def test_a_dora_adapter_is_refused_by_name():
-    with pytest.raises(ConfigError, match="use_dora = True is not supported"):
-        PeftModel.from_pretrained(base("qwen2tied_tiny"), GOLDEN / "qwen2tied_tiny" / "adapter")
 
 
 def test_a_pickle_is_refused_with_the_way_to_convert_it(folder):

@@ -12,7 +12,6 @@ from minilora.files.safetensors import read_tensors, write_tensors
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM
 
 REFUSED = {
-    "llama_dora": "use_dora",
     "llama_bias_lora_only": "bias",
     "gpt2_bias_all": "bias",
     "gpt2_bias_lora_only": "bias",

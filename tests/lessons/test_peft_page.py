@@ -109,7 +109,7 @@ def test_a_fused_adapter_splits_into_one_for_each_part(notations, rng):
 
 @pytest.mark.parametrize(
     "key, value",
-    [("use_dora", True), ("bias", "all"), ("lora_bias", True), ("trainable_token_indices", [1]),
+    [("bias", "all"), ("lora_bias", True), ("trainable_token_indices", [1]),
      ("target_parameters", ["x"]), ("layer_replication", [[0, 1]]), ("peft_type", "IA3")]
     + [("init_lora_weights", kind) for kind in ("pissa", "olora", "corda", "loftq", "lora_ga")],
 )  # fmt: skip

@@ -226,6 +226,7 @@ PEFTS_DEFAULTS = {  # of LoraConfig in PEFT 0.21
     "lora_dropout": 0.0,
     "use_rslora": False,
     "init_lora_weights": True,
+    "use_dora": False,
     "bias": "none",
     "fan_in_fan_out": False,
     "rank_pattern": {},
