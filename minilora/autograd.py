@@ -97,7 +97,7 @@ class Tensor:
     ndim = property(lambda self: len(self.shape))
     size = property(lambda self: int(np.prod(self.shape, dtype=np.int64)))
 
-    def _attached(*operands, **options) -> "Tensor":  # ops/basic.py replaces it: this file knows no operation
+    def _attached(*operands: Any, **options: Any) -> "Tensor":  # ops/basic.py puts the operations in its place
         raise NotImplementedError
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _attached

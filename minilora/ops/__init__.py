@@ -1,7 +1,10 @@
-"""Every differentiable operation: the equation, the forward and the backward on one screen.
+"""Every differentiable operation: its equation, forward and backward on one screen.
 
-Each takes Tensors, returns a Tensor, and records a backward by hand (see autograd.record). Shapes stand on the def
-line: B batch, T tokens, S keys, H heads, K key/value heads, hd head width, V vocabulary, `...` any leading axes.
+Each operation takes Tensors, returns a Tensor and records a backward written by hand (see autograd.record). In the
+equations g is the gradient of the result y, and dx is the gradient of x. The shapes are on the def line:
+
+    B batch     T tokens (queries)     S keys     V vocabulary     ... any leading axes     N all of them as one
+    H query heads     K key/value heads     G = H/K query heads per key/value head     hd width of a head
 """
 
 from .activation import dropout, gelu, silu, softmax, swiglu

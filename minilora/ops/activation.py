@@ -1,12 +1,16 @@
-"""Element by element: GELU, SiLU and the gate of SwiGLU, softmax, dropout."""
+"""SiLU, SwiGLU, GELU, softmax and dropout.
+
+Where the def line shows no shape, the inputs and the result have one shape (...), and · is element by element.
+g is the gradient of y, dx that of x; σ(x) = 1 / (1 + e^-x).
+"""
 
 import math
 
 import numpy as np
 
-from ..autograd import as_tensor, record
+from ..autograd import Tensor, as_tensor, record
 from ..backend import array_module, like
-from ..errors import ConfigError, ShapeError
+from ..errors import ConfigError
 from .fused import kernels
 
 
@@ -18,15 +22,15 @@ def sigmoid(x):  # array -> array
     return y
 
 
-def silu(x):
+def silu(x) -> Tensor:
     # y = x σ(x)        dx = g σ (1 + x (1 - σ)) = g (σ + y (1 - σ))
     x = as_tensor(x)
     s = sigmoid(x.data)
     return record(x.data * s, (x,), lambda g: (g * (s + x.data * s * (1 - s)),))
 
 
-def swiglu(gate, up):
-    """y = silu(gate) · up, the gated unit of the Llama MLP (Shazeer 2020, arXiv 2002.05202)
+def swiglu(gate, up) -> Tensor:
+    """y = silu(gate) · up        in the MLP of Llama models (Shazeer 2020, arXiv 2002.05202)
 
     dup = g silu(gate)        dgate = g · up · (σ + silu(gate) (1 - σ))
     """
@@ -48,7 +52,7 @@ def swiglu(gate, up):
     y *= up
 
     def backward(g):
-        s = sigmoid(gate)  # computed again, instead of keeping a third array of this size
+        s = sigmoid(gate)  # computed again, to keep two arrays of this size instead of three
         a = gate * s  # silu(gate)
         dup = g * a if to_up else None
         if not to_gate:
@@ -62,7 +66,7 @@ def swiglu(gate, up):
     return record(y, parents, backward)
 
 
-def gelu(x):
+def gelu(x) -> Tensor:
     """y = x (1 + t) / 2,   t = tanh(u),   u = √(2/π) (x + 0.044715 x³)        the tanh form, GPT-2's `gelu_new`
 
     dx = g ((1 + t) / 2 + x (1 - t²) u' / 2),   u' = √(2/π) (1 + 3 · 0.044715 x²)
@@ -97,7 +101,7 @@ def gelu(x):
 
 
 def softmax_(x):  # array (..., n) -> the same array
-    """Softmax over the last axis, in place. The largest of each row is subtracted: e^x then cannot overflow."""
+    """Softmax over the last axis, in place. Each row's largest value is subtracted first, so e^x cannot overflow."""
     xp = array_module(x)
     if x.size:
         x -= x.max(axis=-1, keepdims=True)
@@ -106,17 +110,18 @@ def softmax_(x):  # array (..., n) -> the same array
     return x
 
 
-def softmax(x):  # (..., n) -> (..., n)
-    # p = e^x / Σ e^x        dx = p · (g - Σ g · p)
+def softmax(x) -> Tensor:  # (..., n) -> (..., n)
+    # p = e^x / Σ e^x        dx = p · (g - Σ g · p)        Σ over the last axis
     x = as_tensor(x)
     p = softmax_(x.data.copy())
     return record(p, (x,), lambda g: (p * (g - (g * p).sum(axis=-1, keepdims=True)),))
 
 
-def dropout(x, p, rng):
-    """y = x · m / (1 - p), m = 1 with probability 1 - p        dx = g · m / (1 - p)
+def dropout(x, p: float, rng: np.random.Generator | None) -> Tensor:
+    """y = x · m / (1 - p),   m = 0 with probability p, else 1        dx = g · m / (1 - p)
 
-    rng: numpy.random.Generator; drawn on the host, so that a seed means the same on every device.
+    rng draws m on the host, so a seed gives the same m on every device. With p = 0 the result is x.
+    Raises ConfigError unless 0 <= p < 1, or when rng is missing.
     """
     x = as_tensor(x)
     if not 0 <= p < 1:
@@ -124,7 +129,7 @@ def dropout(x, p, rng):
     if p == 0:
         return x
     if rng is None:
-        raise ShapeError("dropout while training needs a random generator: Context(training=True, rng=...)")
+        raise ConfigError("dropout while training needs a random generator: Context(training=True, rng=...)")
     keep = like(rng.random(x.shape, dtype="float32") >= p, x.data).astype(x.dtype)
     keep *= 1 / (1 - p)
     return record(x.data * keep, (x,), lambda g: (g * keep,))

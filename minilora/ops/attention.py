@@ -1,4 +1,8 @@
-"""Causal attention with grouped queries, and the rotary embedding of positions."""
+"""Causal attention with grouped queries, and rotary position embeddings.
+
+B batch   T tokens, one query each   S keys (earlier tokens and these)   hd width of a head
+H query heads   K key/value heads   G = H/K query heads that read the same key/value head
+"""
 
 import math
 
@@ -10,23 +14,23 @@ from ..errors import ShapeError
 from .activation import softmax_
 from .fused import kernels
 
-QUERY_BLOCK = 64  # in a block
-MASKED_SCORE = -1e30  # added to a score that must not count: e^MASKED_SCORE is exactly 0, and no row becomes nan
+QUERY_BLOCK = 64  # queries that `attention` processes at a time
+MASKED_SCORE = -1e30  # added to the score of a hidden key: e^MASKED_SCORE is exactly 0; -inf could make a row nan
 
 
-def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd) -> (B, T, H, hd)
-    """P = softmax(q kᵀ / √hd + bias),   o = P v        query head h reads key/value head h // (H/K)
+def attention(q, k, v, bias=None) -> Tensor:  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd) -> (B, T, H, hd)
+    """P = softmax(q kᵀ / √hd + bias),   o = P v        query head h reads key/value head h // G
 
     dv = Pᵀ g        dP = g vᵀ        dS = P · (dP - Σ dP · P)        dq = dS k / √hd        dk = dSᵀ q / √hd
 
-    bias: array (B or 1, 1, T, S), 0 where a query sees a key and MASKED_SCORE where not; None: all is seen.
+    bias: array (B or 1, 1, T, S), 0 where a query sees a key and MASKED_SCORE where it does not; None: it sees all.
+    A query with no visible key (padding) gets a mean of values; its output is never used.
 
-    A query that sees nothing (padding) gets a mean of values; nobody reads it.
-
-    Four ways to do less to the scores, which are the largest arrays here. Of the keys only those are looked at that
-    some query of the block at hand sees: of a long text a causal mask hides half. The scores lie as Pᵀ, a key per row:
-    the largest and the sum of a column are found faster than those of a row. P = E / z is never divided out:
-    o = (E v) / z, and with g' = g / z the backward needs E alone. And Σ dP · P = Σ g · o, a sum over the head width.
+    The scores are the largest arrays here. Four ways to do less work on them:
+    1. Queries are processed in blocks, and each block reads only the keys that it can see: about half in long texts.
+    2. Scores are stored transposed (one row per key), because NumPy finds the maximum and sum of columns faster.
+    3. P = E / z, with E = e^(score - max) and its sums z, is never formed: o = (E v) / z, and the backward uses g / z.
+    4. Σ dP · P = Σ g · o, which adds hd products instead of S.
     """
     q, k, v = as_tensor(q), as_tensor(k), as_tensor(v)
     (B, T, H, hd), (S, K) = q.shape, k.shape[1:3]
@@ -34,14 +38,14 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
         raise ShapeError(f"attention: q {q.shape}, k {k.shape}, v {v.shape}; expected (B, T, H, hd), (B, S, K, hd)")
     G, scale, xp = H // K, 1 / math.sqrt(hd), array_module(q.data)
 
-    if T == 1 and not is_recording():  # the next token of a text: few scores, so the equation as it stands
+    if T == 1 and not is_recording():  # generating one token: few scores, so the plain equation
         P = (q.data.reshape(B, K, G, hd) * scale) @ k.data.transpose(0, 2, 3, 1)  # (B, K, G, S)
         if bias is not None:
             P += bias
         o = softmax_(P) @ v.data.transpose(0, 2, 1, 3)  # (B, K, G, hd)
         return Tensor(o.reshape(q.shape))
 
-    def group(x):  # (B, t, H, hd) -> (B, K, G*t, hd): the G query heads that share a key head, one below the other
+    def group(x):  # (B, t, H, hd) -> (B, K, G*t, hd): the rows of the G query heads that share a key head
         n = x.shape[1]
         return x.reshape(B, n, K, G, hd).transpose(0, 2, 3, 1, 4).reshape(B, K, G * n, hd)
 
@@ -53,13 +57,13 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
         return x.transpose(0, 2, 1, 3)
 
     o, kept = xp.empty(q.shape, dtype=q.dtype), []
-    # slices: t a block of queries, s the keys that it can see, hidden those among s that bias changes
-    for t, s, hidden in visible_blocks(bias, T, S):
+    # slices: t a block of queries, s the keys that it can see, biased the keys within s whose bias is not 0
+    for t, s, biased in visible_blocks(bias, T, S):
         qs = group(q.data[:, t] * scale)  # (B, K, Gt, hd)
         E = heads(k.data[:, s]) @ qs.swapaxes(-1, -2)  # the scores  (B, K, s, Gt)
         if bias is not None:
-            scores = E.reshape(B, K, E.shape[2], G, qs.shape[2] // G)[:, :, hidden]  # a view: E changes with it
-            scores += xp.ascontiguousarray(bias[:, :, t, s].swapaxes(-1, -2)[:, :, hidden])[:, :, :, None]
+            scores = E.reshape(B, K, E.shape[2], G, qs.shape[2] // G)[:, :, biased]  # a view: E changes with it
+            scores += xp.ascontiguousarray(bias[:, :, t, s].swapaxes(-1, -2)[:, :, biased])[:, :, :, None]
         E = exponentials(E, E.max(axis=-2, keepdims=True))
         inv = (1 / E.sum(axis=-2))[..., None]  # 1/z  (B, K, Gt, 1)
         y = E.swapaxes(-1, -2) @ heads(v.data[:, s])  # (B, K, Gt, hd)
@@ -67,7 +71,7 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
         o[:, t] = ungroup(y)
         kept.append((t, s, qs, E, inv, y))
     shapes = [x.shape if x.requires_grad else None for x in (q, k, v)]
-    keys, values = k.data, v.data  # of q only qs is kept
+    keys, values = k.data, v.data  # q is not kept: qs is enough
 
     def backward(g):
         dq, dk, dv = (None if shape is None else xp.zeros(shape, dtype=g.dtype) for shape in shapes)
@@ -76,26 +80,27 @@ def attention(q, k, v, bias=None):  # (B, T, H, hd), (B, S, K, hd), (B, S, K, hd
             gz = gz * inv  # g / z
             if dv is not None:
                 dv[:, s] += heads(E @ gz)
-            if dq is not None or dk is not None:
-                dS = heads(values[:, s]) @ gz.swapaxes(-1, -2)  # dP / z  (B, K, s, Gt)
-                dS = softmax_backward(dS, E, inner(gz, y)[:, :, None])
+            if dq is None and dk is None:
+                continue
+            dP = heads(values[:, s]) @ gz.swapaxes(-1, -2)  # divided by z  (B, K, s, Gt)
+            dS = softmax_backward(dP, E, inner(gz, y)[:, :, None])
             if dq is not None:
                 dq[:, t] = ungroup(dS.swapaxes(-1, -2) @ heads(keys[:, s])) * scale
             if dk is not None:
-                dk[:, s] += heads(dS @ qs)  # qs has the scale
+                dk[:, s] += heads(dS @ qs)  # qs includes the scale
         return dq, dk, dv
 
     return record(o, (q, k, v), backward)
 
 
-def exponentials(scores, largest):  # scores is used up
+def exponentials(scores, largest):  # e^(scores - largest), in the memory of scores
     if (xp := array_module(scores)) is not np:
         return kernels(xp).exponentials(scores, largest)
     scores -= largest
     return np.exp(scores, out=scores)
 
 
-def softmax_backward(dP, E, shift):  # (dP - shift) E; dP is used up
+def softmax_backward(dP, E, shift):  # (dP - shift) · E, in the memory of dP
     if (xp := array_module(E)) is not np:
         return kernels(xp).softmax_backward(dP, E, shift)
     dP -= shift
@@ -103,11 +108,12 @@ def softmax_backward(dP, E, shift):  # (dP - shift) E; dP is used up
     return dP
 
 
-def visible_blocks(bias, T, S):  # -> [(slice of the T queries, slice of the S keys, slice of those keys)]
-    """Blocks of QUERY_BLOCK queries; for each, the keys from the first to the last that `bias` does not hide from it.
+def visible_blocks(bias, T: int, S: int) -> list[tuple[slice, slice, slice]]:
+    """Blocks of QUERY_BLOCK queries: a slice of the T queries, a slice of the S keys, and a slice of those keys.
 
-    The third slice begins, among these keys, where the first stands that `bias` changes for some query of the block.
-    One block with all keys on a device, where looking would make the host wait.
+    The second slice runs from the first to the last key that some query of the block sees. The third, counted within
+    the second, runs from the first key whose bias is not 0 for some query of the block to the end.
+    On a GPU there is one block with all keys: reading the bias would make the host wait.
     """
     if not isinstance(bias, np.ndarray) or T <= QUERY_BLOCK:
         return [(slice(0, T), slice(0, S), slice(0, S))]
@@ -121,11 +127,16 @@ def visible_blocks(bias, T, S):  # -> [(slice of the T queries, slice of the S k
     return blocks
 
 
-def causal_bias(T, S, mask=None, dtype=np.float32, window=None):  # (B, S) bool -> (B or 1, 1, T, S) or None
-    """Who sees whom: query i of the last T of S positions sees the keys up to its own place that `mask` allows.
+def causal_bias(T: int, S: int, mask=None, dtype=np.float32, window: int | None = None) -> np.ndarray | None:
+    """The bias (B or 1, 1, T, S) of causal attention: the queries are the last T of S tokens; none sees a later one.
 
-    window: only that many of them, its own included (sliding-window attention, as in Mistral). A host array. None when
-    nothing is hidden: one new token, no padding, no key outside the window.
+    mask: (B, S) bool, False for a key that nobody sees (padding). window: a query sees only this many keys, its own
+    included (sliding-window attention, as in Mistral); None: no limit. The bias is a host array, or None when nothing
+    is hidden: one new token, no mask, no key outside the window. Raises ShapeError for a mask of another length.
+
+    >>> causal_bias(2, 3)[0, 0] == 0  # 2 queries that follow one earlier token: which of the 3 keys does each see?
+    array([[ True,  True, False],
+           [ True,  True,  True]])
     """
     if T == 1 and mask is None and (window is None or S <= window):
         return None
@@ -140,20 +151,26 @@ def causal_bias(T, S, mask=None, dtype=np.float32, window=None):  # (B, S) bool 
 
 
 def rotary_angles(positions, inv_freq, dtype=np.float32):  # (B, T) int64, (hd/2,) -> two arrays (B, T, 1, hd)
-    """[cos, cos] and [-sin, sin] of position times frequency, in float32 as Hugging Face's models do. Host arrays."""
+    """[cos, cos] and [-sin, sin] of the angles position · frequency, in radians: host arrays.
+
+    positions: the place of each token in its text, from 0. inv_freq: the frequency of each of the hd/2 pairs.
+    The angles are computed in float32, as in transformers, and returned in `dtype`.
+    """
     angle = positions.astype(np.float32)[..., None, None] * inv_freq.astype(np.float32)  # (B, T, 1, hd/2)
     cos, sin = np.cos(angle), np.sin(angle)
     return np.concatenate([cos, cos], -1).astype(dtype), np.concatenate([-sin, sin], -1).astype(dtype)
 
 
-def rotary(x, cos, sin):  # (B, T, H, hd), (B or 1, T, 1, hd) from rotary_angles, twice -> (B, T, H, hd)
-    """Turn the pairs (x_i, x_{i + hd/2}) by the angle of their position (Su et al. 2021, arXiv 2104.09864).
+def rotary(x, cos, sin) -> Tensor:  # (B, T, H, hd), (B or 1, T, 1, hd), (B or 1, T, 1, hd) -> (B, T, H, hd)
+    """Rotate each pair (x1, x2) = (x_i, x_{i + hd/2}) by its token's angle (Su et al. 2021, arXiv 2104.09864).
 
-    y1 = x1 c - x2 s        y2 = x2 c + x1 s        the gradient is turned back: by the angle with the other sign
+    y1 = x1 c - x2 s        y2 = x2 c + x1 s        dx: the same with -s, which rotates g back
+
+    cos, sin: the two arrays of rotary_angles.
     """
     x = as_tensor(x)
     xp, (B, T, H, hd) = array_module(x.data), x.shape
-    if T > 1 and xp is np:  # whole rows of heads, so that one multiplication runs over them all
+    if T > 1 and xp is np:  # repeated for each head: NumPy then multiplies long rows instead of short ones
         cos, sin = np.repeat(cos, H, axis=2), np.repeat(sin, H, axis=2)
 
     def rotate_pairs(a, sin):  # [x1, x2] · [c, c] + [x2, x1] · [-s, s]

@@ -1,4 +1,9 @@
-"""Arithmetic, reductions and shapes; broadcasting, and its undoing in the backward."""
+"""Arithmetic, sums, reshaping and slicing; and how a backward undoes broadcasting.
+
+The operands of add, sub, mul and div broadcast as in NumPy. g is the gradient of y, da that of a.
+"""
+
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -9,10 +14,13 @@ from ..errors import ShapeError
 INDICES = {int, slice, type(None), type(...)} | {np.dtype(code).type for code in np.typecodes["AllInteger"]}
 
 
-def unbroadcast(g, shape):
-    """Sum `g` over the axes along which an array of `shape` was repeated to g's shape.
+def unbroadcast(g, shape: tuple[int, ...]):
+    """The gradient of an array of `shape` that broadcasting repeated: `g` summed over the repeated axes.
 
-    A value used k times gets the sum of its k gradients.
+    A value that was used k times gets the sum of its k gradients.
+
+    >>> unbroadcast(np.ones((5, 2)), (2,))  # each of 2 numbers was added to 5 rows
+    array([5., 5.])
     """
     if g.shape == shape:
         return g
@@ -22,30 +30,30 @@ def unbroadcast(g, shape):
 
 
 def _pair(a, b):
-    """Both operands as Tensors; a number takes the other's precision."""
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a, b
-    return as_tensor(a, beside=b if isinstance(b, Tensor) else None), as_tensor(
-        b, beside=a if isinstance(a, Tensor) else None
-    )
+    """Both operands as Tensors; a number takes the precision and device of the other."""
+    if isinstance(a, Tensor):
+        return a, as_tensor(b, beside=a)
+    if isinstance(b, Tensor):
+        return as_tensor(a, beside=b), b
+    return as_tensor(a), as_tensor(b)
 
 
-def add(a, b):
+def add(a, b) -> Tensor:
     # y = a + b        da = g        db = g
     a, b = _pair(a, b)
-    to_a, to_b = _wanted_shapes(a, b)
+    to_a, to_b = _gradient_shapes(a, b)
     return record(a.data + b.data, (a, b), lambda g: (_sum_to(g, to_a), _sum_to(g, to_b)))
 
 
-def sub(a, b):
+def sub(a, b) -> Tensor:
     # y = a - b        da = g        db = -g
     a, b = _pair(a, b)
-    to_a, to_b = _wanted_shapes(a, b)
+    to_a, to_b = _gradient_shapes(a, b)
     return record(a.data - b.data, (a, b), lambda g: (_sum_to(g, to_a), None if to_b is None else _sum_to(-g, to_b)))
 
 
-def _wanted_shapes(a, b):
-    """The shape of each that wants a gradient, None for a frozen one: all that a sum keeps for its backward."""
+def _gradient_shapes(a, b):
+    """The shape of each operand's gradient, None for a frozen operand. A sum needs no more for its backward."""
     return a.shape if a.requires_grad else None, b.shape if b.requires_grad else None
 
 
@@ -53,8 +61,8 @@ def _sum_to(g, shape):
     return None if shape is None else unbroadcast(g, shape)
 
 
-def mul(a, b):
-    # y = a · b        da = g · b        db = g · a        a frozen operand is kept, its partner is not
+def mul(a, b) -> Tensor:
+    # y = a · b        da = g · b        db = g · a        b is kept for da only, a for db only
     a, b = _pair(a, b)
     a_shape, b_shape = a.shape, b.shape
     for_a, for_b = b.data if a.requires_grad else None, a.data if b.requires_grad else None
@@ -68,10 +76,10 @@ def mul(a, b):
     return record(a.data * b.data, (a, b), backward)
 
 
-def div(a, b):
+def div(a, b) -> Tensor:
     # y = a / b        da = g / b        db = -g · y / b
     a, b = _pair(a, b)
-    to_a, to_b = _wanted_shapes(a, b)
+    to_a, to_b = _gradient_shapes(a, b)
     divisor, y = b.data, a.data / b.data
     kept = None if to_b is None else y
 
@@ -84,7 +92,7 @@ def div(a, b):
     return record(y, (a, b), backward)
 
 
-def matmul(a, b):  # (..., m, k), (..., k, n) -> (..., m, n)
+def matmul(a, b) -> Tensor:  # (..., m, k), (..., k, n) -> (..., m, n)
     # Y = A B        dA = G Bᵀ        dB = Aᵀ G        leading axes broadcast
     a, b = _pair(a, b)
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
@@ -102,41 +110,42 @@ def matmul(a, b):  # (..., m, k), (..., k, n) -> (..., m, n)
 
 
 def _repeat(g, shape, axis, keepdims):
-    """The gradient of a sum over `axis` of an array of `shape`: g, written out along the summed axes."""
+    """The gradient of a sum over `axis` of an array of `shape`: g, repeated along the summed axes."""
     xp = array_module(g)
     if axis is not None and not keepdims:
         g = xp.expand_dims(g, axis)
-    dx = xp.empty(shape, dtype=g.dtype)  # not a broadcast view: more gradients may be added to it
+    dx = xp.empty(shape, dtype=g.dtype)  # a copy, not a broadcast view: other gradients may be added to it
     dx[...] = g
     return dx
 
 
-def sum(x, axis=None, keepdims=False):
+def sum(x, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     # y = Σ x        dx = g, repeated along the summed axes
     x = as_tensor(x)
     shape = x.shape
     return record(x.data.sum(axis=axis, keepdims=keepdims), (x,), lambda g: (_repeat(g, shape, axis, keepdims),))
 
 
-def mean(x, axis=None, keepdims=False):
-    # y = Σ x / n        dx = g / n, repeated
+def mean(x, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    # y = Σ x / n        dx = g / n, repeated along the summed axes
     x = as_tensor(x)
     y = x.data.mean(axis=axis, keepdims=keepdims)
     shape, n = x.shape, x.size // max(1, y.size)
     return record(y, (x,), lambda g: (_repeat(g / n, shape, axis, keepdims),))
 
 
-def reshape(x, *shape):
-    # the same numbers in another shape; so is the gradient
+def reshape(x, *shape) -> Tensor:
+    # y = the numbers of x in another shape        dx = the numbers of g in the shape of x
     x = as_tensor(x)
     before = x.shape
     return record(x.data.reshape(*shape), (x,), lambda g: (g.reshape(before),))
 
 
-def transpose(x, *axes):
-    # y = x with its axes permuted (reversed when none are named); the gradient goes back by the inverse permutation
+def transpose(x, *axes) -> Tensor:
+    # y = x with its axes in the order `axes` (none: reversed)        dx = g with its axes in the inverse order
     x = as_tensor(x)
-    axes = axes[0] if len(axes) == 1 and isinstance(axes[0], tuple | list) else axes
+    if len(axes) == 1 and isinstance(axes[0], tuple | list):  # transpose((1, 0)) is transpose(1, 0)
+        axes = axes[0]
     y = x.data.transpose(*axes)
 
     def backward(g):
@@ -146,7 +155,7 @@ def transpose(x, *axes):
     return record(y, (x,), backward)
 
 
-def getitem(x, key):
+def getitem(x, key) -> Tensor:
     # y = x[key] for integers, slices, None and ...        dx = zeros, with g at [key]
     x = as_tensor(x)
     keys = key if isinstance(key, tuple) else (key,)
@@ -157,7 +166,7 @@ def getitem(x, key):
     return record(x.data[key], (x,), lambda g: (SlicedGradient(shape, key, g),))
 
 
-def pick_rows(x, index):  # (N, d), (n,) int64 without repeats -> (n, d)
+def pick_rows(x, index) -> Tensor:  # (N, d), (n,) int64 without repeats -> (n, d)
     # y = x[index]        dx = zeros, with g at [index]
     index, shape = like(index, x.data), x.shape
 
@@ -169,25 +178,25 @@ def pick_rows(x, index):  # (N, d), (n,) int64 without repeats -> (n, d)
     return record(x.data[index], (x,), backward)
 
 
-def concat(tensors, axis=0):
-    # y = [x1, x2, ...] along `axis`        each gets its own slice of g
+def concat(tensors: Iterable[Tensor], axis: int = 0) -> Tensor:
+    # y = [x1, x2, ...] along `axis`        dx1, dx2, ... = the slices of g along `axis`
     tensors = tuple(as_tensor(t) for t in tensors)
     y = array_module(tensors[0].data).concatenate([t.data for t in tensors], axis=axis)
     parts = [(t.shape[axis], t.requires_grad) for t in tensors]
 
     def backward(g):
-        grads, start = [], 0
-        for length, wanted in parts:
+        gradients, start = [], 0
+        for length, requires_grad in parts:
             key = [slice(None)] * g.ndim
             key[axis] = slice(start, start + length)
             start += length
-            grads.append(g[tuple(key)] if wanted else None)
-        return grads
+            gradients.append(g[tuple(key)] if requires_grad else None)
+        return gradients
 
     return record(y, tensors, backward)
 
 
-# Tensor's operators are attached here, so that autograd.py needs to know no operation.
+# Tensor's operators are attached here, so that autograd.py knows no operation.
 Tensor.__add__ = Tensor.__radd__ = add
 Tensor.__sub__, Tensor.__rsub__ = sub, lambda a, b: sub(b, a)
 Tensor.__mul__ = Tensor.__rmul__ = mul

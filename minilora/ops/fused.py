@@ -1,23 +1,29 @@
-"""Chains of element-wise arithmetic, each as one expression, for a device: `cupy.fuse` makes one kernel of each.
+"""Element-wise arithmetic for a GPU: each function below is one expression, which `cupy.fuse` makes into one kernel.
 
-The forms beside the equations work in place, which suits a CPU; a GPU would launch a kernel for every sign in them, and
-mostly wait. A test holds the two forms together. A number given as an argument must be np.float32: a Python one would
-be float64 in a kernel, and so would be all that it meets. A number written in an expression takes its array's type.
+The other files of this folder compute the same in place, which suits a CPU; on a GPU each of their steps would be a
+kernel of its own, and launching it would take longer than the arithmetic. A test holds the two forms together.
+A number passed as an argument must be np.float32: a Python float would become float64 in the kernel and turn the whole
+expression into float64. A number written in an expression takes its array's type.
 """
 
 import functools
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
-C, K = math.sqrt(2 / math.pi), 0.044715  # of GELU: c and k in activation.py
+C, K = math.sqrt(2 / math.pi), 0.044715  # the constants of GELU: c and k in activation.py
 
 
 @functools.cache
-def kernels(xp):  # cupy -> the functions of `chains`, fused: compiled when they first meet a type, then kept
+def kernels(xp: Any) -> SimpleNamespace:
+    """The functions of `chains`, fused by CuPy, which compiles each one at its first call with a type."""
     return SimpleNamespace(**{name: xp.fuse(kernel_name=name)(chain) for name, chain in chains(xp).items()})
 
 
-def chains(xp):  # -> {name: function of arrays that broadcast}
+def chains(xp: Any) -> dict[str, Callable]:
+    """The functions by name. Their arrays broadcast. `xp` is numpy (in tests) or cupy."""
+
     def swiglu(gate, up):
         return gate * ((xp.tanh(gate * 0.5) + 1) * 0.5) * up
 
@@ -33,7 +39,7 @@ def chains(xp):  # -> {name: function of arrays that broadcast}
         t = xp.tanh((x + K * x * x * x) * C)
         return g * 0.5 * (1 + t + x * (1 - t * t) * (C + 3 * K * C * x * x))
 
-    def rotate_pairs(x, swapped, cos, sin):  # rotary positions; swapped: [x2, x1]
+    def rotate_pairs(x, swapped, cos, sin):  # as in attention.py: x = [x1, x2], swapped = [x2, x1]
         return x * cos + swapped * sin
 
     def exponentials(scores, largest):
@@ -42,14 +48,14 @@ def chains(xp):  # -> {name: function of arrays that broadcast}
     def softmax_backward(dP, E, shift):
         return (dP - shift) * E
 
-    def rms_norm_backward(u, h, rho, product):  # as in norm.py: u = g · w, h normalised; product: mean(u · h)
+    def rms_norm_backward(u, h, rho, product):  # as in norm.py: u = g · w, h = x / ρ, product = mean(u · h)
         return (u - h * product) / rho
 
-    def layer_norm_backward(u, h, sigma, mean, product):  # mean: of u
+    def layer_norm_backward(u, h, sigma, mean, product):  # as in norm.py: mean = mean(u), product = mean(u · h)
         return (u - mean - h * product) / sigma
 
-    def adamw(p, m, v, g, beta1, rest1, beta2, rest2, eps, rate, keep):  # p, m, v in place
-        # rest: 1 - beta; the corrections of the bias are in eps and rate, the decay in keep: see optim.py
+    def adamw(p, m, v, g, beta1, rest1, beta2, rest2, eps, rate, keep):  # changes p, m and v
+        # as in optim.py: rest = 1 - beta; eps and rate include the bias corrections, keep includes the weight decay
         m *= beta1
         m += g * rest1
         v *= beta2

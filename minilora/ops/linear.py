@@ -1,25 +1,29 @@
-"""The products with a weight matrix, and the lookup that is a product with one-hot rows."""
+"""The product with a weight matrix, and embedding: the same product with one-hot rows, done as a lookup.
+
+`...` any leading axes (batch, tokens)   N all of them as one   V vocabulary   d width of the model
+"""
 
 import numpy as np
 
-from ..autograd import as_tensor, record
+from ..autograd import Tensor, as_tensor, record
 from ..backend import array_module, like, scatter_add
 from ..errors import ShapeError
 
 
-def linear(x, W, b=None, fan_in_fan_out=False):  # (..., in), (out, in), (out,) -> (..., out)
+def linear(x, W, b=None, fan_in_fan_out: bool = False) -> Tensor:  # (..., in), (out, in), (out,) -> (..., out)
     """y = x Wᵀ + b
 
-    dx = g W        dW = gᵀ x        db = Σ g        a frozen W skips dW: a third of the work of a layer, and keeps no x
+    dx = g W        dW = gᵀ x        db = Σ g        a frozen W needs no dW: a third less work, and x is not kept
 
-    fan_in_fan_out: W is stored (in, out), as GPT-2's layers have it: y = x W + b, dx = g Wᵀ, dW = xᵀ g
+    fan_in_fan_out: W is stored as (in, out), as in GPT-2: y = x W + b, dx = g Wᵀ, dW = xᵀ g.
+    Raises ShapeError when x and W do not fit together.
     """
     x = as_tensor(x)
     weight, shape = W.data.T if fan_in_fan_out else W.data, x.shape
     n_out, n_in = weight.shape
     if shape[-1] != n_in:
         raise ShapeError(f"linear: x has {shape[-1]} features, W of shape {W.shape} expects {n_in}")
-    x2 = x.data.reshape(-1, n_in)  # (N, in): one large product is faster than many small ones
+    x2 = x.data.reshape(-1, n_in)  # (N, in): one large product is faster than one per batch row
     y = x2 @ weight.T  # (N, out)
     if b is not None:
         y += b.data
@@ -29,34 +33,40 @@ def linear(x, W, b=None, fan_in_fan_out=False):  # (..., in), (out, in), (out,) 
     def backward(g):
         g2 = g.reshape(-1, n_out)  # (N, out)
         dx = None if to_x is None else (g2 @ weight).reshape(to_x)
-        dW = None if kept is None else kept.T @ g2 if fan_in_fan_out else g2.T @ kept  # shaped as W is stored
+        dW = None if kept is None else kept.T @ g2 if fan_in_fan_out else g2.T @ kept  # in the shape of W
         return (dx, dW) if b is None else (dx, dW, g2.sum(axis=0) if b.requires_grad else None)
 
     return record(y, (x, W) if b is None else (x, W, b), backward)
 
 
-def embedding(W, ids):  # (V, d), (...) int -> (..., d)
-    """y = W[ids]        dW[v] = sum of g over the places where v stands"""
-    ids = check_ids(ids, W.shape[0], "id")
+def embedding(W, ids) -> Tensor:  # (V, d), (...) int -> (..., d)
+    """y = W[ids]        dW[v] = Σ of g over the places where ids is v
+
+    Raises ShapeError for an id outside 0..V-1.
+    """
+    ids, shape = check_ids(ids, W.shape[0], "id"), W.shape
     index = like(ids, W.data) if isinstance(ids, np.ndarray) else ids
 
     def backward(g):
-        dW = array_module(g).zeros(W.shape, dtype=g.dtype)
-        scatter_add(dW, index.reshape(-1), g.reshape(-1, W.shape[1]))
+        dW = array_module(g).zeros(shape, dtype=g.dtype)
+        scatter_add(dW, index.reshape(-1), g.reshape(-1, shape[1]))
         return (dW,)
 
     return record(W.data[index], (W,), backward)
 
 
-def check_ids(ids, size, what):
-    """`ids` as an int64 array, all in 0..size-1. Raises ShapeError: a wrong id would wrap around, or read nonsense."""
+def check_ids(ids, size: int, name: str):  # (...) int -> (...) int64
+    """`ids` as an int64 array. Raises ShapeError unless all are in 0..size-1: NumPy counts negative ones from the end.
+
+    name: what the error message calls an id. An array on a GPU is returned unchecked: a check would make the host wait.
+    """
     if array_module(ids) is not np:
-        return ids  # on a device: looking would make the host wait for it
+        return ids
     ids = np.asarray(ids)
     if ids.dtype.kind not in "iu" and ids.size:
-        raise ShapeError(f"{what}s must be integers, got {ids.dtype}")
-    whole = ids.astype(np.int64, copy=False)
-    if whole.size and whole.view(np.uint64).max() >= size:  # read as unsigned, a negative one is very large
-        worst = ids.min() if ids.min() < 0 else ids.max()
-        raise ShapeError(f"{what} {worst} is outside 0..{size - 1}")
-    return whole
+        raise ShapeError(f"{name}s must be integers, got {ids.dtype}")
+    int64 = ids.astype(np.int64, copy=False)
+    if int64.size and int64.view(np.uint64).max() >= size:  # read as unsigned, a negative id is very large
+        wrong = ids.min() if ids.min() < 0 else ids.max()
+        raise ShapeError(f"{name} {wrong} is outside 0..{size - 1}")
+    return int64

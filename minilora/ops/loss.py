@@ -1,29 +1,37 @@
-"""Cross-entropy: the softmax and the logarithm in one, so that the probabilities are kept once."""
+"""Cross-entropy in nats: softmax, logarithm and mean as one operation, which keeps one array of probabilities.
+
+`...` any leading axes (batch, tokens)   N all of them as one   V vocabulary   d width of the model
+"""
 
 import numpy as np
 
-from ..autograd import as_tensor, is_recording, record
+from ..autograd import Tensor, as_tensor, is_recording, record
 from ..backend import array_module, like
 from ..errors import ShapeError
 from .linear import check_ids
 
 IGNORE = -100  # the label of a position that the loss leaves out, as in PyTorch
-ROWS = 256  # positions whose logits linear_cross_entropy has at a time
+ROW_BLOCK = 256  # positions whose logits linear_cross_entropy holds at a time
 
 
-def cross_entropy(logits, targets, ignore_index=IGNORE):  # (..., V), (...) int -> ()
-    """L = mean over the targets t that are not `ignore_index` of   log Σ e^z - z_t
+def cross_entropy(logits, targets, ignore_index: int = IGNORE) -> Tensor:  # (..., V), (...) int -> ()
+    """L = mean of  log Σ e^z - z_t  over the n targets t that are not `ignore_index`; z: their logits
 
-    dz = (softmax(z) - onehot(t)) / n        nan when every target is ignored, as in PyTorch
+    dz = (softmax(z) - onehot(t)) / n        L is nan when every target is ignored, as in PyTorch
+
+    Raises ShapeError when the shapes do not fit together, or for a target outside 0..V-1.
+
+    >>> cross_entropy(np.zeros((1, 4)), np.array([2])).item()  # four equal chances: log 4 nats
+    1.3862943611198906
     """
     logits = as_tensor(logits)
     V = logits.shape[-1]
     if tuple(targets.shape) != logits.shape[:-1]:
         raise ShapeError(f"targets of shape {tuple(targets.shape)} for logits of shape {logits.shape}")
-    t, weight = _targets(targets, ignore_index, V, logits.data)
+    t, weight = _target_weights(targets, ignore_index, V, logits.data)
     p = logits.data.reshape(-1, V).copy()
     total, losses = _exponentials_(p, t)
-    loss = _mean(losses, weight)
+    loss = _weighted_sum(losses, weight)
 
     def backward(g):
         dz = p * (weight * g / total)[:, None]
@@ -33,23 +41,24 @@ def cross_entropy(logits, targets, ignore_index=IGNORE):  # (..., V), (...) int 
     return record(loss, (logits,), backward)
 
 
-def linear_cross_entropy(h, W, targets, ignore_index=IGNORE):  # (n, d), (V, d) frozen, (n,) int -> ()
-    """cross_entropy(linear(h, W), targets) for a frozen W, some rows at a time: there are never all (n, V) logits.
+def linear_cross_entropy(h, W, targets, ignore_index: int = IGNORE) -> Tensor:  # (N, d), (V, d), (N,) int -> ()
+    """cross_entropy(linear(h, W), targets) for a frozen W, with the logits of only ROW_BLOCK rows in memory at a time.
 
-    dh = dz W is made in the forward, while those rows are at hand; the backward scales it by g. With E = e^(z - max z)
-    and its row sums Σ it is (E W / Σ - W[t]) / n: the division and the -1 are done on d columns, not on V.
+    The forward computes dh = dz W too, while it has those logits; the backward multiplies it by g. For n targets,
+    E = e^(z - max z) and its row sums Σ:  dh = (E W / Σ - W[t]) / n,  which divides and subtracts d columns, not V.
+    Raises ShapeError when the shapes do not fit together, W is not frozen, or a target is outside 0..V-1.
     """
     h = as_tensor(h)
     if tuple(targets.shape) != h.shape[:-1] or h.ndim != 2 or W.requires_grad:
         raise ShapeError(f"targets of shape {tuple(targets.shape)} for h of shape {h.shape}; W must be frozen")
     V, x = len(W), h.data
-    t, weight = _targets(targets, ignore_index, V, x)
+    t, weight = _target_weights(targets, ignore_index, V, x)
     xp = array_module(x)
     losses = xp.empty(len(t), dtype=x.dtype)
     dh = xp.empty(x.shape, dtype=x.dtype) if h.requires_grad and is_recording() else None
-    logits = xp.empty((min(ROWS, len(t)), V), dtype=x.dtype)  # the same memory for every block
-    for start in range(0, len(t), ROWS):
-        rows = slice(start, start + ROWS)
+    logits = xp.empty((min(ROW_BLOCK, len(t)), V), dtype=x.dtype)  # every block uses this memory
+    for start in range(0, len(t), ROW_BLOCK):
+        rows = slice(start, start + ROW_BLOCK)
         z = logits[: len(x[rows])]
         xp.matmul(x[rows], W.data.T, out=z)
         total, losses[rows] = _exponentials_(z, t[rows])
@@ -57,21 +66,25 @@ def linear_cross_entropy(h, W, targets, ignore_index=IGNORE):  # (n, d), (V, d) 
             xp.matmul(z, W.data, out=dh[rows])
             dh[rows] *= (weight[rows] / total)[:, None]
             dh[rows] -= weight[rows][:, None] * W.data[t[rows]]
-    return record(_mean(losses, weight), (h,), lambda g: (dh * g,))
+    return record(_weighted_sum(losses, weight), (h,), lambda g: (dh * g,))
 
 
-def _targets(targets, ignore_index, V, beside):  # -> t (N,) int64, weight (N,): 1/n where a target counts, else 0
+def _target_weights(targets, ignore_index, V, logits):
+    """t (N,) int64, and weight (N,): 1/n for each of the n targets that count; an ignored target is 0 in both.
+
+    Both have the device of `logits`; weight has its type.
+    """
     t = targets.reshape(-1)
-    valid = t != ignore_index
-    t = check_ids(array_module(t).where(valid, t, 0), V, "target")
+    counts = t != ignore_index
+    t = check_ids(array_module(t).where(counts, t, 0), V, "target")
     if isinstance(t, np.ndarray):
-        t, valid = like(t, beside), like(valid, beside)
-    weight = valid.astype(beside.dtype)
-    weight /= array_module(beside).maximum(weight.sum(), 1)
+        t, counts = like(t, logits), like(counts, logits)
+    weight = counts.astype(logits.dtype)
+    weight /= array_module(logits).maximum(weight.sum(), 1)
     return t, weight
 
 
-def _exponentials_(z, t):  # (N, V), (N,) -> Σ e^(z - max z) (N,), the losses (N,); z becomes e^(z - max z)
+def _exponentials_(z, t):  # (N, V), (N,) -> Σ e^(z - max z) (N,), log Σ e^z - z_t (N,); z becomes e^(z - max z)
     xp = array_module(z)
     if z.size:
         z -= z.max(axis=-1, keepdims=True)
@@ -81,6 +94,6 @@ def _exponentials_(z, t):  # (N, V), (N,) -> Σ e^(z - max z) (N,), the losses (
     return total, xp.log(total) - picked
 
 
-def _mean(losses, weight):  # nan when no target counts
+def _weighted_sum(losses, weight):  # (N,), (N,) -> (); nan when no target counts
     xp = array_module(losses)
     return xp.where(weight.sum() > 0, (losses * weight).sum(), xp.asarray(np.nan, dtype=losses.dtype))

@@ -1,15 +1,18 @@
-"""Normalisation over the last axis: layer norm and RMS norm."""
+"""Normalisation over the last axis: layer norm and RMS norm.
+
+`...` any leading axes (batch, tokens)   d width of the model   mean over the last axis   Σ over the leading axes
+"""
 
 import functools
 
 import numpy as np
 
-from ..autograd import as_tensor, record
+from ..autograd import Tensor, as_tensor, record
 from ..backend import array_module, inner
 from .fused import kernels
 
 
-def layer_norm(x, w, b, eps=1e-5):  # (..., d), (d,), (d,) -> (..., d)
+def layer_norm(x, w, b, eps: float = 1e-5) -> Tensor:  # (..., d), (d,), (d,) -> (..., d)
     """y = w · h + b,   h = (x - μ) / σ,   μ = mean(x),   σ² = mean((x - μ)²) + eps
 
     with u = g · w:   dx = (u - mean(u) - h · mean(u · h)) / σ        dw = Σ g · h        db = Σ g
@@ -39,7 +42,7 @@ def layer_norm(x, w, b, eps=1e-5):  # (..., d), (d,), (d,) -> (..., d)
     return record(y, (x, w, b), backward)
 
 
-def rms_norm(x, w, eps=1e-6):  # (..., d), (d,) -> (..., d)
+def rms_norm(x, w, eps: float = 1e-6) -> Tensor:  # (..., d), (d,) -> (..., d)
     """y = w · h,   h = x / ρ,   ρ² = mean(x²) + eps
 
     with u = g · w:   dx = (u - h · mean(u · h)) / ρ        dw = Σ g · h
@@ -50,7 +53,7 @@ def rms_norm(x, w, eps=1e-6):  # (..., d), (d,) -> (..., d)
 
     def backward(g):
         dx = None
-        h = a / rho  # computed again: one pass, instead of keeping a copy of every activation
+        h = a / rho  # computed again, which is cheaper than keeping a copy of every activation
         if to_x:
             u = g * w.data
             product = _mean_product(u, h)
@@ -68,7 +71,7 @@ def rms_norm(x, w, eps=1e-6):  # (..., d), (d,) -> (..., d)
 def _mean(a):  # (..., d) -> (..., 1)
     if not isinstance(a, np.ndarray):
         return a.mean(axis=-1, keepdims=True)
-    return (inner(a, _ones(a.shape[-1], a.dtype)) / a.shape[-1])[..., None]  # three times faster than NumPy's mean
+    return (inner(a, _ones(a.shape[-1], a.dtype)) / a.shape[-1])[..., None]  # three times as fast as NumPy's mean
 
 
 @functools.lru_cache(16)
