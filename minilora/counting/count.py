@@ -16,6 +16,7 @@ from ..adapters.registry import method_of
 from ..adapters.targets import as_target_modules, leaves, names_match
 from ..errors import ConfigError, nearest
 from ..methods.lora import LoraConfig
+from .architectures.experts import match_experts, notes_on_experts
 from .architectures.parts import LORA_KINDS, Architecture
 from .architectures.sizes import LARGEST
 
@@ -52,8 +53,8 @@ class Count:
     @property
     def working(self):
         """The sum to redo by hand: "8 x (32 x (4096 + 4096) + 32 x (4096 + 1024))"."""
-        shapes = Counter((p.n_in, p.out) for p in self.chosen)
-        return f"{self.rank} x ({' + '.join(f'{n} x ({i} + {o})' for (i, o), n in shapes.items())})"
+        shapes = Counter((p.lora_rank(1), p.n_in, p.out) for p in self.chosen)
+        return f"{self.rank} x ({' + '.join(f'{n * of} x ({i} + {o})' for (of, i, o), n in shapes.items())})"
 
     @property
     def notes(self):
@@ -74,19 +75,25 @@ class Count:
             notes.append("the head is its own, as in the published checkpoints; transformers 5 ties it in a new model")
         if any(p.tied for p in self.chosen):
             notes.append("the head shares the embedding's weight: merging this adapter must untie the two")
-        return notes
+        return notes + notes_on_experts(self.architecture, self.chosen, self.rank)
 
     def adapter_bytes(self, width):
         """Bytes of A and B alone. width: 4 for float32, 2 for a 16-bit type."""
         return width * self.trainable
 
+    @property
+    def tensors(self) -> dict:
+        """The tensors of the adapter's file: {name: shape}."""
+        found = {}
+        for part in self.chosen:
+            config, place = LoraConfig(r=part.lora_rank(self.rank)), part.place
+            shapes = method_of(config).shapes(place, config)
+            found |= {f"{PREFIX}{place.path}.{name}": shape for name, shape in shapes.items()}
+        return found
+
     def file_bytes(self, dtype):
         """Bytes of adapter_model.safetensors. dtype: "F32", "BF16" or "F16"."""
-        config, tensors = LoraConfig(r=self.rank), {}
-        for part in self.chosen:
-            shapes = method_of(config).shapes(part.place, config)
-            tensors |= {f"{PREFIX}{part.path}.{name}": shape for name, shape in shapes.items()}
-        return safetensors_bytes(tensors, dtype)
+        return safetensors_bytes(self.tensors, dtype)
 
 
 def count(architecture, targets, rank):  # Architecture, str, int -> Count
@@ -103,27 +110,19 @@ def match_targets(architecture, targets):  # Architecture, str -> [WeightSpec]
     wanted = LoraConfig(target_modules=as_target_modules(targets)).target_modules  # checks that an expression is one
     adaptable = {p.path: p for p in architecture.parts if p.kind in LORA_KINDS}
     known = leaves(adaptable)
+    wanted, experts = match_experts(architecture, wanted)
     if wanted == "all-linear":
         return architecture.linears
     for name in wanted if isinstance(wanted, list) else [wanted]:
-        if not any(names_match([name] if isinstance(wanted, list) else name, path) for path in paths(architecture)):
+        if not any(names_match([name] if isinstance(wanted, list) else name, path) for path in architecture.modules):
             hint = "" if isinstance(wanted, list) else " (a regular expression for the whole path)"
             near = nearest(name, known)
             raise ConfigError(f"no module matches target {name!r}{hint}; {architecture.name} has: {near}")
-    chosen = [path for path in paths(architecture) if names_match(wanted, path)]
+    chosen = [path for path in architecture.modules if names_match(wanted, path)]
     if wrong := [path for path in chosen if path not in adaptable]:
         near = nearest(wrong[0], known)
         raise ConfigError(f"target {targets!r} matches {wrong[0]}, which is no linear layer or embedding; try {near}")
-    return [adaptable[path] for path in chosen]
-
-
-def paths(architecture):
-    """The path of every module: those with weights, and those that only hold others ("model.layers.0.mlp")."""
-    found = {}
-    for part in architecture.parts:
-        pieces = part.path.split(".")
-        found |= dict.fromkeys(".".join(pieces[:n]) for n in range(1, len(pieces) + 1))
-    return list(found)
+    return [adaptable[path] for path in chosen] + experts
 
 
 def safetensors_bytes(shapes, dtype):  # {name: shape}, "F32" | "BF16" | "F16" -> int

@@ -56,7 +56,7 @@ class Flops:
 def flops(count, length):  # Count, int -> Flops
     """Of one token among `length`. An embedding, and the A beside one, is a look-up; a tied head is a product."""
     parts = count.architecture.parts
-    matrices = sum(2 * p.times * p.weights for p in parts if p.kind in ("linear", "conv"))
+    matrices = sum(2 * p.products for p in parts)
     width = sum(p.n_in for p in parts if p.kind == "linear" and p.reads.startswith("attention"))
     attention = 4 * length * width
     lora = 3 * sum(2 * count.rank * (p.out + (p.kind != "embedding") * p.n_in) * p.times for p in count.chosen)

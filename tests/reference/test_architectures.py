@@ -2,8 +2,10 @@
 
 import pytest
 
+from minilora.counting.architectures.catalog import FAMILIES
 from minilora.files.config_json import DEFAULTS
 
+constants = pytest.importorskip("peft.utils.constants")
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.reference
 
@@ -16,3 +18,9 @@ def test_what_a_family_assumes_is_what_transformers_assumes(kind):
     for key, value in DEFAULTS[kind].items():
         if key not in IN_THE_MODEL:
             assert getattr(type(made), key, None) == value or getattr(made, key) == value, key
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_the_default_targets_are_those_of_peft_or_every_linear_layer(kind):
+    table = constants.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+    assert FAMILIES[kind].targets == ",".join(table.get(kind, ["all-linear"]))

@@ -9,6 +9,7 @@ from minilora.adapters.targets import as_target_modules
 from minilora.counting.architectures.catalog import FAMILIES, default_targets, from_config, load
 from minilora.counting.architectures.presets import PRESETS
 from minilora.counting.count import count
+from minilora.errors import ConfigError
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -16,7 +17,7 @@ peft = pytest.importorskip("peft")
 pytestmark = pytest.mark.reference
 
 REPEATED = ("mistral-7b", "llama-2-7b", "llama-2-13b", "llama-3.1-8b", "llama-3.1-70b", "llama-3.3-70b")  # other names
-REGEX = r".*\.1\.(.*\.)?(q|query|\w+_proj|dense|wi|wi_1|fc1|fc_in|c_\w+|dense_h_to_4h)"  # in the second layer only
+REGEX = r".*\.1\.(.*\.)?(q|query|\w+_proj|dense|wi|wi_1|fc1|fc_in|c_\w+|dense_h_to_4h|Wi)"  # in the second layer only
 VARIANTS = {  # model_type -> what its config.json may say besides the sizes
     "llama": {"attention_bias": [True, False], "mlp_bias": [True, False], "tie_word_embeddings": [True, False],
               "head_dim": [None, 24]},
@@ -38,6 +39,31 @@ VARIANTS = {  # model_type -> what its config.json may say besides the sizes
                    "pos_att_type": [["c2p"], ["p2c", "c2p"], "p2c|c2p", []], "position_biased_input": [True, False],
                    "type_vocab_size": [0, 2], "position_buckets": [-1, 16], "norm_rel_ebd": ["none", "layer_norm"],
                    "conv_kernel_size": [0, 3], "embedding_size": [None, 32]},
+    "gemma2": {"tie_word_embeddings": [True, False], "head_dim": [None, 24], "attention_bias": [True, False],
+               "num_key_value_heads": [1, 2]},
+    "gemma3_text": {"tie_word_embeddings": [True, False], "head_dim": [None, 24], "attention_bias": [True, False],
+                    "num_key_value_heads": [1, 2]},
+    "phi3": {"num_key_value_heads": [None, 2], "tie_word_embeddings": [True, False]},
+    "olmo2": {"num_key_value_heads": [None, 2], "attention_bias": [True, False], "tie_word_embeddings": [True, False]},
+    "smollm3": {"num_key_value_heads": [1, 2], "attention_bias": [True, False], "mlp_bias": [True, False],
+                "tie_word_embeddings": [True, False]},
+    "granite": {"attention_bias": [True, False], "mlp_bias": [True, False], "tie_word_embeddings": [True, False]},
+    "starcoder2": {"use_bias": [True, False], "num_key_value_heads": [1, 2], "tie_word_embeddings": [True, False]},
+    "mixtral": {"num_local_experts": [3, 4], "num_key_value_heads": [1, 2], "head_dim": [None, 24],
+                "tie_word_embeddings": [True, False]},
+    "qwen3_moe": {"num_experts": [8, 9], "num_key_value_heads": [2], "moe_intermediate_size": [20, 36],
+                  "mlp_only_layers": [None, [], [1]], "decoder_sparse_step": [1, 2], "attention_bias": [True, False],
+                  "head_dim": [None, 24]},
+    "gpt_oss": {"num_local_experts": [4, 5], "num_key_value_heads": [1, 2], "head_dim": [None, 24],
+                "attention_bias": [True, False]},
+    "falcon": {"bias": [True, False], "new_decoder_architecture": [True, False], "multi_query": [True, False],
+               "parallel_attn": [True, False], "num_ln_in_parallel_attn": [None, 1, 2], "num_kv_heads": [None, 2],
+               "ffn_hidden_size": [None, 88], "tie_word_embeddings": [True, False]},
+    "xlm-roberta": {"type_vocab_size": [1, 2]},
+    "modernbert": {"norm_bias": [True, False], "attention_bias": [True, False], "mlp_bias": [True, False]},
+    "vit": {"qkv_bias": [True, False], "image_size": [32, [32, 48]], "patch_size": [8, [4, 8]],
+            "num_channels": [1, 3], "pooler_output_size": [None, 10]},
+    "whisper": {"num_mel_bins": [80, 6], "tie_word_embeddings": [True, False], "max_source_positions": [50]},
     "t5": {"feed_forward_proj": ["relu", "gated-gelu"], "tie_word_embeddings": [True, False],
            "num_decoder_layers": [None, 1]},
 }  # fmt: skip
@@ -48,10 +74,20 @@ def sizes(kind, rng):
     d = H * 2 * rng.randint(2, 9)
     if kind in ("gpt2", "gptj"):
         return {"n_embd": d, "n_layer": depth, "n_head": H, "n_positions": m, "vocab_size": vocabulary}
+    if kind == "falcon":
+        return {"hidden_size": d, "num_hidden_layers": depth, "num_attention_heads": H, "vocab_size": vocabulary}
     if kind == "bloom":
         return {"hidden_size": d, "n_layer": depth, "n_head": H, "vocab_size": vocabulary}
     if kind == "t5":
         return {"d_model": d, "d_ff": m, "num_layers": depth, "num_heads": H, "d_kv": 10, "vocab_size": vocabulary}
+    if kind == "whisper":
+        deep = {
+            "encoder_layers": depth,
+            "decoder_layers": 2,
+            "encoder_attention_heads": H,
+            "decoder_attention_heads": H,
+        }
+        return deep | {"d_model": d, "encoder_ffn_dim": m, "decoder_ffn_dim": m + 1, "vocab_size": vocabulary}
     usual = {"hidden_size": d, "num_hidden_layers": depth, "num_attention_heads": H, "vocab_size": vocabulary}
     return usual | ({"ffn_dim": m} if kind == "opt" else {"intermediate_size": m, "num_key_value_heads": H})
 
@@ -66,6 +102,8 @@ def random_config(kind, seed):
 def on_meta(config):
     """The model of transformers for a config.json, in the class that is counted; it takes no memory."""
     settings = {key: value for key, value in config.items() if key != "model_type"}
+    if config["model_type"] in ("phi3", "smollm3", "modernbert", "whisper"):
+        settings["pad_token_id"] = 0  # theirs is above the tiny vocabularies here
     made = transformers.AutoConfig.for_model(config["model_type"], **settings)
     with torch.device("meta"):
         model = getattr(transformers, FAMILIES[config["model_type"]].model_class)(made)
@@ -79,7 +117,8 @@ def peft_counts(config, targets, rank):  # -> base, trainable, total, number of 
     base = sum(p.numel() for p in model.parameters())
     wrapped = peft.get_peft_model(model, peft.LoraConfig(r=rank, target_modules=as_target_modules(targets)))
     trainable, total = wrapped.get_nb_trainable_parameters()
-    return base, trainable, total, len(wrapped.targeted_module_names)
+    adapted = len(wrapped.targeted_module_names) + len(getattr(wrapped, "targeted_parameter_names", []))
+    return base, trainable, total, adapted
 
 
 def ours(config, targets, rank):
@@ -92,19 +131,60 @@ def ours(config, targets, rank):
 def test_counts_equal_those_of_real_peft(kind, seed):
     config = random_config(kind, seed)
     architecture = from_config(config, kind)
-    names = sorted({p.path.rpartition(".")[2] for p in architecture.linears})
+    names = sorted({p.path.rpartition(".")[2] for p in architecture.linears} - experts_of(architecture))
     rng = random.Random(seed)
     two = ",".join(rng.sample(names, 2))
-    embedding = next(p.path.rpartition(".")[2] for p in architecture.parts if p.kind == "embedding")
+    embeddings = [p.path.rpartition(".")[2] for p in architecture.parts if p.kind == "embedding"]
     heads = [p.path for p in architecture.parts if p.head]
-    target_sets = ["all-linear", default_targets(architecture), two, REGEX, f"{names[0]},{embedding}", *heads]
+    with_embedding = ",".join([names[0], *embeddings[:1]])
+    target_sets = ["all-linear", default_targets(architecture), two, REGEX, with_embedding, *heads]
     for targets, rank in zip(target_sets, rng.sample(range(1, 41), len(target_sets)), strict=True):
         assert ours(config, targets, rank) == peft_counts(config, targets, rank), (config, targets, rank)
 
 
-def test_a_convolution_counts_as_in_peft():
-    config = random_config("deberta-v2", 0) | {"conv_kernel_size": 3}
-    assert ours(config, r".*\.conv\.conv", 5) == peft_counts(config, r".*\.conv\.conv", 5)
+def experts_of(architecture):
+    return {name for p in architecture.parts for name in p.names}
+
+
+@pytest.mark.parametrize(
+    ("kind", "targets"),
+    [("mixtral", t) for t in ("w1,w3", "w2", "gate", "q_proj,w1,w2,w3", r".*(gate|\.w1|\.w3|v_proj)")]
+    + [("qwen3_moe", t) for t in ("gate_proj,up_proj", "down_proj", "gate,k_proj", r".*\.(up|gate)_proj", r".*down.*")],
+)
+def test_experts_are_adapted_by_the_names_that_peft_takes(kind, targets):
+    for seed in range(3):
+        config = random_config(kind, seed)
+        assert ours(config, targets, 3 + seed) == peft_counts(config, targets, 3 + seed), config
+
+
+@pytest.mark.parametrize(("kind", "targets"), [("mixtral", "w1"), ("qwen3_moe", "up_proj,q_proj")])
+def test_half_of_a_fused_matrix_is_refused_as_by_peft(kind, targets):
+    with pytest.raises(ConfigError, match="needs '(w3|gate_proj)' beside it"):
+        ours(random_config(kind, 0), targets, 3)
+    with pytest.raises(ValueError, match="without also targeting"):
+        peft_counts(random_config(kind, 0), targets, 3)
+
+
+@pytest.mark.parametrize(("kind", "targets"), [("mixtral", "all-linear"), ("mixtral", "w1,w3"), ("qwen3_moe", "gate")])
+def test_the_tensors_of_adapted_experts_are_named_as_in_the_file_of_peft(kind, targets):
+    config = random_config(kind, 1)
+    wrapped = peft.get_peft_model(on_meta(config), peft.LoraConfig(r=3, target_modules=as_target_modules(targets)))
+    expected = {name: tuple(t.shape) for name, t in peft.get_peft_model_state_dict(wrapped).items()}
+    assert count(from_config(config, "config.json"), targets, 3).tensors == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "targets"),
+    [
+        ("deberta-v2", r".*\.conv\.conv"),
+        ("vit", "projection"),
+        ("vit", "q_proj,projection"),
+        ("whisper", "conv1,conv2"),
+    ],
+)
+def test_a_convolution_counts_as_in_peft(kind, targets):
+    config = random_config(kind, 0) | ({"conv_kernel_size": 3} if kind == "deberta-v2" else {})
+    assert ours(config, targets, 5) == peft_counts(config, targets, 5)
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS.keys() - PUBLISHED.keys() - set(REPEATED)))

@@ -1,42 +1,6 @@
-"""The decoders that continue text, each as the list of its weights. Names as in transformers 5.
-
-`c` is the configuration: c("hidden_size") is a number of its config.json, or what the family assumes where that is
-silent (files/config_json.DEFAULTS). d: width, m: width inside the MLP, H heads of width hd, K of them for keys and
-values.
-"""
+"""The decoders that are not built like Llama, each as the list of its weights. See llamas.py for the letters."""
 
 from .parts import embedding, head, layers, linear, norm
-
-
-def llama(c, qkv_bias=False, qk_norm=False):
-    """Llama and its family: RMSNorm, grouped-query attention, gate/up/down."""
-    d, m, H, K, hd = c("hidden_size"), c("intermediate_size"), c("num_attention_heads"), c.kv_heads(), c.head_dim()
-    attention_bias, mlp_bias = c.known_flag("attention_bias"), c.known_flag("mlp_bias")
-    qkv_bias = qkv_bias or attention_bias
-    yield embedding("model.embed_tokens", c("vocab_size"), d)
-    for at in layers("model.layers", c("num_hidden_layers")):
-        yield norm(f"{at}.input_layernorm", d, bias=False)
-        yield linear(f"{at}.self_attn.q_proj", d, H * hd, qkv_bias, reads="norm 1", feeds="attention")
-        yield linear(f"{at}.self_attn.k_proj", d, K * hd, qkv_bias, reads="norm 1", feeds="attention", cached=K * hd)
-        yield linear(f"{at}.self_attn.v_proj", d, K * hd, qkv_bias, reads="norm 1", feeds="attention", cached=K * hd)
-        yield linear(f"{at}.self_attn.o_proj", H * hd, d, attention_bias, reads="attention")
-        if qk_norm:
-            yield norm(f"{at}.self_attn.q_norm", hd, bias=False, times=H)
-            yield norm(f"{at}.self_attn.k_norm", hd, bias=False, times=K)
-        yield norm(f"{at}.post_attention_layernorm", d, bias=False)
-        yield linear(f"{at}.mlp.gate_proj", d, m, mlp_bias, reads="norm 2", feeds="activation")
-        yield linear(f"{at}.mlp.up_proj", d, m, mlp_bias, reads="norm 2", feeds="activation")
-        yield linear(f"{at}.mlp.down_proj", m, d, mlp_bias, reads="activation")
-    yield norm("model.norm", d, bias=False)
-    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings"))
-
-
-def qwen2(c):
-    return llama(c, qkv_bias=True)  # on q, k and v, none on o
-
-
-def qwen3(c):
-    return llama(c, qk_norm=True)
 
 
 def phi(c):
@@ -148,3 +112,30 @@ def opt(c):
         if affine:
             yield norm(f"{at}.final_layer_norm", d)
     yield head(narrow, c("vocab_size"), tied=c.flag("tie_word_embeddings"))
+
+
+def falcon(c):
+    """One norm, two, or one before each half; one head for keys and values, some, or as many as for queries."""
+    d, H, bias = c("hidden_size"), c("num_attention_heads"), c.flag("bias")
+    m, hd, new = c("ffn_hidden_size", 4 * d), c.head_dim(), c.flag("new_decoder_architecture")
+    K = c("num_kv_heads", H) if new else 1 if c.flag("multi_query") else H
+    if not c.flag("parallel_attn"):
+        norms = ("post_attention_layernorm", "input_layernorm")
+    elif c("num_ln_in_parallel_attn", 2 if new else 1) == 2:
+        norms = ("ln_attn", "ln_mlp")
+    else:
+        norms = ("input_layernorm",)
+    mlp_reads = "norm 1" if len(norms) == 1 else "norm 2"
+    yield embedding("transformer.word_embeddings", c("vocab_size"), d)
+    for at in layers("transformer.h", c("num_hidden_layers")):
+        fused, cached = (H + 2 * K) * hd, 2 * K * hd
+        yield linear(
+            f"{at}.self_attention.query_key_value", d, fused, bias, reads="norm 1", feeds="attention", cached=cached
+        )  # fmt: skip
+        yield linear(f"{at}.self_attention.dense", d, d, bias, reads="attention")
+        yield linear(f"{at}.mlp.dense_h_to_4h", d, m, bias, reads=mlp_reads, feeds="activation")
+        yield linear(f"{at}.mlp.dense_4h_to_h", m, d, bias, reads="activation")
+        for name in norms:
+            yield norm(f"{at}.{name}", d)
+    yield norm("transformer.ln_f", d)
+    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings"))

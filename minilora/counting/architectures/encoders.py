@@ -1,7 +1,8 @@
-"""The encoders, bare (no task head), and T5 with both its stacks, each as the list of its weights. See decoders.py."""
+"""The encoders, bare (no task head), each as the list of its weights. See llamas.py for the letters."""
 
 from ...errors import ConfigError
-from .parts import WeightSpec, embedding, head, layers, linear, norm
+from .parts import WeightSpec, embedding, layers, linear, norm, parameter
+from .sizes import LARGEST
 
 
 def bert(c):
@@ -64,42 +65,51 @@ def deberta_v2(c):
         yield norm("encoder.conv.LayerNorm", d)
 
 
-def t5(c):
-    """T5, v1.1 and Flan: no biases; an encoder and a decoder of the same width, one embedding for both.
-
-    The published v1.1 and Flan checkpoints have a head of their own (tie_word_embeddings false in their config.json);
-    transformers 5 ties it when it builds the model from the config alone, and unties it when it loads the checkpoint.
-    """
-    d, hd, m = c("hidden_size"), c("head_dim"), c("intermediate_size")
-    inner = c("num_attention_heads") * hd
-    activation = c.text("feed_forward_proj")
-    if activation not in ("relu", "gelu", "silu", "gated-gelu", "gated-silu"):
-        raise ConfigError(f"{c.where}: feed_forward_proj {activation!r} is not known; gated-gelu or relu")
-    yield embedding("shared", c("vocab_size"), d)
-    depth = c("num_hidden_layers")
-    for stack, count in (("encoder", depth), ("decoder", c("num_decoder_layers", depth))):
-        for at in layers(f"{stack}.block", count):
-            yield from _t5_attention(f"{at}.layer.0.SelfAttention", d, inner, stack == "decoder", "norm 1", "norm 1")
-            if at.endswith(".0"):
-                rows = c("relative_attention_num_buckets")
-                path = f"{at}.layer.0.SelfAttention.relative_attention_bias"
-                yield embedding(path, rows, c("num_attention_heads"))
-            yield norm(f"{at}.layer.0.layer_norm", d, bias=False)
-            if stack == "decoder":
-                yield from _t5_attention(f"{at}.layer.1.EncDecAttention", d, inner, True, "norm 2", "encoder")
-                yield norm(f"{at}.layer.1.layer_norm", d, bias=False)
-            last = f"{at}.layer.{1 if stack == 'encoder' else 2}"
-            for name in ("wi_0", "wi_1") if activation.startswith("gated") else ("wi",):
-                yield linear(f"{last}.DenseReluDense.{name}", d, m, reads="norm 3", feeds="activation")
-            yield linear(f"{last}.DenseReluDense.wo", m, d, reads="activation")
-            yield norm(f"{last}.layer_norm", d, bias=False)
-        yield norm(f"{stack}.final_layer_norm", d, bias=False)
-    yield head(d, c("vocab_size"), tied=c.flag("tie_word_embeddings"))
+def modernbert(c):
+    """Norms before each half, but none before the first; gate and up in one matrix."""
+    d, m, bias, of_norms = c("hidden_size"), c("intermediate_size"), c.flag("attention_bias"), c.flag("norm_bias")
+    of_mlp = c.flag("mlp_bias")
+    if d % c("num_attention_heads"):
+        raise ConfigError(f"{c.where}: hidden_size {d} is not a multiple of num_attention_heads")
+    yield embedding("embeddings.tok_embeddings", c("vocab_size"), d)
+    yield norm("embeddings.norm", d, of_norms)
+    for at in layers("layers", c("num_hidden_layers")):
+        if at != "layers.0":
+            yield norm(f"{at}.attn_norm", d, of_norms)
+        yield linear(f"{at}.attn.Wqkv", d, 3 * d, bias, reads="norm 1", feeds="attention")
+        yield linear(f"{at}.attn.Wo", d, d, bias, reads="attention")
+        yield norm(f"{at}.mlp_norm", d, of_norms)
+        yield linear(f"{at}.mlp.Wi", d, 2 * m, of_mlp, reads="norm 2", feeds="activation")
+        yield linear(f"{at}.mlp.Wo", m, d, of_mlp, reads="activation")
+    yield norm("final_norm", d, of_norms)
 
 
-def _t5_attention(at, d, inner, cached, query_reads, others_read):
-    kept = inner if cached else 0
-    yield linear(f"{at}.q", d, inner, reads=query_reads, feeds="attention")
-    yield linear(f"{at}.k", d, inner, reads=others_read, feeds="attention", cached=kept)
-    yield linear(f"{at}.v", d, inner, reads=others_read, feeds="attention", cached=kept)
-    yield linear(f"{at}.o", inner, d, reads=f"attention over {others_read}")
+def vit(c):
+    """ViT: patches of an image in the place of tokens, one vector ahead of them, a learned one for each position."""
+    d, m, bias = c("hidden_size"), c("intermediate_size"), c.flag("qkv_bias")
+    (height, width), patch = _sides(c, "image_size"), _sides(c, "patch_size")
+    positions = (height // patch[0]) * (width // patch[1]) + 1
+    yield parameter("embeddings.cls_token", 1, 1, d)
+    yield parameter("embeddings.position_embeddings", 1, positions, d)
+    yield WeightSpec(
+        "embeddings.patch_embeddings.projection", "conv", (d, c("num_channels"), *patch), d, reads="image"
+    )  # fmt: skip
+    for at in layers("layers", c("num_hidden_layers")):
+        yield norm(f"{at}.layernorm_before", d)
+        for name in ("q_proj", "k_proj", "v_proj"):
+            yield linear(f"{at}.attention.{name}", d, d, bias, reads="norm 1", feeds="attention")
+        yield linear(f"{at}.attention.o_proj", d, d, True, reads="attention")
+        yield norm(f"{at}.layernorm_after", d)
+        yield linear(f"{at}.mlp.fc1", d, m, True, reads="norm 2", feeds="activation")
+        yield linear(f"{at}.mlp.fc2", m, d, True, reads="activation")
+    yield norm("layernorm", d)
+    yield linear("pooler.dense", d, c("pooler_output_size", d), True, reads="first token", times=0)
+
+
+def _sides(c, name):  # -> (height, width): one number means a square
+    value = c.given(name)
+    value = c.assumed(name) if value is None else value
+    sides = value if isinstance(value, list) else [value, value]
+    if len(sides) != 2 or any(type(side) is not int or not 1 <= side <= LARGEST for side in sides):
+        raise c.wrong(name, value, "a whole number, or a list of two")
+    return tuple(sides)

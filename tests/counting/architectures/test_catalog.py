@@ -15,7 +15,7 @@ from minilora.errors import ConfigError, FormatError, MiniloraError, MissingFile
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("llama-3-8", "llama-3-8b"), ("gtp2", "gpt2"), ("meta-llama/Llama-3.1-8B-it", "llama-3.1-8b")]
+    ("name", "near"), [("llama-3-8", "llama-3-8b"), ("gtp2", "gpt2"), ("meta-llama/Llama-3.1-8-it", "llama-3.1-8b")]
 )
 def test_an_unknown_model_lists_the_near_ones(name, near):
     with pytest.raises(UnknownNameError, match=near):
@@ -50,9 +50,18 @@ def test_a_missing_config_file_is_named():
         load("nowhere/config.json")
 
 
-@pytest.mark.parametrize("kind", ["mixtral", "mamba", "", 7, ["llama"]])
+@pytest.mark.parametrize("kind", ["rwkv", "mamba", "deepseek_v3", "", 7, ["llama"]])
 def test_an_unknown_architecture_is_named_with_what_is_supported(kind):
     with pytest.raises(ConfigError, match="not supported; supported are llama, mistral, .*t5"):
+        from_config({"model_type": kind}, "config.json")
+
+
+@pytest.mark.parametrize(
+    ("kind", "near"),
+    [("gemma4", "gemma, gemma2, gemma3_text"), ("llama4", "llama"), ("qwen3_5", "qwen3, "), ("phimoe", "phi, phi3")],
+)
+def test_an_architecture_that_is_like_a_supported_one_names_that_one(kind, near):
+    with pytest.raises(ConfigError, match=f"model_type '{kind}' is not supported; the nearest are {near}"):
         from_config({"model_type": kind}, "config.json")
 
 
