@@ -63,7 +63,7 @@ def test_a_gpu_without_cupy_is_one_line_that_says_what_to_install(no_cupy):
 
 def test_a_tensor_that_cannot_move_stays_usable(no_cupy):
     x = Tensor(np.ones(2), requires_grad=True)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="device cuda needs CuPy"):
         x.to("cuda")
     (x * 2.0).sum().backward()
     assert x.grad.tolist() == [2, 2]

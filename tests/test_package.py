@@ -22,7 +22,7 @@ def test_every_public_name_is_there_and_says_what_it_does(name):
 def test_a_name_that_is_not_there_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_name"):
         ml.no_such_name  # noqa: B018
-    with pytest.raises(ImportError):
+    with pytest.raises(ImportError, match="no_such_name"):
         importlib.import_module("minilora.no_such_name")
 
 

@@ -38,6 +38,7 @@ def test_an_adapter_from_peft_gives_pytorchs_gradients(golden):
         p.grad = None
     model.loss(expected["input_ids"], expected["input_ids"]).backward()
     grads = {f"grad/{n}": p.grad for n, p in model.named_parameters() if p.requires_grad}
+    assert grads
     assert set(grads) == {key for key in expected.files if key.startswith("grad/")}
     for name, grad in grads.items():
         assert abs(grad - expected[name]).max() <= 1e-4 * abs(expected[name]).max(), name

@@ -154,11 +154,11 @@ def test_tensors_that_do_not_all_find_their_place_are_refused_with_the_list(fold
 
 def test_names_and_values_with_line_breaks_make_no_second_line(folder):
     edit_tensors(folder, extra("a\nb.lora_A.weight"))
-    with pytest.raises(FormatError) as error:
+    with pytest.raises(FormatError, match=r"'a\\nb.lora_A.weight'$") as error:
         load(folder)
     assert "\n" not in str(error.value)
     edit_config(folder, **{"a\nb": "c\nd"})
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(ConfigError, match=r"'a\\nb' = 'c\\nd' is not supported$") as error:
         load(folder)
     assert "\n" not in str(error.value)
 

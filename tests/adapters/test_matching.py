@@ -1,6 +1,7 @@
 """Which modules a config chooses, at which rank and scale: the same as PEFT, for configs made at random."""
 
 import copy
+import re
 import warnings
 
 import pytest
@@ -138,8 +139,9 @@ def test_configs_at_random_choose_the_modules_that_peft_chooses(kind):
         config, expected = pefts_choice(kind, copy.deepcopy(given_options))
         try:
             mine = LoraConfig(r=2, lora_alpha=5, **given_options)
-        except ConfigError as error:  # PEFT may not notice a broken pattern that no path reaches
-            assert expected is None or "regular expression" in str(error) or "list of layers" in str(error)
+        except ConfigError as error:
+            if expected is not None:  # PEFT does not notice a broken pattern that no path reaches
+                assert re.search("regular expression|list of layers", str(error))
             seen["refused"] += 1
             return
         assert expected is not None
@@ -168,15 +170,8 @@ def test_configs_at_random_give_the_ranks_scales_and_counts_that_peft_gives(kind
             try:
                 mine = get_peft_model(OURS[kind](), LoraConfig(r=2, lora_alpha=5, **given_options))
             except ConfigError as error:
-                # stricter than PEFT in three things: a name of the list that matches nothing, a rank above the smaller
-                # side, a copy of a module that holds others
-                strict = (
-                    "no module matches target",
-                    "is above the smaller side",
-                    "name those instead",
-                    "cannot be both",
-                )
-                assert expected is None or any(s in str(error) for s in strict), error
+                if expected is not None:
+                    assert re.search(STRICTER, str(error))
                 return
         assert expected is not None
         layers = {layer.path: layer.adapters["default"] for layer in mine.base_model.layers}
@@ -191,6 +186,10 @@ def test_configs_at_random_give_the_ranks_scales_and_counts_that_peft_gives(kind
 
     check()
     assert seen[True] > 10 and seen[False] > 10, seen
+
+
+# a name that matches nothing, a rank above the smaller side, a copy of a module that holds others or has an adapter
+STRICTER = "no module matches target|is above the smaller side|name those instead|cannot be both"
 
 
 def pefts_model(kind, given_options):

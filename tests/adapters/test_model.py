@@ -80,8 +80,10 @@ def test_an_adapter_that_is_added_does_not_act_until_it_is_set():
 def test_adding_an_adapter_does_not_move_the_others():
     model = with_lora(tiny_llama())
     before = {n: p.data for n, p in model.named_parameters() if ".default." in n}
+    assert before
     model.add_adapter("b", LoraConfig(r=2, target_modules=["q_proj"]))
-    assert all(p.data is before[n] for n, p in model.named_parameters() if n in before)
+    now = {n: p.data for n, p in model.named_parameters() if n in before}
+    assert now.keys() == before.keys() and all(now[n] is before[n] for n in before)
 
 
 def test_only_active_adapters_are_trainable():

@@ -165,8 +165,12 @@ def test_a_rank_above_the_smaller_side_is_refused_by_name():
 def test_a_refused_adapter_leaves_the_model_as_it_was():
     model = tiny_llama()
     before = [(n, p.requires_grad) for n, p in model.named_parameters()]
-    for options in ({"r": 13}, {"modules_to_save": ["nrm"]}, {"modules_to_save": ["mlp"]}):
-        with pytest.raises(ConfigError):
+    for options, line in (
+        ({"r": 13}, "rank 13 is above the smaller side"),
+        ({"modules_to_save": ["nrm"]}, "no module matches modules_to_save 'nrm'"),
+        ({"modules_to_save": ["mlp"]}, "mlp holds other modules"),
+    ):
+        with pytest.raises(ConfigError, match=line):
             get_peft_model(model, LoraConfig(**{"target_modules": ["k_proj"], **options}))
     assert [(n, p.requires_grad) for n, p in model.named_parameters()] == before
 
@@ -257,13 +261,13 @@ def test_settings_that_contradict_each_other_are_refused_as_in_peft(options):
 
 
 def test_every_error_of_a_config_is_one_line():
-    for options in (
-        {"lora_alpha": ""},
-        {"target_modules": ["q_prj"]},
-        {"target_modules": ".*"},
-        {"modules_to_save": ["x" * 90]},
+    for options, line in (
+        ({"lora_alpha": ""}, "lora_alpha = ''"),
+        ({"target_modules": ["q_prj"]}, "no module matches target 'q_prj'"),
+        ({"target_modules": ".*"}, r"target_modules '\.\*' matches model, a LlamaModel"),
+        ({"modules_to_save": ["x" * 90]}, "no module matches modules_to_save 'x{40}"),
     ):
-        with pytest.raises(MiniloraError) as error:
+        with pytest.raises(MiniloraError, match=line) as error:
             adapted(**({"target_modules": ["q_proj"]} | options))
         assert "\n" not in str(error.value)
 

@@ -51,6 +51,7 @@ def test_one_matrix_reads_128_times_fewer():
 def test_csv_has_the_same_rows_as_json():
     arguments = ("llama-3-8b", "--rank", "8,16", "--targets", "q_proj,v_proj")
     lines = list(csv.DictReader(io.StringIO(run(*arguments, "--csv"))))
+    assert len(lines) == 2
     for line, row in zip(lines, json.loads(run(*arguments, "--json")), strict=True):
         assert {key: str(row[key]) for key in line} == line
 
@@ -66,7 +67,7 @@ def test_memory_operations_and_serving_are_in_every_object():
     for budget in row["memory"].values():
         items = budget["states"] + budget["activations"]
         assert budget["total"] == sum(i["bytes"] for i in items)
-        assert all(i["formula"] for i in items)
+        assert items and all(i["formula"] for i in items)
     f = row["flops_per_token"]
     assert f["full"] - f["with_lora"] == f["backward_dW"] - f["lora"]
     assert row["serving"]["switch_resident"] == 0
@@ -123,7 +124,7 @@ def test_the_command_refuses_in_one_line_with_exit_code_2():
 
 
 def test_a_bad_plot_name_writes_nothing(tmp_path):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="figures are PNG files"):
         CliRunner().invoke(
             params, ["gpt2", "--plot", str(tmp_path / "a.jpg")], catch_exceptions=False, standalone_mode=False
         )

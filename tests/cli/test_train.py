@@ -68,7 +68,7 @@ def test_full_fine_tuning_is_one_flag_and_writes_a_base(run, base, files):
     assert code == 0
     before, after = ml.load_pretrained(base), ml.load_pretrained(files / "out")
     changed = [not np.array_equal(a.data, b.data) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
-    assert all(changed)
+    assert changed and all(changed)
     assert load_tokenizer(files / "out").encode("the sea") == load_tokenizer(base).encode("the sea")
 
 
@@ -175,9 +175,9 @@ def test_a_run_killed_without_warning_resumes_to_the_same_bits(run, base, files)
     while not (files / "killed" / FILE).exists() and time.monotonic() < deadline:
         time.sleep(0.002)
     process.kill()
-    process.wait()
+    assert process.wait() == -signal.SIGKILL  # killed on its way, not at its end
     code, _, err = run("train", "--resume", "--out", files / "killed")
-    assert code == 0 or "is at step 40 of 40 already" in err
+    assert code == 0, err
     name = "adapter_model.safetensors"
     assert (files / "killed" / name).read_bytes() == (files / "straight" / name).read_bytes()
 

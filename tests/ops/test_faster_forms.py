@@ -57,6 +57,7 @@ def test_a_frozen_head_gives_the_loss_and_gradients_of_the_plain_path(monkeypatc
         return loss.data, [p.grad for p in model.parameters() if p.grad is not None]
 
     loss, gradients = step()
+    assert gradients
     monkeypatch.setattr(
         ops, "linear_cross_entropy", lambda h, W, t, ignore: ops.cross_entropy(ops.linear(h, W), t, ignore)
     )
@@ -131,7 +132,9 @@ print(without, faults_of_a_round())
 def test_the_memory_of_freed_arrays_is_used_again_without_a_page_fault():
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     without, kept = map(int, done.stdout.split())
-    assert kept < 20 < without or without == 0  # 0: this system keeps it anyway
+    if without == 0:
+        pytest.skip("this system keeps freed memory without being asked")
+    assert kept < 20 < without
 
 
 def test_an_activation_that_no_backward_reads_is_gone_after_the_forward(rng):

@@ -29,6 +29,7 @@ def strided(a):
 def test_every_operation_has_a_case():
     helpers = {"causal_bias", "rotary_angles", "unbroadcast"}
     named = {case.name.split()[0] for case in CASES}
+    assert helpers < set(ops.__all__)
     assert set(ops.__all__) - helpers <= named
 
 
@@ -74,6 +75,7 @@ def test_a_backward_forms_nothing_for_a_frozen_input(case):
     for frozen in itertools.chain.from_iterable(itertools.combinations(range(n), k) for k in range(n)):
         y = case.f(*tensors(case, frozen=frozen))
         nodes = [place for place in _post_order(y.node) if isinstance(place, Node)]
+        assert nodes
         for node in nodes:
             checked(node)
         y.backward(np.ones(y.shape))

@@ -87,7 +87,9 @@ def test_the_formula_gives_the_numbers_worked_out_by_hand_for_q_and_v():
 
 
 def weight_shapes(model):
-    return {shape for p in model.parameters() if p.ndim == 2 for shape in (p.shape, p.shape[::-1])}
+    found = {shape for p in model.parameters() if p.ndim == 2 for shape in (p.shape, p.shape[::-1])}
+    assert found
+    return found
 
 
 def test_no_product_of_a_lora_step_has_the_shape_of_a_frozen_weight():

@@ -80,7 +80,9 @@ def test_transformers_opens_the_shipped_base_to_our_logits_and_text():
 
 def test_transformers_reads_the_shipped_tokenizer_with_its_end_and_padding():
     tokenizer = transformers.AutoTokenizer.from_pretrained(BASE)
-    for example in TASK.examples("test")[:50]:
+    examples = TASK.examples("test")[:50]
+    assert len(examples) == 50
+    for example in examples:
         for text in (frame(example["prompt"]), example["response"]):
             assert tokenizer(text).input_ids == TOKENIZER.encode(text)
     assert (tokenizer.eos_token_id, tokenizer.pad_token_id) == (TOKENIZER.eos_id, TOKENIZER.pad_id)

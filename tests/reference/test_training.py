@@ -100,7 +100,7 @@ def train_here(model, schedule, max_norm):  # -> losses, {name: array}
 def assert_same_training(here, there, start):
     (our_losses, our_weights), (losses, weights) = here, there
     np.testing.assert_allclose(our_losses, losses, rtol=0, atol=1e-4)
-    assert our_weights.keys() == weights.keys()
+    assert weights and our_weights.keys() == weights.keys()
     for name, reference in weights.items():
         assert np.linalg.norm(our_weights[name] - reference) <= 1e-4 * np.linalg.norm(reference), name
         assert np.linalg.norm(reference - start[name]) > 1e-2 * np.linalg.norm(reference), f"{name} did not learn"

@@ -64,9 +64,9 @@ def test_the_chat_form_becomes_a_prompt_of_all_messages_but_the_last(write):
 )
 def test_a_bad_line_is_named_by_its_number(write, line, said):
     path = write('{"prompt": "a", "response": "b"}\n\n' + line + "\n")
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match="line 3: ") as caught:
         read_jsonl(path)
-    assert "line 3: " in str(caught.value) and said in str(caught.value) and "\n" not in str(caught.value)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_an_empty_file_of_examples_is_refused(write):

@@ -44,7 +44,7 @@ def test_a_run_saved_on_a_device_goes_on_there_with_the_same_bits(tmp_path):
 def test_a_run_saved_on_a_device_goes_on_on_the_host(tmp_path):
     straight = go_on(build(on_device=True), 6)
     go_on(build(on_device=True), 3, tmp_path)
-    assert all(type(a) is np.ndarray for a in read_tensors(tmp_path / FILE).values())
+    assert {type(a) for a in read_tensors(tmp_path / FILE).values()} == {np.ndarray}
     parts = build(on_device=False)
     resumed = go_on(parts, 6, start=load_state(tmp_path, *parts))
     for a, b in zip(resumed, straight, strict=True):

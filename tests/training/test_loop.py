@@ -58,6 +58,7 @@ def test_the_loop_is_forward_backward_clip_step_and_nothing_else():
 def test_training_lowers_the_loss_and_leaves_every_frozen_array_as_it_was():
     model, optimizer = fresh()
     frozen = {name: p.data.copy() for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen
     batch = labelled(0)
     before = evaluate(model, [batch])
     train(model, iter([batch] * 60), optimizer, steps=60)
@@ -191,7 +192,7 @@ def test_what_is_rescued_are_the_latest_copied_values_that_gave_a_finite_loss(ev
     def remember(run):
         after[run.step] = [p.data.copy() for p in run.optimizer.params]
 
-    with pytest.raises(TrainingError):
+    with pytest.raises(TrainingError, match="the loss is nan at step 7"):
         train(model, endless(), optimizer, 30, callbacks=[remember, explode(6), history, last_good])
     assert last_good.restore(optimizer.params) == good
     assert all(np.array_equal(p.data, a) for p, a in zip(optimizer.params, after[good], strict=True))
@@ -211,10 +212,10 @@ def test_a_first_loss_that_is_not_finite_leaves_nothing_to_rescue():
 def test_a_validation_loss_that_is_not_finite_stops_the_run_too():
     model, optimizer = fresh()
     history = History()
+    evaluation = Evaluation([labelled(9)], history, every=4)
     with pytest.raises(TrainingError, match="validation loss is nan at step 4"):
-        evaluation = Evaluation([labelled(9)], history, every=4)
         train(model, endless(), optimizer, 9, callbacks=[explode(4), history, evaluation])
-    assert all(math.isfinite(loss) for loss in history.loss)
+    assert history.loss and all(math.isfinite(loss) for loss in history.loss)
 
 
 # ---- Ctrl-C

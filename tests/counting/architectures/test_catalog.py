@@ -155,9 +155,14 @@ def test_both_spellings_of_a_size_mean_the_same():
 
 
 def test_a_file_that_is_no_config_is_refused(tmp_path):
-    for name, text in (("a.json", "[1]"), ("b.json", "{"), ("c.json", ""), ("d.json", json.dumps({"x": 1}))):
+    for name, text, line in (
+        ("a.json", "[1]", "expected a JSON object"),
+        ("b.json", "{", "not JSON"),
+        ("c.json", "", "not JSON"),
+        ("d.json", json.dumps({"x": 1}), "no model_type"),
+    ):
         (tmp_path / name).write_text(text, encoding="utf-8")
-        with pytest.raises(FormatError):
+        with pytest.raises(FormatError, match=line):
             load(str(tmp_path / name))
 
 
@@ -181,6 +186,7 @@ def test_a_damaged_config_is_counted_or_refused_in_one_line(data):
 
 
 def test_every_family_says_which_class_it_counts():
+    assert FAMILIES
     for family in FAMILIES.values():
         assert family.model_class
         assert family.targets

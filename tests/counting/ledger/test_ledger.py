@@ -42,7 +42,8 @@ def test_no_verdict_is_written_in_the_ledger():
 def test_every_row_names_its_source_and_what_it_claims(rows):
     for claim in rows.values():
         assert claim.says and claim.source and claim.published
-        assert claim.cases or claim.note, f"{claim.id}: an unsupported row says why"
+        if not claim.cases:
+            assert claim.note, f"{claim.id}: an unsupported row says why"
 
 
 def test_a_stated_assumption_is_stated(rows):
@@ -71,11 +72,11 @@ def test_the_first_case_computes_the_known_number(rows, name, value):
 
 
 def test_every_step_can_be_redone_by_hand_from_what_is_printed(rows):
-    for claim in rows.values():
-        for case in (*claim.cases, *claim.evidence):
-            for step in case.steps:
-                _, working, value = step.rsplit(" = ", 2)
-                assert redone(working) == pytest.approx(float(value.replace(",", "")), rel=1e-5), step
+    steps = [s for claim in rows.values() for case in (*claim.cases, *claim.evidence) for s in case.steps]
+    assert len(steps) > 50
+    for step in steps:
+        _, working, value = step.rsplit(" = ", 2)
+        assert redone(working) == pytest.approx(float(value.replace(",", "")), rel=1e-5), step
 
 
 def redone(working):
@@ -205,7 +206,7 @@ def test_settings_that_choose_no_row_or_several_for_a_seed_are_refused(which):
 
 @pytest.mark.usefixtures("trainings")
 def test_a_measure_that_overflowed_is_no_number():
-    with pytest.raises(FormatError):
+    with pytest.raises(FormatError, match="formula .share"):
         evaluate("share('x', {'r': 8, 'lr': 0.05}, {'r': 0})")
 
 
@@ -229,22 +230,22 @@ def test_evidence_informs_and_does_not_decide(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "row",
+    ("row", "line"),
     [
-        {"published": "about ten"},
-        {"compare": "roughly"},
-        {"compare": "within"},
-        {"factor": 1.1},
-        {"verdict": "reproduces"},
-        {"cases": [{"formula": "1"}]},
-        {"cases": [{"when": "x", "formula": "1", "holds": True}]},
-        {"cases": [{"when": "x", "formula": "__import__('os')"}]},
-        {"cases": [{"when": "x", "formula": "base('no-such-model')"}]},
-        {"cases": [{"when": "x", "formula": "1 / 0"}]},
+        ({"published": "about ten"}, "'about ten' is not a figure"),
+        ({"compare": "roughly"}, "compare is one of"),
+        ({"compare": "within"}, "`factor` belongs to 'within'"),
+        ({"factor": 1.1}, "`factor` belongs to 'within'"),
+        ({"verdict": "reproduces"}, "unknown .'verdict'"),
+        ({"cases": [{"formula": "1"}]}, "a case has .*; found formula$"),
+        ({"cases": [{"when": "x", "formula": "1", "holds": True}]}, "a case has .*; found formula, holds, when"),
+        ({"cases": [{"when": "x", "formula": "__import__('os')"}]}, "no function '__import__'"),
+        ({"cases": [{"when": "x", "formula": "base('no-such-model')"}]}, "no model 'no-such-model'"),
+        ({"cases": [{"when": "x", "formula": "1 / 0"}]}, "division by zero"),
     ],
 )
-def test_a_malformed_row_is_refused(tmp_path, row):
-    with pytest.raises(MiniloraError):
+def test_a_malformed_row_is_refused(tmp_path, row, line):
+    with pytest.raises(MiniloraError, match=line):
         ledger(tmp_path, **row)
 
 
@@ -263,10 +264,15 @@ def test_a_formula_is_arithmetic_or_refused(text):
         pass
 
 
-@pytest.mark.parametrize("text", ["(1).__class__", "[1][0]", "lambda: 1", "1 if 1 else 2", "True", "base", "2**10**9"])
+@pytest.mark.parametrize("text", ["(1).__class__", "[1][0]", "lambda: 1", "1 if 1 else 2", "True", "base"])
 def test_a_formula_cannot_do_more_than_arithmetic(text):
-    with pytest.raises(MiniloraError):
+    with pytest.raises(MiniloraError, match=r"a formula has numbers, \+ - \* / \*\* and functions"):
         evaluate(text)
+
+
+def test_a_formula_cannot_make_a_number_that_fills_the_memory():
+    with pytest.raises(MiniloraError, match="an exponent of 1000000000"):
+        evaluate("2**10**9")
 
 
 def test_a_printed_figure_is_read_with_its_digits_and_unit():
@@ -288,6 +294,7 @@ def test_the_command_prints_every_row_with_its_arithmetic_and_a_tally(rows):
 def test_json_has_one_object_per_row_with_the_verdict_and_what_was_computed(rows):
     made = json.loads(CliRunner().invoke(command, ["--json"], catch_exceptions=False).stdout)
     assert {r["id"]: r["verdict"] for r in made} == EXPECTED
+    assert made
     for row in made:
         assert row.keys() >= {"says", "source", "published", "verdict", "assumption", "cases", "evidence", "note"}
         assert all(c.keys() >= {"when", "formula", "value", "steps", "holds"} for c in row["cases"])
