@@ -18,7 +18,7 @@ from benchmarks import costs, gpu, memory, options, speed_figure, start, step
         (step, ["--threads", "1,two"], "'two' is no whole number"),
         (step, ["--threads", ""], "'' is no whole number"),
         (step, ["--threads", "1,4096"], "4096, but there are"),
-        (step, ["--repeat", "5"], "No such option '--repeat'"),
+        (step, ["--repeat", "5"], "No such option"),
         (step, ["--repeats", "1"], "1 is not in the range"),
         (memory, ["--sizes", "huge"], "no 'huge'"),
         (gpu, ["--widths", "100"], "no '100'; there are"),
