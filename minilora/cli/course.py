@@ -1,4 +1,4 @@
-"""`minilora exercises`, `check` and `hint`: the exercises of the lessons, from an installed package as from a clone."""
+"""`minilora exercises`, `check` and `hint`: the exercises of the lessons, from an installed package or from a clone."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from ..files.atomic import write_text
 from ..files.shipped import shipped
 
 NO_SANDBOX = (
-    "note: each submission runs in a process of its own with a time and a memory limit, which is no sandbox: "
+    "note: each submission runs in its own process with a time limit and a memory limit; this is no sandbox: "
     "it can read and write your files"
 )
 
@@ -25,14 +25,14 @@ NO_SANDBOX = (
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 def exercises(folder):
-    """Write the exercises into DIR: one file for each lesson, functions to fill in. Files that are there stay."""
+    """Write the exercises into DIR: one file of functions to fill in for each lesson. Existing files are kept."""
     for source in sorted(shipped("lessons/exercises").glob("*.py")):
         if (folder / source.name).exists():
             click.echo(f"kept     {folder / source.name}")
         else:
             write_text(folder / source.name, source.read_text(encoding="utf-8"))
             click.echo(f"written  {folder / source.name}")
-    click.echo(f"write your answers there; then: minilora check 5 --dir {folder}")
+    click.echo(f"write your answers into these files, then run: minilora check 5 --dir {folder}")
 
 
 @click.command()
@@ -57,25 +57,29 @@ def hint(number, level):
     "folder",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Where your files are.  [default: here, ./exercises or ./lessons/exercises]",
+    help="The folder with your files.  [default: here, ./exercises or ./lessons/exercises]",
 )
-@click.option("--all", "everyone", is_flag=True, help="Check every exercise in each DIR: a folder for each student.")
-@click.option("--csv", "table", metavar="FILE", type=click.Path(path_type=Path), help="With --all: write the results.")
-def check(what, folder, everyone, table):
+@click.option(
+    "--all", "whole_class", is_flag=True, help="Check every exercise in each DIR, one folder for each student."
+)
+@click.option(
+    "--csv", "table", metavar="FILE", type=click.Path(path_type=Path), help="With --all: write the results to FILE."
+)
+def check(what, folder, whole_class, table):
     """Check exercises: `minilora check 5`, `minilora check 5.2`, `minilora check --all DIR... --csv FILE`.
 
-    Your own file is checked, one property at a time. The exit code is 0 when everything passes, else 1.
+    The command checks your file, one property at a time. Its exit code is 0 when everything passes, else 1.
     """
-    if everyone:
+    if whole_class:
         results = check_class(what, folder, table)
     elif table is not None:
-        raise ConfigError("--csv goes with --all DIR...")
+        raise ConfigError("--csv needs --all DIR...")
     else:
-        results = check_own(what, folder)
+        results = check_answers(what, folder)
     sys.exit(0 if all(verdict.state == "passed" for verdict in results) else 1)
 
 
-def check_own(what, folder):  # ("5", "6.1"), Path or None -> list of Verdict
+def check_answers(what, folder):  # ("5", "6.1"), Path or None -> list of Verdict
     chosen = [e for w in what or [str(n) for n in LESSONS] for e in numbered(w)]
     places = {e.lesson: find_folder(folder, e.lesson) for e in chosen}
     results = []
@@ -101,7 +105,7 @@ def check_class(folders, folder, table):  # -> list of Verdict
     click.echo(NO_SANDBOX, err=True)
     chosen = [e for lesson in LESSONS for e in runner.exercises(lesson)]
     rows = []
-    pool = ThreadPoolExecutor(os.cpu_count())  # each check waits for a process of its own
+    pool = ThreadPoolExecutor(os.cpu_count())  # each check waits for its own process
     try:
         asked = {s: [pool.submit(runner.check, e.number, s) for e in chosen] for s in students}
         for student, waiting in asked.items():
@@ -118,7 +122,9 @@ def check_class(folders, folder, table):  # -> list of Verdict
                 )
             )
             if table is not None:
-                write_text(table, "\ufeff" + as_csv(rows))  # after each student: an interruption keeps what is done
+                write_text(
+                    table, "\ufeff" + as_csv(rows)
+                )  # after each student: an interruption keeps the finished ones
     finally:
         pool.shutdown(cancel_futures=True)
     if table is not None:
@@ -127,26 +133,25 @@ def check_class(folders, folder, table):  # -> list of Verdict
 
 
 def submissions(folders):  # [Path] -> list of Path
-    """The students' folders: each of `folders` with exercise files, else its subfolders with such, else itself.
-
-    (Somebody handed in nothing.) Raises ConfigError when nobody handed in anything.
+    """The students' folders: each of `folders` that has exercise files; else its subfolders that have some; else itself
+    (a student handed in nothing). Raises ConfigError when nobody handed in anything.
     """
-    found = []
+    students = []
     for folder in folders:
         if folder.is_dir():
             inside = [p for p in sorted(folder.iterdir()) if p.is_dir() and p.name[0] not in "._"]
             below = [p for p in inside if answers_in(p)]
             if below and (others := [p.name for p in inside if p not in below]) and not answers_in(folder):
                 click.echo(f"without exercise files, left out: {', '.join(others)}", err=True)
-            found += [folder] if answers_in(folder) or not below else below
+            students += [folder] if answers_in(folder) or not below else below
         else:
-            click.echo(f"skipped: {folder} is no folder", err=True)
-    if not any(answers_in(student) for student in found):
+            click.echo(f"skipped: {folder} is not a folder", err=True)
+    if not any(answers_in(student) for student in students):
         raise ConfigError(
             f"no {file_name(LESSONS[0])} to {file_name(LESSONS[-1])} in "
-            f"{', '.join(str(f) for f in folders[:5])}, nor one folder down"
+            f"{', '.join(str(f) for f in folders[:5])}, nor in their subfolders"
         )
-    return found
+    return students
 
 
 def answers_in(folder):  # Path -> bool
@@ -174,5 +179,5 @@ def as_csv(rows):  # [(folder, Exercise, Verdict)] -> str
 
 
 def no_formula(text):
-    """What a student printed, or called a folder, must not become a spreadsheet's formula."""
+    """The text, with an apostrophe where a spreadsheet would read a student's output or folder name as a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

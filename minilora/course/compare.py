@@ -1,6 +1,7 @@
-"""Comparing what a student's function returns with what is right, and saying in words what is wrong with it."""
+"""Compare a student's result with the right one, and say in words what is wrong with it."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -9,25 +10,25 @@ from ..gradcheck import numeric_gradient as gradient_of_tensors
 
 
 class Wrong(Exception):
-    """A property does not hold: what the student is told, and the arguments of the call that showed it, or None."""
+    """A property does not hold: the message for the student, and the arguments of the failing call, or None."""
 
     def __init__(self, message, arguments=None):
         super().__init__(message)
         self.arguments = arguments
 
 
-def parts(result, names, arguments):
+def parts(result, names: tuple[str, ...], arguments: tuple | None) -> tuple:
     """The result as a tuple of as many parts as `names`. Raises Wrong when it is something else."""
     listed = " and ".join(names) if len(names) < 3 else ", ".join(names)
     if result is None:
         raise Wrong(f"your function returned None, expected {listed}: is the `return` missing?", arguments)
     if not isinstance(result, tuple | list) or len(result) != len(names):
-        got = f"{len(result)} of them" if isinstance(result, tuple | list) else f"a {type(result).__name__}"
-        raise Wrong(f"your function returned {got}, expected {len(names)}: return {', '.join(names)}", arguments)
+        got = f"{len(result)} values" if isinstance(result, tuple | list) else f"a {type(result).__name__}"
+        raise Wrong(f"your function returned {got}, expected {len(names)} values: return {', '.join(names)}", arguments)
     return tuple(result)
 
 
-def as_array(value, what, arguments):
+def as_array(value, what: str, arguments: tuple | None):
     """`value` as a float64 array: a number, a list, an array, a Tensor.
 
     Raises Wrong when it is something else, has nan or infinite values, or too few digits.
@@ -45,7 +46,7 @@ def as_array(value, what, arguments):
     if not np.isfinite(result).all():
         raise Wrong(f"{what} has nan or infinite values", arguments)
     if array.dtype == np.float16:
-        raise Wrong(f"{what} is float16, which keeps three digits: compute in float32 or float64", arguments)
+        raise Wrong(f"{what} is float16, which has only three digits: compute in float32 or float64", arguments)
     return result
 
 
@@ -59,7 +60,7 @@ def _describe(value):
     return f"a {type(value).__name__}: {shown if len(shown) < 40 else shown[:37] + '...'}"
 
 
-def same_shape(got, shape, what, axes, arguments):
+def same_shape(got, shape: tuple, what: str, axes: str, arguments: tuple | None) -> None:
     """Raise Wrong unless `got` has `shape`. axes: what the shape means, "(r, in)"."""
     if got.shape != tuple(shape):
         flipped = len(shape) == 2 and got.shape == tuple(shape)[::-1]
@@ -70,8 +71,17 @@ def same_shape(got, shape, what, axes, arguments):
         )
 
 
-def same(got, expected, what, arguments, axes="", factors=None, rtol=1e-5, atol=1e-8):
-    """Raise Wrong unless `got` equals the array `expected`: first the shape, then the values and what is known of them.
+def same(
+    got,
+    expected,
+    what: str,
+    arguments: tuple | None,
+    axes: str = "",
+    factors: dict | None = None,
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+) -> None:
+    """Raise Wrong unless `got` equals the array `expected`: first the shape, then the values, with the likely cause.
 
     factors: {"alpha/r": 2.0}, names for factors by which a wrong result may be off.
     allowed: |got - expected| <= rtol * max|expected| + atol, so that float32 answers pass.
@@ -91,17 +101,17 @@ def same(got, expected, what, arguments, axes="", factors=None, rtol=1e-5, atol=
         raise Wrong(f"{what} is {got:.6g}, expected {expected:.6g}{why}", arguments)
     at = tuple(int(i) for i in np.argwhere(bad)[0])
     place = f"first at {list(at)}: yours {got[at]:.6g}, expected {expected[at]:.6g}"
-    raise Wrong(f"{what} has the right shape; wrong values{why}; {place}", arguments)
+    raise Wrong(f"{what} has the right shape but wrong values{why}; {place}", arguments)
 
 
 def _cut_off(kind, got, expected):
-    """ ": they are int64, ..." where the numbers are right but for a type that cannot hold them, else ""."""
+    """ ": they are int64, ..." where the numbers are right except that their type cannot hold them, else ""."""
     whole = kind is not None and kind.kind in "iu" and np.allclose(got, expected, 0, 1.01)
-    return f": they are {kind}, whole numbers, so what comes after the point was cut off" if whole else ""
+    return f": they are {kind}, whole numbers, so the digits after the point were cut off" if whole else ""
 
 
 def _off_by(got, expected, factors):
-    """ ": off by the factor alpha/r (= 2)" when one number, other than 1, makes all the difference."""
+    """ ": off by the factor alpha/r (= 2)" when one factor other than 1 explains the difference."""
     if not got.any():
         return ": all are zero" if got.ndim else ""
     ratio = float((got * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0
@@ -120,12 +130,12 @@ def _off_by(got, expected, factors):
     return f": off by the factor {ratio:.7g} everywhere" if expected.size > 1 else ""
 
 
-def numeric_gradient(f, x):  # (array -> number), array -> array like x
+def numeric_gradient(f: Callable, x):  # (array -> number), array -> array like x
     """The gradient of f at x by central differences, in float64."""
     x = Tensor(np.array(x, dtype=np.float64))
     return gradient_of_tensors(lambda t: Tensor(np.float64(f(t.data))), [x], 0, 1.0)
 
 
-def small(rng, *shape):  # -> array of one-decimal numbers in ±2, none of them zero: short when printed
-    """Numbers that a student can copy: one decimal, never zero."""
+def small(rng: np.random.Generator, *shape: int):  # -> array of `shape`
+    """Numbers in ±2 that a student can copy: one decimal, never zero."""
     return rng.integers(1, 20, shape) / 10 * rng.choice([-1.0, 1.0], shape)

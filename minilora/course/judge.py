@@ -1,7 +1,7 @@
-"""Does a function have the properties that an exercise asks for? If not: which one fails, where, and by what mistake.
+"""Does a function have the properties that an exercise asks for? If not: which one fails, and by which mistake?
 
-A check never compares source text, and never asks for one way of writing: it calls the student's function on small
-inputs, smallest first, and looks at what comes back. Properties are tried one at a time, easy ones first.
+A check never compares source text, and accepts any way of writing: it calls the student's function on small inputs,
+smallest first, and looks at the results. It tries one property at a time, easy ones first.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ class Exercise:
     function        the name of the function that the student writes
     cases           () -> list of argument tuples, the smallest first
     properties      (sentence, check): check(f, cases) raises Wrong
-    misconceptions  (sentence, function): what comes out of a known mistake, and what the mistake is
+    misconceptions  (sentence, function): a known mistake, and a function that makes it
     hints           three: a nudge, a sketch, almost the answer
     """
 
@@ -51,7 +51,7 @@ class Verdict:
     """state    "passed", "failed" or "not started"; the runner adds "no file", "does not load", "stopped"
     passed   sentences of the properties that hold, in order
     failing  the sentence of the first that does not, or ""
-    message  what is wrong, in a student's words
+    message  what is wrong, in words for the student
     paste    two lines that show the failing call, or ()
     """
 
@@ -81,11 +81,11 @@ class Formula:
 
 
 class Guarded:
-    """The student's function, called on copies of its arguments; remembers whether it ever wrote into one."""
+    """The student's function, called on copies of its arguments; remembers whether it ever changed one."""
 
     def __init__(self, function, before_call):
         self.function, self.before_call = function, before_call
-        self.wrote = None  # (position, arguments) of the first argument that was written into
+        self.wrote = None  # (position, arguments) of the first argument that it changed
 
     def __call__(self, *arguments):
         given = copy.deepcopy(arguments)
@@ -98,10 +98,10 @@ class Guarded:
             raise Raised(error, arguments) from error
         changed = (i for i, (a, b) in enumerate(zip(arguments, given, strict=True)) if not _same_bits(a, b))
         self.wrote = self.wrote or next(((i, arguments) for i in changed), None)
-        return _as_it_is_now(result)
+        return _snapshot(result)
 
 
-def _as_it_is_now(result):  # an array that is an argument itself must not change with it later
+def _snapshot(result):  # a result that is itself an argument must not change later
     try:
         return copy.deepcopy(result)
     except Exception:  # a generator, an open file: nothing that a check can use
@@ -117,32 +117,39 @@ def _same_bits(a, b):
     return True
 
 
-def judge(exercise, function, progress=lambda sentence: None, before_call=lambda: None):
+def judge(
+    exercise: Exercise,
+    function: Callable,
+    progress: Callable = lambda sentence: None,
+    before_call: Callable = lambda: None,
+) -> Verdict:
     """Try the properties of `exercise` on `function`, one after another. Returns a Verdict; never raises.
 
     progress(sentence) is called before each property, before_call() before each call of the function.
     """
     guarded = Guarded(function, before_call)
     cases = exercise.cases()
-    properties = [*exercise.properties, ("leaves its inputs as they were", _leaves_inputs)]
+    properties = [*exercise.properties, ("leaves its inputs unchanged", _leaves_inputs)]
     passed = []
     for sentence, check in properties:
         progress(sentence)
         try:
             check(guarded, cases)
         except NotImplementedError:
-            return Verdict("not started" if not passed else "failed", passed, sentence, "NotImplementedError is left")
+            return Verdict(
+                "not started" if not passed else "failed", passed, sentence, "raise NotImplementedError is still in it"
+            )
         except (Wrong, Raised) as failure:
             message, error = failure.args[0], None
             if isinstance(failure, Raised):
                 message, error = "", failure.error
             if name := recognise(exercise, function):
-                message += f"{'. ' if message else ''}This is what comes out when {name}"
+                message += f"{'. ' if message else ''}You get this result when {name}"
             elif guarded.wrote and check is not _leaves_inputs:
-                message += f"\nBesides, {changed_argument(guarded.wrote[0])}"
+                message += f"\nAlso, {changed_argument(guarded.wrote[0])}"
             return Verdict("failed", passed, sentence, message, paste(exercise, failure.arguments), error)
-        except Exception as error:  # from a comparison: the result is of a kind that nobody thought of
-            message = f"what your function returns cannot be compared ({type(error).__name__}: {error})"
+        except Exception as error:  # from a comparison: the result has a type that no check expects
+            message = f"the result of your function cannot be compared ({type(error).__name__}: {error})"
             return Verdict("failed", passed, sentence, message)
         passed.append(sentence)
     return Verdict("passed", passed)
@@ -154,15 +161,15 @@ def _leaves_inputs(f, cases):
         raise Wrong(changed_argument(position), arguments)
 
 
-def changed_argument(position):  # int -> str
+def changed_argument(position: int) -> str:
     ordinal = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")[position]
     return (
-        f"your function leaves its {ordinal} argument changed: whoever called it still needs the old values. Work "
-        "on a copy, or write y = y + z instead of y += z"
+        f"your function changes its {ordinal} argument, but the caller still needs the old values: work on a copy, "
+        "or write y = y + z instead of y += z"
     )
 
 
-def recognise(exercise, function):
+def recognise(exercise: Exercise, function: Callable) -> str | None:
     """The sentence of the known mistake whose results equal the function's in every case, or None."""
     cases = exercise.cases()
     results = [_result(function, arguments) for arguments in cases]
@@ -182,7 +189,7 @@ def _result(function, arguments):  # -> list of arrays; None when it raises, or 
         return None
 
 
-class _Nowhere(io.TextIOBase):  # what is printed while a mistake is looked for was printed before
+class _Nowhere(io.TextIOBase):  # drops what the function prints: the student has seen it already
     def write(self, text):
         return len(text)
 
@@ -207,12 +214,12 @@ def _flat(result):  # number, array, or a tuple, list or dict of them -> list of
     if isinstance(result, list | set) and any(isinstance(v, str) for v in result):
         return [np.array(sorted(result))]
     array = np.asarray(plain(result))
-    if array.dtype.kind == "c":  # else NumPy would drop half of it, with a warning
+    if array.dtype.kind == "c":  # NumPy would drop the imaginary part, with a warning
         raise TypeError
     return [array.astype(np.float64)]
 
 
-def paste(exercise, arguments):
+def paste(exercise: Exercise, arguments: tuple | None) -> tuple:
     """The failing call as two lines that can be pasted into Python."""
     if arguments is None:
         return ()

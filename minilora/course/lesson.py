@@ -1,4 +1,4 @@
-"""What the cells of a lesson call: predict before running, expect while running, show what came, replay a sweep."""
+"""The functions that the cells of a lesson call: predict a result, expect it, show it, replay a sweep."""
 
 import ast
 import contextlib
@@ -23,13 +23,13 @@ class Prediction:
         self.question, self.answer = question, answer
 
     def compare(self, actual):
-        """Print the prediction beside what came. Nothing is right or wrong here, and nothing stops."""
-        said = "no prediction" if self.answer is None else f"you said {number_text(self.answer)}"
+        """Print the prediction beside the result. No prediction is an error, and none stops the lesson."""
+        predicted = "no prediction" if self.answer is None else f"you said {number_text(self.answer)}"
         try:
             distance = self._distance(actual)
-        except (TypeError, ValueError, OverflowError):  # the reader has put there something that is no answer
+        except (TypeError, ValueError, OverflowError):  # the reader's answer is not one that can be compared
             distance = ""
-        print(f"{self.question}\n    {said}; the run says {number_text(actual)}{distance}")
+        print(f"{self.question}\n    {predicted}; the result is {number_text(actual)}{distance}")
 
     def _distance(self, actual):
         if self.answer is None:
@@ -38,53 +38,55 @@ class Prediction:
             return "  (as predicted)" if np.array_equal(self.answer, actual) else ""
         if str(self.answer).strip().lower() == str(actual).strip().lower():
             return "  (as predicted)"
-        said, came = float(self.answer), float(actual)
-        if said == came:
+        answer, result = float(self.answer), float(actual)
+        if answer == result:
             return "  (as predicted)"
-        if said <= 0 or came <= 0:
-            return f"  (you were off by {abs(said - came):.3g})"
-        factor = max(said / came, came / said)
+        if answer <= 0 or result <= 0:
+            return f"  (you were off by {abs(answer - result):.3g})"
+        factor = max(answer / result, result / answer)
         return "  (as predicted, within 3%)" if factor < 1.03 else f"  (you were off by a factor of {factor:.3g})"
 
 
-def predict(question, answer=None):  # str, number or text or None -> Prediction
-    """Keep an answer to compare with what the run gives. With None it says that there is none yet, and goes on."""
+def predict(question: str, answer=None) -> Prediction:  # answer: number, text or None
+    """Keep an answer, to compare it with the result later. With None, print that there is none yet, and go on."""
     if answer is None:
-        print(f"predict: {question}\n    put your answer in place of None and run this cell again, or go on without")
+        print(f"predict: {question}\n    replace None by your answer and run this cell again, or go on without one")
     else:
         print(f"predict: {question}\n    you say {number_text(answer)}")
     return Prediction(question, answer)
 
 
-def expect(what, got, wanted, within=0.0):
-    """Print what was expected and what came; raise AssertionError when they differ by more than `within`.
+def expect(what: str, got, wanted, within: float = 0.0) -> None:
+    """Print the expected and the actual value; raise AssertionError when they differ by more than `within`.
 
     Numbers, texts and truth values are compared as they are, arrays by their largest difference.
     """
     if isinstance(got, np.ndarray) or isinstance(wanted, np.ndarray):
         difference = float(np.max(np.abs(np.asarray(got, np.float64) - np.asarray(wanted, np.float64)), initial=0.0))
-        _say(difference <= within, what, f"largest difference {difference:.3g}, allowed {within:.3g}")
+        _report(difference <= within, what, f"largest difference {difference:.3g}, allowed {within:.3g}")
     elif within:
-        _say(
+        _report(
             abs(got - wanted) <= within, what, f"expected {number_text(wanted)} ± {within:.3g}, got {number_text(got)}"
         )
     else:
-        _say(bool(got == wanted), what, f"expected {number_text(wanted)}, got {number_text(got)}")
+        _report(bool(got == wanted), what, f"expected {number_text(wanted)}, got {number_text(got)}")
 
 
-def expect_between(what, got, low, high):
-    """Print the range that was expected and what came; raise AssertionError when it is outside."""
-    _say(bool(low <= got <= high), what, f"expected {number_text(low)} to {number_text(high)}, got {number_text(got)}")
+def expect_between(what: str, got: float, low: float, high: float) -> None:
+    """Print the expected range and the actual value; raise AssertionError when it is outside."""
+    _report(
+        bool(low <= got <= high), what, f"expected {number_text(low)} to {number_text(high)}, got {number_text(got)}"
+    )
 
 
-def _say(match, what, line):
+def _report(match, what, line):
     text = f"match: {match}   {what}: {line}"
     if not match:
         raise AssertionError(text)
     print(text)
 
 
-def table(rows, head):  # list of tuples, tuple of str -> None
+def table(rows: list[tuple], head: tuple[str, ...]) -> None:
     """Print rows under a head: texts to the left, numbers to the right."""
     cells = [[str(h) for h in head], *([number_text(v) for v in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
@@ -95,19 +97,19 @@ def table(rows, head):  # list of tuples, tuple of str -> None
             print("  ".join("-" * w for w in widths))
 
 
-def replay(name):  # str -> dict
-    """The committed result of a sweep, "scale" for lessons/results/scale.json; prints how it was made."""
+def replay(name: str) -> dict:
+    """The committed result of a sweep, "scale" for lessons/results/scale.json; prints how it was measured."""
     result = json.loads(shipped(f"lessons/results/{name}.json").read_text(encoding="utf-8"))
-    made = result["made_by"]
-    versions = ", ".join(f"{k} {v}" for k, v in made["versions"].items())
+    made_by = result["made_by"]
+    versions = ", ".join(f"{k} {v}" for k, v in made_by["versions"].items())
     print(
-        f"replayed: {made['command']}\n"
-        f"          {made['seconds']:,.0f} s on one core; seeds {made['seeds']}; {versions}"
+        f"replayed: {made_by['command']}\n"
+        f"          {made_by['seconds']:,.0f} s on one core; seeds {made_by['seeds']}; {versions}"
     )
     return result
 
 
-def cards(*numbers):
+def cards(*numbers: str) -> None:
     """Print the cards of exercises, "2.1", "2.2": how hard, how long, what to write, how to check."""
     from .runner import exercise, file_name
 
@@ -128,17 +130,17 @@ def _indented(text):
 
 def _stub(function, path):  # -> "f(x, y)" and its docstring
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
-    return f"{function}({ast.unparse(found.args)})", ast.get_docstring(found)
+    stub = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
+    return f"{function}({ast.unparse(stub.args)})", ast.get_docstring(stub)
 
 
-# ---- figures: in the style of minilora.plots, shown in the notebook instead of written to a file
+# ---- figures: in the style of display/plots.py, shown in the notebook instead of written to a file
 
 MARKERS = ("o", "s", "^", "D", "v", "P")  # one for each of COLOURS, so that no colour is needed
 
 
-def in_words(drawn):  # matplotlib Figure -> str
-    """What a figure shows, for somebody who does not see it: each part's title, axes, what is written in it."""
+def in_words(drawn) -> str:  # of a matplotlib Figure
+    """A figure in words, for a reader who cannot see it: the title, the axes and the texts of each part."""
     parts = []
     for axes in drawn.axes:
         x, y = axes.get_xlabel(), axes.get_ylabel()
@@ -149,7 +151,7 @@ def in_words(drawn):  # matplotlib Figure -> str
 
 
 @contextlib.contextmanager
-def show_axes(columns=1, width=8.0, height=4.6, **options):  # -> axes, or an array of `columns` axes
+def show_axes(columns: int = 1, width: float = 8.0, height: float = 4.6, **options):  # -> axes, or `columns` of them
     """Yield empty axes to draw on, side by side; a notebook shows them when the block ends, a script draws nothing.
 
     options: as for matplotlib's subplots.

@@ -1,7 +1,7 @@
-"""Check a student's own file: each exercise in a process of its own, with a time and a memory limit.
+"""Check a student's own file: each exercise in its own process, with a time limit and a memory limit.
 
-The process protects this one from a submission that hangs, crashes or eats the memory. It is no sandbox: the submission
-runs with your rights and can read and write your files.
+The process protects the check from a submission that hangs, crashes or takes all memory. It is no sandbox: the
+submission runs with your rights and can read and write your files.
 """
 
 import contextlib
@@ -29,10 +29,10 @@ LESSONS = tuple(range(12))
 SECONDS = 30  # per exercise; the slowest solution needs less than a second
 MEGABYTES = 1024  # per exercise, beyond what Python and NumPy take at the start
 MODULE = "minilora.course.runner"
-ENDED_OVER_MEMORY = 77  # exit code of a check that was stopped by its own watch over the memory
+ENDED_OVER_MEMORY = 77  # exit code of a check that exceeded the memory limit
 
 
-def exercises(lesson):  # int -> tuple of Exercise
+def exercises(lesson: int) -> tuple[Exercise, ...]:
     """The exercises of a lesson. Raises UnknownNameError when there is no such lesson."""
     if lesson not in LESSONS:
         raise UnknownNameError(f"no lesson {lesson}; there are {LESSONS[0]} to {LESSONS[-1]}")
@@ -44,8 +44,7 @@ def exercise(number: str) -> Exercise:
     lesson, _, rest = number.partition(".")
     if not lesson.isdigit() or rest and not rest.isdigit():
         raise UnknownNameError(
-            f"{number!r} is not the number of an exercise; expected one like 5.2 (and `--dir DIR` "
-            "for the folder with your files)"
+            f"no exercise {number!r}: give a number such as 5.2, and the folder with your files by --dir DIR"
         )
     known = {e.number: e for e in exercises(int(lesson))}
     if number not in known:
@@ -53,12 +52,12 @@ def exercise(number: str) -> Exercise:
     return known[number]
 
 
-def file_name(lesson):  # 5 -> "lesson_05.py"
+def file_name(lesson: int) -> str:  # 5 -> "lesson_05.py"
     return f"lesson_{lesson:02d}.py"
 
 
-def check(number, folder, seconds=SECONDS, megabytes=MEGABYTES):  # "5.2", Path -> Verdict
-    """What `judge` says of the student's function, found in `folder`/lesson_05.py. Never raises for what is there."""
+def check(number: str, folder: str | Path, seconds: float = SECONDS, megabytes: int = MEGABYTES) -> Verdict:
+    """The verdict of `judge` on the student's function in `folder`/lesson_05.py. Nothing in the file makes it raise."""
     asked = exercise(number)
     path = Path(folder).resolve() / file_name(asked.lesson)
     if not path.is_file():
@@ -71,7 +70,7 @@ def check(number, folder, seconds=SECONDS, megabytes=MEGABYTES):  # "5.2", Path 
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         with subprocess.Popen(command, cwd=path.parent, env=environment, start_new_session=True, **streams) as child:
             try:
-                child.stdout.readline()  # Python and NumPy are loaded: from now on it is the submission's time
+                child.stdout.readline()  # Python and NumPy are loaded: the submission's time starts now
                 code = child.wait(seconds)
             except subprocess.TimeoutExpired:
                 code = None
@@ -80,8 +79,8 @@ def check(number, folder, seconds=SECONDS, megabytes=MEGABYTES):  # "5.2", Path 
         return _verdict(report, code, seconds, megabytes)
 
 
-def end(child):
-    """End the process, and whatever it has started where the system keeps them together (not on Windows)."""
+def end(child: subprocess.Popen) -> None:
+    """End the process and (except on Windows) every process that it has started."""
     if hasattr(os, "killpg"):
         with contextlib.suppress(OSError):  # it has ended already
             os.killpg(child.pid, signal.SIGKILL)
@@ -90,19 +89,19 @@ def end(child):
 
 
 def _verdict(report, code, seconds, megabytes):
-    """What the report says; when it was not finished, what became of the process."""
-    said = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {"passed": [], "failing": ""}
-    if "state" in said:
-        said["paste"] = tuple(said["paste"])
-        return Verdict(**said)
-    where = f' at "{said["failing"]}"' if said["failing"] else " while loading the file"
+    """The verdict in the report; without one, the way in which the process ended."""
+    saved = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {"passed": [], "failing": ""}
+    if "state" in saved:
+        saved["paste"] = tuple(saved["paste"])
+        return Verdict(**saved)
+    where = f' at "{saved["failing"]}"' if saved["failing"] else " while loading the file"
     if code is None:
         why = f"stopped after {seconds:g} seconds{where}: is there a loop that does not end?"
     elif code == ENDED_OVER_MEMORY:
-        why = f"stopped{where}: it took more than {megabytes:,} MB of memory"
+        why = f"stopped{where}: it used more than {megabytes:,} MB of memory"
     else:
         why = f"Python itself ended{where} (exit code {code}): does the code end the process, or run out of memory?"
-    return Verdict("stopped", said["passed"], said["failing"], why)
+    return Verdict("stopped", saved["passed"], saved["failing"], why)
 
 
 # ---- inside the child process
@@ -112,9 +111,9 @@ def _child(path, number, report, megabytes):
     """Load the student's file, judge one function, write the report; before each property too, in case one hangs."""
     path, report, asked = Path(path), Path(report), exercise(number)
     print("ready", flush=True)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads on: what C or a program prints must not wait
-    printed = sys.stdout = sys.stderr = Shown(300)
-    said = {"passed": [], "failing": ""}
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads any more: C code and programs that print must not block
+    printed = sys.stdout = sys.stderr = Printed(300)
+    so_far = {"passed": [], "failing": ""}
 
     def write(verdict):
         temporary = report.with_suffix(".part")
@@ -122,10 +121,10 @@ def _child(path, number, report, megabytes):
         temporary.replace(report)
 
     def progress(sentence):
-        if said["failing"]:
-            said["passed"].append(said["failing"])
-        said["failing"] = sentence
-        write(said)
+        if so_far["failing"]:
+            so_far["passed"].append(so_far["failing"])
+        so_far["failing"] = sentence
+        write(so_far)
 
     watch_memory(megabytes)
     function, verdict = find_function(path, asked.function)
@@ -139,8 +138,8 @@ def _child(path, number, report, megabytes):
     os._exit(0)  # whatever the submission left behind (threads, exit handlers) does not run
 
 
-def find_function(path, name):  # -> (function, None) or (None, Verdict)
-    """The student's function `name` in the file `path`, or the Verdict that says why there is none."""
+def find_function(path: Path, name: str) -> tuple:  # -> (function, None) or (None, Verdict)
+    """The student's function `name` in the file `path`, or the Verdict that says why it is missing."""
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
@@ -150,37 +149,37 @@ def find_function(path, name):  # -> (function, None) or (None, Verdict)
         return None, Verdict("does not load", message=own_lines(error, path))
     function = getattr(module, name, None)
     if not callable(function):
-        there = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
-        why = f"no function {name} in {path.name}; it has: {nearest(name, there)}"
+        functions = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+        why = f"no function {name} in {path.name}; it has: {nearest(name, functions)}"
         return None, Verdict("does not load", message=why)
     return function, None
 
 
-def own_lines(error, path):  # -> str
-    """The error and the lines of the student's own file that led to it; nothing of NumPy's inside, nothing of ours."""
+def own_lines(error: BaseException, path: Path) -> str:
+    """The error and the lines of the student's own file that led to it, without those inside NumPy and minilora."""
     if isinstance(error, SyntaxError) and "null bytes" in str(error):
-        return f"{path.name} is no plain text: save it as UTF-8"
+        return f"{path.name} is not plain text: save it as UTF-8"
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename) == path:
         return f"{path.name}, line {error.lineno}: {(error.text or '').strip()}\n{type(error).__name__}: {error.msg}"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path][-4:]
     lines = [f"{path.name}, line {f.lineno}, in {f.name}: {f.line}" for f in frames]
-    said = str(error).splitlines()
-    shapes = shapes_there(error, path) if isinstance(error, ValueError | IndexError) else []
-    return "\n".join([*lines, f"{type(error).__name__}: {said[0][:300] if said else ''}".rstrip(": "), *shapes])
+    message = str(error).splitlines()
+    shapes = shapes_at(error, path) if isinstance(error, ValueError | IndexError) else []
+    return "\n".join([*lines, f"{type(error).__name__}: {message[0][:300] if message else ''}".rstrip(": "), *shapes])
 
 
-def shapes_there(error, path, most=6):  # -> lines: the shapes of the student's arrays where it happened
+def shapes_at(error, path, most=6):  # -> lines: the shapes of the student's arrays at the error
     tb, names = error.__traceback__, {}
     while tb is not None:
         if Path(tb.tb_frame.f_code.co_filename) == path:
             names = tb.tb_frame.f_locals
         tb = tb.tb_next
     arrays = [f"{name} {value.shape}" for name, value in names.items() if isinstance(value, np.ndarray)][:most]
-    return ["there the shapes are: " + ", ".join(arrays)] if arrays else []
+    return ["the shapes at that line: " + ", ".join(arrays)] if arrays else []
 
 
-class Shown:
-    """Where the submission prints: keeps the first characters since `clear`, drops the rest."""
+class Printed:
+    """The output of the submission: keeps the first characters since `clear`, drops the rest."""
 
     def __init__(self, limit):
         self.limit = limit
@@ -198,10 +197,10 @@ class Shown:
         pass
 
 
-def watch_memory(megabytes):
-    """End this process when what Python and NumPy have allocated since now exceeds the limit.
+def watch_memory(megabytes: int) -> None:
+    """End this process when Python and NumPy allocate more than the limit from now on.
 
-    Where the system can refuse memory (Linux) it is asked to as well: then the submission gets a MemoryError.
+    Linux also refuses memory above the limit: then the submission gets a MemoryError.
     """
     limit = megabytes * 2**20
     try:
@@ -221,10 +220,10 @@ def watch_memory(megabytes):
     threading.Thread(target=watch, daemon=True).start()
 
 
-# ---- what is said about a verdict
+# ---- a verdict in words
 
 
-def verdict_lines(asked, verdict):  # Exercise, Verdict -> list of lines
+def verdict_lines(asked: Exercise, verdict: Verdict) -> list[str]:
     """A verdict as a student reads it."""
     head = f"{asked.number}  {asked.function}"
     if verdict.state == "passed":
@@ -241,7 +240,7 @@ def verdict_lines(asked, verdict):  # Exercise, Verdict -> list of lines
     return [*lines, f"    a hint       minilora hint {asked.number}"]
 
 
-def find_folder(folder, lesson):  # Path or None, int -> Path
+def find_folder(folder: str | Path | None, lesson: int) -> Path:
     """Where the student's files are: `folder`, or the first of here, ./exercises, ./lessons/exercises with the file.
 
     Raises ConfigError.
@@ -253,8 +252,8 @@ def find_folder(folder, lesson):  # Path or None, int -> Path
             return place
     looked = " or ".join(str(p) for p in places)
     raise ConfigError(
-        f"no {file_name(lesson)} in {looked}; `minilora exercises DIR` writes the exercises "
-        "into a folder, `--dir DIR` says where yours are"
+        f"no {file_name(lesson)} in {looked}: write the exercises with `minilora exercises DIR`, "
+        "or name the folder of yours with --dir DIR"
     )
 
 

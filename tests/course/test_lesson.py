@@ -11,7 +11,7 @@ from minilora.course.lesson import cards, expect, expect_between, in_words, pred
 
 def test_a_prediction_never_blocks_and_never_fails(capsys):
     predict("how many?", None).compare(128)
-    assert "no prediction; the run says 128" in capsys.readouterr().out
+    assert "no prediction; the result is 128" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_a_prediction_never_blocks_and_never_fails(capsys):
         (256, 128, "off by a factor of 2"),
         ("GELU", "gelu", "(as predicted)"),
         ([1, 2], [1, 2], "(as predicted)"),
-        (0, 5, "you said 0; the run says 5"),
+        (0, 5, "you said 0; the result is 5"),
         ("about ten", 10, "you said about ten"),
         (3, "three", "you said 3"),
         (-1, 5, "you said -1"),

@@ -85,7 +85,7 @@ def test_a_traceback_shows_the_own_lines_alone(submit):
 
 def test_where_shapes_do_not_fit_the_shapes_of_the_own_arrays_are_told(submit):
     verdict = submit("import numpy as np\n\n" + one_that("wide = np.ones((2, 3))", "tall = [1]", "return wide @ wide"))
-    assert verdict.message.splitlines()[-1] == "there the shapes are: wide (2, 3)"
+    assert verdict.message.splitlines()[-1] == "the shapes at that line: wide (2, 3)"
 
 
 def test_a_syntax_error_names_its_line(submit):
@@ -118,7 +118,7 @@ def test_what_is_printed_in_the_failing_call_is_shown_and_nothing_printed_elsewh
 
 def test_a_file_that_is_no_text_is_said_to_be_none(submit, tmp_path):
     (tmp_path / "lesson_01.py").write_bytes(GOOD.encode("utf-16"))
-    assert check("1.1", tmp_path).message == "lesson_01.py is no plain text: save it as UTF-8"
+    assert check("1.1", tmp_path).message == "lesson_01.py is not plain text: save it as UTF-8"
 
 
 @pytest.mark.parametrize(

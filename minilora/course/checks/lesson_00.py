@@ -66,15 +66,15 @@ EXERCISES = (
         (
             ("the scale alpha / r is left out", lambda W, A, B, alpha, r: W + B @ A),
             ("the update is multiplied by alpha but not divided by r", lambda W, A, B, alpha, r: W + alpha * (B @ A)),
-            ("the scale stands upside down, r / alpha", lambda W, A, B, alpha, r: W + r / alpha * (B @ A)),
+            ("the scale is inverted, r / alpha", lambda W, A, B, alpha, r: W + r / alpha * (B @ A)),
             ("alpha is divided by r in whole numbers, alpha // r", lambda W, A, B, alpha, r: W + alpha // r * (B @ A)),
             ("the update is divided by √r instead of r", lambda W, A, B, alpha, r: W + alpha / r**0.5 * (B @ A)),
-            ("the update stands alone, without W", lambda W, A, B, alpha, r: alpha / r * (B @ A)),
+            ("only the update is returned, without W", lambda W, A, B, alpha, r: alpha / r * (B @ A)),
             ("the update is subtracted", lambda W, A, B, alpha, r: W - alpha / r * (B @ A)),
             ("W is scaled too", lambda W, A, B, alpha, r: alpha / r * (W + B @ A)),
         ),
         (
-            "x Wᵀ + s (x Aᵀ) Bᵀ = x (W + ?)ᵀ. What stands in place of the question mark?",
+            "x Wᵀ + s (x Aᵀ) Bᵀ = x (W + ?)ᵀ. What is the question mark?",
             "A is (r, in), B is (out, r): only one order of the two gives (out, in).",
             "return W + (alpha / r) * (the product of B and A, in the order that fits)",
         ),

@@ -17,7 +17,7 @@ def slope_cases():
     ]
 
 
-SLOPES = (3.0, 6.0, 3.0, float(np.cos(0.7)))  # the derivatives at those places, by the rules of school
+SLOPES = (3.0, 6.0, 3.0, float(np.cos(0.7)))  # the derivatives at those places, by the rules of calculus
 
 
 def one_number(f, cases):
@@ -33,8 +33,8 @@ def slope_is_right(which):
             got = float(as_array(f(*arguments), "the result", arguments).reshape(()))
             if not abs(got - slope) <= 1.5 * eps**2:  # the curvature's share of the error is f''' ε² / 6
                 raise Wrong(
-                    f"the slope of {arguments[0].text} at {arguments[1]} is {slope:.6g}; yours {got:.6g} is "
-                    f"{abs(got - slope):.2g} away, a central difference with eps = {eps} at most "
+                    f"the slope of {arguments[0].text} at {arguments[1]} is {slope:.6g}; yours is {got:.6g}, "
+                    f"which is off by {abs(got - slope):.2g}; a central difference with eps = {eps} is off by at most "
                     f"{1.5 * eps**2:.2g}",
                     arguments,
                 )
@@ -152,7 +152,7 @@ EXERCISES = (
                 lambda f, x, eps: (f(x + eps / 2) - f(x - eps / 2)) / (2 * eps),
             ),
             (
-                "it is divided by 2 and multiplied by eps: / 2 * eps does one after the other, it needs / (2 * eps)",
+                "/ 2 * eps divides by 2 and then multiplies by eps: it needs / (2 * eps)",
                 lambda f, x, eps: (f(x + eps) - f(x - eps)) / 2 * eps,
             ),
             (
@@ -160,7 +160,7 @@ EXERCISES = (
                 lambda f, x, eps: f(x + eps) - f(x - eps) / (2 * eps),
             ),
             ("the difference is not divided by the distance of the points", lambda f, x, eps: f(x + eps) - f(x - eps)),
-            ("the difference is taken the other way round", lambda f, x, eps: (f(x - eps) - f(x + eps)) / (2 * eps)),
+            ("the difference is taken the wrong way round", lambda f, x, eps: (f(x - eps) - f(x + eps)) / (2 * eps)),
         ),
         (
             "Evaluate f a little to the right of x, and a little to the left. How far apart are the two places?",
@@ -178,7 +178,7 @@ EXERCISES = (
         (("has the shape of x", gradient_shape), ("each element is the derivative along it", gradient_is_right)),
         (
             (
-                "all elements are moved at once: that is the sum of all derivatives",
+                "all elements are moved at once: that gives the sum of all derivatives",
                 lambda f, x, eps: np.full(x.shape, (f(x + eps) - f(x - eps)) / (2 * eps)),
             ),
             (

@@ -101,7 +101,7 @@ def softmax_of_constant(f, cases):
     if np.abs(got).max() > 1e-9:
         raise Wrong(
             f"dx is {got.tolist()} where every p has the same g; expected zeros: the p of a row always add up "
-            "to 1, so what all of them ask for together cannot be had",
+            "to 1, so the same g for all of them changes nothing",
             (p, g),
         )
 
@@ -120,8 +120,8 @@ EXERCISES = (
         15,
         broadcast_cases,
         (
-            ("leaves alone what was not broadcast", unbroadcast_nothing),
-            ("has the shape that is asked for", unbroadcast_shape),
+            ("returns an array that was not broadcast as it is", unbroadcast_nothing),
+            ("has the requested shape", unbroadcast_shape),
             ("sums over the places where a value was repeated", unbroadcast_sums),
         ),
         (
@@ -160,13 +160,13 @@ EXERCISES = (
         ),
         (
             ("dA and dB are returned in the other order", lambda A, B, G: (A.T @ G, G @ B.T)),
-            ("the factors of dB are exchanged: Gᵀ A is the gradient of Bᵀ", lambda A, B, G: (G @ B.T, G.T @ A)),
-            ("the gradient G from above is left out", lambda A, B, G: (np.ones_like(G) @ B.T, A.T @ np.ones_like(G))),
+            ("the factors of dB are swapped: Gᵀ A is the gradient of Bᵀ", lambda A, B, G: (G @ B.T, G.T @ A)),
+            ("the incoming gradient G is left out", lambda A, B, G: (np.ones_like(G) @ B.T, A.T @ np.ones_like(G))),
         ),
         (
             "dA has the shape of A. There is one product of G and B (one of them transposed) with that shape.",
             "Y = A B with A (m, k), B (k, n), G (m, n). G times what gives (m, k)? What times G gives (k, n)?",
-            "return G @ B.T, ... and for dB the transposed A stands on the left",
+            "return G @ B.T, ... and for dB the transposed A is on the left",
         ),
     ),
     Exercise(

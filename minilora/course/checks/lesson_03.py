@@ -64,7 +64,7 @@ def attention_first(f, cases):
         got = as_array(f(q, k, v), "o", (q, k, v))[0]
         if not np.allclose(got, v[0], 1e-5, 1e-8):
             raise Wrong(
-                f"the first token sees itself alone, so its output is v[0] = {v[0].tolist()}; "
+                f"the first token sees only itself, so its output is v[0] = {v[0].tolist()}; "
                 f"yours is {np.round(got, 4).tolist()}",
                 (q, k, v),
             )
@@ -146,7 +146,7 @@ def count_is_right(which):
         for arguments in cases[which]:
             V, d, m, layers, heads, kv_heads, tied = arguments
             model = LlamaForCausalLM(LlamaConfig(V, d, m, layers, heads, kv_heads, tie_word_embeddings=tied))
-            expected = sum(p.size for p in model.parameters())  # by shape: no memory is taken
+            expected = sum(p.size for p in model.parameters())  # by shape: nothing is allocated
             got = float(as_array(f(*arguments), "the count", arguments).reshape(()))
             if got != expected:
                 raise Wrong(
@@ -175,7 +175,7 @@ EXERCISES = (
         (
             ("has the shape of x", rms_shape),
             ("makes the mean square of each row 1", rms_is_one),
-            ("does not see how large x is", rms_ignores_size),
+            ("does not depend on the size of x", rms_ignores_size),
             ("equals w · x / √(mean(x²) + eps), row by row", rms_is_right),
         ),
         (
@@ -200,7 +200,7 @@ EXERCISES = (
         ),
         (
             "Root mean square, read backwards: square, then mean, then root. The mean of what: of each row, or of all?",
-            "(x * x).mean(axis=-1, keepdims=True) has one number for each row; eps joins it under the root.",
+            "(x * x).mean(axis=-1, keepdims=True) has one number for each row; add eps to it under the root.",
             "return w * x / np.sqrt(... + eps), where ... is that mean",
         ),
     ),
@@ -213,8 +213,8 @@ EXERCISES = (
         attention_cases,
         (
             ("has the shape (T, hd)", attention_shape),
-            ("the first token sees itself alone", attention_first),
-            ("nobody looks into the future", attention_looks_back_only),
+            ("the first token sees only itself", attention_first),
+            ("no token looks into the future", attention_looks_back_only),
             ("the weights add up to 1", attention_averages),
             ("equals the softmax of the scaled scores, token by token", attention_is_right),
         ),
@@ -253,14 +253,14 @@ EXERCISES = (
         (
             ("the norm weights are forgotten", lambda *a: count(*a, norms=0, final=0)),
             ("the last norm, after all layers, is forgotten", lambda *a: count(*a, final=0)),
-            ("a block is given one norm instead of two", lambda *a: count(*a, norms=1)),
+            ("a block has one norm instead of two", lambda *a: count(*a, norms=1)),
             ("keys and values are counted as wide as queries", lambda *a: count(*a, grouped=False)),
-            ("the MLP is given two matrices instead of three (gate, up, down)", lambda *a: count(*a, mlp=2)),
+            ("the MLP has two matrices instead of three (gate, up, down)", lambda *a: count(*a, mlp=2)),
             ("the output projection o of the attention is forgotten", lambda *a: count(*a, o=0)),
             ("a tied head is counted a second time", lambda *a: count(*a, heads_tied=False)),
         ),
         (
-            "Go through a block: q, k, v, o, gate, up, down, and two norms. Which of them are d wide, which less?",
+            "Go through a block: q, k, v, o, gate, up, down, and two norms. Which of them are d wide, and which are narrower?",
             "A head is d / heads wide. q and o are (d, d); k and v are (kv_heads * d / heads, d); gate and up are (m, d), "
             "down is (d, m). Outside the blocks: the embedding (vocab, d), a norm (d), the head (vocab, d) unless tied.",
             "layers * (2*d*d + 2*d*kv + 3*d*m + 2*d) + d + vocab*d*(1 if tied else 2), with kv = kv_heads * (d // heads)",

@@ -141,15 +141,15 @@ EXERCISES = (
         (("returns a whole number", whole_number), ("is the smallest number that is enough", energy_is_right)),
         (
             (
-                "the singular values are added up themselves: energy is their squares",
+                "the singular values are added up: the energy is the sum of their squares",
                 lambda s, share: counted(s, share),
             ),
-            ("it is one too few: a position counts from 0", lambda s, share: counted(s * s, share) - 1),
-            ("it is one too many", lambda s, share: counted(s * s, share) + 1),
+            ("the result is one too small: positions count from 0", lambda s, share: counted(s * s, share) - 1),
+            ("the result is one too large", lambda s, share: counted(s * s, share) + 1),
             ("those larger than a share of the largest are counted", lambda s, share: int((s > share * s.max()).sum())),
         ),
         (
-            "The energy of a direction is its singular value squared. All of it is Σ σ².",
+            "The energy of a direction is its singular value squared. The whole energy is Σ σ².",
             "np.cumsum(s * s) has the energy of the first 1, 2, 3, ... directions.",
             "the first position where that reaches share * (s * s).sum(), plus 1: positions count from 0",
         ),

@@ -153,7 +153,7 @@ EXERCISES = (
         (
             ("the scale alpha / r is left out", lambda x, W, A, B, alpha, r: forward(x, W, A, B, 1)),
             ("alpha is used without dividing by r", lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha)),
-            ("the scale stands upside down, r / alpha", lambda x, W, A, B, alpha, r: forward(x, W, A, B, r / alpha)),
+            ("the scale is inverted, r / alpha", lambda x, W, A, B, alpha, r: forward(x, W, A, B, r / alpha)),
             (
                 "alpha is divided by r in whole numbers, alpha // r",
                 lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha // r),
@@ -163,7 +163,7 @@ EXERCISES = (
                 lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha / r**0.5),
             ),
             (
-                "the frozen layer is missing: only the adapter's part is there",
+                "the frozen layer is missing: only the adapter's part is returned",
                 lambda x, W, A, B, alpha, r: forward(x, 0 * W, A, B, alpha / r),
             ),
             (
@@ -195,20 +195,20 @@ EXERCISES = (
             ("the scale alpha / r is missing in dA", mistaken(scale_A=False)),
             ("the scale alpha / r is missing in dB", mistaken(scale_B=False)),
             ("alpha is used without dividing by r", mistaken(scale=lambda a, r: a)),
-            ("the scale stands upside down, r / alpha", mistaken(scale=lambda a, r: r / a)),
+            ("the scale is inverted, r / alpha", mistaken(scale=lambda a, r: r / a)),
             ("alpha is divided by r in whole numbers, alpha // r", mistaken(scale=lambda a, r: a // r)),
             ("the scale is applied twice", mistaken(scale=lambda a, r: (a / r) ** 2)),
-            ("the gradients are averaged over the N rows: the loss has done that already, in g", mistaken(mean=True)),
+            ("the gradients are averaged over the N rows: the loss has already done that, in g", mistaken(mean=True)),
             ("dA and dB are returned in the other order", lambda *c: mistaken()(*c)[::-1]),
             (
-                "both are transposed: a gradient has the shape of what it belongs to",
+                "both are transposed: a gradient has the shape of its matrix",
                 lambda *c: tuple(d.T for d in mistaken()(*c)),
             ),
         ),
         (
             "Write y = x Wᵀ + s u Bᵀ with u = x Aᵀ. Then dB is the gradient of a product that you know from lesson 2, and "
             "so is the gradient of u.",
-            "dB = s gᵀ u, shape (out, r). The gradient that arrives at u is s g B, shape (N, r); A turns x into u.",
+            "dB = s gᵀ u, shape (out, r). The gradient of u is s g B, shape (N, r); A turns x into u.",
             "u = x @ A.T; v = s * g @ B; return v.T @ x, ... and for dB: s times g transposed times u",
         ),
     ),
@@ -227,7 +227,7 @@ EXERCISES = (
         (
             ("the path through the adapter is forgotten", lambda g, W, A, B, alpha, r: g @ W),
             (
-                "the path through the frozen W is forgotten: W learns nothing, but x still flows through it",
+                "the path through the frozen W is forgotten: W does not learn, but x still goes through it",
                 lambda g, W, A, B, alpha, r: alpha / r * g @ B @ A,
             ),
             ("the scale alpha / r is left out", lambda g, W, A, B, alpha, r: g @ W + g @ B @ A),
@@ -236,11 +236,11 @@ EXERCISES = (
                 "alpha is divided by r in whole numbers, alpha // r",
                 lambda g, W, A, B, alpha, r: g @ W + alpha // r * g @ B @ A,
             ),
-            ("the scale stands upside down, r / alpha", lambda g, W, A, B, alpha, r: g @ W + r / alpha * g @ B @ A),
+            ("the scale is inverted, r / alpha", lambda g, W, A, B, alpha, r: g @ W + r / alpha * g @ B @ A),
         ),
         (
-            "x goes two ways to y, so two gradients come back to it.",
-            "Through W comes g W. Through the adapter: g B has the shape (N, r), and A brings it to (N, in).",
+            "x reaches y on two paths, so its gradient has two parts.",
+            "The path through W gives g W. On the path through the adapter, g B has the shape (N, r), and A brings it to (N, in).",
             "return g @ W + (alpha / r) * (g through B, then through A)",
         ),
     ),

@@ -55,15 +55,15 @@ EXERCISES = (
             ("alpha / √r, rank-stabilised", right(lambda c: c[2], scale)),
         ),
         (
-            ("rank_stabilised is not looked at", lambda alpha, r, rs: alpha / r),
-            ("the two ways are exchanged", lambda alpha, r, rs: scale(alpha, r, not rs)),
+            ("rank_stabilised is ignored", lambda alpha, r, rs: alpha / r),
+            ("the two ways are swapped", lambda alpha, r, rs: scale(alpha, r, not rs)),
             (
-                "the division is one of whole numbers, alpha // r",
+                "alpha is divided by r in whole numbers, alpha // r",
                 lambda alpha, r, rs: alpha / r**0.5 if rs else alpha // r,
             ),
             ("alpha is not divided at all", lambda alpha, r, rs: alpha),
             ("alpha is under the root too", lambda alpha, r, rs: (alpha / r) ** 0.5 if rs else alpha / r),
-            ("it stands upside down", lambda alpha, r, rs: 1 / scale(alpha, r, rs)),
+            ("the scale is inverted", lambda alpha, r, rs: 1 / scale(alpha, r, rs)),
         ),
         (
             "Two formulas, and a switch between them.",
@@ -80,8 +80,8 @@ EXERCISES = (
         keep_cases,
         (("alpha / r", right(lambda c: not c[3], keep)), ("alpha / √r", right(lambda c: c[3], keep))),
         (
-            ("alpha is left as it is", lambda alpha, r, new_r, rs: alpha),
-            ("the ratio of the ranks stands upside down", lambda alpha, r, new_r, rs: keep(alpha, new_r, r, rs)),
+            ("alpha is not changed", lambda alpha, r, new_r, rs: alpha),
+            ("the ratio of the ranks is inverted", lambda alpha, r, new_r, rs: keep(alpha, new_r, r, rs)),
             ("the scale itself is returned instead of alpha", lambda alpha, r, new_r, rs: scale(alpha, r, rs)),
             (
                 "alpha is set to the new rank: that gives the scale 1, whatever it was before",

@@ -70,9 +70,12 @@ EXERCISES = (
             ("only A is counted", lambda shapes, r: sum(r * n for _, n in shapes)),
             ("only B is counted", lambda shapes, r: sum(r * out for out, _ in shapes)),
             ("W is counted instead of A and B", lambda shapes, r: sum(out * n for out, n in shapes)),
-            ("every matrix is taken as square, 2 · in · r", lambda shapes, r: sum(2 * n * r for _, n in shapes)),
-            ("every matrix is taken as square, 2 · out · r", lambda shapes, r: sum(2 * out * r for out, _ in shapes)),
-            ("A and B are taken as one product, r · out · in", lambda shapes, r: sum(r * out * n for out, n in shapes)),
+            ("every matrix is counted as square, 2 · in · r", lambda shapes, r: sum(2 * n * r for _, n in shapes)),
+            ("every matrix is counted as square, 2 · out · r", lambda shapes, r: sum(2 * out * r for out, _ in shapes)),
+            (
+                "A and B are counted as one product, r · out · in",
+                lambda shapes, r: sum(r * out * n for out, n in shapes),
+            ),
             (
                 "the rank multiplies only one of the two sides: it needs parentheses, r * (out + in)",
                 lambda shapes, r: sum(r * out + n for out, n in shapes),
@@ -80,12 +83,12 @@ EXERCISES = (
             ("matrices of equal shape are counted once", lambda shapes, r: lora(set(shapes), r)),
             ("only the first matrix is counted", lambda shapes, r: lora(shapes[:1], r)),
             (
-                "the rank is counted once more: A is (r, in), not (r, r)",
+                "an r x r matrix is counted too: A is (r, in), not (r, r)",
                 lambda shapes, r: sum(r * (out + n) + r * r for out, n in shapes),
             ),
         ),
         (
-            "What shapes have A and B beside a W of shape (out, in)?",
+            "What shapes do A and B have beside a W of shape (out, in)?",
             "A is (r, in), B is (out, r): r · in + out · r numbers for each matrix.",
             "sum(r * (out + n_in) for out, n_in in shapes)",
         ),
@@ -104,18 +107,18 @@ EXERCISES = (
             ("Llama 3 8B in 16 bit, rank 16 on q and v", equals(memory, tell_memory, slice(4, 5))),
         ),
         (
-            ("a frozen number is given a gradient", lambda f, t, w: memory(f, t, 2 * w)),
-            ("a frozen number is given all that a trained one has", lambda f, t, w: f * (w + 12) + t * 16),
+            ("a frozen number gets a gradient", lambda f, t, w: memory(f, t, 2 * w)),
+            ("a frozen number gets everything that a trained one has", lambda f, t, w: f * (w + 12) + t * 16),
             (
                 "a trained number gets 12 bytes: the gradients are forgotten, or one of Adam's two means, m and v",
                 lambda f, t, w: memory(f, t, w, 12),
             ),
             ("Adam's m and v are forgotten", lambda f, t, w: memory(f, t, w, 8)),
             (
-                "the frozen weights are forgotten: they learn nothing, but they must be there",
+                "the frozen weights are forgotten: they do not learn, but they take memory",
                 lambda f, t, w: memory(0, t, w),
             ),
-            ("the trained numbers are given the width of the frozen ones", lambda f, t, w: memory(f, t, w, 4 * w)),
+            ("the trained numbers get the width of the frozen ones", lambda f, t, w: memory(f, t, w, 4 * w)),
         ),
         (
             "Go through the four things that a trained number needs. Which of them does a frozen one need?",

@@ -36,7 +36,7 @@ def within_budget(f, cases):
 
 
 def score_cases():
-    # three numbers before two: of two the variance, the range and what n gives differ by the same factor
+    # three numbers before two: with two, the variance, the range and division by n differ by the same factor
     return [([0.5, 0.5, 0.5],), ([0.1, 0.4, 0.9],), ([0.0, 1.0],), ([0.25, 0.75, 0.5, 0.9, 0.3],)]
 
 
@@ -83,21 +83,24 @@ EXERCISES = (
         ),
         (
             (
-                "it is rounded to the nearest rank, which may exceed the budget",
+                "the rank is rounded to the nearest, which may exceed the budget",
                 lambda shapes, budget: round(budget / lora(shapes, 1)),
             ),
-            ("it is rounded up, which exceeds the budget", lambda shapes, budget: math.ceil(budget / lora(shapes, 1))),
-            ("it is not rounded to a whole rank", lambda shapes, budget: budget / lora(shapes, 1)),
-            ("each matrix is given the whole budget", lambda shapes, budget: budget // lora(shapes[:1], 1)),
+            (
+                "the rank is rounded up, which exceeds the budget",
+                lambda shapes, budget: math.ceil(budget / lora(shapes, 1)),
+            ),
+            ("the rank is not rounded to a whole number", lambda shapes, budget: budget / lora(shapes, 1)),
+            ("each matrix gets the whole budget", lambda shapes, budget: budget // lora(shapes[:1], 1)),
             ("only the inputs are counted, not in + out", lambda shapes, budget: budget // sum(n for _, n in shapes)),
             (
-                "the size of W is divided by, instead of in + out",
+                "the budget is divided by the size of W instead of in + out",
                 lambda shapes, budget: budget // sum(out * n for out, n in shapes),
             ),
         ),
         (
             "How many parameters does one more rank cost, over all matrices together?",
-            "Rank r costs r · Σ (in + out). The budget has room for how many of those?",
+            "Rank r costs r · Σ (in + out). How many of those fit into the budget?",
             "budget // sum(out + n_in for out, n_in in shapes)",
         ),
     ),
@@ -115,15 +118,15 @@ EXERCISES = (
         ),
         (
             (
-                "n is divided by instead of n - 1: that understates the spread of few seeds",
+                "the sum is divided by n instead of n - 1: that understates the spread of few seeds",
                 lambda s: (np.mean(s), np.std(s)),
             ),
             ("the root is missing: that is the variance", lambda s: (np.mean(s), spread(s) ** 2)),
             (
-                "it is the standard error, the spread of the mean itself, not of the seeds",
+                "the spread is the standard error: that of the mean, not of the seeds",
                 lambda s: (np.mean(s), spread(s) / len(s) ** 0.5),
             ),
-            ("it is the range, largest minus smallest", lambda s: (np.mean(s), max(s) - min(s))),
+            ("the spread is the range, largest minus smallest", lambda s: (np.mean(s), max(s) - min(s))),
             ("the median is taken instead of the mean", lambda s: (np.median(s), spread(s))),
         ),
         (

@@ -89,10 +89,14 @@ def every_turn(f, cases):
             got = as_array(got, f"the matrix of turn {turn}", None)
             if not np.array_equal(got, expected.astype(np.float64)):
                 off = np.abs(got - expected).max()
-                why = ". If the last update was subtracted, the rounding of both stays behind" if off < 1e-3 else ""
+                why = (
+                    ". If you subtracted the last update, the rounding errors of both steps remain"
+                    if off < 1e-3
+                    else ""
+                )
                 raise Wrong(
                     f"turn {turn} of {len(order)}: the matrix is {off:.2g} away from W + update {which}; "
-                    f"expected not one bit of difference, however long the game goes on{why}",
+                    f"expected the same bits in every turn{why}",
                     None,
                 )
 
@@ -115,23 +119,23 @@ EXERCISES = (
         float_cases,
         (
             ("keeps the shape", float_shape),
-            ("leaves alone what bfloat16 has", rounds(slice(0, 1), ", which is a bfloat16 already")),
+            ("keeps a number that bfloat16 has", rounds(slice(0, 1), ", which is a bfloat16 already")),
             ("rounds to the nearest", rounds(slice(2, 3), ", the nearest bfloat16")),
             (
-                "rounds a number in the middle to the even neighbour",
-                rounds(slice(1, 4, 2), ": it lies in the middle, so the neighbour whose last bit is 0"),
+                "rounds a tie to the even neighbour",
+                rounds(slice(1, 4, 2), ": a tie goes to the neighbour whose last bit is 0"),
             ),
-            ("does so for random numbers", rounds(slice(4, None), "")),
+            ("rounds random numbers", rounds(slice(4, None), "")),
         ),
         (
             ("the lower 16 bits are cut off: that rounds toward zero", lambda x: bits(x, 0)),
-            ("a number in the middle is always rounded away from zero", lambda x: bits(x, 0x8000)),
-            ("a number in the middle is always rounded toward zero", lambda x: bits(x, 0x7FFF)),
-            ("it is rounded to float16, which has more digits and a smaller range", through_float16),
+            ("a tie is always rounded away from zero", lambda x: bits(x, 0x8000)),
+            ("a tie is always rounded toward zero", lambda x: bits(x, 0x7FFF)),
+            ("the numbers are rounded to float16, which has more digits and a smaller range", through_float16),
         ),
         (
             "A bfloat16 is the upper half of a float32: x.view(np.uint32) shows the 32 bits.",
-            "Adding half of a step before cutting rounds to the nearest: 0x7FFF, plus 1 when the bit above is 1 (then a "
+            "Adding half a step before cutting rounds to the nearest: 0x7FFF, plus 1 when the bit above is 1 (then a "
             "tie goes up, to an even number).",
             "u = x.view(np.uint32); u = u + 0x7FFF + ((u >> 16) & 1); clear the lower half with & 0xFFFF0000, and view as "
             "float32 again",
@@ -156,7 +160,7 @@ EXERCISES = (
         ),
         (
             "What is the only way to be sure of the bits of W in turn 300?",
-            "Never change W. Each turn needs a matrix of its own.",
+            "Never change W. Each turn needs its own matrix.",
             "a list with W + updates[i] for every i in order",
         ),
     ),

@@ -90,8 +90,8 @@ EXERCISES = (
                 lambda A1, B1, s1, A2, B2, s2: (s1**0.5 * A1 + s2**0.5 * A2, s1**0.5 * B1 + s2**0.5 * B2),
             ),
             ("the scales are left out", stacked(s_B=lambda s: 1.0)),
-            ("the scales are applied to A and to B: their squares come out", stacked(s_A=lambda s: s)),
-            ("only the first adapter is there", lambda A1, B1, s1, A2, B2, s2: (A1, s1 * B1)),
+            ("the scales are applied to A and to B, so they are squared", stacked(s_A=lambda s: s)),
+            ("only the first adapter is used", lambda A1, B1, s1, A2, B2, s2: (A1, s1 * B1)),
             (
                 "the parts of A and of B are not in the same order",
                 lambda A1, B1, s1, A2, B2, s2: (np.vstack([A2, A1]), np.hstack([s1 * B1, s2 * B2])),

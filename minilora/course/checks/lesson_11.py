@@ -103,14 +103,14 @@ EXERCISES = (
         (
             ("the scale is left out", lambda W, A, B, s: W + (B @ A).T),
             (
-                "the update is not transposed: it fits by its shape where in = out, and is wrong",
+                "the update is not transposed: its shape fits where in = out, but its values are wrong",
                 lambda W, A, B, s: W + s * (B @ A),
             ),
             ("the update is subtracted", lambda W, A, B, s: W - s * (B @ A).T),
             ("W is transposed instead of the update", lambda W, A, B, s: W.T + s * (B @ A)),
         ),
         (
-            "Conv1D stores W as (in, out) and computes x W. Which shape has B A?",
+            "Conv1D stores W as (in, out) and computes x W. What shape does B A have?",
             "B A is (out, in), as always. It must become (in, out).",
             "return W + s * (the transposed of B @ A)",
         ),
@@ -125,17 +125,17 @@ EXERCISES = (
         (
             ("returns three lists of names", three_lists),
             ("accepts a file that fits", all_right),
-            ("finds what is missing", finds(0)),
-            ("finds what is extra", finds(1)),
+            ("finds missing names", finds(0)),
+            ("finds extra names", finds(1)),
             ("finds wrong shapes", finds(2)),
         ),
         (
-            ("missing and extra are exchanged", lambda e, f: (compare(e, f)[1], compare(e, f)[0], compare(e, f)[2])),
+            ("missing and extra are swapped", lambda e, f: (compare(e, f)[1], compare(e, f)[0], compare(e, f)[2])),
             (
-                "extra names are not looked for: that is how a renamed key slips through",
+                "extra names are not listed: that is how a renamed key slips through",
                 lambda e, f: (compare(e, f)[0], [], compare(e, f)[2]),
             ),
-            ("shapes are not looked at", lambda e, f: (*compare(e, f)[:2], [])),
+            ("shapes are not compared", lambda e, f: (*compare(e, f)[:2], [])),
             (
                 "a name of wrong shape is listed as missing too",
                 lambda e, f: (compare(e, f)[0] + compare(e, f)[2], *compare(e, f)[1:]),
@@ -149,7 +149,7 @@ EXERCISES = (
         (
             "Two sets of names: what is in one and not in the other, both ways round; then those in both.",
             "missing: expected but not found. extra: found but not expected. wrong_shape: in both, with different shapes.",
-            "[k for k in expected if k not in found], and twice more in this manner",
+            "[k for k in expected if k not in found], and two more of this kind",
         ),
     ),
 )

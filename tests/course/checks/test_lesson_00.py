@@ -14,7 +14,7 @@ def alpha_alone(W, A, B, alpha, r):
     return W + alpha * B @ A
 
 
-@answers.wrong("0.1", says="upside down")
+@answers.wrong("0.1", says="inverted")
 def upside_down(W, A, B, alpha, r):
     return W + r / alpha * B @ A
 
@@ -24,7 +24,7 @@ def exchanged(W, A, B, alpha, r):
     return W + alpha / r * A @ B
 
 
-@answers.wrong("0.1", says="leaves its first argument changed")
+@answers.wrong("0.1", says="changes its first argument")
 def in_place(W, A, B, alpha, r):
     W += alpha / r * B @ A
     return W

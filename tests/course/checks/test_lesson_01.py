@@ -19,7 +19,7 @@ def forgets_to_return(f, x, eps):
     (f(x + eps) - f(x - eps)) / (2 * eps)
 
 
-@answers.wrong("1.1", says="the other way round")
+@answers.wrong("1.1", says="the wrong way round")
 def other_way_round(f, x, eps):
     return (f(x - eps) - f(x + eps)) / (2 * eps)
 
@@ -73,7 +73,7 @@ def with_the_array_itself(f, x, eps, slip):  # moved, and put back by adding wha
     return gradient
 
 
-@answers.wrong("1.2", says="leaves its second argument changed")
+@answers.wrong("1.2", says="changes its second argument")
 def puts_back_by_adding(f, x, eps):
     return with_the_array_itself(f, x, eps, slip=1e-9)
 
@@ -134,7 +134,7 @@ def derivative_of_sigmoid_wrong(x, g):
     return g * (s + x * s * (1 + s))
 
 
-@answers.wrong("1.3", says="leaves its first argument changed")
+@answers.wrong("1.3", says="changes its first argument")
 def overwrites_x(x, g):
     s = sigmoid(x)
     x *= 1 - s
@@ -172,7 +172,7 @@ def takes_a_step_of_its_own(f, x, eps):
     return (f(x + 1e-5) - f(x - 1e-5)) / 2e-5
 
 
-@answers.wrong("1.2", says="leaves its second argument changed")
+@answers.wrong("1.2", says="changes its second argument")
 def moves_the_array_itself_and_back(f, x, eps):  # only rounding stays behind
     return with_the_array_itself(f, x, eps, slip=0.0)
 

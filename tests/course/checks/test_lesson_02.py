@@ -61,13 +61,13 @@ def transposed_dB(A, B, G):
     return G @ B.T, G.T @ A
 
 
-@answers.wrong("2.2", says="G from above is left out")
+@answers.wrong("2.2", says="incoming gradient G is left out")
 def no_upstream(A, B, G):
     m, n = G.shape
     return np.tile(B.sum(axis=1), (m, 1)), np.tile(A.sum(axis=0)[:, None], (1, n))
 
 
-@answers.wrong("2.2", says="expected 2: return dA, dB")
+@answers.wrong("2.2", says="expected 2 values: return dA, dB")
 def only_dA(A, B, G):
     return G @ B.T
 

@@ -25,7 +25,7 @@ def forgets_keepdims(x, w, eps):
     return w * x / np.sqrt((x**2).mean(axis=-1) + eps)
 
 
-@answers.wrong("3.1", says="leaves its first argument changed")
+@answers.wrong("3.1", says="changes its first argument")
 def in_place(x, w, eps):
     x /= np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps)
     return x * w
@@ -62,7 +62,7 @@ def sees_one_ahead(q, k, v):
     return softmax(scores) @ v
 
 
-@answers.wrong("3.2", says="the first token sees itself alone")
+@answers.wrong("3.2", says="the first token sees only itself")
 def does_not_see_itself(q, k, v):
     scores = q @ k.T / np.sqrt(q.shape[1])
     scores[np.triu_indices(len(q), 0)] = -1e9

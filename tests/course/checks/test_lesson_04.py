@@ -54,12 +54,12 @@ def one_direction_at_a_time(D, r):
     return part
 
 
-@answers.wrong("4.2", says="energy is their squares")
+@answers.wrong("4.2", says="the energy is the sum of their squares")
 def not_squared(s, share):
     return int(np.argmax(np.cumsum(s) >= share * s.sum())) + 1
 
 
-@answers.wrong("4.2", says="one too few")
+@answers.wrong("4.2", says="one too small")
 def position(s, share):
     return int(np.argmax(np.cumsum(s**2) >= share * (s**2).sum()))
 

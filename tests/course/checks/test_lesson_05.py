@@ -32,13 +32,13 @@ def one_column_per_example(x, W, A, B, alpha, r):
     return W @ x.T + alpha / r * B @ (A @ x.T)
 
 
-@answers.wrong("5.1", says="leaves its second argument changed")
+@answers.wrong("5.1", says="changes its second argument")
 def merges_into_W(x, W, A, B, alpha, r):
     W += alpha / r * B @ A
     return x @ W.T
 
 
-@answers.wrong("5.1", says="float16, which keeps three digits")
+@answers.wrong("5.1", says="float16, which has only three digits")
 def in_float16(x, W, A, B, alpha, r):
     return (x @ W.T + alpha / r * x @ A.T @ B.T).astype(np.float16)
 
@@ -69,7 +69,7 @@ def no_scale_in_gradients(x, g, A, B, alpha, r):
     return (g @ B).T @ x, g.T @ (x @ A.T)
 
 
-@answers.wrong("5.2", says="dA has the right shape; wrong values: too small by the factor alpha/r")
+@answers.wrong("5.2", says="dA has the right shape but wrong values: too small by the factor alpha/r")
 def no_scale_in_dA(x, g, A, B, alpha, r):
     return (g @ B).T @ x, alpha / r * g.T @ (x @ A.T)
 
@@ -92,7 +92,7 @@ def other_order(x, g, A, B, alpha, r):
     return s * g.T @ (x @ A.T), s * (g @ B).T @ x
 
 
-@answers.wrong("5.2", says="expected 2: return dA, dB")
+@answers.wrong("5.2", says="expected 2 values: return dA, dB")
 def gradient_of_the_frozen_weight_too(x, g, A, B, alpha, r):
     s = alpha / r
     return s * (g @ B).T @ x, s * g.T @ (x @ A.T), g.T @ x
@@ -110,7 +110,7 @@ def descends(x, g, A, B, alpha, r):
     return -s * (g @ B).T @ x, -s * g.T @ (x @ A.T)
 
 
-@answers.wrong("5.2", says="leaves its second argument changed")
+@answers.wrong("5.2", says="changes its second argument")
 def scales_g_in_place(x, g, A, B, alpha, r):
     g *= alpha / r
     return (g @ B).T @ x, g.T @ (x @ A.T)
@@ -164,7 +164,7 @@ def with_W_transposed(g, W, A, B, alpha, r):
     return g @ W.T + alpha / r * g @ B @ A
 
 
-@answers.wrong("5.3", says="Besides, your function leaves its first argument changed")
+@answers.wrong("5.3", says="Also, your function changes its first argument")
 def clears_a_gradient_on_the_way(g, W, A, B, alpha, r):
     g[0, 0] = 0
     return g @ W + alpha / r * g @ B @ A

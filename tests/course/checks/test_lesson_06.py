@@ -6,12 +6,12 @@ from exercise_answers import Answers
 answers = Answers()
 
 
-@answers.wrong("6.1", says="rank_stabilised is not looked at")
+@answers.wrong("6.1", says="rank_stabilised is ignored")
 def one_way(alpha, r, rank_stabilised):
     return alpha / r
 
 
-@answers.wrong("6.1", says="exchanged")
+@answers.wrong("6.1", says="swapped")
 def other_way(alpha, r, rank_stabilised):
     return alpha / r if rank_stabilised else alpha / math.sqrt(r)
 
@@ -39,7 +39,7 @@ def by_steps(alpha, r, rank_stabilised):
     return np.array([s])
 
 
-@answers.wrong("6.2", says="upside down")
+@answers.wrong("6.2", says="inverted")
 def upside_down(alpha, r, new_r, rank_stabilised):
     return alpha * (r / new_r) ** (0.5 if rank_stabilised else 1)
 
@@ -49,7 +49,7 @@ def no_root(alpha, r, new_r, rank_stabilised):
     return alpha / r * new_r
 
 
-@answers.wrong("6.2", says="left as it is")
+@answers.wrong("6.2", says="alpha is not changed")
 def unchanged(alpha, r, new_r, rank_stabilised):
     return alpha
 

@@ -9,7 +9,7 @@ def only_A(shapes, r):
     return sum(r * n for _, n in shapes)
 
 
-@answers.wrong("7.1", says="every matrix is taken as square")
+@answers.wrong("7.1", says="every matrix is counted as square")
 def square(shapes, r):
     return sum(2 * r * n for _, n in shapes)
 
@@ -43,7 +43,7 @@ def builds_them(shapes, r):
     return sum(np.empty((r, n)).size + np.empty((out, r)).size for out, n in shapes)
 
 
-@answers.wrong("7.2", says="a frozen number is given a gradient")
+@answers.wrong("7.2", says="a frozen number gets a gradient")
 def gradients_for_all(frozen, trained, width):
     return frozen * 2 * width + trained * 16
 
@@ -58,7 +58,7 @@ def plain_descent(frozen, trained, width):
     return frozen * width + trained * 8
 
 
-@answers.wrong("7.2", says="they must be there")
+@answers.wrong("7.2", says="they take memory")
 def only_trained(frozen, trained, width):
     return trained * 16
 

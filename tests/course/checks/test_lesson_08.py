@@ -16,12 +16,12 @@ def up(shapes, budget):
     return -(-budget // sum(a + b for a, b in shapes))
 
 
-@answers.wrong("8.1", says="each matrix is given the whole budget")
+@answers.wrong("8.1", says="each matrix gets the whole budget")
 def for_the_first(shapes, budget):
     return budget // sum(shapes[0])
 
 
-@answers.wrong("8.1", says="not rounded to a whole rank")
+@answers.wrong("8.1", says="not rounded to a whole number")
 def fraction(shapes, budget):
     return budget / sum(a + b for a, b in shapes)
 
@@ -44,7 +44,7 @@ def with_numpy(shapes, budget):
     return np.floor(budget / np.array(shapes).sum())
 
 
-@answers.wrong("8.2", says="n is divided by instead of n - 1")
+@answers.wrong("8.2", says="divided by n instead of n - 1")
 def population(scores):
     return np.mean(scores), np.std(scores)
 
@@ -54,7 +54,7 @@ def variance(scores):
     return statistics.mean(scores), statistics.variance(scores)
 
 
-@answers.wrong("8.2", says="it is the range")
+@answers.wrong("8.2", says="the spread is the range")
 def largest_minus_smallest(scores):
     return np.mean(scores), max(scores) - min(scores)
 
@@ -64,7 +64,7 @@ def error_of_the_mean(scores):
     return np.mean(scores), np.std(scores, ddof=1) / np.sqrt(len(scores))
 
 
-@answers.wrong("8.2", says="expected 2: return mean, spread")
+@answers.wrong("8.2", says="expected 2 values: return mean, spread")
 def only_the_mean(scores):
     return float(np.mean(scores))
 

@@ -28,7 +28,7 @@ def gives_a_text(x):
     return "bfloat16"
 
 
-@answers.wrong("9.1", says="leaves its first argument changed")
+@answers.wrong("9.1", says="changes its first argument")
 def in_place(x):
     u = x.view(np.uint32)
     u += np.uint32(0x7FFF) + ((u >> np.uint32(16)) & np.uint32(1))
@@ -61,7 +61,7 @@ def between_the_neighbours(x):
     return np.reshape(out, x.shape)
 
 
-@answers.wrong("9.2", says="the rounding of both stays behind")
+@answers.wrong("9.2", says="the rounding errors of both steps remain")
 def subtract_then_add(W, updates, order):
     W, seen, last = W.copy(), [], None
     for i in order:
@@ -80,7 +80,7 @@ def adds_up(W, updates, order):
     return seen
 
 
-@answers.wrong("9.2", says="leaves its first argument changed")
+@answers.wrong("9.2", says="changes its first argument")
 def one_array_for_all(W, updates, order):
     seen = []
     for i in order:

@@ -14,7 +14,7 @@ def no_scales(A1, B1, s1, A2, B2, s2):
     return np.concatenate([A1, A2]), np.concatenate([B1, B2], axis=1)
 
 
-@answers.wrong("10.1", says="their squares come out")
+@answers.wrong("10.1", says="so they are squared")
 def scales_twice(A1, B1, s1, A2, B2, s2):
     return np.concatenate([s1 * A1, s2 * A2]), np.concatenate([s1 * B1, s2 * B2], axis=1)
 
@@ -29,7 +29,7 @@ def stacks_along_the_wrong_axes(A1, B1, s1, A2, B2, s2):
     return np.concatenate([A1, A2], axis=1), np.concatenate([s1 * B1, s2 * B2], axis=0)
 
 
-@answers.wrong("10.1", says="returned 3 of them")
+@answers.wrong("10.1", says="returned 3 values")
 def returns_the_scale_too(A1, B1, s1, A2, B2, s2):
     return np.concatenate([A1, A2]), np.concatenate([s1 * B1, s2 * B2], axis=1), 1.0
 

@@ -14,7 +14,7 @@ def not_transposed(W, A, B, s):
     return W + s * B @ A if W.shape != (2, 1) else W + s * (B @ A).T
 
 
-@answers.wrong("11.1", says="leaves its first argument changed")
+@answers.wrong("11.1", says="changes its first argument")
 def in_place(W, A, B, s):
     W += s * (B @ A).T
     return W
@@ -42,7 +42,7 @@ def einsum(W, A, B, s):
     return (W.T + np.einsum("or,ri->oi", B, A) * s).T
 
 
-@answers.wrong("11.2", says="missing and extra are exchanged")
+@answers.wrong("11.2", says="missing and extra are swapped")
 def exchanged(expected, found):
     return (
         sorted(set(found) - set(expected)),
@@ -60,7 +60,7 @@ def does_not_look_for_extra(expected, found):
     )
 
 
-@answers.wrong("11.2", says="shapes are not looked at")
+@answers.wrong("11.2", says="shapes are not compared")
 def names_alone(expected, found):
     return [k for k in expected if k not in found], [k for k in found if k not in expected], []
 
