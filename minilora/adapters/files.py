@@ -15,12 +15,13 @@ import numpy as np
 from ..backend import to_host
 from ..errors import ConfigError, FormatError, MissingFileError, listed
 from ..files.atomic import read_json, write_text
-from ..files.safetensors import read_tensors, write_tensors
+from ..files.safetensors import read_header, read_tensors, write_tensors
 from ..methods.base import PeftConfig
 from .registry import config_class, method_of
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
+FINGERPRINT = "minilora_base"  # key of the metadata of a file of tensors
 
 FEATURE_OF_TENSOR = {  # ending of a tensor's name -> what it belongs to
     "lora_magnitude_vector": "of DoRA, but the config does not say use_dora",
@@ -29,7 +30,9 @@ FEATURE_OF_TENSOR = {  # ending of a tensor's name -> what it belongs to
     "lora_E": "of AdaLoRA, but the config is of another method",
     "base_layer.bias": "of bias, which is not supported",
 }
-COPY_NAME = re.compile(r"(.+?)(?:\.modules_to_save(\.[^.]+))?\.(weight|bias)")
+COPY_NAME = re.compile(r"(.+?)(?:\.modules_to_save(\.[^.]+)?)?\.(weight|bias)")
+WHOLE = re.compile(r"(embed_tokens|wte|lm_head)\.weight$")  # modules with a row for each token
+WRAPPED = re.compile(r"\.(?:base_layer|original_module)(?=\.)")  # what PEFT puts into the path of a base's own module
 
 
 def read(folder):  # -> PeftConfig, {(module path, tensor name): numpy.ndarray}
@@ -38,16 +41,31 @@ def read(folder):  # -> PeftConfig, {(module path, tensor name): numpy.ndarray}
     return config, read_adapter_tensors(folder, config)
 
 
-def write(folder, config: PeftConfig, tensors) -> None:  # {(module path, tensor name): Parameter}
-    """Write an adapter into `folder`, the tensors first. Raises MiniloraError when it cannot be written."""
+def write(folder, config: PeftConfig, tensors, base_fingerprint: str = "") -> None:
+    """Write an adapter into `folder`. Raises MiniloraError when it cannot be written.
+
+    tensors           {(module path, tensor name): Parameter}
+    base_fingerprint  tells which base it was trained on; it is kept in the metadata of the tensors' file
+
+    An old configuration that says something else is removed first: whenever this is interrupted, the folder never holds
+    the tensors of one adapter beside the configuration of another.
+    """
     folder = Path(folder)
-    write_tensors(folder / TENSORS, {PREFIX + _key(place): p.data for place, p in tensors.items()})
     written = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     fixed = {"peft_type": config.peft_type, "inference_mode": True, "auto_mapping": None, "revision": None}
     fixed |= config.written_too
     # sorted as in PEFT's file, but not inside: the first pattern that matches wins, so the order of patterns matters
-    text = json.dumps(dict(sorted((written | fixed).items())), indent=2, ensure_ascii=False)
-    write_text(folder / CONFIG, text + "\n")
+    text = json.dumps(dict(sorted((written | fixed).items())), indent=2, ensure_ascii=False) + "\n"
+    if (folder / CONFIG).is_file() and (folder / CONFIG).read_bytes() != text.encode():
+        (folder / CONFIG).unlink()
+    metadata = {"format": "pt"} | ({FINGERPRINT: base_fingerprint} if base_fingerprint else {})
+    write_tensors(folder / TENSORS, {PREFIX + _key(place): p.data for place, p in tensors.items()}, metadata)
+    write_text(folder / CONFIG, text)
+
+
+def base_fingerprint(folder) -> str:
+    """The fingerprint of the base that an adapter was trained on; "" when its file does not say."""
+    return read_header(Path(folder) / TENSORS)[1].get(FINGERPRINT, "")
 
 
 def read_adapter_config(folder) -> PeftConfig:
@@ -87,7 +105,7 @@ def read_adapter_tensors(folder, config: PeftConfig):  # -> {(module path, tenso
     for key, array in stored.items():
         place, adapter = _place(key.removeprefix(PREFIX), patterns)
         adapters |= {adapter} if adapter else set()
-        if place in tensors:
+        if place in tensors and not (place[1] in ("weight", "bias") and np.array_equal(tensors[place], array)):
             raise FormatError(f"{path}: {listed([_key(place)])} is stored twice, with and without an adapter's name")
         tensors[place] = array
     if len(adapters) > 1:
@@ -102,8 +120,9 @@ def match(tensors, places, base, folder) -> None:
     places   {(path, name): Parameter}, of the adapter in the model
     base     {name: Parameter} of the model itself
 
-    PEFT saves an adapted embedding or head along with its adapter (`base_layer.weight`), and would overwrite the
-    base's with it when loading. Here it must equal the base's, to the bit, and is then left out.
+    PEFT saves weights of the base along with some adapters (`base_layer.weight` of an adapted embedding or head,
+    `original_module.weight` beside a module that is trained in full), and would overwrite the base's with them when
+    loading. Here they must equal the base's, or the base's rounded to 16 bits, and are then left out.
     Raises FormatError with the list of what is missing, extra or wrong.
     """
     problems = {"missing": [_key(place) for place in places if place not in tensors]}
@@ -117,18 +136,36 @@ def match(tensors, places, base, folder) -> None:
 
 def _misfit(parameter, base, key, array):  # -> what is wrong with a tensor, or None
     if parameter is None:
-        original = base.get(key.replace(".base_layer.", "."))
+        original = base.get(WRAPPED.sub("", key))
+        if original is not None and array.shape != original.shape:
+            return f"base weights of another shape ({_shapes(key, array, original)})"
         if original is not None and original.is_filled:
-            same = np.array_equal(to_host(original.data), array)
+            same = _is_or_rounds_to(to_host(original.data), array)
             return None if same else "base weights that differ from this model's"
         feature = next((f for end, f in FEATURE_OF_TENSOR.items() if key.endswith(end)), None)
         return feature or "that match no module of this model"
     if array.shape != parameter.shape:
-        return f"of the wrong shape ({array.shape} where {parameter.shape} is expected)"
+        return f"of the wrong shape ({_shapes(key, array, parameter)})"
     if array.dtype.kind != "f":
         return f"not floating point ({array.dtype})"
     with np.errstate(over="ignore"):
         return None if np.isfinite(array.astype(np.float32, copy=False)).all() else "with values that are not finite"
+
+
+def _shapes(key, array, parameter):
+    """Both shapes, and the reason when a vocabulary has grown."""
+    grown = WHOLE.search(key) and array.shape[1:] == parameter.shape[1:] and len(array) > len(parameter)
+    why = ": tokens were added; give the resized base" if grown else ""
+    return f"{array.shape} where {parameter.shape} is expected{why}"
+
+
+def _is_or_rounds_to(own, stored):
+    """Whether `stored` is `own`, or what a 16-bit copy of it holds."""
+    import ml_dtypes  # here: it registers bfloat16 with NumPy, and only this needs it
+
+    kinds = (own.dtype, ml_dtypes.bfloat16, np.float16)
+    with np.errstate(over="ignore"):
+        return any(np.array_equal(own.astype(kind).astype(np.float32), stored) for kind in kinds)
 
 
 def _name_pattern(name):  # "lora_A.weight" -> the expression for a path, that name, and an adapter's name inside it

@@ -1,6 +1,7 @@
 """Adapters put into a model and taken out again: on which modules, under which names. PEFT calls this `base_model`."""
 
 import copy
+import hashlib
 import warnings
 from dataclasses import replace
 
@@ -9,10 +10,11 @@ import numpy as np
 from ..backend import device_of, to_device, to_host
 from ..errors import ConfigError, nearest
 from ..methods.base import Place
+from ..methods.lora import first_match
 from ..nn import Embedding, Module, Parameter, fill_parameters
 from .layer import AdaptedLayer, named_for
 from .registry import method_of
-from .targets import leaves, match_targets, spell_out, spell_out_all_linear
+from .targets import leaves, match_targets, names_match, spell_out, spell_out_all_linear
 
 
 class SavedModule(Module):
@@ -56,6 +58,7 @@ class AdaptedModel(Module):
         places = self._places(config)
         if note := self._rank_note(config, places):
             raise ConfigError(note)
+        self._warn_of_settings_without_effect(config, places)
         return self._orient(config, places, warn=True)
 
     def accept(self, config):
@@ -67,6 +70,7 @@ class AdaptedModel(Module):
         places = self._places(config)
         if note := self._rank_note(config, places):
             warnings.warn(note, stacklevel=4)
+        self._warn_of_settings_without_effect(config, places)
         return self._orient(config, places, warn=False)
 
     def _places(self, config):
@@ -93,6 +97,19 @@ class AdaptedModel(Module):
         path, shape, others = high[0].path, high[0].shape, len(high) - 1
         note = f"rank {config.rank(path)} is above the smaller side of {path} {shape}"
         return note + (f" and of {others} more" if others else f": {min(shape)} already gives every update")
+
+    def _warn_of_settings_without_effect(self, config, places):
+        """One warning for each pattern of a rank or alpha, and each excluded name, that matches nothing."""
+        names = leaves(p.path for p in places)
+        for field in ("rank_pattern", "alpha_pattern"):
+            for key in getattr(config, field, None) or {}:
+                if not any(first_match({key: True}, p.path, False) for p in places):
+                    warnings.warn(f"{field} {key!r} matches no adapted module: {nearest(key, names)}", stacklevel=5)
+        excluded = config.exclude_modules
+        for name in [excluded] if isinstance(excluded, str) else excluded or ():
+            if not any(names_match(name if name is excluded else [name], path) for path in self._modules):
+                near = nearest(name, leaves(self._modules))
+                warnings.warn(f"exclude_modules {name!r} matches no module: {near}", stacklevel=5)
 
     def _orient(self, config, places, warn):
         """The config with fan_in_fan_out as the layers have it: whether they store (in, out), as Conv1D."""
@@ -189,6 +206,16 @@ class AdaptedModel(Module):
         """What is written to a file for adapter `name`."""
         tensors, config = self.adapters[name].exported()
         return tensors | self._copied_parameters(name), config
+
+    def fingerprint(self) -> str:
+        """Tells this base from another of the same shapes: a digest of some values of each weight; "" if unfilled."""
+        digest = hashlib.sha256()
+        for name, p in sorted(self._base.items()):
+            if not p.is_filled:
+                return ""
+            some = p.data.reshape(-1)[:: max(1, p.size // 64)]
+            digest.update(f"{name} {p.shape}".encode() + to_host(some).astype("<f4").tobytes())
+        return digest.hexdigest()[:16]
 
     def freeze_base(self):
         """No parameter of the model itself gets a gradient from now on."""

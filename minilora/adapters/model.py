@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import ConfigError, UnknownNameError, nearest
+from ..errors import ConfigError, FormatError, UnknownNameError, nearest
 from ..nn import Module
 from .inject import AdaptedModel, SavedModule
 from .layer import AdaptedLayer
@@ -251,16 +251,24 @@ class PeftModel(Module):
             config = self.base_model.accept(config)
             places = self.base_model.add(adapter_name, config)
         except ConfigError as error:
-            raise ConfigError(f"{Path(path) / files.CONFIG}: {error}") from error
+            raise ConfigError(f"{Path(path) / files.CONFIG}: {error}{self._made_for(config)}") from error
         try:
             files.match(tensors, places, self.base_model.base_parameters, path)
             self.base_model.fill(adapter_name, tensors)
+        except FormatError as error:
+            self.base_model.remove(adapter_name)
+            raise FormatError(f"{error}{self._made_for(config)}") from error
         except BaseException:
             self.base_model.remove(adapter_name)
             raise
         self.peft_config[adapter_name] = config
         self.base_model.freeze_base()
         self.base_model.set_trainable(adapter_name, is_trainable)
+        if (trained_on := files.base_fingerprint(path)) and trained_on != self.base_model.fingerprint():
+            warnings.warn(
+                f"{path} was trained on another base than this one, with the same shapes{self._made_for(config)}",
+                stacklevel=3,
+            )
 
     def save_pretrained(self, path, selected_adapters=None) -> None:
         """Write adapters in PEFT's format: "default" into `path`, every other into a subfolder of its name."""
@@ -270,9 +278,15 @@ class PeftModel(Module):
 
         for name in self._names(selected_adapters, self.peft_config):
             tensors, config = self.base_model.exported(name)
-            files.write(Path(path) if name == "default" else Path(path) / name, config, tensors)
+            folder = Path(path) if name == "default" else Path(path) / name
+            files.write(folder, config, tensors, self.base_model.fingerprint())
 
     # ---- inside
+
+    def _made_for(self, config):
+        """The end of a message about an adapter that does not fit: which base it was made for, when that is another."""
+        source, own = config.base_model_name_or_path, getattr(self.get_base_model(), "name_or_path", None)
+        return f"; it was made for {source}" if source and source != own else ""
 
     def _names(self, given, otherwise=()):  # name, names or None -> list of known names, each once
         given = otherwise if given is None else [given] if isinstance(given, str) else given

@@ -4,7 +4,9 @@ import re
 from dataclasses import replace
 
 from ..errors import ConfigError, nearest
+from ..files import patterns
 
+NAME = r"\w+(?:\.\w+)*"  # a module, or the end of its path
 HEAD = "lm_head"  # the one linear layer that "all-linear" leaves out
 DEFAULT_TARGETS = {"gpt2": ("c_attn",)}  # PEFT's default targets by model_type; q_proj and v_proj for other models
 
@@ -12,19 +14,25 @@ DEFAULT_TARGETS = {"gpt2": ("c_attn",)}  # PEFT's default targets by model_type;
 def as_target_modules(targets: str) -> list | str:
     """What a person typed, as LoraConfig and PEFT take it.
 
-    Comma-separated plain names give a list, even a single name. Any other character means a regular expression that
-    must match the whole path; "all-linear" is reserved. Raises ConfigError when nothing is named.
+    Comma-separated names give a list, even a single name; a name may be the end of a path, as attn.c_proj. Any other
+    character means a regular expression that must match the whole path; "all-linear" is reserved. Raises ConfigError
+    when nothing is named, or for names that are separated in another way.
     """
     if not targets.strip():
         raise ConfigError("no target is named; expected names like q_proj,v_proj, a regular expression or all-linear")
     names = [name.strip() for name in targets.split(",")]
-    return names if all(re.fullmatch(r"\w+", name) for name in names) else targets
+    if all(re.fullmatch(NAME, name) for name in names):
+        return names
+    bare = re.sub(r"""[][(){}'";,\s]+""", " ", targets).split()
+    if bare and re.search(r"""[]['"; ]""", targets.strip()) and all(re.fullmatch(NAME, name) for name in bare):
+        raise ConfigError(f"targets {targets!r}: write {','.join(bare)}")
+    return targets
 
 
 def names_match(names, path: str) -> bool:
     """Whether a regular expression matches the whole path, or one name of a list is the path or its ending."""
     if isinstance(names, str):
-        return re.fullmatch(names, path) is not None
+        return patterns.fullmatch(names, path) is not None
     return any(path == n or path.endswith("." + n) for n in names)
 
 
@@ -93,6 +101,6 @@ def _layer_is_chosen(config, path):
     if wanted is None or wanted == [] or path in config.target_modules:
         return True
     names = config.layers_pattern or []
-    patterns = [rf"(?:^|.*?\.){n}\.(?P<idx>\d+)\." for n in ([names] if isinstance(names, str) else names)]
-    match = next((m for p in patterns or [r".*?\.[^.]*\.(?P<idx>\d+)\."] if (m := re.match(p, path))), None)
+    lists = [rf"(?:^|.*?\.){n}\.(?P<idx>\d+)\." for n in ([names] if isinstance(names, str) else names)]
+    match = next((m for p in lists or [r".*?\.[^.]*\.(?P<idx>\d+)\."] if (m := patterns.match(p, path))), None)
     return match is not None and int(match["idx"]) in ([wanted] if isinstance(wanted, int) else wanted)

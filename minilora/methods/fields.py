@@ -3,9 +3,8 @@
 A rule is a pair: a function that accepts good values, and the words for what is expected.
 """
 
-import re
-
 from ..errors import ConfigError
+from ..files import patterns
 
 TASK_TYPES = ("CAUSAL_LM", "SEQ_CLS", "SEQ_2_SEQ_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")  # PEFT's
 
@@ -25,11 +24,8 @@ def check_fields(config):
 
 def _why_no_pattern(value):
     """Why a string is no regular expression; "" when it is one, or when the value is not a string."""
-    try:
-        re.compile(value if isinstance(value, str) else "")
-    except (re.error, OverflowError, RecursionError) as error:
-        return f" ({error})"
-    return ""
+    why = patterns.mistake(value) if isinstance(value, str) else ""
+    return f" ({why})" if why else ""
 
 
 def _is_int(v):
@@ -51,13 +47,7 @@ def _is_names(v):
 def _is_pattern(inside):
     """Accepts a string that is a regular expression in its place {} of the expression `inside`."""
 
-    def check(v):
-        try:
-            return isinstance(v, str) and bool(re.compile(inside.replace("{}", v)))
-        except (re.error, OverflowError, RecursionError):
-            return False
-
-    return check
+    return lambda v: isinstance(v, str) and not patterns.mistake(inside.replace("{}", v))
 
 
 def _is_none_or(*kinds):

@@ -31,7 +31,6 @@ exchanged (A zero, B random), as in loralib and PEFT.
 """
 
 import math
-import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,6 +39,7 @@ from .. import ops
 from ..autograd import record
 from ..backend import narrow_product
 from ..errors import ConfigError
+from ..files import patterns
 from . import fields
 from .base import Adapter, Method, PeftConfig
 
@@ -160,9 +160,9 @@ class LoraConfig(PeftConfig):
         return scaling(self.alpha(path), self.rank(path), self.use_rslora)
 
 
-def first_match(patterns, path, default):
+def first_match(values, path, default):
     """The value of the first key that `path` ends with (at a dot), as PEFT reads rank_pattern and alpha_pattern."""
-    return next((v for key, v in (patterns or {}).items() if re.match(rf"(.*\.)?({key})$", path)), default)
+    return next((v for key, v in (values or {}).items() if patterns.match(rf"(.*\.)?({key})$", path)), default)
 
 
 class Lora(Method):

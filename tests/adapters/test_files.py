@@ -108,6 +108,7 @@ def test_files_are_named_and_marked_as_pefts(tmp_path):
     saved(tmp_path, ["q_proj", "embed_tokens"], modules_to_save=["lm_head"])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     tensors, metadata = read_header(tmp_path / "adapter_model.safetensors")
+    assert metadata.pop("minilora_base")  # beside PEFT's own
     assert metadata == {"format": "pt"}
     layer = ROOT + "model.layers.{}.self_attn.q_proj.lora_{}.weight"
     assert tensors == {

@@ -135,7 +135,7 @@ def bare(tensors):
         (extra(Q0 + ".lora_B.bias"), "1 of lora_bias, which is not supported"),
         (extra("model.embed_tokens.token_adapter.trainable_tokens_delta"), "1 of trainable_token_indices"),
         (extra(Q0 + ".base_layer.bias"), "1 of bias, which is not supported"),
-        (extra("model.norm.weight"), "1 base weights that differ from this model's: model.norm.weight"),
+        (extra("model.norm.weight"), r"1 base weights of another shape .*\(16,\) is expected\): model.norm.weight"),
         (doubled, "is stored twice, with and without an adapter's name"),
         (of_two, "tensors of several adapters: name0, name1, name2, name3"),
         (bare, "must begin with 'base_model.model.'; PEFT would load it as nothing at all"),

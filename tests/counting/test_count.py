@@ -122,7 +122,7 @@ def test_the_size_of_a_safetensors_file_is_that_of_the_file(tmp_path_factory, sh
         ("all-linear", "all-linear"),
         (r".*\.q_proj", r".*\.q_proj"),
         ("q_proj|v_proj", "q_proj|v_proj"),
-        ("attn.c_proj", "attn.c_proj"),
+        ("attn.c_proj", ["attn.c_proj"]),
     ],
 )
 def test_plain_names_are_a_list_and_anything_else_an_expression(text, meaning):
