@@ -31,7 +31,7 @@ FEATURE_OF_TENSOR = {  # ending of a tensor's name -> what it belongs to
     "base_layer.bias": "of bias, which is not supported",
 }
 COPY_NAME = re.compile(r"(.+?)(?:\.modules_to_save(\.[^.]+)?)?\.(weight|bias)")
-WHOLE = re.compile(r"(embed_tokens|wte|lm_head)\.weight$")  # modules with a row for each token
+A_ROW_A_TOKEN = re.compile(r"(embed_tokens|wte|lm_head)(\.base_layer|\.original_module)?\.weight$")
 WRAPPED = re.compile(r"\.(?:base_layer|original_module)(?=\.)")  # what PEFT puts into the path of a base's own module
 
 
@@ -154,7 +154,7 @@ def _misfit(parameter, base, key, array):  # -> what is wrong with a tensor, or 
 
 def _shapes(key, array, parameter):
     """Both shapes, and the reason when a vocabulary has grown."""
-    grown = WHOLE.search(key) and array.shape[1:] == parameter.shape[1:] and len(array) > len(parameter)
+    grown = A_ROW_A_TOKEN.search(key) and array.shape[1:] == parameter.shape[1:] and len(array) > len(parameter)
     why = ": tokens were added; give the resized base" if grown else ""
     return f"{array.shape} where {parameter.shape} is expected{why}"
 
