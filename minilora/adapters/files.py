@@ -154,7 +154,7 @@ def _misfit(parameter, base, key, array):  # -> what is wrong with a tensor, or 
 
 def _shapes(key, array, parameter):
     """Both shapes, and the reason when a vocabulary has grown."""
-    grown = A_ROW_A_TOKEN.search(key) and array.shape[1:] == parameter.shape[1:] and len(array) > len(parameter)
+    grown = A_ROW_A_TOKEN.search(key) and array.shape[1:] == parameter.shape[1:] and array.shape[0] > parameter.shape[0]
     why = ": tokens were added; give the resized base" if grown else ""
     return f"{array.shape} where {parameter.shape} is expected{why}"
 
