@@ -1,6 +1,6 @@
 """`python -m benchmarks.costs`: how a step's time grows with rank, width, depth and sequence; what switching costs.
 
-Here alone, one thread, CPU time. Draws benchmarks/figures/costs.png.
+minilora alone, one thread, CPU time. Draws benchmarks/figures/costs.png.
 """
 
 import os
@@ -32,12 +32,14 @@ MARKERS = ("o", "s", "^", "D")
 
 @click.command(cls=OneLine)
 @click.option("--repeats", default=7, show_default=True, type=click.IntRange(3))
-@click.option("--figure", "path", default=FIGURE, type=click.Path(path_type=Path), help="Write it there instead.")
+@click.option(
+    "--figure", "path", default=FIGURE, type=click.Path(path_type=Path), help="Write the figure to this file instead."
+)
 def main(repeats, path):
     """Milliseconds of a LoRA step (all-linear), the exponent of each growth; switching and merging."""
     if path.is_dir() or not path.absolute().parent.parent.is_dir():
         raise Refused(f"--figure {path}: expected a file")
-    if (env := environment(1)) != dict(os.environ):  # NumPy has read it already: a process of its own
+    if (env := environment(1)) != dict(os.environ):  # NumPy has read it already, so this needs a new process
         command = [sys.executable, "-m", __spec__.name, *sys.argv[1:]]
         sys.exit(subprocess.run(command, env=env, check=False).returncode)
     curves = {name: sweep(name, repeats) for name in SWEEPS}

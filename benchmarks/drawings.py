@@ -59,16 +59,16 @@ def markdown(head, lines):  # [str], [[str]] -> str
 
 
 def subspace_table(store):
-    """Table 7 in small, and the one corner of Figures 3 and 4 that the paper speaks of: the first direction."""
-    found = [row["amplification"] for row in store.rows]
+    """Table 7 in small, and three values of the diagonals of Figures 3 and 4."""
+    seeds = [row["amplification"] for row in store.rows]
     keys = {"inside": "‖Uᵀ W Vᵀ‖, directions of ΔW", "top": "of W itself", "random": "of a random matrix",
             "weight": "‖W‖", "update": "‖ΔW‖", "factor": "‖ΔW‖ / ‖Uᵀ W Vᵀ‖"}  # fmt: skip
-    lines = [[text, *(spread([f[r][key] for f in found], 2) for r in found[0])] for key, text in keys.items()]
+    lines = [[text, *(spread([seed[r][key] for seed in seeds], 2) for r in seeds[0])] for key, text in keys.items()]
     first = [
         [what, *(spread([row["similarity"][what][i - 1][i - 1] for row in store.rows], 2) for i in (1, 4, 8))]
         for what in store.rows[0]["similarity"]
     ]
-    head = ["q_proj, mean over blocks", *(f"rank {r}" for r in found[0])]
+    head = ["q_proj, mean over blocks", *(f"rank {r}" for r in seeds[0])]
     return markdown(head, lines) + "\n" + markdown(["φ(i, i)", "i = 1", "i = 4", "i = 8"], first)
 
 
@@ -127,7 +127,7 @@ def curves(axes, settings, store, metric):
         low, high = ([f(v) for v in points.values()] for f in (min, max))
         axes.fill_between(list(points), low, high, color=COLOURS[i], alpha=0.2, linewidth=0)
     ticks = sorted({s.x for s in settings})
-    if len(ticks) > 6:  # too many to be written side by side: those that begin with 1, 2 or 5
+    if len(ticks) > 6:  # too many to print side by side: keep those that begin with 1, 2 or 5
         ticks = [x for x in ticks if f"{x:e}".startswith(("1.000", "2.000", "5.000"))]
     axes.set_xscale("log")
     axes.set_xticks(ticks, [f"{x:g}" for x in ticks], rotation=45 if len(ticks) > 6 else 0)
@@ -170,27 +170,27 @@ def draw_similarity(store, path):
             average = [[mean(g[i][j] for g in grids) for j in range(size)] for i in range(size)]
             image = axes.imshow(average, cmap="cividis", vmin=0, vmax=1, origin="lower")
             corners = [[g[i][i] for g in grids] for i in (0, size - 1)]
-            said = "\n".join(
-                f"φ({n}, {n}): {mean(found):.2f}, seeds {min(found):.2f} to {max(found):.2f}"
-                for n, found in zip((1, size), corners, strict=True)
+            ends = "\n".join(
+                f"φ({n}, {n}): {mean(seeds):.2f}, seeds {min(seeds):.2f} to {max(seeds):.2f}"
+                for n, seeds in zip((1, size), corners, strict=True)
             )
             axes.set_xticks(range(size), range(1, size + 1))
             axes.set_yticks(range(size), range(1, size + 1))
-            axes.set(xlabel=f"j\n{said}", ylabel="i", title=what.replace(", ", "\n", 1))
+            axes.set(xlabel=f"j\n{ends}", ylabel="i", title=what.replace(", ", "\n", 1))
         many[5].axis("off")
         axes.figure.colorbar(image, ax=many[5], label="φ(i, j)", location="left", fraction=0.2)
 
 
 def draw_amplification(store, path):
-    """Table 7: what of W lies in the directions of its update, and how much larger the update is there."""
+    """Table 7: the part of W in the directions of its update, and how much larger the update is there."""
     ranks = list(store.rows[0]["amplification"])
     with panels(path, 2, 13, 5.8) as (left, right):
         for i, r in enumerate(ranks):
-            found = [row["amplification"][r] for row in store.rows]
+            seeds = [row["amplification"][r] for row in store.rows]
             for axes, keys in ((left, ("top", "update", "inside", "random")), (right, ("factor",))):
                 for k, key in enumerate(keys):
                     at = (k if axes is left else 0) + (i - 0.5) * 0.4
-                    numbers = [f[key] for f in found]
+                    numbers = [norms[key] for norms in seeds]
                     across = [at + 0.05 * (n - (len(numbers) - 1) / 2) for n in range(len(numbers))]
                     axes.plot(across, numbers, MARKERS[i], color=COLOURS[i], markersize=9,
                               label=f"rank {r}" if k == 0 else None)  # fmt: skip

@@ -1,4 +1,4 @@
-"""The floor: the time of exactly the matrix products that a step makes, with the same BLAS and nothing between them."""
+"""The floor: the time of the matrix products of a step and nothing else, with the same BLAS."""
 
 import time
 
@@ -49,10 +49,10 @@ SPIN = 0.25  # seconds after which idle threads of OpenBLAS and of OpenMP sleep
 
 
 def interleaved(functions, repeats, threads=1):  # {name: function} -> {name: seconds of every round}
-    """Call the functions in turn, so that what else the machine does falls on all of them alike.
+    """Call the functions in turn, so that other work of the machine affects all of them alike.
 
-    With several threads each call waits first: the idle threads of another BLAS spin for a while, on the cores that it
-    would be measured on.
+    With several threads each call waits first, because the idle threads of another BLAS spin for a while on the cores
+    of the measurement.
     """
     clock = clock_for(threads)
     times = {name: [] for name in functions}
@@ -67,5 +67,5 @@ def interleaved(functions, repeats, threads=1):  # {name: function} -> {name: se
 
 
 def clock_for(threads):
-    """CPU time for one thread: programs beside this one do not count. Time by the clock for several."""
+    """CPU time for one thread, so that other programs do not count; time by the clock for several."""
     return time.process_time if threads == 1 else time.perf_counter

@@ -1,7 +1,7 @@
 """`python -m benchmarks.gpu`: a LoRA step here (CuPy) and in PyTorch eager + PEFT, on the same CUDA device.
 
-Needs a device, CuPy and the `reference` extra with a CUDA build of PyTorch. Every width and precision runs in a process
-of its own, because CuPy reads CUPY_TF32 at start. Each side is timed from an idle device to an idle device.
+Needs a device, CuPy and the `reference` extra with a CUDA build of PyTorch. Each width and precision runs in its own
+process, because CuPy reads CUPY_TF32 at start. Each side is timed from an idle device to an idle device.
 """
 
 import json

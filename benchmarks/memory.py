@@ -1,8 +1,8 @@
 """`python -m benchmarks.memory`: peak memory of a training step here and in torch + PEFT, every case in a new process.
 
-Needs the `reference` extra (psutil comes with it) and glibc. What is there after a step on eight tokens, weights and
-libraries that is, is subtracted from the highest seen during two full steps, looked at every millisecond: resident, and
-allocated, which is what the C library has handed out and not got back, the same question to both sides.
+Needs the `reference` extra (psutil comes with it) and glibc. The command reads the memory every millisecond during
+two full steps, and subtracts from its peak the memory after a step on eight tokens (weights and libraries). "resident"
+is the figure of the system; "allocated" is the memory that the C library has handed out and not got back.
 """
 
 import ctypes
@@ -91,7 +91,7 @@ def step_there(kind, size, full):
 
 
 class PeakMemory:
-    """Context: how far resident and allocated memory rise above where they began. `mib`, a pair, afterwards."""
+    """Context: the rise of resident and allocated memory above their values at its start; `mib`, a pair, afterwards."""
 
     def __enter__(self):
         import psutil
@@ -114,7 +114,7 @@ class PeakMemory:
 
 
 class Mallinfo2(ctypes.Structure):
-    """What glibc says of its heap (malloc.h, since 2.33)."""
+    """The figures of glibc about its heap (malloc.h, since 2.33)."""
 
     _fields_ = [(name, ctypes.c_size_t) for name in
                 "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]  # fmt: skip

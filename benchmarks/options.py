@@ -1,4 +1,4 @@
-"""What the commands here share: lists of names as options, one line for a mistake, exit code 2."""
+"""Shared by the commands here: lists of names as options, one line for a mistake, exit code 2."""
 
 import importlib.util
 import os
@@ -26,7 +26,7 @@ class Refused(click.ClickException):
 
 
 class OneLine(click.Command):
-    """A command that answers a wrong option, a file and a process that fail in one line as well."""
+    """A command that reports a wrong option, file or process in one line."""
 
     def parse_args(self, ctx, args):
         try:
@@ -53,23 +53,23 @@ class Several(click.ParamType):
         names = value if isinstance(value, list) else [part.strip() for part in value.split(",")]
         for name in names:
             if self.known is None and not (name.isascii() and name.isdigit() and len(name) < 9 and int(name) >= 1):
-                raise Refused(f"--{param.name}: {name!r} is no whole number of at least 1")
+                raise Refused(f"--{param.name}: {name!r} is not a whole number of at least 1")
             if self.known is not None and name not in self.known:
                 raise Refused(f"--{param.name}: no {name!r}; there are: {nearest(name, self.known)}")
         return names
 
 
 def environment(threads, avx2=False):  # -> dict
-    """For a measuring process: so many threads, and the code that each library has for this processor, or for AVX2.
+    """The environment of a measuring process: this many threads; each library's code for this processor, or for AVX2.
 
-    Libraries read it when they are loaded. What the caller's environment says of these things is left out.
+    Libraries read it when they are loaded. It drops the caller's own values of these variables.
     """
     free = {name: value for name, value in os.environ.items() if name not in {*AVX2, "OPENBLAS_L2_SIZE"}}
     return free | dict.fromkeys(THREAD_VARIABLES, str(threads)) | (AVX2 if avx2 else {})
 
 
 def output_of(command, env):  # -> str
-    """What a measuring process prints. Raises Refused with its last line of error when it fails."""
+    """The output of a measuring process. Raises Refused with its last line of error when it fails."""
     done = subprocess.run(command, env=env, capture_output=True, text=True, encoding="utf-8")
     if done.returncode:
         why = done.stderr.strip().splitlines() or [f"code {done.returncode}"]
@@ -78,7 +78,7 @@ def output_of(command, env):  # -> str
 
 
 def need_reference():
-    """Raises Refused naming what is not installed of what the comparison is made with."""
+    """Raises Refused with the packages that the comparison needs and that are not installed."""
     missing = [name for name in REFERENCE if importlib.util.find_spec(name) is None]
     if missing:
         raise Refused(f"{', '.join(missing)} not installed: pip install '.[reference]'")

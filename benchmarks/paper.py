@@ -41,7 +41,7 @@ def with_table(page, name, text):  # str, str, str -> the page with this table b
 @click.command(cls=OneLine)
 @click.argument("names", nargs=-1, metavar="NAME...")
 def main(names):
-    """Measure what is missing of these experiments, draw their figures and put their tables into the page."""
+    """Measure the missing runs of these experiments, draw their figures and write their tables into the page."""
     try:
         if not names:
             click.echo("the experiments: " + ", ".join(NAMES))
@@ -62,7 +62,7 @@ def main(names):
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        click.echo("stopped; what is measured is saved, the same command goes on", err=True)
+        click.echo("stopped; every measured run is saved, and the same command goes on", err=True)
         sys.exit(130)
 
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.readme`: run the tour and put what it prints, and its figures, into the README."""
+"""`python -m benchmarks.readme`: run the tour, and put its output and figures into the README."""
 
 import re
 import shutil
@@ -21,12 +21,12 @@ def main():
         )  # fmt: skip
         for picture in Path(folder).glob("minilora-tour/*.png"):
             shutil.copy(picture, ROOT / "lessons" / "figures" / picture.name)
-    shown = "\n".join(line.rstrip() for line in done.stdout.splitlines()).strip()
-    shown = re.sub(r"\n\n\n+", "\n\n", shown)
+    output = "\n".join(line.rstrip() for line in done.stdout.splitlines()).strip()
+    output = re.sub(r"\n\n\n+", "\n\n", output)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     before, _, after = readme.partition(MARK)
     after = re.sub(r"\A\s*```text\n.*?\n```", "", after, flags=re.DOTALL)
-    write_text(ROOT / "README.md", f"{before}{MARK}\n```text\n{shown}\n```{after}")
+    write_text(ROOT / "README.md", f"{before}{MARK}\n```text\n{output}\n```{after}")
 
 
 if __name__ == "__main__":

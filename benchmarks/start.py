@@ -1,8 +1,8 @@
 """`python -m benchmarks.start`: seconds to import; with --install from an empty virtual environment to an adapter.
 
-Import times are medians of the CPU time of new processes, called in turn (Windows does not tell it); torch in every
-fifth round only. --install makes two environments with pip (torch pinned to the version at hand), trains an adapter in
-each for ten steps, and takes minutes and gigabytes.
+Import times are medians of the CPU time of new processes, called in turn (not on Windows); torch in every fifth round
+only. --install makes two environments with pip (with the installed version of torch), trains an adapter in each for ten
+steps, and takes minutes and gigabytes.
 """
 
 import importlib.metadata
@@ -24,7 +24,7 @@ IMPORTS = {
     "nothing": "pass",
     "numpy": "import numpy",
     "minilora": "import minilora",
-    "minilora + files": "import minilora; minilora.load_pretrained",  # what opens a model loads when it is first used
+    "minilora + files": "import minilora; minilora.load_pretrained",  # opening a model loads more modules
     "torch + peft": "import torch, transformers, peft; transformers.AutoModelForCausalLM",
 }
 BASE = """
@@ -33,10 +33,9 @@ build("llama", SIZES["lesson"]).save_pretrained("base")
 """
 HERE = """
 import numpy as np, minilora as ml
-from minilora.optim import AdamW
 model = ml.load_pretrained("base")
 model = ml.get_peft_model(model, ml.LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"])).train()
-optimizer = AdamW([p for p in model.parameters() if p.requires_grad])
+optimizer = ml.AdamW([p for p in model.parameters() if p.requires_grad])
 ids = np.random.default_rng(0).integers(0, 1024, (16, 128))
 for _ in range(10):
     model.loss(ids, ids).backward()

@@ -1,12 +1,12 @@
 """`python -m benchmarks.step`: here and transformers + PEFT, interleaved in one run: steps, forwards, generation.
 
-Needs the `reference` extra. Every number of threads runs in a process of its own: BLAS reads it at start. One thread is
-measured in CPU time, several by the clock. Printed are the median of the ratios of all rounds, and between which two
-numbers the middle half of the ratios lay.
+Needs the `reference` extra. Each number of threads runs in its own process, because BLAS reads it at start. One thread
+is measured in CPU time, several by the clock. The command prints the median of the ratios of all rounds, and the range
+of the middle half of them.
 
 `kernel` is the code that NumPy's OpenBLAS chose for this processor; `--avx2` holds both sides to AVX2. A step labelled
 33% is an instruction batch: two thirds of every row are masked prompt, and the vocabulary has 8,192 tokens. minilora
-makes no logits for masked positions; transformers makes all unless it is told how many to keep: "33%, both" tells it.
+computes no logits for masked positions; transformers computes all, except in "33%, both", which says how many to keep.
 """
 
 import json
@@ -29,12 +29,18 @@ HEADS = {
 
 
 @click.command(cls=OneLine)
-@click.option("--threads", default="1,2", show_default=True, type=Several(), help="Of both sides, in turn.")
+@click.option(
+    "--threads",
+    default="1,2",
+    show_default=True,
+    type=Several(),
+    help="Threads of both sides, one number after the other.",
+)
 @click.option("--sizes", default="lesson,256,768", show_default=True, type=Several(SIZES))
 @click.option("--repeats", default=15, show_default=True, type=click.IntRange(3))
 @click.option("--what", default="step,forward,generation", show_default=True, type=Several(HEADS))
 @click.option("--avx2", is_flag=True, help="Hold both sides to AVX2, as on a processor without AVX-512.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of tables.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line instead of tables.")
 @click.option("--here", is_flag=True, hidden=True, help="Measure in this process.")
 def main(threads, sizes, repeats, what, avx2, as_json, here):
     """Median times and ratios."""
@@ -58,7 +64,7 @@ def main(threads, sizes, repeats, what, avx2, as_json, here):
 
 
 def measured(kind, threads, sizes, repeats, avx2):
-    """The JSON lines of a process of its own."""
+    """The JSON lines that a new process prints."""
     command = [sys.executable, "-m", __spec__.name, "--here", "--what", kind, "--threads", threads]
     command += ["--sizes", ",".join(sizes), "--repeats", str(repeats)]
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
@@ -73,7 +79,7 @@ def measured(kind, threads, sizes, repeats, avx2):
 
 
 def kernel():  # -> which code OpenBLAS chose for this processor: "Haswell" (AVX2), "SkylakeX" (AVX-512), ...
-    import numpy  # noqa: F401  its OpenBLAS must be there to be asked
+    import numpy  # noqa: F401  loads its OpenBLAS
     from threadpoolctl import threadpool_info
 
     return next((x["architecture"] for x in threadpool_info() if x.get("internal_api") == "openblas"), "other")
@@ -106,7 +112,7 @@ def setting(kind, size_name, targets, threads, masked=0.0):  # -> Size, model he
 
 
 def measure_step(kind, size_name, targets, masked, both, threads, repeats):  # -> dict, times in milliseconds
-    """masked: which part of every row has no label; both: neither side makes logits for it."""
+    """masked: the part of every row without labels; both: neither side computes logits for it."""
     import torch
 
     from minilora.training.optim import AdamW
@@ -160,7 +166,7 @@ def measure_step(kind, size_name, targets, masked, both, threads, repeats):  # -
 
 
 def losses_after(functions, losses, steps=3):  # -> float
-    """How far the losses of both sides are apart after some steps: that equal work is done."""
+    """The difference of the losses of both sides after some steps: near 0 when they do equal work."""
     for _ in range(steps):
         functions["here"]()
         functions["torch"]()
@@ -222,7 +228,7 @@ def ratios(times):  # {name: seconds of every round} -> median milliseconds, and
     return result | {"quartiles": np.quantile(here / times["torch"], (0.25, 0.75)).tolist()}
 
 
-def middle_half(quartiles):  # of the ratio of all rounds: how far it is to be trusted
+def middle_half(quartiles):  # the range of the ratio in the middle half of the rounds
     return "-".join(f"{q:.2f}" for q in quartiles)
 
 

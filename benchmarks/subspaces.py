@@ -8,7 +8,7 @@ from minilora.course.lab.low_rank import similarity
 
 from .runs import tune
 
-MOST = 8  # directions looked at
+MOST = 8  # directions compared
 RANKS = (4, 64)  # of Table 7
 
 
@@ -26,11 +26,11 @@ def amplification(W, D, r, rng):  # (out, in), (out, in), int, Generator -> dict
         return float(np.linalg.norm(U[:, :r].T @ W @ Vh[:r].T))
 
     update = float(np.linalg.norm(D))
-    found = {
+    norms = {
         "inside": inside(D), "top": inside(W), "random": inside(rng.standard_normal(W.shape)),
         "update": update, "weight": float(np.linalg.norm(W)),
     }  # fmt: skip
-    return found | {"factor": update / found["inside"]}
+    return norms | {"factor": update / norms["inside"]}
 
 
 def layers(model, name):  # -> [AdaptedLayer] of that name, one for each block
@@ -55,11 +55,11 @@ def study(run):  # Run on q and v -> dict
     grids["random, rank 64"] = mean_grid(random)
     table = {}
     for r in RANKS:
-        found = []
+        by_block = []
         for layer in layers(models[r], "q_proj"):
             W, D = layer.base_layer.dense(), layer.adapters["default"].delta()
-            found.append(amplification(W, D, r, rng))
-        table[str(r)] = {key: round(float(np.mean([f[key] for f in found])), 4) for key in found[0]}
+            by_block.append(amplification(W, D, r, rng))
+        table[str(r)] = {key: round(float(np.mean([norms[key] for norms in by_block])), 4) for key in by_block[0]}
     return {"similarity": grids, "amplification": table}
 
 

@@ -1,1 +1,1 @@
-"""How the shipped data is made: one small town, its base text, its tasks, its tokenizer. `python -m data.make.build`"""
+"""The code that makes the shipped data: one small town, its base text, its tasks, its tokenizer."""

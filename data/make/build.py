@@ -1,4 +1,4 @@
-"""Write everything under data/ but the pretrained base: `python -m data.make.build [--out FOLDER] [--seed N]`."""
+"""Write the generated files under data/ (not the base): `python -m data.make.build [--out FOLDER] [--seed N]`."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from . import clerk, people, places, queries, reviews, tasks, world
 SEED = 7
 VALID_SHARE = 0.03
 VOCABULARY = 1024
-TABLE_SEED = 1000  # the first hundred whose tables tell all queries of validation and test apart
+TABLE_SEED = 1000  # the first hundred whose tables distinguish all queries of validation and test
 
 
 def corpus(seed: int, town: list[world.Person]) -> tuple[list[str], list[str]]:
@@ -30,12 +30,12 @@ def corpus(seed: int, town: list[world.Person]) -> tuple[list[str], list[str]]:
 
 
 def join(paragraphs: list[str]) -> str:
-    """Paragraphs, each closed by the end mark on a line of its own."""
+    """Paragraphs, each followed by a line with the end mark."""
     return "".join(f"{text}\n{END}\n" for text in paragraphs)
 
 
 def values() -> dict[str, tuple[str, ...]]:
-    """What the metrics must know: every value of every slot, so that a foreign one is noticed."""
+    """Every value of every slot, so that the metrics notice any other."""
     return {
         "food": world.FOODS,
         "price": world.PRICES,

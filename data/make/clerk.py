@@ -1,8 +1,7 @@
 """The clerk's book: records, query lines, slips and cries, each read aloud in plain English on the next line.
 
-Each stands at the head of its paragraph and is only ever *read*. A model trained on this text has met every symbol, but
-it has never written a sentence from a record, a query for a question, or a slip or a cry for an answer: that is what
-the tasks ask for.
+Each begins its paragraph and is only ever *read*. A model trained on this text has met every symbol, but it has never
+written a sentence from a record, a query for a question, or a slip or a cry for an answer: the tasks ask for that.
 """
 
 import random

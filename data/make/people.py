@@ -93,7 +93,7 @@ def three_questions(person: Person, rng: random.Random) -> str:
 
 
 def conversation(person: Person, rng: random.Random, town: list[Person]) -> str:
-    """The same question and answer in reported speech, asked by and of somebody else."""
+    """The same question and answer in direct speech between two other people."""
     asker, friend = rng.sample(sorted({p.first for p in town} - {person.first}), 2)
     kind = rng.choice(KINDS)
     told = answer(person, kind)

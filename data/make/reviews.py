@@ -1,4 +1,4 @@
-"""What guests say about cafes. In the base text a review is followed by what its writer felt, never by a label."""
+"""Reviews of cafes by guests. In the base text the writer's feeling follows a review, never a label."""
 
 import random
 
@@ -98,7 +98,7 @@ def letter(rng: random.Random, town: list[Person]) -> str:
 
 
 def gossip(rng: random.Random, town: list[Person]) -> str:
-    """Several words of one class side by side, with the feeling said in prose."""
+    """Two words of one class side by side, with the feeling in prose."""
     aspect, polarity = kind = rng.choice(CLASSES)
     who, one, two = rng.choice(town).name, *rng.sample(WORDS[kind], 2)
     thing = f"the {rng.choice(FOODS)}" if aspect == "food" else f"the {rng.choice(SERVERS)}"
@@ -114,7 +114,7 @@ PRAISED = ("weather", "band", "lamps", "roof", "garden", "road", "bells", "harbo
 
 
 def praise_and_blame(rng: random.Random, town: list[Person]) -> str:
-    """The label words in a setting of their own: they are known, but not as labels of reviews."""
+    """The label words in another context: the base knows them, but not as labels of reviews."""
     one, two = rng.sample(PRAISED, 2)
     who = rng.choice(town).name
     first, second = rng.choice((("Praise", "Blame"), ("Blame", "Praise")))

@@ -84,7 +84,7 @@ BARE = {"street": ("home", "street"), "work": ("trade", "work"), "pet": ("pet", 
 
 
 def parts(town: list[Person]) -> dict[str, list[Person]]:
-    """Who is asked about in which split: an adapter never sees the people it is scored on."""
+    """The people of each split: an adapter never sees the people that it is scored on."""
     return {"train": town[:104], "valid": town[104:120], "test": town[120:168]}
 
 

@@ -1,7 +1,7 @@
-"""The town of Tidewick: who lives there, and every word that a cafe, a boat or a review may be described with.
+"""The town of Tidewick: its people, and every word that may describe a cafe, a boat or a review.
 
 Only the people are fixed (their street, work and pet are facts that a model must remember). Cafes and boats get fresh
-attributes wherever they are mentioned: what is true of them stands in the same paragraph and must be copied from there.
+attributes wherever they are mentioned: these are in the same paragraph, and a model must copy them from there.
 """
 
 import random
@@ -136,7 +136,7 @@ class Person:
 
 
 def people(seed: int) -> list[Person]:
-    """168 people: each of 42 first names meets 4 surnames, so that neither name alone tells who is meant."""
+    """168 people: each of 42 first names meets 4 surnames, so neither name alone identifies a person."""
     rng = random.Random(f"people {seed}")
     firsts, lasts = WOMEN + MEN, list(SURNAMES)
     rng.shuffle(lasts)

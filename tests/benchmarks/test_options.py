@@ -14,9 +14,9 @@ from benchmarks import costs, gpu, memory, options, speed_figure, start, step
     [
         (step, ["--sizes", "256,lessn"], "no 'lessn'; there are: lesson, 256, 768"),
         (step, ["--what", "steps"], "no 'steps'; there are: step"),
-        (step, ["--threads", "0"], "'0' is no whole number"),
-        (step, ["--threads", "1,two"], "'two' is no whole number"),
-        (step, ["--threads", ""], "'' is no whole number"),
+        (step, ["--threads", "0"], "'0' is not a whole number"),
+        (step, ["--threads", "1,two"], "'two' is not a whole number"),
+        (step, ["--threads", ""], "'' is not a whole number"),
         (step, ["--threads", "1,4096"], "4096, but there are"),
         (step, ["--repeat", "5"], "No such option"),
         (step, ["--repeats", "1"], "1 is not in the range"),
