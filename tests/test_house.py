@@ -3,6 +3,7 @@
 The rules are in support/house.py. Each one is applied to the repository, and to a small tree that breaks it.
 """
 
+import re
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -35,6 +36,15 @@ PLAN = {
 @pytest.mark.parametrize("rule", RULES)
 def test_the_repository_keeps_the_rule(rule):
     assert list(rule(ROOT)) == []
+
+
+def test_the_walks_of_the_architecture_page_name_what_exists():
+    page, files = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"), house.sources(ROOT)
+    stations = re.findall(r"`([\w/]+\.py)(?:: ([\w.]+))?`", page)
+    assert len(stations) >= 20
+    for path, name in stations:
+        for part in name.split(".") if name else []:
+            assert re.search(rf"^ *(def|class) {part}\b", files[path], re.MULTILINE), f"{path}: {name}"
 
 
 def test_the_reading_core_stays_near_1500_lines(readme):
