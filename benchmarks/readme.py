@@ -7,13 +7,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+import click
+
 from minilora.files.atomic import write_text
+
+from .options import OneLine
 
 ROOT = Path(__file__).parents[1]
 MARK = "<!-- tour output -->"
 
 
+@click.command(cls=OneLine)
 def main():
+    """Run the tour, and put its output and figures into the README."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-m", "minilora", "tour"], cwd=folder, check=True, capture_output=True, text=True,

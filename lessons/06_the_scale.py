@@ -133,9 +133,7 @@ wrong_scales = {
 rng = np.random.default_rng(6)
 
 
-def passes(
-    scale, alpha, r, B_is_zero=False
-):  # does a layer with this scale agree with the equation?
+def passes(scale, alpha, r, B_is_zero=False):  # does a layer with this scale pass the test?
     x, W = rng.standard_normal((3, 12)), rng.standard_normal((10, 12))
     A, B = rng.standard_normal((r, 12)), rng.standard_normal((10, r)) * (not B_is_zero)
     right = x @ W.T + scaling(alpha, r) * (x @ A.T) @ B.T
@@ -172,9 +170,7 @@ best_rate = predict("best rate at rank 64 against rank 1 (lower, same, higher)",
 sweep = replay("scale")
 
 
-def curve(
-    r, rank_stabilised
-):  # -> rates, mean final loss over the seeds; inf where a run overflowed
+def curve(r, rank_stabilised):  # -> rates, mean final loss over the seeds; inf after an overflow
     rows = [
         row for row in sweep["rows"] if row["r"] == r and row["rank_stabilised"] == rank_stabilised
     ]

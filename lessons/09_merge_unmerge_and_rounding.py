@@ -136,9 +136,7 @@ further = predict("which drifts further, one or five?", None)
 
 
 # %%
-def drift_of_swaps(
-    W, chosen, rounded, swaps
-):  # -> drift after each swap: |W now - W at the start| / |ΔW|
+def drift_of(W, chosen, rounded, swaps):  # -> after each swap: |W now - W at the start| / |ΔW|
     start = now = rounded(W)
     drift = []
     for i in range(swaps):
@@ -151,7 +149,7 @@ def drift_of_swaps(
 
 choices = {"one": updates[:1], "five": updates}
 drift = {
-    (kind, number): drift_of_swaps(W0[one], [u[one] for u in chosen], rounded, 1000)
+    (kind, number): drift_of(W0[one], [u[one] for u in chosen], rounded, 1000)
     for kind, rounded in kinds.items()
     for number, chosen in choices.items()
 }

@@ -3,6 +3,7 @@
 import ast
 import json
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
@@ -51,6 +52,21 @@ def _pairs(node):  # of an assignment, also of a, b = 1, 2
 def test_a_lesson_replays_the_result(path):
     sources = "".join(p.read_text(encoding="utf-8") for p in LESSONS.glob("[0-9][0-9]_*.py"))
     assert f'replay("{path.stem}")' in sources
+
+
+def test_lesson_5_states_the_losses_and_scores_of_its_result():
+    rows = read(LESSONS / "results" / "lora_and_full.json")["rows"]
+
+    def best(method):  # -> score and loss on base text at the rate with the highest mean score
+        rates = {row["lr"] for row in rows if row["method"] == method}
+        runs = [[row for row in rows if (row["method"], row["lr"]) == (method, lr)] for lr in rates]
+        means = [tuple(mean(row[key] for row in run) for key in ("score", "corpus_loss")) for run in runs]
+        return max(means)
+
+    text = " ".join((LESSONS / "05_freeze_w_train_b_and_a.py").read_text(encoding="utf-8").replace("\n# ", " ").split())
+    (lora_score, lora_loss), (full_score, full_loss) = best("lora"), best("full")
+    assert f"loss on base text {lora_loss:.2f} against {full_loss:.2f}" in text
+    assert f"the scores are close ({lora_score:.2f} and {full_score:.2f})" in text
 
 
 def test_every_sweep_has_its_result():
