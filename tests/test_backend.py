@@ -1,15 +1,28 @@
 """Where arrays live: NumPy's are found without an import, a missing GPU is one clear line, scatter_add adds up."""
 
+import platform
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import strict_cupy
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import tiny_llama
 
 from minilora.autograd import Tensor
-from minilora.backend import array_module, device_index, device_of, like, require_cupy, scatter_add, to_device, to_host
+from minilora.backend import (
+    array_module,
+    device_index,
+    device_of,
+    like,
+    narrow_product,
+    require_cupy,
+    scatter_add,
+    to_device,
+    to_host,
+)
 from minilora.errors import ConfigError, MiniloraError
 
 
@@ -131,3 +144,67 @@ def test_scatter_add_does_not_write_into_its_source():
     source = np.ones((3, 2))
     scatter_add(np.zeros((2, 2)), np.array([0, 0, 1]), source)
     assert (source == 1).all()
+
+
+@pytest.mark.parametrize("r", [1, 2, 5])
+def test_a_narrow_product_is_the_product_of_matrices_to_the_bit(r, rng):
+    u, M = rng.standard_normal((7, r)), rng.standard_normal((r, 4))
+    assert np.array_equal(narrow_product(u, M), u @ M)
+
+
+FAULTS = """
+import resource, sys
+import numpy as np
+
+def faults_of_a_round():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    arrays = [np.ones(1 << 20) for _ in range(4)]  # 8 MiB each: 2,048 pages
+    del arrays
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults_of_a_round()
+without = faults_of_a_round()
+import minilora.backend  # sets it
+faults_of_a_round()
+print(without, faults_of_a_round())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+def test_the_memory_of_freed_arrays_is_used_again_without_a_page_fault():
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    without, kept = map(int, done.stdout.split())
+    if without == 0:
+        pytest.skip("this system keeps freed memory without being asked")
+    assert kept < 20 < without
+
+
+GRID = np.arange(6.0).reshape(2, 3)
+
+
+def test_the_backend_finds_the_stand_in_by_the_type_of_its_arrays():
+    x = strict_cupy.asarray(GRID)
+    assert array_module(x) is strict_cupy
+    assert device_of(x) == "cuda:0"
+    assert isinstance(like(np.ones(2), x), strict_cupy.ndarray)
+    assert to_host(x).tolist() == GRID.tolist()
+
+
+def test_to_device_and_back_with_the_stand_in_in_the_place_of_cupy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", strict_cupy)
+    x = to_device(GRID, "cuda:0")
+    assert isinstance(x, strict_cupy.ndarray)
+    assert to_device(x, "cuda") is x
+    assert np.array_equal(to_device(x, "cpu"), GRID)
+    with pytest.raises(ConfigError, match=r"cuda:1 not found: CuPy sees 1 CUDA device"):
+        to_device(GRID, "cuda:1")
+    model = tiny_llama().to("cuda")
+    assert model.device == "cuda:0"
+    assert model.to("cpu").device == "cpu"
+    assert Tensor(GRID).to("cuda").to("cpu").data.tolist() == GRID.tolist()
+
+
+def test_scatter_add_adds_up_repeated_rows():
+    target = strict_cupy.asarray(np.zeros((3, 2)))
+    scatter_add(target, strict_cupy.asarray(np.array([2, 0, 2])), strict_cupy.asarray(np.ones((3, 2))))
+    assert target.get().tolist() == [[1, 1], [0, 0], [2, 2]]

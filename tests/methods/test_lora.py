@@ -4,9 +4,10 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from engine_cases import assert_close
 from tiny import random_ids, tiny_llama, with_lora
 
-from minilora import LoraConfig, PeftModel, Tensor, get_peft_model, gradcheck, no_grad
+from minilora import LoraConfig, PeftModel, Tensor, get_peft_model, gradcheck, no_grad, ops
 from minilora.adapters.layer import AdaptedLayer
 from minilora.errors import ConfigError, GraphError
 from minilora.methods.lora import EmbeddingLora, Lora, low_rank_update
@@ -335,3 +336,28 @@ def test_a_base_without_values_says_so_in_one_line():
     layer.base_layer.weight = Parameter(layer.base_layer.shape)
     with pytest.raises(GraphError, match="not filled"):
         model(IDS)
+
+
+def test_the_low_rank_update_is_the_product_with_the_weight_and_its_update(rng):
+    x, W, A, B = (rng.standard_normal(s) for s in [(3, 4), (5, 4), (2, 4), (5, 2)])
+    y = low_rank_update(ops.linear(Tensor(x), Tensor(W)), Tensor(x), Tensor(A), Tensor(B), 0.7)
+    assert_close(y, x @ (W + 0.7 * B @ A).T)
+
+
+def test_low_rank_update_adds_into_y_and_writes_nowhere_else():
+    rng = np.random.default_rng(0)
+    x, A, B = (Tensor(rng.standard_normal(s), requires_grad=True) for s in [(4, 5), (3, 5), (7, 3)])
+    y = Tensor(rng.standard_normal((4, 7)))
+    before = [t.data.copy() for t in (x, A, B)]
+    expected = y.data + 0.7 * (x.data @ A.data.T) @ B.data.T
+    result = low_rank_update(y, x, A, B, 0.7)
+    np.testing.assert_allclose(result.data, expected, rtol=1e-14)
+    assert all(np.array_equal(t.data, b) for t, b in zip((x, A, B), before, strict=True))
+
+
+def test_low_rank_update_is_right_for_a_y_that_is_not_contiguous():
+    rng = np.random.default_rng(0)
+    x, A, B = (Tensor(rng.standard_normal(s)) for s in [(2, 4, 5), (3, 5), (7, 3)])
+    y = rng.standard_normal((2, 7, 4)).transpose(0, 2, 1)
+    expected = y + 0.7 * (x.data @ A.data.T) @ B.data.T
+    np.testing.assert_allclose(low_rank_update(Tensor(y), x, A, B, 0.7).data, expected, rtol=1e-14)

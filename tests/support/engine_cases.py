@@ -14,6 +14,10 @@ from minilora.models.cache import KVCache
 from minilora.models.context import Context
 
 
+def assert_close(tensor, expected):
+    np.testing.assert_allclose(tensor.data, expected, rtol=1e-12, atol=1e-14)
+
+
 class Case(NamedTuple):
     name: str  # the operation, then what is special
     f: object  # takes one Tensor per array, returns a Tensor; its constants are host arrays, as in the models

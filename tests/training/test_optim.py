@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import strict_cupy
 from hypothesis import given
 from hypothesis import strategies as st
 
 import minilora as ml
+from minilora.autograd import Tensor
 from minilora.errors import ConfigError, FormatError
 from minilora.nn import Parameter
 from minilora.training.optim import SGD, AdamW, clip_grad_norm_, constant, cosine, linear_decay
@@ -254,3 +256,15 @@ def test_linear_and_cosine_reach_zero_just_after_the_last_step():
     assert linear_decay(110, 10)(61) == pytest.approx(0.5)
     assert cosine(110, 10)(61) == pytest.approx(0.5)
     assert constant(10)(10**6) == 1
+
+
+def test_the_fused_update_of_adamw_is_the_plain_one_to_the_last_digits(rng):
+    start, gradients = rng.standard_normal((3, 4)), rng.standard_normal((5, 3, 4))
+    here, there = Tensor(start.copy(), requires_grad=True), Tensor(strict_cupy.asarray(start), requires_grad=True)
+    own, other = (AdamW([p], lr=0.1, betas=(0.7, 0.8), eps=1e-3, weight_decay=0.3) for p in (here, there))
+    for g in gradients:
+        here.grad, there.grad = g, strict_cupy.asarray(g)
+        own.step(), other.step()
+        np.testing.assert_allclose(there.data.get(), here.data, rtol=1e-12)
+        for name, state in own.state[0].items():
+            np.testing.assert_allclose(other.state[0][name].get(), state, rtol=1e-12)

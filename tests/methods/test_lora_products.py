@@ -1,5 +1,8 @@
 """A frozen weight costs nothing: the matrix products of a training step, counted and compared with a formula."""
 
+import gc
+import tracemalloc
+
 import numpy as np
 import pytest
 from tiny import SIZES, random_ids, tiny_llama, with_lora
@@ -137,3 +140,25 @@ def test_the_trainable_count_comes_from_shapes_of_a_model_that_was_never_filled(
     assert not any(p.is_filled for p in model.parameters())
     trainable, _ = model.get_nb_trainable_parameters()
     assert trainable == SIZES["num_hidden_layers"] * r * sum(sides[t] for t in targets)
+
+
+@pytest.mark.parametrize("kind", ["q_proj,v_proj", "all-linear"])
+def test_what_a_step_keeps_is_what_its_backward_reads(kind):
+    """Bytes kept between forward and backward, against the sum of what the equations need."""
+    model = with_lora(tiny_llama(), kind if kind == "all-linear" else kind.split(","))
+    config, (B, T) = model.config, (32, 16)
+    ids = random_ids(shape=(B, T))
+    model.loss(ids, ids).backward()
+    gc.collect()
+    tracemalloc.start()
+    loss = model.loss(ids, ids)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    loss.backward()
+    d, m, H, K, hd = (config.hidden_size, config.intermediate_size, config.num_attention_heads,
+                      config.num_key_value_heads, config.head_dim)  # fmt: skip
+    a_token = 2 * d  # what both norms read
+    a_token += 2 * H * hd + 2 * K * hd + H * T  # q, k, v, the output of attention, its scores
+    a_token += 2 * m  # gate and up
+    a_token += 2 * 3 + d if kind != "all-linear" else 7 * 3 + 2 * d + H * hd + m  # x Aᵀ, and what adapted layers read
+    assert kept < 1.06 * 4 * B * T * (config.num_hidden_layers * a_token + 2 * d)

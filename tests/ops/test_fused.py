@@ -1,0 +1,23 @@
+"""Each chain that CuPy fuses into one kernel: the package uses it, and on NumPy arrays it gives the same numbers."""
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+import strict_cupy
+
+from minilora import ops
+from minilora.ops import fused
+
+
+def test_every_chain_is_used_and_is_the_same_on_numpy_arrays(rng):
+    chains = fused.chains(np)
+    assert chains
+    source = "".join(p.read_text(encoding="utf-8") for p in Path(ops.__file__).parents[1].rglob("*.py"))
+    for name, chain in chains.items():
+        assert f"kernels(xp).{name}(" in source
+        arrays = [rng.random((2, 3), dtype=np.float32) for _ in inspect.signature(chain).parameters]
+        ours = getattr(fused.kernels(strict_cupy), name)(*(strict_cupy.asarray(a) for a in arrays))
+        expected = chain(*arrays)
+        for a, b in zip(*([r] if not isinstance(r, tuple) else r for r in (ours, expected)), strict=True):
+            assert a.dtype == np.float32 and np.array_equal(a.get(), b)
