@@ -11,7 +11,9 @@ from .adapters.model import PeftModel, get_peft_model
 from .autograd import Tensor, no_grad
 from .files.shipped import shipped
 from .gradcheck import gradcheck
+from .methods.ia3 import IA3Config
 from .methods.lora import LoraConfig
+from .methods.vera import VeraConfig
 from .models.context import Context
 from .ops import cross_entropy
 from .training.optim import SGD, AdamW
@@ -31,10 +33,12 @@ def __getattr__(name):
 __all__ = [
     "AdamW",
     "Context",
+    "IA3Config",
     "LoraConfig",
     "PeftModel",
     "SGD",
     "Tensor",
+    "VeraConfig",
     "cross_entropy",
     "get_peft_model",
     "gradcheck",

@@ -59,7 +59,10 @@ def write(folder, config: PeftConfig, tensors, base_fingerprint: str = "") -> No
     if (folder / CONFIG).is_file() and (folder / CONFIG).read_bytes() != text.encode():
         (folder / CONFIG).unlink()
     metadata = {"format": "pt"} | ({FINGERPRINT: base_fingerprint} if base_fingerprint else {})
-    write_tensors(folder / TENSORS, {PREFIX + _key(place): p.data for place, p in tensors.items()}, metadata)
+    shared = method_of(config).shared_names
+    prefix = {name: method_of(config).shared_prefix for name in shared}
+    arrays = {prefix.get(place[0], PREFIX) + _key(place): p.data for place, p in tensors.items()}
+    write_tensors(folder / TENSORS, arrays, metadata)
     write_text(folder / CONFIG, text)
 
 
@@ -97,13 +100,15 @@ def read_adapter_tensors(folder, config: PeftConfig):  # -> {(module path, tenso
     """
     _check_folder(Path(folder))
     path = Path(folder) / TENSORS
+    method = method_of(config)
     stored = read_tensors(path)
-    if strange := [key for key in stored if not key.startswith(PREFIX)]:
+    shared = {method.shared_prefix + name: name for name in method.shared_names}  # key in the file -> name
+    if strange := [key for key in stored if not key.startswith(PREFIX) and key not in shared]:
         raise FormatError(f"{path}: {listed(strange)} must begin with {PREFIX!r}; PEFT would load it as nothing at all")
-    patterns = [(name, _name_pattern(name)) for name in method_of(config).tensor_names()]
+    patterns = [(name, _name_pattern(name)) for name in method.tensor_names()]
     tensors, adapters = {}, set()
     for key, array in stored.items():
-        place, adapter = _place(key.removeprefix(PREFIX), patterns)
+        place, adapter = ((shared[key], ""), None) if key in shared else _place(key.removeprefix(PREFIX), patterns)
         adapters |= {adapter} if adapter else set()
         if place in tensors and not (place[1] in ("weight", "bias") and np.array_equal(tensors[place], array)):
             raise FormatError(f"{path}: {listed([_key(place)])} is stored twice, with and without an adapter's name")

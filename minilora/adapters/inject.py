@@ -48,7 +48,8 @@ class AdaptedModel(Module):
     def children(self):
         yield "model", self.model
         for name, adapter in self.adapters.items():
-            yield from ((named_for(name, full), p) for full, p in adapter.parameters.items())
+            if not adapter.shared_is_frozen:
+                yield from ((named_for(name, full), p) for full, p in adapter.parameters.items())
 
     # ---- the configuration, completed for this model
 
@@ -105,7 +106,7 @@ class AdaptedModel(Module):
             for key in getattr(config, field, None) or {}:
                 if not any(first_match({key: True}, p.path, False) for p in places):
                     warnings.warn(f"{field} {key!r} matches no adapted module: {nearest(key, names)}", stacklevel=5)
-        excluded = config.exclude_modules
+        excluded = getattr(config, "exclude_modules", None)
         for name in [excluded] if isinstance(excluded, str) else excluded or ():
             if not any(names_match(name if name is excluded else [name], path) for path in self._modules):
                 near = nearest(name, leaves(self._modules))
@@ -148,7 +149,7 @@ class AdaptedModel(Module):
 
     def start(self, name, generator):
         """Fill adapter `name` as its method starts; copies of modules get their values. Needs a filled base."""
-        values = {}
+        values = {(full, ""): array for full, array in self.adapters[name].start(generator).items()}
         for path, method in self.adapters[name].methods.items():
             start = method.start(self._modules[path], generator)
             values |= {(path, tensor): array for tensor, array in start.items()}
@@ -224,8 +225,23 @@ class AdaptedModel(Module):
 
     def set_trainable(self, name, trainable):
         """Whether the parameters of adapter `name` get gradients."""
-        for parameter in self.parameters_of(name).values():
-            parameter.requires_grad = trainable
+        adapter = self.adapters[name]
+        for (path, tensor), parameter in self.parameters_of(name).items():
+            is_shared = path in adapter.parameters and not tensor
+            parameter.requires_grad = trainable and not (is_shared and adapter.shared_is_frozen)
+
+    def check_together(self, names):
+        """Raises ConfigError when one of several adapters can be active only by itself."""
+        alone = [n for n in names if self.adapters[n].alone]
+        if alone and len(names) > 1:
+            kind = self.adapters[alone[0]].config.peft_type
+            raise ConfigError(f"adapter {alone[0]!r} ({kind}) can be active only by itself; LoRA and DoRA add up")
+
+    def move_shared(self, device):
+        """Move the shared parameters that are no parameters of the model."""
+        for adapter in self.adapters.values():
+            for parameter in adapter.parameters.values() if adapter.shared_is_frozen else ():
+                parameter.data = to_device(parameter.data, device)
 
     def is_additive(self, names) -> bool:
         """Whether the updates of these adapters are sums, so that their order does not matter."""

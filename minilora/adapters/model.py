@@ -109,6 +109,7 @@ class PeftModel(Module):
         """Move everything to "cpu", "cuda" or "cuda:n", the weights kept for unmerging too. Returns self."""
         for layer in self.base_model.layers:
             layer.move_original(device)
+        self.base_model.move_shared(device)
         return super().to(device)
 
     # ---- which adapters there are
@@ -296,6 +297,7 @@ class PeftModel(Module):
         return list(dict.fromkeys(given))
 
     def _check_copies(self, names):
+        self.base_model.check_together(names)
         for path, having in self.base_model.saved_by(names).items():
             if len(having) > 1:
                 raise ConfigError(f"adapters {', '.join(having)} each have a copy of {path}: only one can be active")

@@ -3,9 +3,11 @@
 from ..errors import ConfigError, nearest
 from ..methods.base import Adapter, PeftConfig
 from ..methods.dora import DoraAdapter
+from ..methods.ia3 import IA3Adapter
 from ..methods.lora import LoraAdapter
+from ..methods.vera import VeraAdapter
 
-ADAPTERS = {"LORA": LoraAdapter}  # PEFT's peft_type -> class of the adapter
+ADAPTERS = {"LORA": LoraAdapter, "IA3": IA3Adapter, "VERA": VeraAdapter}  # PEFT's peft_type -> class of the adapter
 FLAGS = {"use_dora": DoraAdapter}  # a field that makes another method of the same peft_type
 
 

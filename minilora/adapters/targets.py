@@ -8,7 +8,6 @@ from ..files import patterns
 
 NAME = r"\w+(?:\.\w+)*"  # a module, or the end of its path
 HEAD = "lm_head"  # the one linear layer that "all-linear" leaves out
-DEFAULT_TARGETS = {"gpt2": ("c_attn",)}  # PEFT's default targets by model_type; q_proj and v_proj for other models
 
 
 def as_target_modules(targets: str) -> list | str:
@@ -49,7 +48,7 @@ def match_targets(config, paths, linear) -> list:
         hint = f" (a regular expression for the whole path; a name is [{name!r}])" if name is targets else ""
         near = nearest(name, leaves(linear))
         raise ConfigError(f"no module matches target_modules {targets!r}{hint}; the model has: {near}")
-    left_out = [names for names in (config.exclude_modules, config.modules_to_save) if names]
+    left_out = [names for names in (getattr(config, "exclude_modules", None), config.modules_to_save) if names]
     chosen = [p for p in matched if _layer_is_chosen(config, p) and not any(names_match(n, p) for n in left_out)]
     if not chosen:
         raise ConfigError(
@@ -65,10 +64,8 @@ def spell_out(config, paths, linear, model_type):
     None becomes PEFT's default for the model, "all-linear" every linear layer but the head. Raises ConfigError for a
     name that matches no module.
     """
+    config = config.with_defaults(model_type)
     targets = config.target_modules
-    if targets is None:
-        targets = list(DEFAULT_TARGETS.get(model_type, ("q_proj", "v_proj")))
-    config = replace(config, target_modules=targets)
     if isinstance(targets, list):
         for target in targets:
             if not any(names_match([target], p) for p in paths):
@@ -97,7 +94,7 @@ def leaves(paths) -> list:
 
 def _layer_is_chosen(config, path):
     """Whether the layer index in `path` is one of layers_to_transform; a target that is a whole path needs no index."""
-    wanted = config.layers_to_transform
+    wanted = getattr(config, "layers_to_transform", None)
     if wanted is None or wanted == [] or path in config.target_modules:
         return True
     names = config.layers_pattern or []

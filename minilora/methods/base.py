@@ -6,7 +6,7 @@ writer, the counter and `inspect` ask these classes; none of them knows a method
 one table in which a new method is a new line.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,9 @@ import numpy as np
 from ..errors import ConfigError
 from ..nn import Parameter
 from .fields import check_fields
+
+# PEFT's default targets of LoRA and its relatives by model_type; None: for every other model
+DEFAULT_TARGETS = {"gpt2": ("c_attn",), None: ("q_proj", "v_proj")}
 
 
 class Place(NamedTuple):
@@ -58,6 +61,12 @@ class PeftConfig:
             if isinstance(getattr(self, f.name), set | tuple):
                 setattr(self, f.name, sorted(getattr(self, f.name), key=str))
         check_fields(self)
+
+    def with_defaults(self, model_type):
+        """The configuration with PEFT's default targets for a model where it names none."""
+        if getattr(self, "target_modules", None) is not None:
+            return self
+        return replace(self, target_modules=list(DEFAULT_TARGETS.get(model_type, DEFAULT_TARGETS[None])))
 
     @classmethod
     def from_file(cls, values):  # {field: value} of a saved adapter -> PeftConfig
@@ -125,12 +134,16 @@ class Adapter:
 
     config_class = PeftConfig
     kinds = {}  # kind of a Place -> class of the Method there
+    alone = True  # whether it can be active only by itself
+    shared_names = ()  # of the parameters that fit no layer
+    shared_prefix = ""  # of their names in PEFT's file
+    shared_is_frozen = False  # whether they are drawn once and never trained: then they are not counted either
     adapts = ""  # the same as a sentence: "LoRA adapts linear layers and embeddings"
 
     def __init__(self, config, places, model_config):
         self.config = config
         self.methods = {place.path: self.method_class(place)(place, config) for place in places}
-        self.parameters = {name: Parameter(shape) for name, shape in self.shared(model_config, config).items()}
+        self.parameters = {name: Parameter(shape) for name, shape in self.shared(places, model_config, config).items()}
 
     # ---- known without making anything: used to read an adapter from a file, and to count it
 
@@ -147,7 +160,7 @@ class Adapter:
         return cls.method_class(place).shapes(place, config)
 
     @staticmethod
-    def shared(model_config, config):  # -> {full name: shape}
+    def shared(places, model_config, config):  # -> {full name: shape}
         """The parameters that belong to no layer, or to all of them."""
         return {}
 
@@ -157,6 +170,10 @@ class Adapter:
         return sorted({name for method in cls.kinds.values() for name in method.names})
 
     # ---- its life on a model
+
+    def start(self, generator):  # -> {full name: float64 host array}
+        """The values of the shared parameters before the first step."""
+        return {}
 
     def begin(self, context, batch_size):  # Context -> Context
         """Called once at the start of a sequence, before the first token is embedded."""

@@ -82,7 +82,7 @@ FLAG = one_of(True, False)
 _TARGETS = (_is_none_or(_is_names, _is_pattern("{}")), "a list of names or a regular expression")
 _LAYERS = _is_pattern(r"(?:^|.*?\.){}\.(?P<idx>\d+)\.")
 
-SHARED_RULES = {  # fields that every method on layers has
+SHARED_RULES = {  # fields that methods on layers share
     "target_modules": _TARGETS,
     "exclude_modules": _TARGETS,
     "layers_to_transform": (_is_none_or(_is_int, _is_list_of(_is_int)), "an index or a list of indices"),
@@ -93,3 +93,8 @@ SHARED_RULES = {  # fields that every method on layers has
     "task_type": (one_of(None, *TASK_TYPES)[0], "one of " + ", ".join(TASK_TYPES)),
     "base_model_name_or_path": (_is_none_or(lambda v: isinstance(v, str)), "a name or a path"),
 }
+
+
+def rules_without(*names):
+    """The shared rules of a method that lacks some of these fields."""
+    return {name: rule for name, rule in SHARED_RULES.items() if name not in names}

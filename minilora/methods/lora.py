@@ -233,6 +233,7 @@ class LoraAdapter(Adapter):
     """LoRA on a whole model."""
 
     config_class = LoraConfig
+    alone = False
     kinds = {"linear": Lora, "embedding": EmbeddingLora, "conv": Lora}
     adapts = "LoRA adapts linear layers and embeddings"
 

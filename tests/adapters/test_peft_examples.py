@@ -23,8 +23,6 @@ REFUSED = {
     "llama_prefix_proj": "PREFIX_TUNING",
     "gpt2_prefix": "PREFIX_TUNING",
     "llama_prompt": "PROMPT_TUNING",
-    "llama_vera": "VERA",
-    "llama_ia3": "IA3",
 }
 
 

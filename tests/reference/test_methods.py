@@ -1,0 +1,124 @@
+"""Every method beside PEFT: its adapters open here, ours open there, to the same logits, gradients and merged model."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("peft")
+
+from peft_reference import build, close, gradients, logits, ours, peft, quietly, theirs, torch
+
+from minilora import LoraConfig, PeftModel, get_peft_model
+from minilora.methods.ia3 import IA3Config
+from minilora.methods.vera import VeraConfig
+
+pytestmark = pytest.mark.reference
+
+ALL = {"llama": ["q_proj", "o_proj", "down_proj", "up_proj"], "gpt2": ["c_attn", "c_proj", "c_fc"]}
+ALL |= {"tied": ALL["llama"], "qwen2": ALL["llama"]}  # q 24 -> 40 and o 40 -> 24; GPT-2's attn.c_proj is square
+FEEDFORWARD = {"llama": ["down_proj"], "tied": ["down_proj"], "qwen2": ["down_proj"], "gpt2": ["mlp.c_proj"]}
+KINDS = ("llama", "tied", "qwen2", "gpt2")
+
+
+def options(method, kind):
+    """The fields of a configuration, the same for PEFT and here."""
+    targets = {"target_modules": list(ALL[kind]), "fan_in_fan_out": kind == "gpt2"}
+    lora = {"r": 3, "lora_alpha": 5}
+    return {
+        "dora": targets | lora | {"use_dora": True},
+        "dora rslora": targets | lora | {"use_dora": True, "use_rslora": True},
+        "dora embedding": {"target_modules": ["wte" if kind == "gpt2" else "embed_tokens"], "use_dora": True} | lora,
+        "vera": targets | {"r": 5, "d_initial": 0.3},
+        "ia3": targets | {"feedforward_modules": FEEDFORWARD[kind], "target_modules": ALL[kind] + FEEDFORWARD[kind]},
+    }[method]
+
+
+PEFTS = {"vera": peft.VeraConfig, "ia3": peft.IA3Config}
+OURS = {"vera": VeraConfig, "ia3": IA3Config}
+METHODS = ("dora", "dora rslora", "dora embedding", "vera", "ia3")
+each = pytest.mark.parametrize("method", METHODS)
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def pefts(method, kind, folder):
+    """PEFT's model with a random adapter, saved in `folder`/theirs."""
+    build(kind, folder / "base")
+    config = PEFTS.get(method, peft.LoraConfig)(**options(method, kind))
+    model, _ = quietly(peft.get_peft_model, theirs(folder / "base"), config)
+    generator = torch.Generator().manual_seed(3)
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            noise = torch.randn(p.shape, generator=generator)
+            p.data = p.data * (1 + 0.3 * noise) if "magnitude" in name or "ia3" in name else noise * 0.2
+    quietly(model.save_pretrained, str(folder / "theirs"))
+    return model.eval()
+
+
+def named_as_pefts(name):
+    return name + ".weight" if "magnitude_vector." in name and not name.endswith(".weight") else name
+
+
+@each
+@each_kind
+def test_an_adapter_from_peft_gives_pefts_logits_gradients_and_merged_model(method, kind, tmp_path):
+    reference = pefts(method, kind, tmp_path)
+    model = PeftModel.from_pretrained(ours(tmp_path / "base"), tmp_path / "theirs", is_trainable=True).eval()
+    assert close(logits(model), logits(reference))
+    found, loss = gradients(model)
+    expected, their_loss = gradients(reference)
+    assert abs(loss - their_loss) < 1e-4
+    assert {named_as_pefts(n) for n in found} == expected.keys()
+    largest = max(abs(g).max() for g in expected.values())
+    for name, gradient in found.items():
+        assert abs(gradient - expected[named_as_pefts(name)]).max() <= 3e-4 * max(1, largest), name
+    ties = method == "dora embedding" and kind in ("tied", "gpt2")  # PEFT's merge changes the tied head too
+    expected_merged = logits(model) if ties else logits(quietly(reference.merge_and_unload)[0])
+    assert close(logits(model.merge_and_unload()), expected_merged, 2e-4)
+
+
+@each
+@each_kind
+def test_an_adapter_from_here_opens_in_peft_with_our_logits(method, kind, tmp_path):
+    build(kind, tmp_path / "base")
+    config = OURS.get(method, LoraConfig)(**options(method, kind))
+    model = get_peft_model(ours(tmp_path / "base"), config, seed=4).eval()
+    rng = np.random.default_rng(6)
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            noise = rng.standard_normal(p.shape).astype(np.float32)
+            p.data = p.data * (1 + 0.3 * noise) if "magnitude" in name or "ia3" in name else noise * np.float32(0.2)
+    model.save_pretrained(tmp_path / "ours")
+    reference, notes = quietly(peft.PeftModel.from_pretrained, theirs(tmp_path / "base"), str(tmp_path / "ours"))
+    assert not [n for n in notes if "missing" in n or "unexpected" in n.lower()], notes
+    assert close(logits(model), logits(reference))
+
+
+@each
+@each_kind
+def test_the_trainable_and_all_parameters_are_counted_as_by_peft(method, kind, tmp_path):
+    build(kind, tmp_path / "base")
+    config = PEFTS.get(method, peft.LoraConfig)(**options(method, kind))
+    reference, _ = quietly(peft.get_peft_model, theirs(tmp_path / "base"), config)
+    mine = get_peft_model(ours(tmp_path / "base"), OURS.get(method, LoraConfig)(**options(method, kind)))
+    assert mine.get_nb_trainable_parameters() == reference.get_nb_trainable_parameters()
+
+
+@each
+@each_kind
+def test_a_new_adapter_leaves_the_model_as_it_was_as_pefts_does(method, kind, tmp_path):
+    build(kind, tmp_path / "base")
+    plain = ours(tmp_path / "base")
+    mine = get_peft_model(ours(tmp_path / "base"), OURS.get(method, LoraConfig)(**options(method, kind)))
+    assert close(logits(mine), logits(plain), 1e-5)
+
+
+@each
+@each_kind
+def test_merging_and_unmerging_gives_back_the_bits(method, kind, tmp_path):
+    pefts(method, kind, tmp_path)
+    model = PeftModel.from_pretrained(ours(tmp_path / "base"), tmp_path / "theirs")
+    before, weights = logits(model), [p.data.copy() for p in model.get_base_model().parameters()]
+    model.merge_adapter()
+    assert close(logits(model), before, 2e-4)
+    model.unmerge_adapter()
+    assert all(np.array_equal(p.data, w) for p, w in zip(model.get_base_model().parameters(), weights, strict=True))
+    assert np.array_equal(logits(model), before)
