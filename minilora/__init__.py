@@ -13,6 +13,7 @@ from .files.shipped import shipped
 from .gradcheck import gradcheck
 from .methods.ia3 import IA3Config
 from .methods.lora import LoraConfig
+from .methods.lora_plus import create_loraplus_optimizer
 from .methods.vera import VeraConfig
 from .models.context import Context
 from .ops import cross_entropy
@@ -39,6 +40,7 @@ __all__ = [
     "SGD",
     "Tensor",
     "VeraConfig",
+    "create_loraplus_optimizer",
     "cross_entropy",
     "get_peft_model",
     "gradcheck",

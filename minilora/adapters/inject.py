@@ -153,6 +153,8 @@ class AdaptedModel(Module):
         for path, method in self.adapters[name].methods.items():
             start = method.start(self._modules[path], generator)
             values |= {(path, tensor): array for tensor, array in start.items()}
+            for tensor, parameter in method.frozen.items():
+                parameter.assign(self._converted(start[tensor]))
         for path, tensor in self._copied_parameters(name):
             values[path, tensor] = to_host(getattr(self._modules[path], tensor).data)
         self.fill(name, values)
@@ -162,10 +164,13 @@ class AdaptedModel(Module):
 
         Trained in float32 whatever the base's type, in float64 when the base is float64 (gradient checks).
         """
+        for place, parameter in self.parameters_of(name).items():
+            parameter.assign(self._converted(values[place]))
+
+    def _converted(self, array):  # host array -> array in the type and on the device of an adapter
         base = next(p.data for p in self._base.values() if p.is_filled)
         dtype = np.float64 if base.dtype == np.float64 else np.float32
-        for place, parameter in self.parameters_of(name).items():
-            parameter.assign(to_device(values[place].astype(dtype), device_of(base)))
+        return to_device(array.astype(dtype), device_of(base))
 
     def init(self, seed, dtype=np.float32):
         """Fill what is not filled: the base, then the adapters as their methods start. Returns self."""
@@ -237,10 +242,12 @@ class AdaptedModel(Module):
             kind = self.adapters[alone[0]].config.peft_type
             raise ConfigError(f"adapter {alone[0]!r} ({kind}) can be active only by itself; LoRA and DoRA add up")
 
-    def move_shared(self, device):
-        """Move the shared parameters that are no parameters of the model."""
+    def move_frozen(self, device):
+        """Move what belongs to adapters and is no parameter of the model."""
         for adapter in self.adapters.values():
-            for parameter in adapter.parameters.values() if adapter.shared_is_frozen else ():
+            frozen = [p for m in adapter.methods.values() for p in m.frozen.values()]
+            frozen += adapter.parameters.values() if adapter.shared_is_frozen else []
+            for parameter in frozen:
                 parameter.data = to_device(parameter.data, device)
 
     def is_additive(self, names) -> bool:

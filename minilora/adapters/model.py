@@ -109,7 +109,7 @@ class PeftModel(Module):
         """Move everything to "cpu", "cuda" or "cuda:n", the weights kept for unmerging too. Returns self."""
         for layer in self.base_model.layers:
             layer.move_original(device)
-        self.base_model.move_shared(device)
+        self.base_model.move_frozen(device)
         return super().to(device)
 
     # ---- which adapters there are

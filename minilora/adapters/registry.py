@@ -5,16 +5,21 @@ from ..methods.base import Adapter, PeftConfig
 from ..methods.dora import DoraAdapter
 from ..methods.ia3 import IA3Adapter
 from ..methods.lora import LoraAdapter
+from ..methods.pissa import OloraAdapter, PissaAdapter
 from ..methods.vera import VeraAdapter
 
 ADAPTERS = {"LORA": LoraAdapter, "IA3": IA3Adapter, "VERA": VeraAdapter}  # PEFT's peft_type -> class of the adapter
 FLAGS = {"use_dora": DoraAdapter}  # a field that makes another method of the same peft_type
+STARTS = {"pissa": PissaAdapter, "olora": OloraAdapter}  # an init_lora_weights that does, up to its "_niter_"
 
 
 def method_of(config: PeftConfig) -> type[Adapter]:
     """The class that makes adapters for a configuration."""
     flagged = [adapter for flag, adapter in FLAGS.items() if getattr(config, flag, False)]
-    return flagged[0] if flagged else ADAPTERS[config.peft_type]
+    if flagged:
+        return flagged[0]
+    start = str(getattr(config, "init_lora_weights", "")).partition("_niter_")[0]
+    return STARTS.get(start, ADAPTERS[config.peft_type])
 
 
 def config_class(peft_type: str) -> type[PeftConfig]:

@@ -85,6 +85,7 @@ class Method:
 
     def __init__(self, place, config):
         self.parameters = {name: Parameter(shape) for name, shape in self.shapes(place, config).items()}
+        self.frozen = {}  # name -> Parameter that never learns and is not saved, filled by `start`
 
     @classmethod
     def beside(cls, layer, config, seed=0, path="layer"):
@@ -94,7 +95,9 @@ class Method:
         """
         adapter = cls(Place.of(path, layer), config)
         for name, values in adapter.start(layer, np.random.default_rng(seed)).items():
-            adapter.parameters[name].assign(values.astype(layer.dense().dtype))
+            for parameters in (adapter.parameters, adapter.frozen):
+                if name in parameters:
+                    parameters[name].assign(values.astype(layer.dense().dtype))
         return adapter
 
     @staticmethod
@@ -103,7 +106,10 @@ class Method:
         raise NotImplementedError
 
     def start(self, base, generator):  # -> {name: float64 host array}
-        """The values before the first step. `base` is the frozen layer, with its values; generator: NumPy's."""
+        """The values before the first step, of `parameters` and of `frozen` (a name in both has the same in both).
+
+        base: the frozen layer, with its values; generator: NumPy's.
+        """
         raise NotImplementedError
 
     def input(self, x, context):

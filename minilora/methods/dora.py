@@ -95,7 +95,7 @@ class Dora(Lora):
             bias = None if base.bias is None else base.bias.data
             return dora_update(y, x, self.A, self.B, self.m, n, self.scaling, bias)
         # y + (g - 1) ⊙ (x' Wᵀ) + g ⊙ s · (x' Aᵀ) Bᵀ, with the dropped x': the frozen term y sees all of x
-        x = ops.dropout(x, self.dropout, context.rng)
+        x = self.drop(x, context)
         frozen = ops.matmul(x, Tensor(base.dense()).transpose(1, 0))
         both = dora_update(frozen * 1.0, x, self.A, self.B, self.m, n, self.scaling, None)
         return y + both - frozen

@@ -31,6 +31,7 @@ exchanged (A zero, B random), as in loralib and PEFT.
 """
 
 import math
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -95,7 +96,8 @@ class LoraConfig(PeftConfig):
     layers_to_transform  index or list of indices of the layers to adapt; layers_pattern: the name of the layer list
     modules_to_save      names of modules trained in full beside the adapter, and saved with it
     init_lora_weights    True: A uniform in ±1/√in, B zero; "gaussian": A normal with std 1/r, B zero;
-                         False: B random too, so that the update is not zero at the start
+                         False: B random too, so that the update is not zero at the start;
+                         "pissa", "pissa_niter_4" or "olora": see methods/pissa.py
     use_dora             True: DoRA, see methods/dora.py
     """
 
@@ -124,7 +126,14 @@ class LoraConfig(PeftConfig):
         "lora_dropout": fields.PROBABILITY,
         "rank_pattern": fields.pattern_of(fields.RANK),
         "alpha_pattern": fields.pattern_of(fields.NUMBER),
-        "init_lora_weights": fields.one_of(True, False, "gaussian"),
+        "init_lora_weights": (
+            lambda v: (
+                fields.one_of(True, False, "gaussian", "pissa", "olora")[0](v)
+                or isinstance(v, str)
+                and re.fullmatch(r"pissa_niter_[1-9]\d{0,3}", v) is not None
+            ),
+            "True, False, 'gaussian', 'pissa', 'pissa_niter_4' or 'olora'",
+        ),
         "use_rslora": fields.FLAG,
         "use_dora": fields.FLAG,
     }
@@ -134,6 +143,14 @@ class LoraConfig(PeftConfig):
         "peft_type peft_version auto_mapping revision inference_mode runtime_config megatron_core qalora_group_size "
         "loftq_config eva_config corda_config lora_ga_config".split()
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.use_dora and isinstance(self.init_lora_weights, str) and self.init_lora_weights != "gaussian":
+            raise ConfigError(
+                f"use_dora with init_lora_weights {self.init_lora_weights!r}: DoRA's norm needs the whole "
+                "base, so the two cannot be one adapter"
+            )
 
     @classmethod
     def from_file(cls, values):
@@ -192,9 +209,11 @@ class Lora(Method):
 
     def update(self, y, x, base, context):  # (..., out), (..., in) -> (..., out)
         """y + s B A x; dropout acts on this branch only."""
-        if context.training and self.dropout:
-            x = ops.dropout(x, self.dropout, context.rng)
-        return low_rank_update(y, x, self.A, self.B, self.scaling)
+        return low_rank_update(y, self.drop(x, context), self.A, self.B, self.scaling)
+
+    def drop(self, x, context):
+        """x with dropout, in training."""
+        return ops.dropout(x, self.dropout, context.rng) if context.training and self.dropout else x
 
     def delta(self):  # -> array (out, in)
         """ΔW = s · B A"""

@@ -122,3 +122,32 @@ def test_merging_and_unmerging_gives_back_the_bits(method, kind, tmp_path):
     model.unmerge_adapter()
     assert all(np.array_equal(p.data, w) for p, w in zip(model.get_base_model().parameters(), weights, strict=True))
     assert np.array_equal(logits(model), before)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_pissa_starts_from_the_part_that_peft_takes_out_of_the_base(kind, tmp_path):
+    build(kind, tmp_path / "base")
+    fields = {"r": 3, "lora_alpha": 5, "target_modules": list(ALL[kind]), "fan_in_fan_out": kind == "gpt2"}
+    mine = get_peft_model(ours(tmp_path / "base"), LoraConfig(init_lora_weights="pissa", **fields))
+    config = peft.LoraConfig(init_lora_weights="pissa", **fields)
+    reference, _ = quietly(peft.get_peft_model, theirs(tmp_path / "base"), config)
+    modules = dict(reference.base_model.model.named_modules())
+    for path, method in mine.base_model.adapters["default"].methods.items():
+        delta = modules[path].get_delta_weight("default").detach().numpy()
+        delta = delta.T if kind == "gpt2" else delta
+        assert close(method.scaling * (method.B0.data @ method.A0.data), delta, 1e-4), path
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora"])
+@each_kind
+def test_a_trained_pissa_or_olora_opens_in_peft_on_the_pristine_base(start, kind, tmp_path):
+    build(kind, tmp_path / "base")
+    fields = {"r": 3, "lora_alpha": 5, "target_modules": list(ALL[kind]), "fan_in_fan_out": kind == "gpt2"}
+    model = get_peft_model(ours(tmp_path / "base"), LoraConfig(init_lora_weights=start, **fields)).eval()
+    rng = np.random.default_rng(6)
+    for p in model.parameters():
+        if p.requires_grad:
+            p.data = p.data + rng.standard_normal(p.shape).astype(np.float32) * np.float32(0.1)
+    model.save_pretrained(tmp_path / "ours")
+    reference, _ = quietly(peft.PeftModel.from_pretrained, theirs(tmp_path / "base"), str(tmp_path / "ours"))
+    assert close(logits(model), logits(reference))

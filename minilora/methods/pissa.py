@@ -1,0 +1,119 @@
+"""PiSSA and OLoRA: LoRA that starts from W itself instead of from noise and zero.
+
+    PiSSA (Meng et al. 2024, arXiv 2404.02948):  W = U S Vᵀ        A0 = √(S_r / s) V_rᵀ      B0 = U_r √(S_r / s)
+    OLoRA (Büyükakyüz 2024, arXiv 2406.01775):   W = Q R           A0 = R_r                  B0 = Q_r
+
+    y = x Wᵀ + b + s · (x Aᵀ) Bᵀ - s · (x A0ᵀ) B0ᵀ        A, B start as A0, B0, which stay frozen
+
+The papers take s · B0 A0 out of the base and keep the rest, W_res. Here the base is never changed: the frozen start is
+kept beside the adapter and subtracted, which is the same function. So `disable_adapter` gives the true base, other
+adapters are not disturbed, and what is saved is a plain LoRA of rank 2r for the base that everybody has:
+
+    s · (B A - B0 A0) = s · [B, -B0] [A; A0]
+"""
+
+import math
+import re
+from dataclasses import replace
+
+import numpy as np
+
+from ..backend import to_host
+from ..nn import Parameter
+from .lora import EmbeddingLora, Lora, LoraAdapter, low_rank_update
+
+
+def principal_part(W, r, passes=None):  # (out, in) -> U (out, r), S (r,), Vt (r, in)
+    """The r largest singular values of W with their vectors.
+
+    passes: how often a random subspace is sharpened by W Wᵀ before its small SVD (Halko et al. 2011, arXiv 0909.4061);
+    None: the exact SVD.
+    """
+    if passes is None:
+        U, S, Vt = np.linalg.svd(W, full_matrices=False)
+        return U[:, :r], S[:r], Vt[:r]
+    Q = W @ np.random.default_rng(0).standard_normal((W.shape[1], min(r + 8, *W.shape))).astype(W.dtype)
+    for _ in range(passes):
+        Q = W @ (W.T @ np.linalg.qr(Q)[0])
+    Q = np.linalg.qr(Q)[0]  # (out, r + 8)
+    U, S, Vt = np.linalg.svd(Q.T @ W, full_matrices=False)
+    return (Q @ U)[:, :r], S[:r], Vt[:r]
+
+
+class Pissa(Lora):
+    """PiSSA on one linear layer: A, B and their frozen start A0, B0."""
+
+    def __init__(self, place, config):
+        super().__init__(place, config)
+        self.frozen = {name: Parameter(self.parameters[name].shape) for name in self.names}
+        self.A0, self.B0 = self.frozen.values()
+        for parameter in self.frozen.values():
+            parameter.requires_grad = False
+
+    def start(self, base, generator):
+        W = to_host(base.dense())
+        passes = re.fullmatch(r"pissa_niter_(\d+)", self.init)
+        U, S, Vt = principal_part(W, self.r, passes and int(passes[1]))
+        root = np.sqrt(S / self.scaling)
+        return {"lora_A.weight": root[:, None] * Vt, "lora_B.weight": U * root}
+
+    def update(self, y, x, base, context):  # (..., out), (..., in) -> (..., out)
+        """W_res x + s · B A x; dropout acts on the trained branch only."""
+        y = low_rank_update(y, x, self.A0, self.B0, -self.scaling)
+        return low_rank_update(y, self.drop(x, context), self.A, self.B, self.scaling)
+
+    def delta(self):  # -> array (out, in)
+        """ΔW = s · (B A - B0 A0)"""
+        return self.scaling * (self.B.data @ self.A.data - self.B0.data @ self.A0.data)
+
+    def plain(self):  # -> A (2r, in), B (out, 2r), arrays
+        """The same update as a LoRA of twice the rank."""
+        A, A0, B, B0 = (to_host(p.data) for p in (self.A, self.A0, self.B, self.B0))
+        return np.concatenate([A, A0]), np.concatenate([B, -B0], axis=1)
+
+
+class Olora(Pissa):
+    """OLoRA on one linear layer."""
+
+    def start(self, base, generator):
+        Q, R = np.linalg.qr(to_host(base.dense()))
+        return {"lora_A.weight": R[: self.r], "lora_B.weight": Q[:, : self.r]}
+
+
+class PissaAdapter(LoraAdapter):
+    """PiSSA on a whole model: LoraConfig(init_lora_weights="pissa" or "pissa_niter_4"). Embeddings start as LoRA's."""
+
+    kinds = {"linear": Pissa, "embedding": EmbeddingLora}
+    adapts = "PiSSA adapts linear layers and embeddings"
+
+    def exported(self):
+        """A LoRA for the pristine base: rank 2r, and twice the alpha (√2 times with rsLoRA), so s is the same."""
+        tensors = {}
+        for path, method in self.methods.items():
+            A, B = (
+                method.plain()
+                if isinstance(method, Pissa)
+                else _padded(*(to_host(p.data) for p in (method.A, method.B)))
+            )
+            tensors |= {(path, name): Parameter(a.shape, data=a) for name, a in zip(method.names, (A, B), strict=True)}
+        config, more = self.config, math.sqrt(2) if self.config.use_rslora else 2
+        config = replace(
+            config,
+            r=2 * config.r,
+            lora_alpha=more * config.lora_alpha,
+            rank_pattern={key: 2 * r for key, r in config.rank_pattern.items()},
+            alpha_pattern={key: more * alpha for key, alpha in config.alpha_pattern.items()},
+            init_lora_weights=True,
+        )
+        return tensors, config
+
+
+class OloraAdapter(PissaAdapter):
+    """OLoRA on a whole model: LoraConfig(init_lora_weights="olora")."""
+
+    kinds = {"linear": Olora, "embedding": EmbeddingLora}
+    adapts = "OLoRA adapts linear layers and embeddings"
+
+
+def _padded(A, B):  # (r, in), (out, r) -> (2r, in), (out, 2r): the same product
+    return np.concatenate([A, np.zeros_like(A)]), np.concatenate([B, np.zeros_like(B)], axis=1)
