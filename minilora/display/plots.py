@@ -1,39 +1,45 @@
-"""The figures, drawn with matplotlib into PNG files; imported only when one is wanted.
+"""The figures of the commands: matplotlib draws them and writes PNG files. It is imported when a figure is drawn.
 
-Readable from the back of a room: large letters, thick lines, colours that the colour-blind can tell apart.
+They can be read from the back of a room: large letters, thick lines, colours that colour-blind people can tell apart.
 """
 
 import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from ..files.atomic import atomic_write
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
-LINES = ("-", "--", "-.", ":", "-", "--")  # told apart without any colour too
+LINES = ("-", "--", "-.", ":", "-", "--")  # so that a print without colours can be read too
 FROZEN, TRAINED = "#4A4A4A", "#D55E00"
-STYLE = {"font.size": 15, "lines.linewidth": 2.5, "axes.titlesize": 16, "legend.fontsize": 14}
-CENTRED = {"ha": "center", "va": "center"}
+STYLE: Any = {"font.size": 15, "lines.linewidth": 2.5, "axes.titlesize": 16, "legend.fontsize": 14}
+CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 
 
 @contextlib.contextmanager
-def figure(path, width=8.0, height=4.6):  # inches -> Axes
-    """Yield empty axes to draw on; the figure is written to `path` (PNG) when the block ends.
+def figure(path: str | Path, width: float = 8.0, height: float = 4.6) -> Iterator[Any]:
+    """Yield empty matplotlib axes; when the block ends, write the figure to `path` as PNG. width, height: inches.
 
-    Needs no screen, and changes no global setting.
+    This needs no screen and changes no global setting. Raises MiniloraError when `path` cannot be written.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
-        drawn = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(drawn)
-        yield drawn.add_subplot()
+        whole = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(whole)
+        yield whole.add_subplot()
         with atomic_write(path) as temporary:
-            drawn.savefig(temporary, format="png", dpi=110)
+            whole.savefig(temporary, format="png", dpi=110)
 
 
-def loss_curve(history, path):
-    """Training loss of every step, its running mean, and the validation loss, against the step. Writes a PNG."""
+def loss_curve(history: Any, path: str | Path) -> None:
+    """Draw the training loss of every step, its running mean and the validation loss into the PNG file `path`.
+
+    history: training.callbacks.History; its losses are in nats per token.
+    """
     with figure(path) as axes:
         steps = range(1, len(history.loss) + 1)
         axes.plot(steps, history.loss, color=COLOURS[5], linewidth=1.2, label="training, each step")
@@ -47,27 +53,31 @@ def loss_curve(history, path):
         axes.legend()
 
 
-def smoothing(values):  # -> int
-    """An odd number of steps to average over: enough to still the noise, too few to move the curve."""
+def smoothing(values: list[float]) -> int:
+    """An odd number of steps to average over, about a fortieth of all: enough to calm the noise and keep the shape."""
     return max(1, len(values) // 40) // 2 * 2 + 1
 
 
-def smooth(values, width):  # list of float -> list of float
-    """The mean of the `width` values around each: centred, so that a falling curve is not shown late."""
+def smooth(values: list[float], width: int) -> list[float]:
+    """For each value the mean of the `width` values around it (fewer near the ends): a falling curve is not delayed.
+
+    >>> smooth([0.0, 3.0, 0.0, 3.0], 3)
+    [0.0, 1.0, 2.0, 3.0]
+    """
     half = width // 2
-    reach = [min(half, i, len(values) - 1 - i) for i in range(len(values))]  # as far to the left as to the right
+    reach = [min(half, i, len(values) - 1 - i) for i in range(len(values))]  # the same to the left and to the right
     return [sum(values[i - n : i + n + 1]) / (2 * n + 1) for i, n in enumerate(reach)]
 
 
 # ---- the tour's figures
 
 
-def lora_picture(n, r, path):
-    """One n x n matrix W beside its B and A, all sides drawn to one scale: how little is trained. Writes a PNG."""
+def lora_picture(n: int, r: int, path: str | Path) -> None:
+    """Draw an n x n matrix W beside its B (n x r) and A (r x n), to scale, into the PNG file `path`."""
     from matplotlib.patches import Rectangle
 
     trained, thin, gap = 2 * r * n, r / n, 0.25  # lengths in units of W's side
-    b, a = 1 + gap, 1 + 2 * gap  # where B and A begin
+    b, a = 1 + gap, 1 + 2 * gap  # the left edges of B and A
     with figure(path, 11.0, 5.4) as axes:
         for x, y, width, height, colour in [
             (0, 0, 1, 1, FROZEN), (b, 0, thin, 1, TRAINED), (a, 1 - thin, 1, thin, TRAINED)
@@ -84,8 +94,8 @@ def lora_picture(n, r, path):
         axes.axis("off")
 
 
-def learning_curves(histories, path):
-    """The training loss of every step, one line per adapter. histories: {name: History}. Writes a PNG."""
+def learning_curves(histories: dict[str, Any], path: str | Path) -> None:
+    """Draw the training loss (nats per token) of every step into the PNG file `path`: one line per {name: History}."""
     with figure(path) as axes:
         for (name, history), colour, line in zip(histories.items(), COLOURS, LINES, strict=False):
             axes.plot(range(1, len(history.loss) + 1), history.loss, color=colour, linestyle=line, label=name)
@@ -95,8 +105,8 @@ def learning_curves(histories, path):
         axes.legend()
 
 
-def score_table(scores, path, title):
-    """A table of scores in 0..1 as coloured cells. scores: {row: {column: score}}. Writes a PNG."""
+def score_table(scores: dict[str, dict[str, float]], path: str | Path, title: str) -> None:
+    """Draw {row: {column: score}}, scores from 0 to 1, as a table of coloured cells into the PNG file `path`."""
     rows, columns = list(scores), list(next(iter(scores.values())))
     with figure(path, 2.6 + 2.4 * len(columns), 1.4 + 1.2 * len(rows)) as axes:
         axes.imshow([list(scores[r].values()) for r in rows], cmap="cividis", vmin=0, vmax=1, aspect="auto")

@@ -1,22 +1,33 @@
-"""What a person sees of long work: a bar in a terminal, plain lines or nothing where there is none (a file, a pipe)."""
+"""The progress of long work: a bar in a terminal; in a file or a pipe, lines of text for training and nothing else."""
 
+import math
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO, TypeVar
+
+Item = TypeVar("Item")
 
 
-def tracked(items, what, stream=None):  # something with a length -> iterator
-    """The items one after the other; in a terminal with a bar and the time left, removed after the last item."""
-    stream = stream or sys.stderr
-    if not stream.isatty():
+def tracked(items: Sequence[Item], what: str, stream: TextIO | None = None) -> Iterator[Item]:
+    """The items one by one; in a terminal with a bar (named `what`) and the time left, removed after the last item.
+
+    stream: where the bar goes; default: stderr.
+    """
+    terminal = stream or sys.stderr
+    if not terminal.isatty():
         return iter(items)
     from rich.console import Console
     from rich.progress import track
 
-    return iter(track(items, what, console=Console(file=stream), transient=True))
+    return iter(track(items, what, console=Console(file=terminal), transient=True))
 
 
-def new_bar(stream, what, *columns: str):
-    """A bar for a terminal: `what`, how many of how many are done, these columns in rich's markup, the time left."""
+def new_bar(stream: TextIO, what: str, *columns: str):
+    """A rich.progress.Progress for a terminal: the word `what`, a bar, how many are done, `columns`, the time left.
+
+    columns: rich's markup, such as "loss {task.fields[loss]}".
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -28,15 +39,19 @@ def new_bar(stream, what, *columns: str):
 
 
 class Progress:
-    """Callback and context: loss, tokens per second, time left. The loss is the one that `history` read last."""
+    """A callback of `training.loop.train` that shows loss, tokens per second and time left; use it in a `with` block.
 
-    def __init__(self, history, stream=None):
+    history: training.callbacks.History, which reads the losses (nats per token). stream: default stderr.
+    """
+
+    def __init__(self, history: Any, stream: TextIO | None = None):
         self.history, self.stream = history, stream or sys.stderr
-        self.bar = self.began = None
+        self.bar: Any = None
+        self.began, self.first = math.nan, 0  # perf_counter (seconds) and step of the first call
         self.shown = 0  # evaluations printed so far
 
-    def __call__(self, run):
-        if self.began is None:
+    def __call__(self, run: Any) -> None:
+        if math.isnan(self.began):
             self.began, self.first = time.perf_counter(), run.step
             self.shown = max(0, len(self.history.valid) - 1)
             if self.stream.isatty():
@@ -62,7 +77,7 @@ class Progress:
 
     def _print(self, line):
         if self.bar:
-            self.bar.refresh()  # otherwise rich draws the bar of half a second ago under the new line
+            self.bar.refresh()  # otherwise rich redraws the bar of half a second ago under the new line
             self.bar.console.print(line, highlight=False)
         else:
             print(line, file=self.stream, flush=True)

@@ -1,17 +1,24 @@
-"""Tables for a terminal."""
+"""Tables for a terminal, made by rich."""
 
 import sys
+from typing import Any
 
 
-def console(width=400):
-    """Where tables go: text as it is. `width` counts when no terminal reads it: by default no line is folded then."""
+def console(width: int = 400):
+    """A rich.console.Console on stdout that prints text unchanged, without markup or colours.
+
+    width: characters in a line when stdout is a file or a pipe; the default is wide enough to fold no table.
+    """
     from rich.console import Console
 
     return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else width)
 
 
 def new_table(*columns: str, text: int | None = None, title: str = ""):
-    """A table for `console()`. The first `text` columns are text, the others numbers; None: all are text."""
+    """A rich.table.Table with these columns: the first `text` of them for text, the others for numbers, right-aligned.
+
+    text: default None, all columns are text.
+    """
     from rich import box
     from rich.table import Table
 
@@ -22,8 +29,8 @@ def new_table(*columns: str, text: int | None = None, title: str = ""):
     return table
 
 
-def show_facts(*facts):  # (name, value)
-    """Names on the left, values on the right."""
+def show_facts(*facts: tuple[str, Any]) -> None:
+    """Print (name, value) pairs, one a line: names on the left, values on the right."""
     from rich.table import Table
 
     table = Table.grid(padding=(0, 3))

@@ -1,19 +1,24 @@
-"""Writing files so that an interrupted or failed write leaves what was there before."""
+"""Writing files whole or not at all (a failed write leaves the old file), and reading text and JSON.
+
+Every mistake is one line: files that are missing, unreadable, not UTF-8 or not JSON, full disks.
+"""
 
 import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from ..errors import FormatError, MiniloraError, MissingFileError
+from ..errors import FormatError, MiniloraError, MissingFileError, first_line
 
 
 @contextlib.contextmanager
-def atomic_write(path):
-    """Yield a temporary path beside `path`; rename it over `path` when the block succeeds, delete it when it fails.
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block succeeds, delete it when it fails.
 
-    Raises MiniloraError (one line) when the folder cannot be written or the disk is full.
+    Missing folders are made. Raises MiniloraError when the folder cannot be written or the disk is full.
     """
     path = Path(path)
     temporary = None
@@ -23,9 +28,9 @@ def atomic_write(path):
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private
+        temporary.chmod(0o666 & ~_umask())  # mkstemp made it readable by its owner only
         temporary.replace(path)
-    except MiniloraError:  # the block's own, among them MissingFileError, which is an OSError too
+    except MiniloraError:  # from the block; MissingFileError is an OSError too
         raise
     except OSError as error:
         raise MiniloraError(f"cannot write {path}: {error.strerror or error}") from error
@@ -35,23 +40,31 @@ def atomic_write(path):
 
 
 def _umask():
-    mask = os.umask(0o022)
+    mask = os.umask(0o022)  # there is no way to read it without setting it
     os.umask(mask)
     return mask
 
 
-def write_text(path, text):
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` to `path` in UTF-8, with the same line ends on every system.
+
+    Raises MiniloraError when the file cannot be written, or UTF-8 cannot hold the text.
+    """
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError as error:  # for example a file name that is not UTF-8
+        raise MiniloraError(f"cannot write {path}: {error.object[error.start]!r} in it is not valid text") from error
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_bytes(content)
 
 
-def write_json(path, value):
-    """Write `value` as JSON with PEFT's layout: two spaces, sorted keys."""
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as JSON in PEFT's layout: two spaces, sorted keys. Raises as `write_text` does."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def read_utf8(path, mistake=FormatError):  # -> str
-    """The text of a file, without a byte order mark.
+def read_utf8(path: str | Path, mistake: type[MiniloraError] = FormatError) -> str:
+    """The text of a UTF-8 file, without a byte order mark; every line ends with \\n.
 
     Raises MissingFileError, `mistake` for bytes that are not UTF-8, MiniloraError when the file cannot be read.
     """
@@ -66,8 +79,11 @@ def read_utf8(path, mistake=FormatError):  # -> str
         raise MiniloraError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def read_json(path, limit=64 * 2**20):  # -> dict
-    """Read a JSON object. Raises MissingFileError, or FormatError naming the line of the mistake."""
+def read_json(path: str | Path, limit: int = 64 * 2**20) -> dict:
+    """Read a JSON object from a file of at most `limit` bytes.
+
+    Raises MissingFileError, or FormatError with the place of the mistake.
+    """
     path = Path(path)
     if path.is_file() and path.stat().st_size > limit:
         raise FormatError(f"{path}: {path.stat().st_size:,} bytes of JSON, expected at most {limit:,}")
@@ -77,7 +93,7 @@ def read_json(path, limit=64 * 2**20):  # -> dict
     except json.JSONDecodeError as error:
         raise FormatError(f"{path}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
     except (RecursionError, ValueError) as error:  # nested too deep; an integer of thousands of digits
-        raise FormatError(f"{path}: not JSON that can be read: {str(error)[:100]}") from error
+        raise FormatError(f"{path}: not JSON that can be read: {first_line(error, 100)}") from error
     if not isinstance(value, dict):
         raise FormatError(f"{path}: expected a JSON object, found {type(value).__name__}")
     return value

@@ -1,11 +1,11 @@
-"""Hugging Face's config.json, both directions: a key that changes the computation is honoured or refused by name.
+"""Reading and writing Hugging Face's config.json. A key that changes the computation is used, or refused by name.
 
-What is read is a plain dict of fields, named as the configuration classes of `models` name them; this file knows no
+The configuration is a plain dict of fields with the names of the configuration classes in models/; this file knows no
 model.
 """
 
-import math
 import re
+import sys
 
 from ..errors import ConfigError, FormatError, nearest
 
@@ -66,47 +66,51 @@ DEFAULTS = {
 }  # fmt: skip
 LOADABLE = ("llama", "mistral", "qwen2", "qwen3", "gpt2")  # the families that have a model file here
 
-# rope_type -> the numbers it needs. What else stands in the dictionary is refused.
+# rope_type -> the numbers that it needs. Any other number in the dictionary is refused.
 ROPE_KEYS = {
     "default": (),
     "linear": ("factor",),
     "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
 }
 
-NULL_IS_A_VALUE = ("sliding_window", "num_key_value_heads")  # no window; as many heads as there are for queries
+NULL_IS_A_VALUE = ("sliding_window", "num_key_value_heads")  # null: no window; as many heads as for queries
 
-# Keys that change nothing that is computed here: dropout of the base (an adapter has its own), what a head for another
-# task would do, how to split a product over devices, where the file comes from.
+# Keys that change no result here: dropout of the base (an adapter has its own), heads for other tasks, splitting a
+# product over devices, the origin of the file.
 HARMLESS = re.compile(
     r"initializer_range|pretraining_tp|\w+_dropout|\w+_pdrop|summary_\w+|task_specific_params|transformers\.js_config"
     r"|n_ctx|n_special|_\w+|unsloth_\w+|transformers_version|is_llama_config"
 )
-# Any other key is refused when its name sounds like these and its value is not a neutral one.
+# Any other key whose name contains one of these is refused unless its value is neutral (0, 1, false, null, empty).
 MAY_CHANGE_RESULTS = re.compile(
     r"scal|cap|multipl|rotary|rope|window|bias|norm|expert|quant|sparse|sink|alibi|clip|activation|layer_types|cross"
     r"|encoder|upcast|prefix|residual|hidden_act|prun"
 )
 
 
-def fields_from_json(data, where="config.json"):  # dict -> {"model_type": ..., field: value}
-    """The fields of the configuration that the keys of a config.json describe. Error lines begin with `where`.
+def fields_from_json(data: dict, where: str = "config.json") -> dict:
+    """The configuration {"model_type": ..., field: value} that the keys of a config.json describe.
 
-    Raises FormatError for a value that cannot be, ConfigError for one that is not supported, by name.
+    where: the file's name, for errors. Raises FormatError for a missing key or an invalid value, ConfigError for a key
+    or value that is not supported.
     """
     keys = _Keys(data, where)
     kind = keys.word("model_type")
     if kind is None:
         raise FormatError(f"{where}: no model_type; expected one of {', '.join(LOADABLE)}")
     if kind not in LOADABLE:
-        raise ConfigError(f"{where}: model_type {kind!r} is not supported; known: {nearest(kind, LOADABLE)}")
+        raise ConfigError(f"{where}: model_type {_short(kind)} is not supported; known: {nearest(kind[:99], LOADABLE)}")
     keys.defaults = DEFAULTS[kind]
     fields = _gpt2(keys) if kind == "gpt2" else _llama(keys, kind)
     keys.finish()
     return fields
 
 
-def fields_to_json(fields):  # {"model_type": ..., field: value} -> dict
-    """config.json in the spelling that old and new transformers read. Raises ConfigError for what it cannot store."""
+def fields_to_json(fields: dict) -> dict:
+    """The content of a config.json for {"model_type": ..., field: value}, spelled so that transformers 4 and 5 read it.
+
+    Raises ConfigError for a field that a config.json of this model_type cannot store.
+    """
     kind = fields["model_type"]
     data = _gpt2_to_json(fields) if kind == "gpt2" else _llama_to_json(fields)
     stored = fields_from_json(data)
@@ -163,15 +167,18 @@ def _gpt2(keys):
 
 
 def _windows(keys, kind, layers):  # -> sliding_window or None, layer_types or None
-    """Mistral's window holds for every layer. Qwen's needs use_sliding_window, and starts at layer max_window_layers,
-    unless layer_types says which layers have it."""
+    """The sliding window (tokens), and the attention type of each layer where they differ.
+
+    Mistral's window is for every layer. Qwen's is off without use_sliding_window; it is for the layers that layer_types
+    lists, or from layer max_window_layers on.
+    """
     if kind == "llama":
-        return None, None  # a window in such a file is refused by `finish`
+        return None, None  # `finish` refuses a window in such a file
     window = keys.integer("sliding_window", None)
     if kind == "mistral":
         types, only = keys.take("layer_types"), "full_attention" if window is None else "sliding_attention"
         if types is not None and types != [only] * layers:
-            raise ConfigError(f"{keys.where}: layer_types of a mistral must be {layers} times {only}, or not there")
+            raise ConfigError(f"{keys.where}: layer_types must list {only} for all {layers} layers, or be left out")
         return window, None
     first, use, types = keys.integer("max_window_layers", 28, low=0), keys.flag("use_sliding_window"), None
     if "layer_types" in keys.data:
@@ -182,14 +189,14 @@ def _windows(keys, kind, layers):  # -> sliding_window or None, layer_types or N
         types = ["sliding_attention" if window and i >= first else "full_attention" for i in range(layers)]
     known = ("full_attention", "sliding_attention")
     if not isinstance(types, list) or len(types) != layers or any(t not in known for t in types):
-        raise ConfigError(f"{keys.where}: layer_types must be {layers} times one of {', '.join(known)}")
+        raise ConfigError(f"{keys.where}: layer_types must list {' or '.join(known)} for each of the {layers} layers")
     if window is None or "sliding_attention" not in types:
         return None, None
     return window, None if "full_attention" not in types else types
 
 
 def _rope(keys, context):  # -> {"rope_type", "rope_theta", ...}
-    """New files: rope_parameters. Old ones: rope_theta, and rope_scaling with `rope_type` or `type`."""
+    """New files have rope_parameters; old ones have rope_theta, and rope_scaling with `rope_type` or `type`."""
     theta, old, new = (keys.take(k) for k in ("rope_theta", "rope_scaling", "rope_parameters"))
     rope = old or new or {}
     if not isinstance(rope, dict):
@@ -198,29 +205,29 @@ def _rope(keys, context):  # -> {"rope_type", "rope_theta", ...}
     old_kind = rope.word("type", "default")
     kind = rope.word("rope_type", old_kind)
     if kind not in ROPE_KEYS:
-        raise ConfigError(f"{keys.where}: rope_type {kind!r} is not supported; known: {', '.join(ROPE_KEYS)}")
+        raise ConfigError(f"{keys.where}: rope_type {_short(kind)} is not supported; known: {', '.join(ROPE_KEYS)}")
     rope.data.setdefault("rope_theta", 10000.0 if theta is None else theta)
     if kind == "llama3":
         rope.data.setdefault("original_max_position_embeddings", context)
     partial = rope.take("partial_rotary_factor", keys.take("partial_rotary_factor", 1))
     if partial != 1:
-        raise ConfigError(f"{keys.where}: partial_rotary_factor {partial!r} is not supported, only 1")
-    made = {"rope_type": kind, "rope_theta": rope.number("rope_theta")}
-    made |= {key: rope.number(key) for key in ROPE_KEYS[kind]}
-    if kind == "llama3" and made["high_freq_factor"] <= made["low_freq_factor"]:
+        raise ConfigError(f"{keys.where}: partial_rotary_factor {_short(partial)} is not supported, only 1")
+    parameters = {"rope_type": kind, "rope_theta": rope.number("rope_theta")}
+    parameters |= {key: rope.number(key) for key in ROPE_KEYS[kind]}
+    if kind == "llama3" and parameters["high_freq_factor"] <= parameters["low_freq_factor"]:
         raise FormatError(f"{keys.where}: high_freq_factor must be above low_freq_factor")
-    extra = [key for key, value in rope.data.items() if not _neutral(value)]
+    extra = [key for key, value in rope.data.items() if not _is_neutral(value)]
     if extra:
-        raise ConfigError(f"{keys.where}: {extra[0]!r} of the rotary settings is not supported for type {kind!r}")
-    return made
+        raise ConfigError(f"{rope.where}: {_short(extra[0])} is not supported for rope_type {kind!r}")
+    return parameters
 
 
 def _llama_to_json(fields):
     kind, rope = fields["model_type"], dict(fields["rope_parameters"])
     theta, rope_kind = rope.pop("rope_theta"), rope.get("rope_type", "default")
     names = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
-    own = ("rope_parameters", "qkv_bias", "qk_norm", "layer_types", "sliding_window")  # spelled otherwise, or implied
-    data = {key: value for key, value in fields.items() if key not in own}
+    not_keys = ("rope_parameters", "qkv_bias", "qk_norm", "layer_types", "sliding_window")  # spelled below, or implied
+    data = {key: value for key, value in fields.items() if key not in not_keys}
     data |= {
         "architectures": [f"{names[kind]}ForCausalLM"],
         "hidden_act": "silu",
@@ -249,14 +256,22 @@ def _gpt2_to_json(fields):
     }
 
 
-def _neutral(value):
+def _is_neutral(value):  # whether a model that ignores the key computes the same
     if isinstance(value, list) and all(v == "full_attention" for v in value):
         return True
     return value is not True and value in (None, False, 0, 1, "", {})
 
 
+def _short(value):
+    return repr(value)[:40]
+
+
 class _Keys:
-    """The keys of a configuration, taken one by one with a check; what is left at the end is looked at by `finish`."""
+    """The keys of a configuration. Each is checked as it is taken; `finish` looks at those that are left.
+
+    A key that is missing or null has the family's default, else the default that the method is given; without either it
+    is an error.
+    """
 
     def __init__(self, data, where, defaults=None):
         self.data, self.where, self.defaults = dict(data), where, defaults or {}
@@ -266,14 +281,13 @@ class _Keys:
         return default if value is None else value
 
     def integer(self, key, *default, low=1, high=2**31 - 1):
-        """A whole number; absent or null: what the family assumes, else `default`, else an error."""
         return self._checked(
             key, default, f"a whole number of {low} to {high}", lambda v: type(v) is int and low <= v <= high
         )
 
     def number(self, key, *default):
         def good(v):
-            return type(v) in (int, float) and math.isfinite(v) and v > 0
+            return type(v) in (int, float) and 0 < v <= sys.float_info.max  # false for nan
 
         return self._checked(key, default, "a finite number above 0", good)
 
@@ -284,10 +298,11 @@ class _Keys:
         return self._checked(key, (False,), "true or false", lambda v: type(v) is bool)
 
     def only(self, key, *known):
-        """A key that may say one thing only, under one of several names; absent: that thing."""
+        """A key with a single supported value, under the names `known`; missing means that value."""
         value = self.take(key, known[0])
         if value not in known:
-            raise ConfigError(f"{self.where}: {key} {value!r} is not supported, only {' or '.join(map(str, known))}")
+            names = " or ".join(map(str, known))
+            raise ConfigError(f"{self.where}: {key} {_short(value)} is not supported, only {names}")
 
     def token_ids(self):
         def good(v):
@@ -306,11 +321,12 @@ class _Keys:
                 return default[0]
             raise FormatError(f"{self.where}: {key!r} is missing")
         if not good(value):
-            raise FormatError(f"{self.where}: {key} = {str(value)[:40]!r}, expected {expected}")
+            raise FormatError(f"{self.where}: {key} = {_short(value)}, expected {expected}")
         return value
 
     def finish(self):
+        """Refuse a key that was not taken and may change results."""
         for key, value in self.data.items():
-            if MAY_CHANGE_RESULTS.search(key) and not HARMLESS.fullmatch(key) and not _neutral(value):
-                shown = repr(value)[:40]
-                raise ConfigError(f"{self.where}: {key!r} = {shown} may change the computation and is not supported")
+            if MAY_CHANGE_RESULTS.search(key) and not HARMLESS.fullmatch(key) and not _is_neutral(value):
+                key_value = f"{_short(key)} = {_short(value)}"
+                raise ConfigError(f"{self.where}: {key_value} may change the computation and is not supported")

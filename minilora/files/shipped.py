@@ -1,20 +1,26 @@
-"""Where the shipped data is: inside an installed wheel, or in the source tree: in `data/`, and what lessons need."""
+"""Finding the data that comes with the package: in the installed package, or in the source tree."""
+
+from typing import TYPE_CHECKING
 
 from ..errors import MissingFileError
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def places():  # -> [Path], looked at in this order
-    from pathlib import Path  # not above: who computes only, opens no file
+
+def places() -> "list[Path]":
+    """The folders that `shipped` searches, in this order."""
+    from pathlib import Path  # loaded when a file is needed: `import minilora` stays fast
 
     package = Path(__file__).parent.parent
     return [package / "_shipped", package.parent / "data", package.parent]
 
 
-def shipped(name: str):  # -> Path
-    """The path of shipped data, a file or a folder, by its path under `data/`: `shipped("tasks/sql/test.jsonl")`,
-    or by its path in the source tree: `shipped("lessons/exercises")`.
+def shipped(name: str) -> "Path":
+    """The path of a shipped file or folder.
 
-    Raises MissingFileError when neither the installed package nor the source tree has it.
+    name: its path under `data/`, as in shipped("tasks/sql/test.jsonl"), or under the root of the source tree, as in
+    shipped("lessons/exercises"). Raises MissingFileError when neither the package nor the source tree has it.
     """
     for place in places():
         if (place / name).exists():
@@ -22,8 +28,8 @@ def shipped(name: str):  # -> Path
     raise MissingFileError(f"shipped data '{name}' not found; looked in {' and '.join(str(p) for p in places())}")
 
 
-def base_digest():  # -> str
-    """Which base something was measured on: the beginning of the SHA-256 of the shipped weights."""
+def base_digest() -> str:
+    """The first 16 hex digits of the SHA-256 of the shipped weights: it names the base of a measurement."""
     import hashlib
 
     return hashlib.sha256(shipped("base/model.safetensors").read_bytes()).hexdigest()[:16]

@@ -1,11 +1,11 @@
-"""The shipped tasks: what each asks for, and how an answer to it is scored.
+"""The metrics of the shipped tasks: how an answer is scored.
 
-Every task is a folder `tasks/<name>/` of the shipped data with train, valid and test examples, one JSON object a line:
-"prompt", "response" (an answer that scores 1.0) and what the metric needs beside them. A model reads the prompt and a
-line break (`data.frame`) and writes the response and the end token.
+Each task is a folder `tasks/<name>/` of the shipped data with train, valid and test examples, one JSON object a line:
+"prompt", "response" (an answer that scores 1.0) and other keys that the metric needs. A model reads the prompt and a
+line break (text.encoding.frame) and writes the response and the end token.
 
 All metrics are strict: 1.0 when the form *and* the content of an answer are right, else 0.0. An answer in perfect form
-about the wrong street is worth nothing, and so is the right street in the wrong form.
+about the wrong street scores 0.0, and so does the right street in the wrong form.
 """
 
 import functools
@@ -22,11 +22,11 @@ def values() -> dict[str, list[str]]:
 
 
 def mentioned(kind: str, text: str) -> set[str]:
-    """The values of a kind that stand in the text as whole words."""
+    """The values of one kind, such as "street", that occur in the text as whole words."""
     return {value for value in values()[kind] if re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text)}
 
 
-# ---- data to text: form = one sentence that opens with the name; content = every slot's value, and no other
+# ---- data-to-text: form = one sentence that starts with the name; content = the values of all slots, and no other
 
 CONNECTING = set(
     "a an is are and at the that which it its in near where you can get with has serves serving sells "
@@ -35,7 +35,7 @@ CONNECTING = set(
 
 
 def score_data_to_text(example: dict, answer: str) -> float:
-    """1.0 for one plain sentence about the cafe with every value of example["slots"] in it and no foreign value."""
+    """1.0 for one plain sentence about the cafe that has every value of example["slots"] and no other value."""
     name = example["slots"]["name"]
     opening = name[0].upper() + name[1:] + " "
     if not (answer.startswith(opening) and re.fullmatch(r"[A-Za-z, ]+\.", answer)):
@@ -53,19 +53,21 @@ def score_data_to_text(example: dict, answer: str) -> float:
     return float(not repeated and set(words) <= CONNECTING | set(slots))
 
 
-# ---- question to SQL: form = one SELECT that runs; content = the rows that the reference finds, in every database
+# ---- sql: form = one SELECT that runs; content = the rows that the reference finds, in every database
+
+MAX_STEPS = 2_000_000  # of SQLite's machine; an answer that needs more scores 0.0
+MAX_ROWS = 10_000  # that are read of an answer
 
 
 def score_sql(example: dict, answer: str) -> float:
-    """1.0 when the answer finds the reference's rows in each of the three shipped databases (sqlite3, read only)."""
+    """1.0 when the answer finds the same rows as the response, in any order, in each of the three shipped databases."""
     if not re.match(r"SELECT\b", answer, re.IGNORECASE):
         return 0.0
-    return float(
-        all(
-            (found := query(i, answer)) is not None and found == query(i, example["response"])
-            for i in range(len(tables()))
-        )
-    )
+    for i in range(len(tables())):
+        rows = query(i, answer)
+        if rows is None or rows != query(i, example["response"]):
+            return 0.0
+    return 1.0
 
 
 @functools.cache
@@ -74,28 +76,28 @@ def tables() -> list[dict]:
     return json.loads(shipped("tasks/sql/tables.json").read_text(encoding="utf-8"))
 
 
-def query(index: int, text: str) -> list | None:
-    """The rows that one read-only statement finds in shipped database `index`, sorted; None when it does not run."""
+def query(index: int, statement: str) -> list | None:
+    """The rows that a read-only SQL statement finds in shipped database `index`, sorted; None when it does not run."""
     import sqlite3
 
-    rows_of = database(index)
+    connection = database(index)
     steps = 0
 
-    def out_of_patience() -> int:  # called every 1,000 steps of SQLite's machine; non-zero stops the query
+    def is_too_long() -> bool:  # SQLite calls it every 1,000 steps, and stops when it is true
         nonlocal steps
-        steps += 1
-        return int(steps > 2000)
+        steps += 1000
+        return steps > MAX_STEPS
 
-    rows_of.set_progress_handler(out_of_patience, 1000)
+    connection.set_progress_handler(is_too_long, 1000)
     try:
-        return sorted(rows_of.execute(text).fetchmany(10_000), key=repr)
+        return sorted(connection.execute(statement).fetchmany(MAX_ROWS), key=repr)
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError):
         return None
 
 
 @functools.cache
 def database(index: int):  # -> sqlite3.Connection
-    """One shipped database in memory, closed to everything but reading."""
+    """One shipped database in memory. Statements can only read it."""
     import sqlite3
 
     connection = sqlite3.connect(":memory:")
@@ -108,17 +110,17 @@ def database(index: int):  # -> sqlite3.Connection
     return connection
 
 
-# ---- reviews: the label and nothing else
+# ---- reviews: form and content = the label and nothing else
 
 LABELS = ("Praise for the food.", "Blame for the food.", "Praise for the staff.", "Blame for the staff.")
 
 
 def score_exact(example: dict, answer: str) -> float:
-    """1.0 when the answer is the response, to the letter."""
+    """1.0 when the answer equals the response, character by character."""
     return float(answer == example["response"])
 
 
-# ---- house styles: form = the style; content = a sentence about this person with the right fact and no other
+# ---- styles: form = the style; content = a sentence about this person with the right fact and no other
 
 
 def states_fact(example: dict, sentence: str) -> bool:
@@ -132,27 +134,35 @@ def states_fact(example: dict, sentence: str) -> bool:
 
 
 def json_object(text: str) -> dict | None:
+    """The JSON object that is the whole text; None for anything else, and where a key occurs twice."""
     try:
-        found = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
+
+
+def _unique_keys(pairs: list[tuple]) -> dict:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return entries
 
 
 def score_style_json(example: dict, answer: str) -> float:
     """1.0 for a JSON object whose only entry, "answer", is a sentence with the right fact."""
-    found = json_object(answer)
-    said = found.get("answer") if found and len(found) == 1 else None
-    return float(isinstance(said, str) and states_fact(example, said))
+    entries = json_object(answer)
+    sentence = entries.get("answer") if entries and len(entries) == 1 else None
+    return float(isinstance(sentence, str) and states_fact(example, sentence))
 
 
 def score_style_crier(example: dict, answer: str) -> float:
     """1.0 for "Hear ye! ... All is well." around a sentence with the right fact."""
-    cried = re.fullmatch(r"Hear ye! (.*) All is well\.", answer)
-    return float(cried is not None and states_fact(example, cried[1]))
+    cry = re.fullmatch(r"Hear ye! (.*) All is well\.", answer)
+    return float(cry is not None and states_fact(example, cry[1]))
 
 
 def score_bare_json(example: dict, answer: str) -> float:
-    """1.0 for the JSON object of the reference: one entry, the bare fact."""
-    found = json_object(answer)
-    return float(found is not None and found == json_object(example["response"]))
+    """1.0 for a JSON object equal to the response: one entry, the bare fact."""
+    entries = json_object(answer)
+    return float(entries is not None and entries == json_object(example["response"]))

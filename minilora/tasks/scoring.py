@@ -1,4 +1,6 @@
-"""What a model answers, and how many of its answers are right."""
+"""Letting a model answer prompts, and measuring the share of right answers. `model`: a CausalLM or PeftModel."""
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -8,19 +10,29 @@ from ..errors import DataError
 from ..ops.loss import IGNORE
 from ..text.batches import pad_pairs
 from ..text.encoding import encode_pair, encode_prompt
+from ..text.tokenizer import TextTokenizer
+from .shipped import Task
 
 
-def answers(model, tokenizer, prompts, max_new_tokens, batch_size=64, each=iter):  # list of str -> list of str
-    """The greedy answer to each framed prompt, without its end token. Raises DataError when one does not fit.
+def answers(
+    model,
+    tokenizer: TextTokenizer,
+    prompts: list[str],
+    max_new_tokens: int,
+    batch_size: int = 64,
+    each: Callable = iter,
+) -> list[str]:
+    """The greedy answer to each framed prompt, without its end token, of at most `max_new_tokens` tokens.
 
-    each: wraps the loop over the batches, for instance with a progress bar.
+    each: wraps the loop over the batches, for example with a progress bar. Raises DataError when a prompt and its
+    answer do not fit into the context.
     """
     room = model.config.max_position_embeddings - max_new_tokens
     ids = [encode_prompt(p, tokenizer) for p in prompts]
     too_long = [p for p, i in zip(prompts, ids, strict=True) if len(i) > room]
     if too_long:
         raise DataError(f"{len(too_long)} prompt(s) longer than {room} tokens, the first: {too_long[0][:60]!r}")
-    order = np.argsort([len(i) for i in ids], kind="stable")  # prompts of like length together: little padding
+    order = np.argsort([len(i) for i in ids], kind="stable")  # prompts of similar length share a batch: little padding
     written = [""] * len(ids)
     for start in each(range(0, len(ids), batch_size)):
         batch = order[start : start + batch_size]
@@ -30,16 +42,21 @@ def answers(model, tokenizer, prompts, max_new_tokens, batch_size=64, each=iter)
     return written
 
 
-def score(model, tokenizer, task, examples, each=iter):  # -> share of right answers, the answers
-    """Mean of the task's own metric over the generated answers."""
+def score(
+    model, tokenizer: TextTokenizer, task: Task, examples: list[dict], each: Callable = iter
+) -> tuple[float, list[str]]:
+    """The share of right answers (0 to 1, by the task's metric), and the answers."""
     written = answers(model, tokenizer, [e["prompt"] for e in examples], task.max_new_tokens, each=each)
     return float(np.mean([task.score(e, a) for e, a in zip(examples, written, strict=True)])), written
 
 
-def forced_choice(model, tokenizer, task, examples, batch_size=64, each=iter):  # -> share of right choices
-    """How often the likeliest of the task's `choices` is the right one: its tokens' log-probabilities added up.
+def forced_choice(
+    model, tokenizer: TextTokenizer, task: Task, examples: list[dict], batch_size: int = 64, each: Callable = iter
+) -> float:
+    """The share of examples (0 to 1) whose response is, of all the task's `choices`, the most likely to the model.
 
-    Chance is 1 / number of choices: it shows whether the content is known where the form is not.
+    A choice's log-probability is the sum over its tokens. Guessing gives 1 / number of choices. This measures whether
+    the model knows the content, even where it cannot write the form.
     """
     pairs = [encode_pair({"prompt": e["prompt"], "response": c}, tokenizer) for e in examples for c in task.choices]
     totals = []
@@ -51,8 +68,8 @@ def forced_choice(model, tokenizer, task, examples, batch_size=64, each=iter):  
     return float(np.mean([task.choices[i] == e["response"] for i, e in zip(best, examples, strict=True)]))
 
 
-def log_likelihood(logits, labels):  # (B, T, V), (B, T) -> (B,) float64
-    """Σ log p(label) of each row; position t predicts label t + 1, IGNORE does not count."""
+def log_likelihood(logits, labels) -> np.ndarray:  # (B, T, V), (B, T) -> (B,) float64
+    """Σ log p(label) of each row, in nats. Position t predicts label t + 1; labels equal to IGNORE do not count."""
     z, targets = logits[:, :-1].astype(np.float64), labels[:, 1:]
     z -= z.max(axis=-1, keepdims=True)
     picked = np.take_along_axis(z, np.maximum(targets, 0)[..., None], axis=-1)[..., 0]

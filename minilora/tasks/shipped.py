@@ -1,4 +1,4 @@
-"""The shipped tasks by name."""
+"""The table of the shipped tasks."""
 
 import json
 from collections.abc import Callable
@@ -19,15 +19,17 @@ from .metrics import (
 
 @dataclass(frozen=True)
 class Task:
+    """A shipped task: its examples and its metric."""
+
     name: str
-    description: str
-    scored: str  # what earns 1.0, in one line
+    description: str  # prompt -> response, in one line
+    scored: str  # the conditions of a score of 1.0, in one line
     score: Callable[[dict, str], float]  # (example, answer) -> 1.0 or 0.0
-    choices: tuple[str, ...] = ()  # the answers among which a forced choice is made, if there are any
-    max_new_tokens: int = 48  # enough for every response of the task, end token included
+    choices: tuple[str, ...] = ()  # the only possible responses, for tasks with a fixed set
+    max_new_tokens: int = 48  # enough for every response of the task and the end token
 
     def examples(self, split: str) -> list[dict]:
-        """The shipped examples of a split: "train", "valid" or "test"."""
+        """The shipped examples of a split: "train", "valid" or "test". Raises UnknownNameError for any other."""
         if split not in ("train", "valid", "test"):
             raise UnknownNameError(f"no split '{split}' of task {self.name}; there are: train, valid, test")
         text = shipped(f"tasks/{self.name}/{split}.jsonl").read_text(encoding="utf-8")
@@ -35,7 +37,7 @@ class Task:
 
 
 def get_task(name: str) -> Task:
-    """The task of that name. Raises UnknownNameError with the nearest ones."""
+    """The task of that name. Raises UnknownNameError with the most similar names."""
     if name not in TASKS:
         raise UnknownNameError(f"no task '{name}'; there are: {nearest(name, TASKS)}")
     return TASKS[name]
@@ -46,7 +48,7 @@ TASKS = {
     for task in (
         Task(
             "data-to-text",
-            "a record of a cafe -> one sentence that says it all",
+            "a record of a cafe -> one sentence with all of its facts",
             "one sentence, every slot, no foreign value",
             score_data_to_text,
         ),
@@ -80,7 +82,7 @@ TASKS = {
         ),
         Task(
             "bare-json",
-            "a question about a person -> the bare fact in JSON (the honest failure: stays low)",
+            "a question about a person -> the bare fact in JSON (a known failure: scores stay low)",
             "parses, the one entry is right",
             score_bare_json,
             max_new_tokens=24,

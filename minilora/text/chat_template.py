@@ -1,13 +1,15 @@
-"""Chat templates: how a model wants its messages written. They are programs in jinja, so they run in its sandbox."""
+"""Chat templates: the form in which a model expects its messages. They are jinja programs, so they run in a sandbox."""
 
 import json
 import re
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from ..errors import ConfigError, DataError, FormatError
+from ..errors import ConfigError, DataError, FormatError, first_line
 from ..files.atomic import read_json, read_utf8
 from .encoding import encode_both
+from .tokenizer import TextTokenizer
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 TURNS = (("user", "prompt"), ("assistant", "response"))
@@ -16,58 +18,59 @@ TURNS = (("user", "prompt"), ("assistant", "response"))
 class ChatTemplate:
     """A template and the special tokens that it may write.
 
-    source: jinja text. special_tokens: {"bos_token": "<s>", ...}. Raises FormatError when it does not parse,
-    ConfigError without jinja2 (install minilora[hf]).
+    source: jinja text. special_tokens: {"bos_token": "<s>", ...}, none by default. Raises FormatError when the template
+    does not parse, ConfigError when jinja2 is not installed (it comes with minilora[hf]).
     """
 
-    def __init__(self, source, special_tokens=None):
+    def __init__(self, source: str, special_tokens: dict[str, str] | None = None):
         self.source, self.special_tokens = source, dict(special_tokens or {})
         self._template = _compile(source)
 
     @classmethod
-    def from_folder(cls, folder):
-        """The template of a model: chat_template.jinja, or in tokenizer_config.json, or chat_template.json.
+    def from_folder(cls, folder: str | Path) -> "ChatTemplate":
+        """Read a model's template: from chat_template.jinja, else tokenizer_config.json, else chat_template.json.
 
         Raises ConfigError when the folder has none.
         """
         folder = Path(folder)
         settings = {}
-        for name in ("special_tokens_map.json", "tokenizer_config.json"):  # the second one has the last word
+        for name in ("special_tokens_map.json", "tokenizer_config.json"):  # where both set a key, the second wins
             settings |= read_json(folder / name) if (folder / name).is_file() else {}
         source = _find_template(folder, settings)
         tokens = {key: _token_text(settings.get(key)) for key in SPECIAL_TOKENS}
         return cls(source, {key: text for key, text in tokens.items() if text is not None})
 
-    def render(self, messages, add_generation_prompt=True, **variables):  # list of {"role", "content"} -> str
-        """The text of a conversation, as transformers' apply_chat_template writes it.
+    def render(self, messages: list[dict], add_generation_prompt: bool = True, **variables: Any) -> str:
+        """The text of a conversation ([{"role": ..., "content": ...}, ...]), as transformers' apply_chat_template.
 
-        add_generation_prompt: end with what opens the assistant's turn. variables: what else the template asks for
-        (enable_thinking, tools, ...). Raises DataError for what is not a conversation, or what the template refuses.
+        add_generation_prompt: end with the text that opens the assistant's turn. variables: whatever else the template
+        uses (enable_thinking, tools, ...). Raises DataError when `messages` is not a conversation, or the template
+        refuses it.
         """
         messages = _plain_messages(messages)
-        given = {"tools": None, "documents": None} | self.special_tokens | variables
+        names = {"tools": None, "documents": None} | self.special_tokens | variables
         try:
-            return self._template.render(messages=messages, add_generation_prompt=add_generation_prompt, **given)
+            return self._template.render(messages=messages, add_generation_prompt=add_generation_prompt, **names)
         except Exception as error:  # the template's own raise_exception, a sandbox violation, a missing key
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise DataError(f"the chat template refuses these messages: {reason[0][:200]}") from error
+            raise DataError(f"the chat template refuses these messages: {first_line(error, 200)}") from error
 
-    def encode(self, messages, tokenizer, **options):  # -> list of ids
-        """The tokens of `render`. Nothing is put in front: the template writes the BOS itself where there is one.
-
-        tokenizer: data.TextTokenizer, whose `encode` adds no special tokens.
-        """
+    def encode(self, messages: list[dict], tokenizer: TextTokenizer, **options: Any) -> list[int]:
+        """The ids of `render(messages, **options)`, with nothing in front: the template itself writes any BOS."""
         return tokenizer.encode(self.render(messages, **options))
 
-    def encode_pair(self, example, tokenizer):  # {"messages"} or {"prompt", "response"} -> (ids, ids)
-        """(prompt ids, response ids) for training: all up to where the last answer opens; the answer with its end mark.
+    def encode_pair(self, example: dict, tokenizer: TextTokenizer) -> tuple[list[int], list[int]]:
+        """(prompt ids, response ids) of {"messages": ...} or {"prompt": ..., "response": ...}, for training.
 
-        Raises DataError when the template writes an answer otherwise than it opens one.
+        The prompt ends with the text that opens the last answer; the response is that answer with its end mark.
+        Raises DataError when the template writes an answer differently from how it opens one.
         """
         messages = example.get("messages") or [{"role": role, "content": example[key]} for role, key in TURNS]
         before, whole = self.render(messages[:-1]), self.render(messages, add_generation_prompt=False)
         if not whole.startswith(before):
-            raise DataError(f"the chat template opens an answer with {before[-20:]!r}, but does not write one that way")
+            raise DataError(
+                f"the chat template's generation prompt ends with {before[-20:]!r}, "
+                "but a rendered assistant message starts differently"
+            )
         return encode_both(before, whole[len(before) :], tokenizer)
 
 
@@ -75,18 +78,18 @@ def _find_template(folder, settings):  # -> str
     file, legacy = folder / "chat_template.jinja", folder / "chat_template.json"
     if file.is_file():
         return read_utf8(file)
-    found = settings.get("chat_template")
-    if found is None and legacy.is_file():
-        found = read_json(legacy).get("chat_template")
-    if isinstance(found, list):  # [{"name": "default", "template": ...}, {"name": "tool_use", ...}]
-        named = {t.get("name"): t.get("template") for t in found if isinstance(t, dict)}
-        found = named.get("default")
-    if found is None:
+    template = settings.get("chat_template")
+    if template is None and legacy.is_file():
+        template = read_json(legacy).get("chat_template")
+    if isinstance(template, list):  # [{"name": "default", "template": ...}, {"name": "tool_use", ...}]
+        defaults = [t.get("template") for t in template if isinstance(t, dict) and t.get("name") == "default"]
+        template = defaults[-1] if defaults else None
+    if template is None:
         where = "chat_template.jinja, or chat_template in tokenizer_config.json"
-        raise ConfigError(f"{folder} has no chat template ({where}); ask it in plain text, without chat")
-    if not isinstance(found, str):
-        raise FormatError(f"{folder}: chat_template is a {type(found).__name__}, expected text")
-    return found
+        raise ConfigError(f"{folder} has no chat template ({where}); use plain prompts (drop --chat)")
+    if not isinstance(template, str):
+        raise FormatError(f"{folder}: chat_template is a {type(template).__name__}, expected text")
+    return template
 
 
 def _token_text(token):  # "<s>", {"content": "<s>", ...} or None -> str or None
@@ -95,7 +98,7 @@ def _token_text(token):  # "<s>", {"content": "<s>", ...} or None -> str or None
 
 
 def _plain_messages(messages):
-    """The messages as plain JSON values, keys that are None left out: templates test whether a key is there."""
+    """The messages as plain JSON values without keys that are None: templates test whether a key exists."""
     try:
         messages = json.loads(json.dumps(messages))
     except (TypeError, ValueError, RecursionError) as error:
@@ -106,18 +109,19 @@ def _plain_messages(messages):
 
 
 def _compile(source):
-    """A template in the environment that transformers gives it (utils/chat_template_utils.py of 5.23)."""
+    """The template in an environment like that of transformers (utils/chat_template_utils.py of 5.23)."""
     try:
         import jinja2
+        import jinja2.nodes
         from jinja2.ext import Extension, loopcontrols
         from jinja2.sandbox import ImmutableSandboxedEnvironment
     except ImportError as error:
         raise ConfigError("chat templates need jinja2: install minilora[hf]") from error
     if tuple(int(n) for n in re.findall(r"\d+", jinja2.__version__)[:3]) < (3, 1, 6):
-        raise ConfigError(f"jinja2 {jinja2.__version__} has holes in its sandbox; chat templates need 3.1.6 or later")
+        raise ConfigError(f"jinja2 {jinja2.__version__} has an unsafe sandbox; chat templates need 3.1.6 or later")
 
     class Generation(Extension):
-        """{% generation %} ... {% endgeneration %} marks what the assistant says; the text is the same without it."""
+        """{% generation %} ... {% endgeneration %} marks the assistant's words; it does not change the text."""
 
         tags = {"generation"}
 
@@ -127,9 +131,9 @@ def _compile(source):
             return jinja2.nodes.Scope(body, lineno=line)
 
     class Namespace(jinja2.utils.Namespace):
-        """`namespace` without names that begin with an underscore, which are the way to Python's insides."""
+        """`namespace` without names that begin with an underscore: those lead out of the sandbox."""
 
-        def __init__(*args, **values):
+        def __init__(*args, **values):  # a template may name a value "self"
             for name in dict(*args[1:], **values):
                 Namespace.check(name)
             jinja2.utils.Namespace.__init__(*args, **values)
@@ -162,4 +166,4 @@ def _compile(source):
         return environment.from_string(source)
     except (jinja2.TemplateError, RecursionError) as error:
         line = getattr(error, "lineno", None)
-        raise FormatError(f"the chat template does not parse: {str(error)[:160]} (line {line})") from error
+        raise FormatError(f"the chat template does not parse: {first_line(error)} (line {line})") from error

@@ -1,36 +1,43 @@
-"""What a model reads and what it writes, as tokens."""
+"""Prompts, responses and plain text as token ids."""
 
 import numpy as np
 
-from ..errors import DataError
-from .tokenizer import END
+from ..errors import DataError, listed
+from .tokenizer import END, TextTokenizer
 
 
 def frame(prompt: str) -> str:
-    """What the model reads before it answers: the prompt and a line break."""
+    """The text that a model is trained to answer: the prompt and a line break.
+
+    >>> frame("Where does Bess Moss live? ")
+    'Where does Bess Moss live?\\n'
+    """
     return prompt.rstrip() + "\n"
 
 
-def encode_prompt(prompt: str, tokenizer) -> list[int]:
-    """The framed prompt, behind what the tokenizer puts in front of every text."""
+def encode_prompt(prompt: str, tokenizer: TextTokenizer) -> list[int]:
+    """The ids of the framed prompt, after the ids that the tokenizer puts in front of every text."""
     return tokenizer.start + tokenizer.encode(frame(prompt))
 
 
-def encode_pair(example: dict, tokenizer) -> tuple[list[int], list[int]]:
-    """(prompt ids, response ids): the response ends with the end token."""
+def encode_pair(example: dict, tokenizer: TextTokenizer) -> tuple[list[int], list[int]]:
+    """(prompt ids, response ids) of {"prompt": ..., "response": ...}. The response ends with the end token."""
     end = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
     prompt, response = encode_both(frame(example["prompt"]), example["response"], tokenizer)
     return tokenizer.start + prompt, response + end
 
 
-def encode_both(before: str, after: str, tokenizer) -> tuple[list[int], list[int]]:
-    """The ids of two texts as they are in one text; each by itself where the seam would change the first one's."""
+def encode_both(before: str, after: str, tokenizer: TextTokenizer) -> tuple[list[int], list[int]]:
+    """The ids of two texts that follow each other, cut from the ids of the joined text.
+
+    Where joining them changes the ids of `before`, `after` is encoded alone instead.
+    """
     first, whole = tokenizer.encode(before), tokenizer.encode(before + after)
     return first, whole[len(first) :] if whole[: len(first)] == first else tokenizer.encode(after)
 
 
-def encode_text(text: str, tokenizer) -> np.ndarray:  # -> (N,) int64
-    """Token ids of plain text; an end mark in it becomes the end token, whatever it is called there."""
+def encode_text(text: str, tokenizer: TextTokenizer) -> np.ndarray:  # -> (N,) int64
+    """The ids of plain text. `<|endoftext|>` in it becomes the end token, also when the tokenizer has another name."""
     parts = [text] if tokenizer.inner.token_to_id(END) is not None else [p.strip() for p in text.split(END)]
     end = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
     ids = tokenizer.start + tokenizer.encode(parts[0])
@@ -39,17 +46,15 @@ def encode_text(text: str, tokenizer) -> np.ndarray:  # -> (N,) int64
     return np.asarray(ids, dtype=np.int64)
 
 
-def check_lengths(pairs, max_length: int) -> None:
-    """Refuse pairs longer than the context: nothing is ever cut silently."""
+def check_lengths(pairs: list[tuple[list[int], list[int]]], max_length: int) -> None:
+    """Raise DataError when a pair has more than `max_length` tokens: examples are never cut silently."""
     long = [
-        (number, len(prompt) + len(response))
+        f"example {number} ({len(prompt) + len(response)} tokens)"
         for number, (prompt, response) in enumerate(pairs, start=1)
         if len(prompt) + len(response) > max_length
     ]
     if long:
-        named = ", ".join(f"example {number} ({length} tokens)" for number, length in long[:3])
-        more = f" and {len(long) - 3} more" if len(long) > 3 else ""
         raise DataError(
             f"{len(long)} of {len(pairs)} examples are longer than the context of {max_length} tokens: "
-            f"{named}{more}; shorten or remove them"
+            f"{listed(long, limit=3)}; shorten or remove them"
         )

@@ -1,6 +1,7 @@
-"""Text and examples from files."""
+"""Reading plain text, and examples to learn from, out of files."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import DataError
@@ -10,8 +11,11 @@ from .tokenizer import END
 ROLES = ("system", "user", "assistant")
 
 
-def read_text(paths) -> str:
-    """Plain text of one file or several, joined by the end mark. Raises MissingFileError, DataError (empty)."""
+def read_text(paths: str | Path | Iterable[str | Path]) -> str:
+    """The text of one file, or of several joined by `<|endoftext|>`.
+
+    Raises MissingFileError, or DataError for a file that is empty or not UTF-8.
+    """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     texts = [read_utf8(path, DataError) for path in paths]
     for path, text in zip(paths, texts, strict=True):
@@ -20,39 +24,40 @@ def read_text(paths) -> str:
     return f"\n{END}\n".join(texts)
 
 
-def read_jsonl(path) -> list[dict]:
-    """Examples, one JSON object a line: {"prompt": str, "response": str, ...} or {"messages": [...]}; blank lines pass.
+def read_jsonl(path: str | Path) -> list[dict]:
+    """Read examples, one JSON object per line: {"prompt": str, "response": str, ...} or {"messages": [...]}.
 
-    In the chat form the last message is the assistant's and becomes the response; the texts before it, a line each, the
-    prompt. Raises DataError naming the line, or saying that the file is empty; MissingFileError.
+    In the chat form the last message, the assistant's, becomes the response; the texts before it, joined by line
+    breaks, become the prompt. Blank lines are skipped. Raises MissingFileError, or DataError with the number of the
+    line at fault, or for a file without examples.
     """
     examples = []
     for number, line in enumerate(read_utf8(path, DataError).split("\n"), start=1):
         if line.strip():
             try:
-                examples.append(_example(json.loads(line)))
-                json.dumps(examples[-1], ensure_ascii=False).encode()  # what is no text shows here
+                examples.append(_check_example(json.loads(line)))
+                json.dumps(examples[-1], ensure_ascii=False).encode()  # raises where UTF-8 cannot hold the text
             except (ValueError, RecursionError) as error:  # DataError and bad JSON are ValueErrors
-                what = f"not JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else str(error)
+                fault = f"not JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else str(error)
                 if isinstance(error, UnicodeEncodeError):
-                    what = f"{error.object[error.start]!r} is half of a pair of surrogates, which is no text"
-                raise DataError(f"{path}, line {number}: {what[:200]}") from error
+                    fault = f"{error.object[error.start]!r} is half of a pair of surrogates, not text"
+                raise DataError(f"{path}, line {number}: {fault[:200]}") from error
     if not examples:
         raise DataError(f'{path} is empty, expected lines like {{"prompt": "...", "response": "..."}}')
     return examples
 
 
-def _example(value) -> dict:
+def _check_example(value) -> dict:  # one line of a file -> an example with "prompt" and "response"
     if not isinstance(value, dict):
-        raise DataError(f"expected a JSON object, found {_kind(value)}")
+        raise DataError(f"expected a JSON object, found {_json_type(value)}")
     if "messages" in value:
         return _from_messages(value["messages"])
     for key in ("prompt", "response"):
         if key not in value:
-            has = ", ".join(map(repr, list(value)[:6])) or "no keys"
-            raise DataError(f'no "{key}"; expected "prompt" and "response", or "messages"; found {has}')
+            keys = ", ".join(map(repr, list(value)[:6])) or "no keys"
+            raise DataError(f'no "{key}"; expected "prompt" and "response", or "messages"; found {keys}')
         if not isinstance(value[key], str):
-            raise DataError(f'"{key}" is {_kind(value[key])}, expected a string')
+            raise DataError(f'"{key}" is {_json_type(value[key])}, expected a string')
     if not value["response"].strip():
         raise DataError('"response" is empty: there is nothing to learn')
     return value
@@ -60,27 +65,20 @@ def _example(value) -> dict:
 
 def _from_messages(messages) -> dict:
     if not isinstance(messages, list):
-        raise DataError(f'"messages" is {_kind(messages)}, expected a list of at least two')
+        raise DataError(f'"messages" is {_json_type(messages)}, expected a list of at least two')
     for number, message in enumerate(messages, start=1):
         if not isinstance(message, dict) or not isinstance(message.get("content"), str):
             raise DataError(f'message {number} must be an object with "role" and a string "content"')
         if message.get("role") not in ROLES:
             raise DataError(f"message {number} has role {message.get('role')!r}, expected one of {', '.join(ROLES)}")
     if len(messages) < 2:
-        raise DataError(f"\"messages\" has {len(messages)}, expected a list of at least two: a user's, the assistant's")
+        raise DataError(f'"messages" has {len(messages)}, expected a list of at least two: one to read, one to learn')
     if messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
-        raise DataError("the last message must be the assistant's, and not empty: it is what is learned")
+        raise DataError("the last message must be the assistant's and not empty: the model learns to write it")
     prompt = "\n".join(m["content"] for m in messages[:-1])
     return {"prompt": prompt, "response": messages[-1]["content"], "messages": messages}
 
 
-def _kind(value) -> str:
-    names = {
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-        dict: "an object",
-    }
-    return names.get(type(value), "null")
+def _json_type(value) -> str:
+    names = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list"}
+    return names.get(type(value), "null" if value is None else "an object")

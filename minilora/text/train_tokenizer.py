@@ -1,10 +1,15 @@
-"""Training a tokenizer: byte-level BPE, so that no text is unknown, with every digit a token of its own."""
+"""Training a tokenizer: byte-level BPE, which can encode any text. Each digit is a token of its own."""
+
+from collections.abc import Iterable
 
 from .tokenizer import END, PAD
 
 
-def train_tokenizer(texts, size):  # iterable of str, int -> str
-    """The text of a tokenizer.json with at most `size` tokens. The end mark swallows the line breaks around it."""
+def train_tokenizer(texts: Iterable[str], size: int) -> str:
+    """Train on `texts` and return the content of a tokenizer.json with at most `size` tokens.
+
+    The end token also consumes the line breaks and spaces around its mark in a text.
+    """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())

@@ -112,6 +112,15 @@ def test_the_file_has_the_permissions_that_new_files_have(tmp_path):
     assert modes[0] == modes[1]
 
 
+def test_a_text_that_utf8_cannot_hold_is_refused_in_one_line_and_the_old_file_stays(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"base": "old"})
+    with pytest.raises(MiniloraError, match=r"cannot write .*'\\udcff' in it is not valid text") as error:
+        write_json(path, {"base": "caf\udcff"})  # how Python reads a file name that is not UTF-8
+    assert "\n" not in str(error.value)
+    assert read_json(path) == {"base": "old"} and os.listdir(tmp_path) == ["a.json"]
+
+
 # ---- JSON
 
 

@@ -148,7 +148,7 @@ def test_a_pair_is_a_question_of_the_user_and_an_answer_of_the_assistant():
 
 def test_a_template_that_opens_an_answer_otherwise_than_it_writes_one_is_refused():
     source = "{{ messages[-1].content }}{% if add_generation_prompt %}ANSWER{% endif %}"
-    with pytest.raises(DataError, match="opens an answer with 'Where.ANSWER'"):
+    with pytest.raises(DataError, match="generation prompt ends with 'Where.ANSWER'"):
         ChatTemplate(source).encode_pair({"prompt": "Where?", "response": "Here."}, byte_tokenizer())
 
 
@@ -199,7 +199,7 @@ def test_a_template_that_is_no_text_is_refused(tmp_path, found):
 
 
 def test_a_list_without_a_default_counts_as_no_template(tmp_path):
-    folder_with(tmp_path, tokenizer_config__json={"chat_template": [{"name": "rag", "template": "x"}, 3]})
+    folder_with(tmp_path, tokenizer_config__json={"chat_template": [{"name": "rag", "template": "x"}, 3, {"name": []}]})
     with pytest.raises(ConfigError, match="has no chat template"):
         ChatTemplate.from_folder(tmp_path)
 
