@@ -5,7 +5,7 @@ from functools import partial
 
 import click
 
-from ..display.progress import tracked
+from ..display.progress import show_progress
 from ..text.batches import encode_pairs, pair_batches, text_windows, training_window
 from ..training.loop import count_labels, evaluate
 from .common import (
@@ -43,7 +43,7 @@ def eval(base, adapter, task, text, jsonl, chat, device):
     model = with_adapters(model, adapter)
     batches, examples = read_held_out(task, text, jsonl, tokenizer, encode, model.config.max_position_embeddings)
     labels = sum(count_labels(labels) for _, labels in batches)
-    loss = evaluate(model, tracked(batches, "loss"))
+    loss = evaluate(model, show_progress(batches, "loss"))
     click.echo(f"base {folder}, adapter {', '.join(map(str, adapter)) or 'none'}")
     click.echo(f"loss {loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.2f}, {labels:,} tokens")
     if task:
@@ -69,8 +69,8 @@ def show_score(model, tokenizer, name, examples):
     from ..tasks.shipped import get_task
 
     task = get_task(name)
-    share, _ = score(model, tokenizer, task, examples, partial(tracked, what="answers"))
+    share, _ = score(model, tokenizer, task, examples, partial(show_progress, what="answers"))
     click.echo(f"{name}: {share:.3f} of {len(examples)} test answers right ({task.scored})")
     if task.choices:
-        chosen = forced_choice(model, tokenizer, task, examples, each=partial(tracked, what="choices"))
+        chosen = forced_choice(model, tokenizer, task, examples, each=partial(show_progress, what="choices"))
         click.echo(f"{name}: {chosen:.3f} right when choosing among the labels (chance {1 / len(task.choices):.2f})")

@@ -9,7 +9,7 @@ from typing import Any, TextIO, TypeVar
 Item = TypeVar("Item")
 
 
-def tracked(items: Sequence[Item], what: str, stream: TextIO | None = None) -> Iterator[Item]:
+def show_progress(items: Sequence[Item], what: str, stream: TextIO | None = None) -> Iterator[Item]:
     """The items one by one; in a terminal with a bar (named `what`) and the time left, removed after the last item.
 
     stream: where the bar goes; default: stderr.

@@ -21,7 +21,7 @@ def values() -> dict[str, list[str]]:
     return json.loads(shipped("tasks/values.json").read_text(encoding="utf-8"))
 
 
-def mentioned(kind: str, text: str) -> set[str]:
+def find_values(kind: str, text: str) -> set[str]:
     """The values of one kind, such as "street", that occur in the text as whole words."""
     return {value for value in values()[kind] if re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text)}
 
@@ -45,7 +45,7 @@ def score_data_to_text(example: dict, answer: str) -> float:
         return 0.0
     for slot in ("food", "price", "place", "mood", "dogs"):
         wanted = example["slots"].get(slot)
-        if mentioned(slot, rest) != ({wanted.removeprefix("the ")} if wanted else set()):
+        if find_values(slot, rest) != ({wanted.removeprefix("the ")} if wanted else set()):
             return 0.0
     slots = " ".join(example["slots"].values()).split()
     words = rest.replace(",", "").split()
@@ -80,7 +80,7 @@ def query(index: int, statement: str) -> list | None:
     """The rows that a read-only SQL statement finds in shipped database `index`, sorted; None when it does not run."""
     import sqlite3
 
-    connection = database(index)
+    connection = open_database(index)
     steps = 0
 
     def is_too_long() -> bool:  # SQLite calls it every 1,000 steps, and stops when it is true
@@ -96,7 +96,7 @@ def query(index: int, statement: str) -> list | None:
 
 
 @functools.cache
-def database(index: int):  # -> sqlite3.Connection
+def open_database(index: int):  # -> sqlite3.Connection
     """One shipped database in memory. Statements can only read it."""
     import sqlite3
 
@@ -128,7 +128,7 @@ def states_fact(example: dict, sentence: str) -> bool:
     if not (sentence.startswith(example["name"] + " ") and sentence.endswith(".") and sentence.count(".") == 1):
         return False
     return all(
-        mentioned(kind, sentence) == ({example["value"]} if kind == example["kind"] else set())
+        find_values(kind, sentence) == ({example["value"]} if kind == example["kind"] else set())
         for kind in ("street", "work", "pet")
     )
 

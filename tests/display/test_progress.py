@@ -8,7 +8,7 @@ import pytest
 from tiny import random_ids, tiny_llama
 
 from minilora.display.plots import loss_curve, smooth
-from minilora.display.progress import Progress, tracked
+from minilora.display.progress import Progress, show_progress
 from minilora.errors import MiniloraError
 from minilora.training.callbacks import Evaluation, History
 from minilora.training.loop import train
@@ -51,7 +51,7 @@ def test_in_a_terminal_there_is_a_bar_with_loss_speed_and_time():
 
 def test_scoring_shows_a_bar_in_a_terminal_and_nothing_elsewhere():
     for stream in (Terminal(), io.StringIO()):
-        assert list(tracked([5, 6, 7], "answers", stream)) == [5, 6, 7]
+        assert list(show_progress([5, 6, 7], "answers", stream)) == [5, 6, 7]
         assert ("answers" in stream.getvalue()) == stream.isatty()
 
 
