@@ -131,7 +131,7 @@ def _indented(text):
 def _stub(function, path):  # -> "f(x, y)" and its docstring
     tree = ast.parse(path.read_text(encoding="utf-8"))
     stub = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
-    return f"{function}({ast.unparse(stub.args)})", ast.get_docstring(stub)
+    return f"{function}({ast.unparse(stub.args)})", ast.get_docstring(stub) or ""
 
 
 # ---- figures: in the style of display/plots.py, shown in the notebook instead of written to a file

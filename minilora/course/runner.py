@@ -67,8 +67,11 @@ def check(number: str, folder: str | Path, seconds: float = SECONDS, megabytes: 
         command = [sys.executable, "-P", "-m", MODULE, str(path), number, str(report), str(megabytes)]
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
         environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)  # the same minilora in the new process
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        with subprocess.Popen(command, cwd=path.parent, env=environment, start_new_session=True, **streams) as child:
+        with subprocess.Popen(
+            command, cwd=path.parent, env=environment, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        ) as child:  # fmt: skip
+            assert child.stdout
             try:
                 child.stdout.readline()  # Python and NumPy are loaded: the submission's time starts now
                 code = child.wait(seconds)
@@ -142,6 +145,7 @@ def find_function(path: Path, name: str) -> tuple:  # -> (function, None) or (No
     """The student's function `name` in the file `path`, or the Verdict that says why it is missing."""
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader  # None only for a name that does not end in .py
     module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -47,8 +47,7 @@ def rounds(which, tell):
 
 def bits(x, add):
     u = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32)
-    u = u + np.uint32(add) if np.isscalar(add) else u + add(u)
-    return (u & np.uint32(0xFFFF0000)).view(np.float32)
+    return ((u + np.uint32(add)) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def through_float16(x):
