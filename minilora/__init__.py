@@ -11,6 +11,7 @@ from .adapters.model import PeftModel, get_peft_model
 from .autograd import Tensor, no_grad
 from .files.shipped import shipped
 from .gradcheck import gradcheck
+from .methods.adalora import AdaLoraConfig
 from .methods.ia3 import IA3Config
 from .methods.lora import LoraConfig
 from .methods.lora_plus import create_loraplus_optimizer
@@ -32,6 +33,7 @@ def __getattr__(name):
 
 
 __all__ = [
+    "AdaLoraConfig",
     "AdamW",
     "Context",
     "IA3Config",

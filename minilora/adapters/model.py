@@ -66,13 +66,13 @@ class PeftModel(Module):
         return self.base_model.model(ids, self._begin(ids, fields))
 
     def loss(self, ids, labels, **fields):  # (B, T) int, (B, T) int -> ()
-        """See `CausalLM.loss`. Penalties of the active adapters are added."""
-        context = self._begin(ids, fields)
-        loss = self.base_model.model.loss(ids, labels, context)
-        for name in context.adapters:
-            penalty = self.base_model.adapters[name].penalty()
-            loss = loss if penalty is None else loss + penalty
-        return loss
+        """See `CausalLM.loss`."""
+        return self.base_model.model.loss(ids, labels, self._begin(ids, fields))
+
+    def penalty(self):  # -> Tensor () or None
+        """What the active adapters add to the loss of a step: AdaLoRA's orthogonality. Call backward() on it once."""
+        penalties = [self.base_model.adapters[name].penalty() for name in self._active]
+        return next((p for p in penalties if p is not None), None)
 
     def generate(self, ids, max_new_tokens: int, **options) -> list:
         """See `generation.generate`."""
@@ -99,6 +99,8 @@ class PeftModel(Module):
         """What the active adapters do after each step of the optimizer."""
         for name in self._active:
             self.base_model.adapters[name].after_step(step)
+
+    update_and_allocate = after_step  # PEFT's name, for AdaLoRA
 
     def init(self, seed, dtype=np.float32):
         """Fill what is not filled: the base, then the adapters as their methods start. Returns self."""

@@ -1,6 +1,7 @@
 """The table of methods. A new method is a file in methods/ and a line here."""
 
 from ..errors import ConfigError, nearest
+from ..methods.adalora import AdaLoraAdapter
 from ..methods.base import Adapter, PeftConfig
 from ..methods.dora import DoraAdapter
 from ..methods.ia3 import IA3Adapter
@@ -8,7 +9,12 @@ from ..methods.lora import LoraAdapter
 from ..methods.pissa import OloraAdapter, PissaAdapter
 from ..methods.vera import VeraAdapter
 
-ADAPTERS = {"LORA": LoraAdapter, "IA3": IA3Adapter, "VERA": VeraAdapter}  # PEFT's peft_type -> class of the adapter
+ADAPTERS = {
+    "ADALORA": AdaLoraAdapter,
+    "IA3": IA3Adapter,
+    "LORA": LoraAdapter,
+    "VERA": VeraAdapter,
+}  # PEFT's peft_type -> class of the adapter
 FLAGS = {"use_dora": DoraAdapter}  # a field that makes another method of the same peft_type
 STARTS = {"pissa": PissaAdapter, "olora": OloraAdapter}  # an init_lora_weights that does, up to its "_niter_"
 

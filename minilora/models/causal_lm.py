@@ -74,6 +74,13 @@ class CausalLM(Module):
         S = past + ids.shape[1]
         return (np.arange(past, S, dtype=np.int64)[None] if context.positions is None else context.positions), S
 
+    def penalty(self):  # -> None
+        """A term that a training adds to the loss once a step; adapters may have one."""
+        return None
+
+    def after_step(self, step):
+        """Called after each step of the optimizer, while the gradients are there; adapters may need it."""
+
     def generate(self, ids, max_new_tokens: int, **options) -> list:
         """See `generation.generate`."""
         return generate(self, ids, max_new_tokens, **options)

@@ -8,6 +8,7 @@ pytest.importorskip("peft")
 from peft_reference import build, close, gradients, logits, ours, peft, quietly, theirs, torch
 
 from minilora import LoraConfig, PeftModel, get_peft_model
+from minilora.methods.adalora import AdaLoraConfig
 from minilora.methods.ia3 import IA3Config
 from minilora.methods.vera import VeraConfig
 
@@ -27,14 +28,15 @@ def options(method, kind):
         "dora": targets | lora | {"use_dora": True},
         "dora rslora": targets | lora | {"use_dora": True, "use_rslora": True},
         "dora embedding": {"target_modules": ["wte" if kind == "gpt2" else "embed_tokens"], "use_dora": True} | lora,
+        "adalora": targets | {"init_r": 4, "target_r": 2, "total_step": 10, "orth_reg_weight": 0.0, "lora_alpha": 5},
         "vera": targets | {"r": 5, "d_initial": 0.3},
         "ia3": targets | {"feedforward_modules": FEEDFORWARD[kind], "target_modules": ALL[kind] + FEEDFORWARD[kind]},
     }[method]
 
 
-PEFTS = {"vera": peft.VeraConfig, "ia3": peft.IA3Config}
-OURS = {"vera": VeraConfig, "ia3": IA3Config}
-METHODS = ("dora", "dora rslora", "dora embedding", "vera", "ia3")
+PEFTS = {"adalora": peft.AdaLoraConfig, "vera": peft.VeraConfig, "ia3": peft.IA3Config}
+OURS = {"adalora": AdaLoraConfig, "vera": VeraConfig, "ia3": IA3Config}
+METHODS = ("dora", "dora rslora", "dora embedding", "adalora", "vera", "ia3")
 each = pytest.mark.parametrize("method", METHODS)
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -99,7 +101,9 @@ def test_the_trainable_and_all_parameters_are_counted_as_by_peft(method, kind, t
     config = PEFTS.get(method, peft.LoraConfig)(**options(method, kind))
     reference, _ = quietly(peft.get_peft_model, theirs(tmp_path / "base"), config)
     mine = get_peft_model(ours(tmp_path / "base"), OURS.get(method, LoraConfig)(**options(method, kind)))
-    assert mine.get_nb_trainable_parameters() == reference.get_nb_trainable_parameters()
+    trainable, total = reference.get_nb_trainable_parameters()
+    ranknums = sum("ranknum" in n for n, _ in reference.named_parameters())  # AdaLoRA's init_r, as a frozen parameter
+    assert mine.get_nb_trainable_parameters() == (trainable, total - ranknums)
 
 
 @each
