@@ -34,14 +34,16 @@ def claims(words, verdicts, details, as_json, as_csv):
     One line a row: the verdict, the published figure, our number, and what is claimed. A row that is alone is shown
     with its source, the configurations that could give the figure, and their arithmetic; --details does so for all.
 
-    With WORDs, only the rows that have them all: 70b, "consumer GPU", cheaper, 10,000x, QLoRA, a row's id.
+    With WORDs, only the rows that have them all: 70b, "consumer GPU", cheaper, 10,000x, QLoRA, a row's id. Words in
+    quotes that no row has together are looked for one by one.
     """
     from ..counting.ledger.ledger import claims as recomputed
 
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other")
     wanted = verdicts or VERDICTS.values()
-    found = [claim for claim in recomputed() if has(claim, words) and VERDICTS[claim.verdict] in wanted]
+    rows = [claim for claim in recomputed() if VERDICTS[claim.verdict] in wanted]
+    found = those_with(words, rows) or those_with(" ".join(words).split(), rows)
     if not found:
         of = f" of verdict {' or '.join(verdicts)}" if verdicts else ""
         said = f" has {' and '.join(map(repr, words))}" if words else ""
@@ -74,10 +76,10 @@ def as_lines(found) -> str:
     return text.getvalue()
 
 
-def has(claim, words) -> bool:
-    """Whether the row has all the words, as they are typed: "single GPU" is one of two words."""
-    text = plain(" | ".join((claim.says, *claim.also, claim.source, claim.id, claim.published)))
-    return all(plain(word) in text for word in words)
+def those_with(words, rows) -> list:
+    """The rows that have all the words, in what they say, in other words for it, in their source, name or figure."""
+    texts = {row.id: plain(" | ".join((row.says, *row.also, row.source, row.id, row.published))) for row in rows}
+    return [row for row in rows if all(plain(word) in texts[row.id] for word in words)]
 
 
 def plain(text: str) -> str:

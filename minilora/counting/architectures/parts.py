@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from ...methods.base import Place
 
@@ -60,7 +61,7 @@ class WeightSpec:
         """Parameters that this part adds to the model."""
         return (0 if self.tied else self.weights) + self.bias
 
-    @property
+    @cached_property
     def block(self) -> str:
         """The layer it belongs to, "model.layers.0"; "" outside the layers."""
         found = re.match(r"(.*?\.\d+)\.", self.path)
@@ -136,17 +137,17 @@ class Architecture:
     parts: tuple
     config: dict | None = None
 
-    @property
+    @cached_property
     def base(self) -> int:
         """Parameters of the model, tied ones once."""
         return sum(p.size for p in self.parts)
 
-    @property
+    @cached_property
     def linears(self) -> list:
         """What "all-linear" means: every linear layer but the head. Experts and routers are none: see experts.py."""
         return [p for p in self.parts if p.kind == "linear" and not p.head]
 
-    @property
+    @cached_property
     def modules(self) -> list:
         """The path of every module: those with weights, and those that only hold others ("model.layers.0.mlp")."""
         found = {}

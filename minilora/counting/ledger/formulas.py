@@ -8,7 +8,7 @@ how its number is made, so that a row can be redone with pencil and paper.
 import ast
 import operator
 from collections import Counter
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from ...display.numbers import number_text
 from ...errors import FormatError, MiniloraError, nearest
@@ -33,6 +33,11 @@ OPERATORS = {
     ast.Pow: power,
 }
 loaded = lru_cache(maxsize=None)(load)
+
+
+@cache
+def counted(model, targets, rank):
+    return count(loaded(model), targets, rank)
 
 
 def evaluate(formula):  # str -> number, [str: how each function's number is made]
@@ -92,14 +97,14 @@ def biases(model):
 
 def trainable(model, targets, rank):
     """Parameters of LoRA: Σ r (in + out)."""
-    counted = count(loaded(model), targets, rank)
-    return counted.trainable, counted.working
+    made = counted(model, targets, rank)
+    return made.trainable, made.working
 
 
 def percent(model, targets, rank):
     """100 trainable / (base + trainable), as PEFT prints it."""
-    counted = count(loaded(model), targets, rank)
-    return counted.percent, f"100 x {counted.trainable:,} / ({counted.base:,} + {counted.trainable:,})"
+    made = counted(model, targets, rank)
+    return made.percent, f"100 x {made.trainable:,} / ({made.base:,} + {made.trainable:,})"
 
 
 def nf4_bytes(model):
@@ -110,26 +115,26 @@ def nf4_bytes(model):
 
 def adapted_weights(model, targets):
     """Numbers in the matrices that `targets` chooses: what merging must read and write."""
-    return _sum(count(loaded(model), targets, 1).chosen, lambda p: (p.weights, f"{p.out} x {p.n_in}"))
+    return _sum(counted(model, targets, 1).chosen, lambda p: (p.weights, f"{p.out} x {p.n_in}"))
 
 
+@cache
 def training_bytes(model, targets, rank, method, batch, length):
     """Memory of training as `minilora params` has it, in bfloat16, activations recomputed."""
-    counted = count(loaded(model), targets, rank)
-    budget = budgets(counted, batch, length, "bfloat16")[METHODS.index(method)]
+    budget = budgets(counted(model, targets, rank), batch, length, "bfloat16")[METHODS.index(method)]
     working = " + ".join(i.formula for i in (*budget.states, *budget.recomputed))
     return budget.total_recomputed, working
 
 
 def speedup(model, targets, rank, length):
     """Operations of full fine-tuning / of LoRA, for one token among `length`."""
-    f = flops(count(loaded(model), targets, rank), length)
+    f = flops(counted(model, targets, rank), length)
     return f.ratio, f"{f.full:,} / {f.with_lora:,}"
 
 
 def speedup_recomputed(model, targets, rank, length):
     """The same with the forward pass done twice."""
-    f = flops(count(loaded(model), targets, rank), length)
+    f = flops(counted(model, targets, rank), length)
     return f.ratio_recomputed, f"{f.full_recomputed:,} / {f.with_lora_recomputed:,}"
 
 
