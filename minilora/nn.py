@@ -104,7 +104,7 @@ class Module:
                 yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def named_parameters(self, remove_duplicate=True):
-        """(path, Parameter); one that two modules share (a tied head) comes once, under its first name."""
+        """(path, Parameter); one that two modules share (a tied head) is given once, under its first name."""
         seen = set()
         for path, module in self.named_modules():
             for name, value in module.children():

@@ -22,7 +22,12 @@ CORE = (
     "errors.py backend.py autograd.py gradcheck.py nn.py ops/*.py models/context.py models/llama.py "
     "methods/base.py methods/lora.py adapters/layer.py"
 ).split()
-PROSE = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
+NOT_YET_PLAIN = {  # shrinks to nothing
+    "minilora/cli/common.py",
+    "minilora/cli/generate.py",
+    "minilora/cli/running.py",
+    "minilora/files/safetensors.py",
+}
 PLAN = {
     "__init__.py": [],
     "cli/": ["train.py"],
@@ -56,9 +61,13 @@ def test_the_reading_core_stays_near_1500_lines(readme):
     assert "about 1,500 lines of code" in " ".join(readme.split())
 
 
-@pytest.mark.parametrize("page", PROSE)
-def test_prose_has_no_forbidden_words(page):
-    assert list(house.forbidden_words(page, (ROOT / page).read_text(encoding="utf-8"))) == []
+@pytest.mark.parametrize("pattern", ["*.md", "minilora/**/*.py", "lessons/**/*.py", "benchmarks/*.py", "*/**/*.md"])
+def test_no_text_has_a_forbidden_word(pattern):
+    pages = [p for p in ROOT.glob(pattern) if ".venv" not in p.parts]
+    assert pages
+    names = {p.relative_to(ROOT).as_posix(): p.read_text(encoding="utf-8") for p in pages}
+    found = [c for name, text in names.items() if name not in NOT_YET_PLAIN for c in house.forbidden_words(name, text)]
+    assert found == []
 
 
 # A small tree for each rule

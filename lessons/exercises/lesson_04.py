@@ -23,7 +23,7 @@ def best_part(D, r):
 
 
 def directions_for(singular_values, share):
-    """The smallest k such that the first k directions hold at least that share of the energy Σ σ².
+    """The smallest k for which the first k directions hold at least that share of the energy Σ σ².
 
     singular_values: array, the largest first; share: a number between 0 and 1, such as 0.9. Returns a whole number.
     """

@@ -143,13 +143,13 @@ def files_without_a_place(root):
 
 
 FORBIDDEN = {  # a habit of our early texts -> plain words
-    r"\bstands\b": "is",
+    r"\bstands\b(?! for)": "is",
     r"\bunasked\b": "never ... unless you ask",
     r"\bas it came\b": "unchanged",
     r"\bsuch that\b": "so that",
     r"\bof everything\b": "name the things",
     r"\bthere is said\b": "name who says it",
-    r"\bcomes\b": "is, arrives",
+    r"\bcomes\b(?! (from|with|close|up))": "is, arrives",
 }
 
 

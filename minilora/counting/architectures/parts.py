@@ -74,7 +74,7 @@ class WeightSpec:
 
     @property
     def out(self) -> int:
-        """Width of what comes out; LoRA's B is (out, r)."""
+        """Width of the output; LoRA's B is (out, r)."""
         return self.shape[1] if self.kind in ("embedding", "experts") else self.shape[0]
 
     @property

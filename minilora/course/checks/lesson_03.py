@@ -229,7 +229,7 @@ EXERCISES = (
             ("the future is cut off after the softmax: the weights of a row no longer add up to 1", cut_after_softmax),
         ),
         (
-            "Scores first: how well does query i fit key j? Which pairs (i, j) may count? Only then comes the softmax.",
+            "Scores first: how well does query i fit key j? Which pairs (i, j) may count? Only then apply the softmax.",
             "scores = q @ k.T / √hd, shape (T, T), row i for query i. np.tri(T) has a 1 where j <= i. Give the others a "
             "score so low that e^score is 0.",
             "scores = np.where(np.tri(T) > 0, scores, -1e30); subtract each row's maximum, np.exp, divide by each row's "

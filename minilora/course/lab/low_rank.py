@@ -27,7 +27,7 @@ def random_part(D, r: int, rng: np.random.Generator):  # (out, in), int, Generat
 
 
 def directions_for(singular_values, share: float) -> int:  # (n,) the largest first
-    """The smallest k such that the first k directions hold that share of the energy Σ σ²."""
+    """The smallest k for which the first k directions hold that share of the energy Σ σ²."""
     energy = np.cumsum(singular_values.astype(np.float64) ** 2)
     return int(np.argmax(energy >= share * energy[-1])) + 1
 
