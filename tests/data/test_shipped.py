@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from minilora.errors import MissingFileError
 from minilora.files.shipped import shipped
 from minilora.tasks.metrics import values
 from minilora.tasks.shipped import TASKS
@@ -170,11 +169,6 @@ def test_tested_reviews_use_words_that_training_never_used():
     last = {split: {e["prompt"] for e in TASKS["reviews"].examples(split)} for split in SPLITS}
     words = {split: set(re.findall(r"[a-z]+", " ".join(last[split]).lower())) for split in SPLITS}
     assert len(words["test"] - words["train"]) >= 8
-
-
-def test_a_missing_shipped_file_is_named():
-    with pytest.raises(MissingFileError, match="'tasks/none.jsonl' not found"):
-        shipped("tasks/none.jsonl")
 
 
 def test_shipped_json_is_one_object_a_line():

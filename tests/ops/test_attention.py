@@ -9,6 +9,7 @@ from engine_cases import assert_close
 
 from minilora import ops
 from minilora.autograd import Tensor, no_grad
+from minilora.ops import causal_bias
 
 
 def test_attention_reads_one_key_head_for_a_group_of_query_heads_and_no_key_of_the_future(rng):
@@ -101,3 +102,14 @@ def test_a_query_that_sees_no_key_gives_numbers_and_not_nan():
 def test_nothing_to_hide_needs_no_bias():
     assert ops.causal_bias(1, 5) is None
     assert ops.causal_bias(2, 2).shape == (1, 1, 2, 2)
+
+
+def test_a_query_with_a_window_sees_that_many_keys_and_itself_among_them():
+    seen = causal_bias(4, 6, window=3)[0, 0] == 0
+    np.testing.assert_array_equal(seen, np.array([[1, 1, 1, 0, 0, 0], [0, 1, 1, 1, 0, 0],
+                                                  [0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1]], bool))  # fmt: skip
+
+
+@pytest.mark.parametrize("length, needed", [(3, False), (4, True)])
+def test_one_new_token_needs_a_bias_only_when_a_key_has_left_the_window(length, needed):
+    assert (causal_bias(1, length, window=3) is not None) == needed

@@ -1,9 +1,10 @@
-"""Small models of the Llama kind for tests: every width differs from every other, so that a swapped axis shows."""
+"""Small models for tests: every width differs from every other, so that a swapped axis shows."""
 
 import numpy as np
 
 from minilora.adapters.model import get_peft_model
 from minilora.methods.lora import LoraConfig
+from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM
 
 SIZES = {
@@ -16,6 +17,8 @@ SIZES = {
     "head_dim": 6,  # q_proj 16 -> 24, k_proj and v_proj 16 -> 12, o_proj 24 -> 16
 }
 
+GPT2 = {"vocab_size": 29, "n_embd": 12, "n_layer": 2, "n_head": 3, "n_positions": 32, "n_inner": 20}
+
 
 def tiny_llama(seed=0, dtype=np.float32, spread=6.0, **sizes):
     """A filled model. spread: how much larger than usual its matrices are; its next tokens are then no near ties."""
@@ -23,6 +26,19 @@ def tiny_llama(seed=0, dtype=np.float32, spread=6.0, **sizes):
     rng = np.random.default_rng([seed, 1])
     for p in model.parameters():
         p.data = p.data * dtype(spread) if p.ndim == 2 else rng.uniform(0.5, 1.5, p.shape).astype(dtype)
+    return model
+
+
+def empty_llama(**sizes):
+    """A model of these sizes whose weights are not filled."""
+    return LlamaForCausalLM(LlamaConfig(**{**SIZES, **sizes}))
+
+
+def tiny_gpt2(seed=0, **sizes):
+    model = GPT2LMHeadModel(GPT2Config(**GPT2 | sizes)).init(seed)
+    rng = np.random.default_rng([seed, 1])
+    for p in model.parameters():
+        p.data = (p.data * 9 + rng.standard_normal(p.shape) * 0.1).astype(np.float32)
     return model
 
 

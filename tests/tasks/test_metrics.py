@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilora.errors import UnknownNameError
 from minilora.tasks.metrics import LABELS, query, states_fact, tables
-from minilora.tasks.shipped import TASKS, get_task
+from minilora.tasks.shipped import TASKS
 
 RECORD = {"slots": {"name": "the Blue Bell", "food": "apple cake", "price": "costly", "place": "the mill"}}
 PERSON = {"name": "Hattie Sedge", "kind": "street", "value": "Chapel Steps", "response": '{"home": "Chapel Steps"}'}
@@ -171,8 +170,3 @@ def test_the_labels_of_the_reviews_are_the_choices_and_equally_frequent():
 def test_any_text_gets_a_score(answer, name):
     example = TASKS[name].examples("test")[0]
     assert TASKS[name].score(example, answer) in (0.0, 1.0)
-
-
-def test_an_unknown_task_is_refused_with_the_nearest():
-    with pytest.raises(UnknownNameError, match="no task 'sqll'; there are: sql"):
-        get_task("sqll")
