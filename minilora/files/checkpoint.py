@@ -8,18 +8,17 @@ from pathlib import Path
 
 from ..errors import FormatError, MissingFileError, listed
 from .atomic import atomic_write, read_json, write_json
-from .safetensors import NO_PICKLE, read_header, same_values, write_tensors
+from .safetensors import FLOATING, NO_PICKLE, read_header, same_values, write_tensors
 
 # Buffers that old files carry and that are computed here: rotary frequencies, GPT-2's triangular masks.
 BUFFERS = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|attn\.bias|attn\.masked_bias)")
-FLOATING = {"F64", "F32", "F16", "BF16"}
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "generation_config.json",
 )  # fmt: skip
 
 
-def save_checkpoint(folder, config, tensors, tokenizer_from=None):
+def save_checkpoint(folder: str | Path, config: dict, tensors, tokenizer_from: str | Path | None = None) -> None:
     """Write config.json (the dict `config`) and model.safetensors ({name: array}) into `folder`, the tensors first.
 
     tokenizer_from: a folder whose tokenizer files are copied along.
@@ -31,7 +30,7 @@ def save_checkpoint(folder, config, tensors, tokenizer_from=None):
         copy_tokenizer(tokenizer_from, folder)
 
 
-def copy_tokenizer(source, target):
+def copy_tokenizer(source: str | Path, target: str | Path) -> None:
     """Copy what belongs to the tokenizer (its files, chat template, generation defaults) from folder to folder."""
     for name in TOKENIZER_FILES:
         file = Path(source) / name
@@ -40,7 +39,7 @@ def copy_tokenizer(source, target):
                 temporary.write_bytes(file.read_bytes())
 
 
-def weight_files(folder):  # -> list of paths
+def weight_files(folder: Path) -> list[Path]:
     """model.safetensors, or the shards that its index names. Raises MissingFileError or FormatError."""
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.is_file():
@@ -64,13 +63,13 @@ def weight_files(folder):  # -> list of paths
     return files
 
 
-def read_headers(folder):  # -> {path: {name: (dtype, shape)}}
+def read_headers(folder: Path) -> dict[Path, dict[str, tuple[str, tuple[int, ...]]]]:  # {path: {name: (dtype, shape)}}
     """What the weight files in `folder` hold, without reading the weights."""
     return {file: read_header(file)[0] for file in weight_files(folder)}
 
 
-def match_tensors(expected, headers, folder, tied_to=None):  # -> {name in the files: name in `expected`}
-    """Which stored tensor is which of the `expected` {name: shape}; headers as `read_headers` returns them.
+def match_tensors(expected: dict, headers: dict, folder: Path, tied_to: str | None = None) -> dict[str, str]:
+    """{name in the files: name in `expected`}; expected: {name: shape}; headers as `read_headers` returns them.
 
     tied_to: the weight that the head shares; a copy of it that the files hold as lm_head.weight must be equal.
     Raises FormatError with all that are missing, extra or wrongly shaped.

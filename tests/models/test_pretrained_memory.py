@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ml_dtypes  # noqa: F401  its types register themselves with NumPy
 import numpy as np
 import pytest
-from peft_cases import write_bfloat16
 
 from minilora.files.safetensors import read_tensors, write_tensors
 from minilora.models.llama import LlamaConfig
@@ -15,17 +15,24 @@ from minilora.models.pretrained import config_to_json, model_of
 
 STATUS = Path("/proc/self/status")
 pytestmark = pytest.mark.skipif(not STATUS.is_file(), reason="only Linux tells the peak of a process by itself")
-# VmHWM: the most that was ever resident, mapped files included; unlike ru_maxrss it knows nothing of the parent.
+# VmHWM is the most that was ever resident. It counts the anonymous memory, of which the claims speak, and the pages of
+# mapped files beside it: a bound from above. The libraries are loaded first, so that they are no part of it.
 CODE = """
 import sys
-from pathlib import Path
+import ml_dtypes, safetensors
 import minilora as ml
 from minilora.models import pretrained
-def peak():
-    return next(int(l.split()[1]) * 1024 for l in open("/proc/self/status") if l.startswith("VmHWM"))
-before = peak()
+def resident(key):
+    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(key))
+def whole(file, dtype, names):  # a reader without slices: a tensor as stored and its float32 copy at once
+    with safetensors.safe_open(file, "numpy") as opened:
+        for name in names:
+            yield name, opened.get_tensor(name).astype(dtype)
+if "whole" in sys.argv:
+    pretrained.iterate_tensors = whole
+before = resident("VmRSS")
 model = ml.load_pretrained(sys.argv[1])
-print(peak() - before, sum(p.data.nbytes for p in model.parameters()))
+print(resident("VmHWM") - before, sum(p.data.nbytes for p in model.parameters()))
 """
 SIZES = {
     "many layers": LlamaConfig(4000, 512, 1536, 5, 8),
@@ -40,31 +47,35 @@ def write_model(folder, config, stored, shards):
     names = [f"model-{i + 1:05}-of-{shards:05}.safetensors" for i in range(shards)]
     names = names if shards > 1 else ["model.safetensors"]
     for name, part in zip(names, parts, strict=True):
-        if stored == "bfloat16":
-            write_bfloat16(folder / name, part)
-        else:
-            write_tensors(folder / name, {n: a.astype(stored) for n, a in part.items()})
+        write_tensors(folder / name, {n: a.astype(stored) for n, a in part.items()})
     if shards > 1:
         index = {"weight_map": {n: name for name, part in zip(names, parts, strict=True) for n in part}}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     (folder / "config.json").write_text(json.dumps(config_to_json(config)), encoding="utf-8")
 
 
-def peak_and_size(folder):
-    done = subprocess.run([sys.executable, "-c", CODE, folder], capture_output=True, text=True, check=True)
+def peak_and_size(folder, *options):
+    done = subprocess.run([sys.executable, "-c", CODE, folder, *options], capture_output=True, text=True, check=True)
     return map(int, done.stdout.split())
 
 
 @pytest.mark.parametrize(
     ("sizes", "stored", "shards"),
-    [("many layers", "float32", 3), ("many layers", "bfloat16", 2),
-     ("mostly vocabulary, tied", "float32", 1), ("mostly vocabulary, tied", "float16", 1)],
+    [("many layers", "float32", 3), ("many layers", "bfloat16", 2), ("many layers", "float8_e4m3fn", 1),
+     ("mostly vocabulary, tied", "float32", 1), ("mostly vocabulary, tied", "float16", 1),
+     ("mostly vocabulary, tied", "bfloat16", 1)],
 )  # fmt: skip
-def test_the_peak_of_resident_memory_stays_below_1_3_times_the_model(tmp_path, sizes, stored, shards):
+def test_loading_takes_at_most_1_1_times_the_memory_of_the_model(tmp_path, sizes, stored, shards):
     write_model(tmp_path, SIZES[sizes], stored, shards)
     peak, size = peak_and_size(tmp_path)
     assert size > 80e6
-    assert 0.99 * size < peak < 1.3 * size, f"{peak / size:.2f} times the model"
+    assert 0.99 * size < peak < 1.1 * size, f"{peak / size:.2f} times the model"
+
+
+def test_a_reader_that_converts_whole_tensors_would_be_found_out(tmp_path):
+    write_model(tmp_path, SIZES["mostly vocabulary, tied"], "bfloat16", 1)
+    peak, size = peak_and_size(tmp_path, "whole")
+    assert peak > 1.3 * size
 
 
 def test_a_tied_head_that_the_file_holds_again_takes_no_memory(tmp_path):
