@@ -141,7 +141,7 @@ errors = {
     "no lora_alpha": refused(lambda s: s.pop("lora_alpha")),
     "names without the prefix": refused(rename=lambda n: n.removeprefix("base_model.")),
     "a wrong target": refused(lambda s: s.update(target_modules=["q_prj", "v_proj"])),
-    "a feature that is not here": refused(lambda s: s.update(use_dora=True)),
+    "a feature of a later version": refused(lambda s: s.update(use_next_years_idea=True)),
 }
 for what, error in errors.items():
     print(f"{what}:\n{textwrap.indent(textwrap.fill(textwrap.shorten(error, 300), 90), '    ')}\n")
@@ -244,4 +244,4 @@ cards("11.1", "11.2")
 #
 # ## What this does not show
 #
-# Bases in 4 bit, and adapters of other kinds (DoRA, AdaLoRA): they are refused by name.
+# Bases in 4 bit, and adapters of other kinds, such as DoRA and IA3.
