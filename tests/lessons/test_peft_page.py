@@ -12,6 +12,7 @@ from peft_traps import TRAPS
 from tiny import tiny_llama, with_lora
 
 import minilora as ml
+from minilora.adapters.registry import ADAPTERS
 from minilora.errors import MiniloraError
 from minilora.files import safetensors
 
@@ -107,10 +108,17 @@ def test_a_fused_adapter_splits_into_one_for_each_part(notations, rng):
     np.testing.assert_allclose(np.concatenate(parts, axis=1), update(A, B, 7, x))
 
 
+def test_the_page_names_every_peft_type_that_is_supported():
+    *some, last = sorted(ADAPTERS)
+    assert f"every `peft_type` but {', '.join(f'`{name}`' for name in some)} and `{last}`" in " ".join(
+        page_peft.PAGE.split()
+    )
+
+
 @pytest.mark.parametrize(
     "key, value",
     [("bias", "all"), ("lora_bias", True), ("trainable_token_indices", [1]),
-     ("target_parameters", ["x"]), ("layer_replication", [[0, 1]]), ("peft_type", "IA3")]
+     ("target_parameters", ["x"]), ("layer_replication", [[0, 1]]), ("peft_type", "LOHA")]
     + [("init_lora_weights", kind) for kind in ("pissa", "olora", "corda", "loftq", "lora_ga")],
 )  # fmt: skip
 def test_what_the_page_calls_refused_is_refused_by_name(tmp_path, key, value):
