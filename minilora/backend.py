@@ -76,7 +76,7 @@ def require_cupy(device: str) -> Any:
     """The module cupy, once it is certain that it can use `device`. Raises ConfigError otherwise."""
     index = device_index(device)
     try:
-        import cupy
+        import cupy  # pyright: ignore[reportMissingImports]  (optional, and only where there is a GPU)
     except ImportError as error:
         raise ConfigError(f"device {device} needs CuPy: install minilora[cuda12] or minilora[cuda13]") from error
     count = cupy.cuda.runtime.getDeviceCount() if cupy.cuda.is_available() else 0

@@ -23,6 +23,7 @@ def attention(q, k, v, bias=None) -> Tensor:  # (B, T, H, hd), (B, S, K, hd), (B
 
     dv = Pᵀ g        dP = g vᵀ        dS = P · (dP - Σ dP · P)        dq = dS k / √hd        dk = dSᵀ q / √hd
 
+    dS is the gradient of the scores, q kᵀ / √hd + bias.
     bias: array (B or 1, 1, T, S), 0 where a query sees a key and MASKED_SCORE where it does not; None: it sees all.
     A query with no visible key (padding) gets a mean of values; its output is never used.
 

@@ -1,4 +1,4 @@
-"""Cross-entropy in nats: softmax, logarithm and mean as one operation, which keeps one array of probabilities.
+"""Cross-entropy in nats: softmax, logarithm and mean as one operation, which keeps one array of the logits' size.
 
 `...` any leading axes (batch, tokens)   N all of them as one   V vocabulary   d width of the model
 """
