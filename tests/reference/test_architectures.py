@@ -9,7 +9,8 @@ constants = pytest.importorskip("peft.utils.constants")
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.reference
 
-IN_THE_MODEL = {"norm_rel_ebd", "position_buckets", "conv_kernel_size"}  # read there by getattr, with a default
+# read there by getattr, with a default
+IN_THE_MODEL = {"norm_rel_ebd", "position_buckets", "conv_kernel_size", "vision_use_head"}
 
 
 @pytest.mark.parametrize("kind", DEFAULTS)

@@ -26,7 +26,7 @@ SIZES = {  # the models of these names have the sizes of those
     "yi-1.5-{}": ("yi-{}", ("6b", "9b", "34b")),
     "bloomz-{}": ("bloom-{}", ("560m", "1b1", "1b7", "3b", "7b1")),
     "gemma2-{}": ("gemma-2-{}", ("2b", "9b", "27b")),
-    "gemma3-{}": ("gemma-3-{}", ("270m", "1b")),
+    "gemma3-{}": ("gemma-3-{}", ("270m", "1b", "4b", "12b", "27b")),
     "gemma-1.1-{}": ("gemma-{}", ("2b", "7b")),
     "codegemma-{}": ("gemma-{}", ("2b", "7b")),
     "olmo2-{}": ("olmo-2-{}", ("1b", "7b", "13b", "32b")),

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...errors import ConfigError, FormatError, MissingFileError, UnknownNameError, nearest
 from ...files.atomic import read_json
 from ...files.config_json import DEFAULTS
-from . import decoders, encoders, experts, llamas, seq2seq
+from . import decoders, encoders, experts, llamas, multimodal, seq2seq
 from .aliases import ALIASES, find
 from .parts import Architecture, linear
 from .presets import PRESETS
@@ -34,7 +34,8 @@ FAMILIES = {  # model_type -> Family
     "qwen3": Family(llamas.qwen3, "Qwen3ForCausalLM", QV),
     "gemma": Family(llamas.llama, "GemmaForCausalLM", QV),
     "gemma2": Family(llamas.gemma2, "Gemma2ForCausalLM", QV),
-    "gemma3_text": Family(llamas.gemma3, "Gemma3ForCausalLM", QV),
+    "gemma3_text": Family(llamas.gemma3_text, "Gemma3ForCausalLM", QV),
+    "gemma3": Family(multimodal.gemma3, "Gemma3ForConditionalGeneration", NONE),
     "phi3": Family(llamas.phi3, "Phi3ForCausalLM", NONE),
     "olmo2": Family(llamas.olmo2, "Olmo2ForCausalLM", NONE),
     "smollm3": Family(llamas.llama, "SmolLM3ForCausalLM", NONE),

@@ -87,7 +87,7 @@ def modernbert(c):
 def vit(c):
     """ViT: patches of an image in the place of tokens, one vector ahead of them, a learned one for each position."""
     d, m, bias = c("hidden_size"), c("intermediate_size"), c.flag("qkv_bias")
-    (height, width), patch = _sides(c, "image_size"), _sides(c, "patch_size")
+    (height, width), patch = sides(c, "image_size"), sides(c, "patch_size")
     positions = (height // patch[0]) * (width // patch[1]) + 1
     yield parameter("embeddings.cls_token", 1, 1, d)
     yield parameter("embeddings.position_embeddings", 1, positions, d)
@@ -106,7 +106,8 @@ def vit(c):
     yield linear("pooler.dense", d, c("pooler_output_size", d), True, reads="first token", times=0)
 
 
-def _sides(c, name):  # -> (height, width): one number means a square
+def sides(c, name: str) -> tuple:
+    """(height, width): one number means a square."""
     value = c.given(name)
     value = c.assumed(name) if value is None else value
     sides = value if isinstance(value, list) else [value, value]

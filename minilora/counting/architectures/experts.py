@@ -47,7 +47,7 @@ def qwen3_moe_layer(c, at):
         yield from mlp(c, at)
     else:
         gate_up, down = ("gate_proj", "up_proj"), ("down_proj",)
-        yield from _experts(c, at, c("num_experts"), c("moe_intermediate_size"), gate_up, down)
+        yield from _experts(c, at, c("num_local_experts"), c("moe_intermediate_size"), gate_up, down)
 
 
 def gpt_oss(c):

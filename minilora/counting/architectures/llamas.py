@@ -8,15 +8,15 @@ values.
 from .parts import embedding, head, layers, linear, norm
 
 
-def decoder(c, layer, bias=False):
+def decoder(c, layer, bias=False, inside="model", tied=None):
     """Embedding, layers, last norm and head. layer: c, "model.layers.0" -> the weights of that layer; bias: of the
-    last norm."""
+    last norm; inside: the path of all but the head; tied: whether the head is, by default as the file says."""
     d, vocabulary = c("hidden_size"), c("vocab_size")
-    yield embedding("model.embed_tokens", vocabulary, d)
-    for at in layers("model.layers", c("num_hidden_layers")):
+    yield embedding(f"{inside}.embed_tokens", vocabulary, d)
+    for at in layers(f"{inside}.layers", c("num_hidden_layers")):
         yield from layer(c, at)
-    yield norm("model.norm", d, bias=bias)
-    yield head(d, vocabulary, tied=c.flag("tie_word_embeddings"))
+    yield norm(f"{inside}.norm", d, bias=bias)
+    yield head(d, vocabulary, tied=c.flag("tie_word_embeddings") if tied is None else tied)
 
 
 def attention(c, at, reads="norm 1", qkv_bias=False, bias=None, head_norms=False):
@@ -71,8 +71,8 @@ def gemma2(c):
     return decoder(c, gemma_layer)
 
 
-def gemma3(c):
-    return decoder(c, lambda c, at: gemma_layer(c, at, head_norms=True))
+def gemma3_text(c, **more):
+    return decoder(c, lambda c, at: gemma_layer(c, at, head_norms=True), **more)
 
 
 def gemma_layer(c, at, **more):

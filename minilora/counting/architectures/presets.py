@@ -30,6 +30,16 @@ def _gemma(*sizes, kind="gemma", vocabulary=256000, head_dim=256):
     return _llama(*sizes, vocabulary=vocabulary, kind=kind, head_dim=head_dim, tied=True)
 
 
+def _gemma3(*sizes, head_dim=256):
+    """Those that read images, with SigLIP 400M."""
+    sight = {
+        "hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "image_size": 896, "patch_size": 14,
+        "vision_use_head": False,
+    }  # fmt: skip
+    text = _gemma(*sizes, kind="gemma3_text", vocabulary=262208, head_dim=head_dim)
+    return {"model_type": "gemma3", "text_config": text, "vision_config": sight}
+
+
 def _mistral(*sizes, **more):
     return _llama(*sizes, kind="mistral", **more)
 
@@ -216,6 +226,9 @@ PRESETS = {
     "gemma-2-27b": _gemma(4608, 36864, 46, 32, 16, kind="gemma2", head_dim=128),
     "gemma-3-270m": _gemma(640, 2048, 18, 4, 1, kind="gemma3_text", vocabulary=262144),
     "gemma-3-1b": _gemma(1152, 6912, 26, 4, 1, kind="gemma3_text", vocabulary=262144),
+    "gemma-3-4b": _gemma3(2560, 10240, 34, 8, 4),
+    "gemma-3-12b": _gemma3(3840, 15360, 48, 16, 8),
+    "gemma-3-27b": _gemma3(5376, 21504, 62, 32, 16, head_dim=128),
     "phi-1.5": _phi(2048, 8192, 24, 32),
     "phi-2": _phi(2560, 10240, 32, 32),
     "phi-3-mini": _phi3(3072, 8192, 32, 32),

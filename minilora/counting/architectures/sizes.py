@@ -1,6 +1,7 @@
 """The whole numbers of a config.json, under any of their spellings, each one checked."""
 
 from ...errors import ConfigError, FormatError
+from ...files.config_json import DEFAULTS
 
 SPELLINGS = {  # Hugging Face's usual name -> the older ones
     "hidden_size": ("n_embd", "d_model", "n_embed"),
@@ -9,6 +10,7 @@ SPELLINGS = {  # Hugging Face's usual name -> the older ones
     "intermediate_size": ("n_inner", "ffn_dim", "d_ff"),
     "max_position_embeddings": ("n_positions",),
     "head_dim": ("d_kv",),
+    "num_local_experts": ("num_experts",),
 }
 LARGEST = 2**31 - 1
 MOST_LAYERS = 10_000
@@ -32,6 +34,13 @@ class Sizes:
         if type(value) is not int or not low <= value <= high:
             raise self.wrong(name, value, f"a whole number of {low} to {high:,}")
         return value
+
+    def inner(self, name: str, kind: str) -> "Sizes":
+        """The configuration of a model inside this one, with what its own family assumes."""
+        value = self.given(name)
+        if value is not None and not isinstance(value, dict):
+            raise self.wrong(name, value, "an object")
+        return Sizes(value or {}, f"{self.where}: {name}", DEFAULTS[kind])
 
     def assumed(self, name: str, otherwise=None):
         """What the family assumes, under any spelling of `name`."""

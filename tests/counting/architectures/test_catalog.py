@@ -58,7 +58,12 @@ def test_an_unknown_architecture_is_named_with_what_is_supported(kind):
 
 @pytest.mark.parametrize(
     ("kind", "near"),
-    [("gemma4", "gemma, gemma2, gemma3_text"), ("llama4", "llama"), ("qwen3_5", "qwen3, "), ("phimoe", "phi, phi3")],
+    [
+        ("gemma4", "gemma, gemma3, gemma2, gemma3_text"),
+        ("llama4", "llama"),
+        ("qwen3_5", "qwen3, "),
+        ("phimoe", "phi, phi3"),
+    ],
 )
 def test_an_architecture_that_is_like_a_supported_one_names_that_one(kind, near):
     with pytest.raises(ConfigError, match=f"model_type '{kind}' is not supported; the nearest are {near}"):
@@ -190,3 +195,18 @@ def test_every_family_says_which_class_it_counts():
     for family in FAMILIES.values():
         assert family.model_class
         assert family.targets
+
+
+def test_a_model_inside_another_is_checked_by_its_own_name():
+    config = PRESETS["gemma-3-4b"]
+    damaged = config | {"text_config": config["text_config"] | {"hidden_size": 0}}
+    with pytest.raises(FormatError, match="config.json: text_config: hidden_size = 0, expected a whole number"):
+        from_config(damaged, "config.json")
+    with pytest.raises(FormatError, match=r"vision_config = \[1\], expected an object"):
+        from_config(config | {"vision_config": [1]}, "config.json")
+
+
+def test_what_a_text_config_leaves_out_is_assumed_as_transformers_does():
+    text = {key: PRESETS["gemma-3-4b"]["text_config"][key] for key in ("hidden_size", "intermediate_size")}
+    silent = PRESETS["gemma-3-4b"] | {"text_config": text | {"num_hidden_layers": 34, "model_type": "gemma3_text"}}
+    assert from_config(silent, "config.json").base == load("gemma-3-4b").base
