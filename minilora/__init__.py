@@ -5,7 +5,13 @@ In Python:
     import minilora as ml
     model = ml.load_pretrained(path)
     model = ml.get_peft_model(model, ml.LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
+
+or the whole way, from files to a trained adapter:
+
+    result = ml.finetune(task="style-json", out="my-adapter")
 """
+
+from typing import TYPE_CHECKING
 
 from .adapters.model import PeftModel, get_peft_model
 from .autograd import Tensor, no_grad
@@ -20,15 +26,25 @@ from .models.context import Context
 from .ops import cross_entropy
 from .training.optim import SGD, AdamW
 
+if TYPE_CHECKING:  # for editors; at run time `__getattr__` imports these
+    from .finetuning import finetune
+    from .models.pretrained import load_pretrained
+    from .pretraining import pretrain
+
 __version__ = "0.1.0"
+
+LATE = {  # name -> module: imported when first used, because reading model files loads more than all the rest
+    "finetune": "finetuning",
+    "load_pretrained": "models.pretrained",
+    "pretrain": "pretraining",
+}
 
 
 def __getattr__(name):
-    """What reads model files is imported when it is first used: it loads more than all the rest."""
-    if name == "load_pretrained":
-        from .models.pretrained import load_pretrained
+    if name in LATE:
+        from importlib import import_module
 
-        return load_pretrained
+        return getattr(import_module(f".{LATE[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -44,9 +60,11 @@ __all__ = [
     "VeraConfig",
     "create_loraplus_optimizer",
     "cross_entropy",
+    "finetune",
     "get_peft_model",
     "gradcheck",
     "load_pretrained",
     "no_grad",
+    "pretrain",
     "shipped",
 ]

@@ -1,12 +1,19 @@
-"""An adapter folder read without a model: its updates, their sizes and norms."""
+"""An adapter folder read without a model: its updates, their sizes and norms; the norms of a base for comparison."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import FormatError
+from ..errors import FormatError, MissingFileError
+from ..files.checkpoint import read_headers
+from ..files.hub import model_folder
+from ..files.safetensors import iterate_tensors
+from ..methods.lora import LoraConfig
+from ..models.pretrained import model_of, places_in, read_config
+from . import files
+from .inject import AdaptedModel
 
 
 @dataclass
@@ -21,7 +28,7 @@ class Update:
     r = property(lambda self: self.A.shape[0])
     shape = property(lambda self: (self.B.shape[0], self.A.shape[1]))  # (out, in)
 
-    def norm(self):
+    def norm(self) -> float:
         """‖ΔW‖_F = s √tr(BᵀB · AAᵀ): two (r, r) matrices; ΔW itself is never formed."""
         A, B = self.A.astype(np.float64), self.B.astype(np.float64)
         return abs(self.scaling) * math.sqrt(max(0.0, float(((B.T @ B) * (A @ A.T)).sum())))
@@ -29,47 +36,98 @@ class Update:
 
 @dataclass
 class Adapter:
-    """An adapter folder: its LoraConfig, its updates in order, and the other tensors that it holds."""
+    """An adapter folder: its configuration, its updates in the order of the layers, and its other tensors."""
 
     folder: Path
-    config: object
-    updates: list
-    copies: dict  # tensor name -> array: modules trained in full
-    magnitudes: dict  # path -> m (out,) of DoRA
-    base_copies: dict  # tensor name -> array: weights of the base that PEFT saves along
+    config: LoraConfig
+    updates: list[Update] = field(default_factory=list)
+    copies: dict = field(default_factory=dict)  # tensor name -> array: modules trained in full
+    magnitudes: dict = field(default_factory=dict)  # path -> m (out,) of DoRA
+    base_copies: dict = field(default_factory=dict)  # tensor name -> array: weights of the base that PEFT saves along
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         arrays = [a for u in self.updates for a in (u.A, u.B)] + [*self.copies.values(), *self.magnitudes.values()]
         return sum(a.size for a in arrays)
 
+    @property
+    def bytes_on_disk(self) -> int:
+        return sum(f.stat().st_size for pattern in ("adapter_model*", files.CONFIG) for f in self.folder.glob(pattern))
 
-def read(folder):  # -> Adapter
+
+def read_adapter(folder: str | Path) -> Adapter:
     """The adapter in `folder`. Raises MissingFileError, FormatError, ConfigError.
 
-    Whatever can be known without the base is checked: every A has its B, both of the rank that the config gives them.
+    It is checked as far as possible without the base: every A has its B, and both have the rank of the config.
     """
-    from .files import read_adapter_config, read_adapter_tensors
-
-    config = read_adapter_config(folder)
-    found = Adapter(folder, config, [], {}, {}, {})
+    config, tensors = files.read(folder)
+    if not isinstance(config, LoraConfig):
+        raise FormatError(f"{folder}: the adapter is of type {config.peft_type}; only LORA can be inspected")
+    adapter = Adapter(Path(folder), config)
     halves = {}  # path -> {"A": array, "B": array}
-    for (path, place), array in read_adapter_tensors(folder, config).items():
+    for (path, place), array in tensors.items():
         if place == "lora_magnitude_vector":
-            found.magnitudes[path] = array
+            adapter.magnitudes[path] = array
         elif place.startswith("lora_"):
             halves.setdefault(path, {})["A" if "_A" in place else "B"] = array
         elif path.endswith(".base_layer"):
-            found.base_copies[f"{path}.{place}"] = array
+            adapter.base_copies[f"{path}.{place}"] = array
         elif place:
-            found.copies[f"{path}.{place}"] = array
+            adapter.copies[f"{path}.{place}"] = array
         else:
             raise FormatError(f"{folder}: {path} is not a tensor of LoRA")
-    for path in sorted(halves, key=_in_order):
-        found.updates.append(_update(folder, path, halves[path], config))
-    if not found.updates:
+    adapter.updates = [_update(folder, path, halves[path], config) for path in sorted(halves, key=_layer_order)]
+    if not adapter.updates:
         raise FormatError(f"{folder}: no tensor of LoRA in it")
+    return adapter
+
+
+def adapter_folders(folder: Path) -> list[Path]:
+    """`folder` and the folders directly in it, those that hold an adapter. Raises MissingFileError without any."""
+    if not folder.is_dir():
+        raise MissingFileError(f"no such folder: {folder}")
+    found = [f for f in (folder, *sorted(f for f in folder.iterdir() if f.is_dir())) if (f / files.CONFIG).is_file()]
+    if not found:
+        raise MissingFileError(f"no adapter in {folder} or directly in its folders: no {files.CONFIG}")
     return found
+
+
+def base_norms(adapter: Adapter, base: str | Path) -> dict[str, float]:
+    """{path: ‖W‖_F} of every weight of the base that the adapter changes, read one at a time.
+
+    Raises FormatError listing names and shapes when the adapter does not fit the base, or the base its own config.json.
+    """
+    folder = model_folder(base)
+    model = model_of(read_config(folder / "config.json"))
+    headers = read_headers(folder)
+    places = places_in(model, headers, folder)  # name in the files -> Parameter
+
+    def stream(wanted):  # ids of Parameters -> (Parameter, array), one at a time
+        for file, header in headers.items():
+            names = [n for n in header if n in places and id(places[n]) in wanted]
+            for name, array in iterate_tensors(file, np.float32, names):
+                yield places[name], array
+
+    copied = {n.replace(".base_layer.", ".") for n in adapter.base_copies}
+    needed = {id(p) for n, p in model.named_parameters(remove_duplicate=False) if n in copied or p.ndim == 1}
+    for parameter, array in stream(needed):  # copies are compared by value; vectors give the model a dtype
+        parameter.data = array
+    paths = _check_fit(adapter, model)
+    norms = {}
+    for parameter, array in stream(paths):
+        norms |= dict.fromkeys(paths[id(parameter)], math.sqrt(np.square(array).sum(dtype=np.float64)))
+    return norms
+
+
+def _check_fit(adapter, model):  # -> {id of a weight: paths of the modules that read it}; two paths when it is tied
+    adapted = AdaptedModel(model)
+    config, tensors = files.read(adapter.folder)
+    parameters = adapted.add("adapter", adapted.accept(config))
+    files.match(tensors, parameters, adapted.base_parameters, adapter.folder)
+    paths = {}
+    for layer in adapted.layers:
+        paths.setdefault(id(layer.base_layer.weight), []).append(layer.path)
+    return paths
 
 
 def _update(folder, path, pair, config):  # -> Update
@@ -85,5 +143,5 @@ def _update(folder, path, pair, config):  # -> Update
     return Update(path, pair["A"], pair["B"], config.scaling(path))
 
 
-def _in_order(path):  # layer 2 before layer 10
+def _layer_order(path):  # layer 2 before layer 10
     return [(int(part), "") if part.isdigit() else (-1, part) for part in path.split(".")]

@@ -1,6 +1,7 @@
 """The `minilora` command. Each group of subcommands is a file, imported when one of its commands is run."""
 
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -10,25 +11,25 @@ import click
 from ..errors import MiniloraError, nearest
 
 COMMANDS = {  # name -> file in this folder, line of help
-    "tour": ("tour", "Two adapters on one base in a minute: counts, training, merging, switching."),
-    "doctor": ("doctor", "Versions, devices, threads, and how long the tour will take on this machine."),
+    "tour": ("tour", "Train two adapters on one base in a minute: count, train, merge, switch."),
+    "doctor": ("doctor", "Show versions, devices and threads, and estimate how long the tour takes here."),
     "pretrain": ("pretrain", "Train a small base model from scratch on plain text."),
-    "train": ("train", "Fine-tune a base on a task or on your own file, with LoRA or in full."),
+    "train": ("train", "Fine-tune a base on a task or on your own files, with LoRA or in full."),
     "eval": ("evaluate", "Score a base, with or without an adapter, on a task or a file."),
     "generate": ("generate", "Continue prompts, with a base and any adapters."),
     "merge": ("merge", "Write base + adapter as one ordinary checkpoint."),
     "adapters": ("adapters", "List adapters: targets, rank, scale, parameters, bytes."),
-    "inspect": ("adapters", "What is in an adapter or a base, how large its updates are, whether it fits a base."),
-    "params": ("params", "Count LoRA on any model: parameters, bytes, memory, operations, which card holds it."),
-    "claims": ("claims", "The published figures and popular claims about LoRA, recomputed and judged."),
+    "inspect": ("adapters", "Show what is in an adapter or a base, and whether an adapter fits a base."),
+    "params": ("params", "Count LoRA on any model: parameters, bytes, memory, operations, cards that hold it."),
+    "claims": ("claims", "Recompute and judge published figures and popular claims about LoRA."),
     "exercises": ("course", "Write the exercises of the lessons into a folder of yours."),
-    "check": ("course", "Check your exercises, or a whole class's, property by property."),
-    "hint": ("course", "A hint for an exercise: a nudge, a sketch, almost the answer."),
+    "check": ("course", "Check your exercises, or those of a whole class, property by property."),
+    "hint": ("course", "Show a hint for an exercise: a nudge, a sketch, almost the answer."),
 }
 
 
 class LazyGroup(click.Group):
-    """Knows its commands' names and help without importing them: `--help` answers at once."""
+    """Knows the names and the help of its commands without importing them, so that `--help` is fast."""
 
     def resolve_command(self, ctx, args):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
@@ -55,19 +56,19 @@ def cli():
     """LoRA rebuilt by hand in NumPy: train, merge, switch and count adapters on one frozen base."""
 
 
-def show_note(message, category, *place, as_python_does=warnings.showwarning):
-    """What a person should know is one line, without the place in the code; other warnings stay as they are."""
+def show_note(message, category, *place, show_other=warnings.showwarning):
+    """Print a UserWarning as one line, without the place in the code, and other warnings as Python does."""
     if category is UserWarning:
         click.echo(f"note: {message}", err=True)
     else:
-        as_python_does(message, category, *place)
+        show_other(message, category, *place)
 
 
-def main():
+def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a console that cannot print a character prints a "?"
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # print "?" for a character that the console does not have
     warnings.showwarning = show_note
     try:
         cli.main(standalone_mode=False)
@@ -86,8 +87,8 @@ def main():
         if error.filename is not None:
             click.echo(f"error: {error.filename}: {error.strerror}", err=True)
             sys.exit(2)
-        # it is standard output: a full disk, or a reader that has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more at its end
+        # standard output failed: the disk is full, or the reader of a pipe has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python prints a second error at exit
         if isinstance(error, BrokenPipeError):
             sys.exit(1)
         click.echo(f"error: cannot write: {error.strerror or error}", err=True)

@@ -1,30 +1,23 @@
 """`minilora adapters` and `minilora inspect`: what is in a folder, read from its files alone."""
 
-import math
 from pathlib import Path
 
 import click
-import numpy as np
 
-from ..adapters.inspect import read
 from ..display.tables import console, new_table, show_facts
 from ..errors import FormatError, MiniloraError, MissingFileError
 
 ADAPTER, BASE = "adapter_config.json", "config.json"
 
 
-def size_of(folder, *patterns):  # -> bytes
-    return sum(f.stat().st_size for pattern in patterns for f in folder.glob(pattern))
-
-
-def spread(values):  # numbers -> "8", or "4 .. 16" when they differ
+def value_range(values) -> str:  # "8", or "4 .. 16" when they differ
     low, high = min(values), max(values)
     return f"{low:g}" if low == high else f"{low:g} .. {high:g}"
 
 
-def targets(config):
-    found = config.target_modules
-    return found if isinstance(found, str) else ", ".join(found)
+def target_names(config) -> str:
+    targets = config.target_modules
+    return targets if isinstance(targets, str) else ", ".join(targets)
 
 
 # ---- minilora adapters
@@ -33,23 +26,25 @@ def targets(config):
 @click.command()
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
 def adapters(folders):
-    """List adapters: those in each DIR, or in the folders right inside it.
+    """List adapters: those in each DIR, or in the folders directly in it.
 
-    One that cannot be read does not hide the others: it is named after the table, with exit code 2.
+    Adapters that cannot be read are listed after the table, with exit code 2; the rest are shown.
     """
+    from ..adapters.inspect import adapter_folders, read_adapter
+
     table = new_table("name", "targets", "r", "alpha", "scale", "parameters", "bytes on disk", text=2)
     problems = []
     for folder in dict.fromkeys(inside for given in folders for inside in adapter_folders(given)):
         try:
-            adapter = read(folder)
+            adapter = read_adapter(folder)
         except MiniloraError as error:
             problems.append(error)
             continue
-        paths = [u.path for u in adapter.updates]
+        config, updates = adapter.config, adapter.updates
         table.add_row(
-            str(folder), targets(adapter.config),
-            spread([u.r for u in adapter.updates]), spread([adapter.config.alpha(p) for p in paths]),
-            spread([u.scaling for u in adapter.updates]), f"{adapter.parameters:,}", f"{adapter_bytes(folder):,}",
+            str(folder), target_names(config), value_range([u.r for u in updates]),
+            value_range([config.alpha(u.path) for u in updates]), value_range([u.scaling for u in updates]),
+            f"{adapter.parameters:,}", f"{adapter.bytes_on_disk:,}",
         )  # fmt: skip
     if table.row_count:
         console().print(table)
@@ -57,55 +52,43 @@ def adapters(folders):
         raise FormatError(str(problems[0]) + (f" (and {len(problems) - 1} more)" if problems[1:] else ""))
 
 
-def adapter_bytes(folder):
-    return size_of(folder, "adapter_model*", ADAPTER)
-
-
-def adapter_folders(given):  # -> list of folders
-    """`given` itself and the folders right inside it, as far as they hold an adapter."""
-    if not given.is_dir():
-        raise MissingFileError(f"no such folder: {given}")
-    found = [f for f in (given, *sorted(f for f in given.iterdir() if f.is_dir())) if (f / ADAPTER).is_file()]
-    if not found:
-        raise MissingFileError(f"no adapter in {given} or right inside it: no {ADAPTER}")
-    return found
-
-
 # ---- minilora inspect
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--base", metavar="DIR", help="Does the adapter fit this base, and how large is it there?")
+@click.option("--base", metavar="DIR", help="Check that the adapter fits this base, and compare their norms.")
 def inspect(folder, base):
-    """What is in DIR, an adapter or a base: targets, ranks, scale, sizes, and how large each update is."""
+    """Show what is in DIR, an adapter or a base: targets, ranks, scale, sizes, and how large each update is."""
     if not folder.is_dir():
         raise MissingFileError(f"no such folder: {folder}")
     if (folder / ADAPTER).is_file():
         show_adapter(folder, base)
     elif (folder / BASE).is_file():
         if base is not None:
-            raise click.UsageError(f"{folder} is a base itself, --base goes with an adapter")
+            raise click.UsageError(f"{folder} is a base; --base goes with an adapter")
         show_base(folder)
     else:
         raise MissingFileError(f"neither an adapter nor a base in {folder}: no {ADAPTER}, no {BASE}")
 
 
 def show_adapter(folder, base):
-    adapter = read(folder)
+    from ..adapters.inspect import base_norms, read_adapter
+
+    adapter = read_adapter(folder)
     norms = {} if base is None else base_norms(adapter, base)
     config, updates = adapter.config, adapter.updates
     formula = "alpha / sqrt(r)" if config.use_rslora else "alpha / r"
     facts = [
         ("adapter", folder),
-        ("targets", targets(config)),
-        ("r", spread([u.r for u in updates])),
-        ("alpha", spread([config.alpha(u.path) for u in updates])),
-        ("scale", f"{spread([u.scaling for u in updates])} = {formula}"),
+        ("targets", target_names(config)),
+        ("r", value_range([u.r for u in updates])),
+        ("alpha", value_range([config.alpha(u.path) for u in updates])),
+        ("scale", f"{value_range([u.scaling for u in updates])} = {formula}"),
         ("dropout", f"{config.lora_dropout:g} in training"),
         ("parameters", f"{adapter.parameters:,} in {len(updates)} modules"),
         ("stored as", ", ".join(sorted({str(a.dtype) for u in updates for a in (u.A, u.B)}))),
-        ("bytes on disk", f"{adapter_bytes(folder):,}"),
+        ("bytes on disk", f"{adapter.bytes_on_disk:,}"),
     ]
     if adapter.copies:
         facts.append(("trained in full", ", ".join(f"{n} {a.shape}" for n, a in adapter.copies.items())))
@@ -123,47 +106,7 @@ def show_adapter(folder, base):
     console().print(table)
     click.echo("|W| is the Frobenius norm: the root of the sum of all squares; dW = scale B A")
     if base:
-        click.echo(f"fits {base}: every tensor has its place there (shapes; no file says which base it was trained on)")
-
-
-def base_norms(adapter, base):  # -> {path: ‖W‖_F}
-    """The norm of every weight that the adapter changes, read one at a time.
-
-    Raises FormatError listing names and shapes when the adapter does not fit the base, or the base its own config.json.
-    """
-    from ..adapters import files as adapter_files
-    from ..adapters.inject import AdaptedModel
-    from ..files.checkpoint import read_headers
-    from ..files.hub import model_folder
-    from ..files.safetensors import iterate_tensors
-    from ..models.pretrained import model_of, places_in, read_config
-
-    folder = model_folder(base)
-    model = model_of(read_config(folder / BASE))
-    files = read_headers(folder)
-    places = places_in(model, files, folder)  # name in the files -> Parameter
-
-    def stream(wanted):  # Parameters, by id -> (Parameter, array), one at a time
-        for file, header in files.items():
-            names = [n for n in header if n in places and id(places[n]) in wanted]
-            for name, array in iterate_tensors(file, np.float32, names):
-                yield places[name], array
-
-    copied = {n.replace(".base_layer.", ".") for n in adapter.base_copies}
-    needed = {id(p) for n, p in model.named_parameters(remove_duplicate=False) if n in copied or p.ndim == 1}
-    for parameter, array in stream(needed):  # those to be compared by value; and some, so that the base has a type
-        parameter.data = array
-    adapted = AdaptedModel(model)
-    config, tensors = adapter_files.read(adapter.folder)
-    parameters = adapted.add("adapter", adapted.accept(config))
-    adapter_files.match(tensors, parameters, adapted.base_parameters, adapter.folder)
-    paths = {}  # id of a weight -> the modules that read it: two when embedding and head are tied
-    for layer in adapted.layers:
-        paths.setdefault(id(layer.base_layer.weight), []).append(layer.path)
-    norms = {}
-    for parameter, array in stream(paths):
-        norms |= dict.fromkeys(paths[id(parameter)], math.sqrt(np.square(array).sum(dtype=np.float64)))
-    return norms
+        click.echo(f"fits {base}: the shapes agree (no file says which base the adapter was trained on)")
 
 
 def show_base(folder):

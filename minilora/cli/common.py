@@ -1,15 +1,16 @@
-"""What several commands share: options with one meaning everywhere, the default base, reading a person's own files."""
+"""Options that several commands share, with one meaning everywhere."""
 
 import re
-import tempfile
 from pathlib import Path
 
 import click
 
-from ..errors import ConfigError, MiniloraError
+from ..errors import ConfigError
+from ..text.forms import form_trained_on
+from ..training.run import settings_in_history
 
 device_option = click.option(
-    "--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda or cuda:N (CuPy)."
+    "--device", default="cpu", show_default=True, metavar="DEVICE", help="Where to compute: cpu, cuda or cuda:N (CuPy)."
 )
 base_option = click.option(
     "--base", metavar="DIR", help="Folder of the base model, or its name on the hub.  [default: the shipped base]"
@@ -24,26 +25,28 @@ def _folders(ctx, param, value):  # "a,b" -> [Path("a"), Path("b")]; a comma may
 
 
 adapter_option = click.option(
-    "--adapter", metavar="DIR[,DIR]", callback=_folders, help="Adapter folders in PEFT's format; several add up."
-)
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the run that was saved in --out.")
-seed_option = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of everything random.")
-
-
+    "--adapter", metavar="DIR[,DIR]", callback=_folders,
+    help="Adapter folders in PEFT's format. The updates of several are added.",
+)  # fmt: skip
+seed_option = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
 text_option = click.option(
-    "--text", multiple=True, type=click.Path(path_type=Path), metavar="FILE...", help="Plain text, one file or several."
+    "--text",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE...",
+    help="Plain text: one file or more.",
 )
 jsonl_option = click.option(
     "--jsonl", multiple=True, type=click.Path(path_type=Path), metavar="FILE...",
-    help='Lines of {"prompt": ..., "response": ...} or {"messages": [...]}.',
+    help='Files with {"prompt": ..., "response": ...} or {"messages": [...]} on each line.',
 )  # fmt: skip
-chat_option = click.option(
-    "--chat", is_flag=True, help="With --jsonl: in the base's chat template, as generate --chat asks."
+framed_option = click.option(
+    "--framed", is_flag=True, help="Ask with the prompt and a line break, as `train --jsonl` does without --chat."
 )
 
 
 class FilesCommand(click.Command):
-    """A command where `--text a.txt b.txt` means `--text a.txt --text b.txt`: what a shell makes of `--text *.txt`."""
+    """A command where `--text a.txt b.txt` means `--text a.txt --text b.txt`: a shell turns `--text *.txt` into it."""
 
     def parse_args(self, ctx, args):
         spread, option, has_value = [], None, False
@@ -58,8 +61,8 @@ class FilesCommand(click.Command):
         return super().parse_args(ctx, spread)
 
 
-def with_adapters(model, folders):  # -> the model itself when there are none, else a PeftModel
-    """The adapters in `folders` loaded and active, frozen; their updates add up. Named after their folders."""
+def with_adapters(model, folders: list[Path]):  # -> the model itself without folders, else a PeftModel
+    """The model with the adapters in `folders` loaded, active and frozen. They are named after their folders."""
     from ..adapters.model import PeftModel
 
     if not folders:
@@ -73,41 +76,24 @@ def with_adapters(model, folders):  # -> the model itself when there are none, e
     return model
 
 
-def check_source(settings):
-    """Raises ConfigError unless exactly one of --task, --text and --jsonl is given."""
-    given = [f"--{name}" for name in ("task", "text", "jsonl") if settings[name]]
-    if len(given) != 1:
-        raise ConfigError(f"expected one of --task, --text and --jsonl; given: {' and '.join(given) or 'none'}")
+def only_one(**flags) -> str | None:
+    """The name of the one option that is given; None without any. Raises ConfigError for several."""
+    given = [name for name, value in flags.items() if value]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(f'--{name}' for name in given)}: use only one of them")
+    return given[0] if given else None
 
 
-def pair_encoder(settings, folder):  # -> function: example, tokenizer -> (prompt ids, response ids)
-    """How an example becomes tokens: in the frame of the tasks, or with --chat in the template of the base in `folder`.
+def trained_form(adapters: list[Path], base: Path) -> str | None:
+    """The form of prompts that the adapters were trained on, or the base when they note none; None: not known.
 
-    Raises ConfigError when --chat is given without --jsonl, or the base has no template.
+    Raises ConfigError when two adapters were trained on different forms.
     """
-    from ..text.encoding import encode_pair
-
-    if not settings["chat"]:
-        return encode_pair
-    if not settings["jsonl"]:
-        raise ConfigError("--chat goes with --jsonl: plain text and the shipped tasks have a form of their own")
-    from ..text.chat_template import ChatTemplate
-
-    return ChatTemplate.from_folder(folder).encode_pair
-
-
-def check_out(folder):
-    """Find out now, not after the training, whether `folder` can be written. Leaves nothing behind."""
-    if folder.exists() and not folder.is_dir():
-        raise MiniloraError(f"cannot write in {folder}: it is a file, expected a folder")
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(2**16))
-    except OSError as error:
-        raise MiniloraError(f"cannot write in {folder}: {error.strerror or error}") from error
-    finally:
-        for place in missing:  # nothing is there until there is something to keep
-            if place.is_dir():
-                place.rmdir()
+    forms = {}  # form -> the first adapter with it
+    for folder in adapters:
+        if form := form_trained_on(settings_in_history(folder)):
+            forms.setdefault(form, folder)
+    if len(forms) > 1:
+        trained = ", ".join(f"{folder} on {form} prompts" for form, folder in forms.items())
+        raise ConfigError(f"the adapters were trained differently: {trained}; choose a form, for example --framed")
+    return next(iter(forms), None) or form_trained_on(settings_in_history(base))

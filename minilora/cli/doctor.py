@@ -19,7 +19,8 @@ import numpy as np
 from ..display.numbers import GIB
 from ..display.tables import show_facts
 from ..errors import MiniloraError
-from .common import check_out, device_option
+from ..files.atomic import check_writable
+from .common import device_option
 
 THREADS = {  # part of a BLAS library's name -> the variable that sets how many threads it uses
     "openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS",
@@ -260,7 +261,7 @@ def disk_warnings(*folders):
     said = []
     for folder in dict.fromkeys(folders):
         try:
-            check_out(folder)
+            check_writable(folder)
         except MiniloraError as error:
             said.append(str(error))
         if (free := shutil.disk_usage(folder).free) < ROOM:

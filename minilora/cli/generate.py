@@ -5,99 +5,107 @@ from pathlib import Path
 
 import click
 
-from ..errors import ConfigError, DataError, MiniloraError
-from .common import adapter_option, base_option, device_option, seed_option, with_adapters
+from ..errors import ConfigError, DataError
+from ..training.run import settings_in_history
+from .common import (
+    adapter_option,
+    base_option,
+    device_option,
+    framed_option,
+    only_one,
+    seed_option,
+    trained_form,
+    with_adapters,
+)
 
 BATCH = 64  # prompts at once; their keys and values are kept for every token
-NEW_TOKENS = 128  # unless said otherwise, and fewer when the context is nearly full
+NEW_TOKENS = 128  # the default; fewer when the context is nearly full
 
 
 @click.command()
 @base_option
 @adapter_option
-@click.option("--prompt", multiple=True, metavar="TEXT", help="What to continue; several times for several prompts.")
-@click.option("--file", type=click.Path(path_type=Path), metavar="FILE", help="Prompts, one a line; else from stdin.")
+@click.option("--prompt", multiple=True, metavar="TEXT", help="Text to continue; may be given several times.")
+@click.option(
+    "--file", type=click.Path(path_type=Path), metavar="FILE",
+    help="File with a prompt on each line.  [default: standard input]",
+)  # fmt: skip
+@click.option("--plain", is_flag=True, help="Continue the prompt as it is.")
+@framed_option
+@click.option("--chat", is_flag=True, help="Ask in the base's chat template; the prompt is the user's message.")
 @click.option("--task", metavar="NAME", help="Ask as this shipped task does.")
-@click.option("--framed", is_flag=True, help="Ask as `train --jsonl` does: the prompt, a line break, then the answer.")
-@click.option("--chat", is_flag=True, help="The prompt is a user's message: ask in the base's chat template.")
-@click.option("--max-new-tokens", type=click.IntRange(1), help=f"[default: {NEW_TOKENS}, a task's own, or what fits]")
-@click.option("--temperature", default=0.0, show_default=True, help="0: the likeliest token each time; above: sample.")
-@click.option("--top-k", type=int, help="Sample among the k likeliest tokens only.")
-@click.option("--top-p", type=float, help="Sample among the likeliest tokens whose probabilities reach p.")
+@click.option(
+    "--max-new-tokens", type=click.IntRange(1),
+    help=f"Most tokens to write.  [default: {NEW_TOKENS}, the length of a task's answers, or the room in the context]",
+)  # fmt: skip
+@click.option(
+    "--temperature", default=0.0, show_default=True, help="0 takes the likeliest token; above 0, tokens are sampled."
+)
+@click.option("--top-k", type=int, help="Sample only among the k likeliest tokens.")
+@click.option("--top-p", type=float, help="Sample only among the likeliest tokens whose probabilities reach p.")
 @seed_option
 @device_option
-def generate(base, adapter, prompt, file, task, framed, chat, max_new_tokens, temperature, top_k, top_p, seed, device):
+def generate(
+    base, adapter, prompt, file, plain, framed, chat, task, max_new_tokens, temperature, top_k, top_p, seed, device
+):
     """Continue prompts, with a base and any adapters.
 
-    Prints what the model wrote and nothing else; with several prompts, each one stands above its own between arrows.
+    An adapter that was trained here is asked as it was trained; --plain, --framed, --chat and --task choose another
+    form. Prints only the text that the model wrote; with several prompts, each answer follows its prompt, shown as
+    ==> prompt <==.
     """
     from ..models.pretrained import base_folder, load_base
+    from ..tasks.shipped import get_task
+    from ..text.forms import end_tokens, prompt_encoder, text_after
 
-    check_options(task, framed, chat, temperature, top_k, top_p)
+    form = only_one(task=task, plain=plain, framed=framed, chat=chat)
+    check_sampling(temperature, top_k, top_p)
     prompts = read_prompts(prompt, file)
+    if form is None:
+        task = trained_task(adapter)
     if task:
-        from ..tasks.shipped import get_task
-
         max_new_tokens = max_new_tokens or get_task(task).max_new_tokens
     folder = base_folder(base)
+    form = "framed" if task else form or trained_form(adapter, folder) or "plain"
     model, tokenizer = load_base(base, device)
     model = with_adapters(model, adapter)
-    if not (task or framed or chat):
-        hint_at_the_frame(adapter)
-    encode = encoder(tokenizer, folder, framed or bool(task), chat)
+    encode = prompt_encoder(form, tokenizer, folder)
     ids = [encode(p) for p in prompts]
     count = room(ids, model.config.max_position_embeddings, max_new_tokens)
-    ends = stop_tokens(model.config, tokenizer, folder) or None
+    ends = end_tokens(model.config, tokenizer, folder) or None
     for start in range(0, len(ids), BATCH):
         batch = ids[start : start + BATCH]
-        own = seed + (start << 32)  # a row's random stream is its place in the batch and this
         rows = model.generate(
-            batch, count, temperature=temperature, top_k=top_k, top_p=top_p, seed=own, eos_token_id=ends
-        )
+            batch, count, temperature=temperature, top_k=top_k, top_p=top_p, eos_token_id=ends,
+            seed=seed + (start << 32),  # a row's random stream depends on this and on its place in the batch
+        )  # fmt: skip
         for i, (before, row) in enumerate(zip(batch, rows, strict=True), start=start):
             if len(prompts) > 1:
                 print(("\n" if i else "") + f"==> {' '.join(prompts[i].split())} <==")
-            print(written(tokenizer, before, row))  # click.echo would write UTF-8 where only ASCII can be shown
+            print(text_after(before, row, tokenizer))  # click.echo would write UTF-8 on a console that knows only ASCII
 
 
-def hint_at_the_frame(adapters):
-    """One line when an adapter was trained here on prompts in a frame: asked otherwise, it answers worse."""
-    from ..files.atomic import read_json
+def trained_task(adapters: list[Path]) -> str | None:
+    """The shipped task that all the adapters were trained on; None when there is no such task."""
     from ..tasks.shipped import TASKS
 
-    for folder in adapters:
-        try:
-            settings = read_json(Path(folder) / "history.json").get("settings")
-        except MiniloraError:  # none there, or damaged: nothing that generating needs
-            continue
-        if not isinstance(settings, dict):
-            continue
-        if settings.get("task") in list(TASKS):  # a list: what stands in a file may have no hash
-            how = f"--task {settings['task']}"
-        elif settings.get("jsonl"):
-            how = "--chat" if settings.get("chat") else "--framed"
-        else:
-            continue
-        click.echo(f"note: {folder} was trained on prompts in a frame: ask with {how}", err=True)
+    tasks = [settings_in_history(folder).get("task") for folder in adapters]
+    return tasks[0] if tasks and all(t == tasks[0] for t in tasks) and tasks[0] in list(TASKS) else None
 
 
-def check_options(task, framed, chat, temperature, top_k, top_p):
-    """Raises ConfigError for options that contradict each other."""
-    given = [name for name, value in (("--task", task), ("--framed", framed), ("--chat", chat)) if value]
-    if len(given) > 1:
-        raise ConfigError(f"{' and '.join(given)}: expected one of them at most, each is another way to ask")
-    useless = [name for name, value in (("--top-k", top_k), ("--top-p", top_p)) if value is not None]
-    if useless and temperature == 0:
-        raise ConfigError(f"{useless[0]} has no effect at temperature 0; expected --temperature above 0 with it")
+def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    ignored = [name for name, value in (("--top-k", top_k), ("--top-p", top_p)) if value is not None]
+    if ignored and temperature == 0:
+        raise ConfigError(f"{ignored[0]} has no effect at temperature 0; add --temperature above 0")
 
 
-def read_prompts(given, file):  # -> list of str
+def read_prompts(given: tuple[str, ...], file: Path | None) -> list[str]:
     """The prompts of --prompt, or the lines of --file or of standard input; empty lines are left out.
 
-    Raises ConfigError when both are given, DataError when there is none or one of --prompt is empty.
+    Raises ConfigError when both are given, DataError when there is no prompt or an empty --prompt.
     """
     if given and file is not None:
-        raise ConfigError("--prompt and --file are both given, expected one of them")
+        raise ConfigError("--prompt and --file: use only one of them")
     if given:
         if not all(p.strip() for p in given):
             raise DataError("--prompt is empty, expected text to continue")
@@ -123,50 +131,14 @@ def _lines(text, where):
     return lines
 
 
-def encoder(tokenizer, folder, framed, chat):  # -> function: str -> list of ids
-    """How a prompt becomes tokens: in the frame of the tasks, as a user's message, or as plain text.
-
-    Plain text and a frame get what tokenizer.json puts in front of every text (the BOS of many models); a chat template
-    says for itself what belongs there.
-    """
-    if framed:
-        from ..text.encoding import encode_prompt
-
-        return lambda prompt: encode_prompt(prompt, tokenizer)
-    if chat:
-        from ..text.chat_template import ChatTemplate
-
-        template = ChatTemplate.from_folder(folder)
-        return lambda prompt: template.encode([{"role": "user", "content": prompt}], tokenizer)
-    return lambda prompt: tokenizer.inner.encode(prompt).ids
-
-
-def room(ids, context, asked):  # list of lists, tokens, tokens or None -> new tokens
-    """How many tokens may be written after every prompt. Raises DataError when the context cannot hold them."""
+def room(ids: list[list[int]], context: int, asked: int | None) -> int:
+    """How many tokens to write after every prompt. Raises DataError when the context cannot hold them."""
     longest = max(len(i) for i in ids)
     left = context - longest
     if left < (asked or 1):
         number = next(n for n, i in enumerate(ids, start=1) if len(i) == longest)
         raise DataError(
             f"prompt {number} has {longest} tokens, which leaves {max(left, 0)} of the context of {context} tokens; "
-            f"expected room for {asked or 1} new ones"
+            f"expected room for {asked or 1} new tokens"
         )
     return asked or min(NEW_TOKENS, left)
-
-
-def stop_tokens(config, tokenizer, folder):  # -> list of ids
-    """Whatever ends a text: as config.json, generation_config.json and the tokenizer have it (they often differ)."""
-    from ..files.atomic import read_json
-
-    file = Path(folder) / "generation_config.json"
-    said = read_json(file).get("eos_token_id") if file.is_file() else None
-    found = []
-    for ids in (config.eos_token_id, said, tokenizer.eos_id):
-        found += ids if isinstance(ids, list) else [ids]
-    return sorted({i for i in found if isinstance(i, int)})
-
-
-def written(tokenizer, prompt_ids, row):  # list of ids, (T,) -> str
-    """The text after the prompt. Decoded together with it: some tokenizers drop the space before a first word."""
-    before, whole = tokenizer.decode(prompt_ids), tokenizer.decode(row)
-    return whole[len(before) :] if whole.startswith(before) else tokenizer.decode(row[len(prompt_ids) :])

@@ -1,75 +1,60 @@
-"""Running a training for a command: everything hung on the loop, what is kept when it stops, and going on later."""
+"""How a command runs a training: its options, what it prints, its exit code."""
+
+import inspect
+from collections.abc import Callable
 
 import click
-import numpy as np
 from click.core import ParameterSource
 
-from ..errors import ConfigError
-from ..training.optim import schedule_named
-from ..training.resume import check_new_run, read_settings
-from ..training.run import run_training
-
-MAY_CHANGE = ("steps", "eval_every", "device", "plot", "out", "resume", "overwrite")  # of a run that is taken up again
+from ..training.resume import read_settings
+from .common import device_option, seed_option
 
 
-def load_settings(ctx, resume, out):
-    """The settings of a run as JSON: those of the command line, or those of the saved run in `out`.
-
-    Raises ConfigError for an option that contradicts the saved run, and when a new run would replace it unasked.
-    """
-    given = {name: _plain(value) for name, value in ctx.params.items()}
-    if not resume:
-        check_new_run(out, given.get("method") == "lora", given["overwrite"])
-        return given
-    if given["overwrite"]:
-        raise ConfigError("--resume and --overwrite: expected one of them at most")
-    saved, step = read_settings(out)
-    if saved.get("command") != ctx.command.name or not given.keys() <= saved.keys():
-        raise ConfigError(f"the run in {out} was not saved by this version's {ctx.command.name}")
-    for name, value in given.items():
-        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            if name in MAY_CHANGE:
-                saved[name] = value
-            elif saved[name] != value:
-                option = name.replace("_", "-")
-                raise ConfigError(f"--{option} {value} contradicts the run in {out}, started with {saved[name]}")
-    if step >= (saved["steps"] or step):
-        raise ConfigError(f"the run in {out} is at step {step} of {saved['steps']} already; ask for more --steps")
-    return saved
+def defaults_of(function: Callable) -> dict:
+    """{parameter: default} of a function of the library: its options have the same defaults."""
+    return {name: p.default for name, p in inspect.signature(function).parameters.items()}
 
 
-def _plain(value):  # paths and tuples, as JSON has them
-    if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+def training_options(function: Callable):  # -> decorator of a command
+    """The options that `train` and `pretrain` share; `function` of the library has the defaults."""
+    default = defaults_of(function)
+    options = [
+        click.option("--batch-size", default=default["batch_size"], show_default=True, type=click.IntRange(1),
+                     help="Examples in a batch; of a text, windows."),
+        click.option("--eval-every", default=default["eval_every"], show_default=True, type=click.IntRange(1),
+                     metavar="N", help="Evaluate and save every N steps."),
+        click.option("--plot/--no-plot", default=default["plot"], show_default=True,
+                     help="Draw the loss curve into loss.png."),
+        click.option("--resume", is_flag=True, help="Go on with the run that was saved in --out."),
+        click.option("--overwrite", is_flag=True, help="Replace the run that was saved in --out."),
+        seed_option,
+        device_option,
+    ]  # fmt: skip
+
+    def decorate(command):
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-def check_same_data(settings, digest, resume):
-    """Note the digest of the training data in the settings; refuse to go on with other data."""
-    if resume and settings["digest"] != digest:
-        raise ConfigError("the training data is not what this run was started with")
-    settings["digest"] = digest
+def options_of(ctx: click.Context) -> dict:
+    """The options of the command line. With --resume, options that were not typed are those of the saved run."""
+    options = dict(ctx.params)
+    if options["resume"]:
+        saved, _ = read_settings(options["out"])
+        typed = [name for name in options if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+        options |= {name: value for name, value in saved.items() if name in options and name not in typed}
+    return options
 
 
-def fit(model, optimizer, batches, valid, settings, out, save_model):
-    """Train as `settings` say, into the folder `out`; `save_model()` writes the model or adapter there.
-
-    On Ctrl-C everything is saved and the command ends with exit code 130. Raises TrainingError when the loss is not
-    finite; the last good state of the model is written then.
-    """
-    if not valid:
-        click.echo("too little data to hold some out: no validation loss", err=True)
-    result = run_training(
-        model, batches, optimizer, settings["steps"],
-        schedule=schedule_named(settings["schedule"], settings["steps"], settings["warmup"]),
-        accumulate=settings["accumulate"], rng=np.random.default_rng([settings["seed"], 1]),
-        valid=valid, eval_every=settings["eval_every"],
-        out=out, save_model=save_model, settings=settings, resume=settings["resume"],
-        progress=True, plot=settings["plot"],
-    )  # fmt: skip
+def show_result(ctx: click.Context, result) -> None:
+    """Print where the result is. Ends the process with exit code 130 when Ctrl-C ended the training."""
+    out = ctx.params["out"]
     if result.interrupted:
-        click.echo(f"stopped at step {result.step} of {settings['steps']}; all is saved. Go on with:", err=True)
-        click.echo(f'  minilora {settings["command"]} --resume --out "{out}"', err=True)
+        click.echo(f"stopped at step {result.step}; everything is saved. To go on:", err=True)
+        click.echo(f'  minilora {ctx.command.name} --resume --out "{out}"', err=True)
         raise SystemExit(130)
     losses = result.history.valid
     change = f": validation loss {losses[0][1]:.4f} -> {losses[-1][1]:.4f}" if losses else ""

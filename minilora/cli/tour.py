@@ -1,4 +1,4 @@
-"""`minilora tour`: what LoRA is, measured in one run. Every number it prints comes from this run."""
+"""`minilora tour`: LoRA shown in one run. Every number that it prints is measured in this run."""
 
 import hashlib
 import time
@@ -8,7 +8,9 @@ import click
 import numpy as np
 
 from ..display.tables import console, new_table
-from .common import base_option, check_out, device_option, seed_option
+from ..files.atomic import check_writable
+from ..training.run import run_training, write_history
+from .common import base_option, device_option, seed_option
 
 TASKS = ("style-json", "style-crier")  # two house styles for the same questions: one adapter each
 RANK, ALPHA, TARGETS, LEARNING_RATE = 8, 16, "all-linear", 3e-3
@@ -17,12 +19,15 @@ MATRIX, MATRIX_RANK = 4096, 16  # the matrix that articles on LoRA count
 
 
 @click.command()
-@click.option("--out", default="minilora-tour", show_default=True, type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--out", default="minilora-tour", show_default=True, type=click.Path(path_type=Path), metavar="DIR",
+    help="Folder for the figures and both adapters.",
+)  # fmt: skip
 @base_option
 @seed_option
 @device_option
 def tour(out, base, seed, device):
-    """Two adapters on one frozen base: count, train, compare, merge, switch, save.
+    """Train two adapters on one frozen base: count, train, compare, merge, switch, save.
 
     Takes about a minute on two CPU cores, writes figures and both adapters into --out, and needs no network.
     """
@@ -30,11 +35,11 @@ def tour(out, base, seed, device):
     from ..tasks.shipped import get_task
 
     began = time.perf_counter()
-    check_out(out)
+    check_writable(out)
     show = console(width=100)
     model, tokenizer = load_base(base, device)
     tasks = [get_task(name) for name in TASKS]
-    test = tasks[0].examples("test")  # people that neither adapter sees; the same questions for both styles
+    test = tasks[0].examples("test")  # people that neither adapter has seen; the same questions for both styles
 
     model, configs = wrap(model, seed)
     count(show, model, configs[TASKS[0]])
@@ -51,7 +56,7 @@ def tour(out, base, seed, device):
     unchanged(show, model, before)
     merging(show, model, tokenizer, tasks[0], test, adapted)
     switching(show, model)
-    save(show, model, out)
+    save(show, model, out, histories)
     figures(show, out, histories, scores)
     show.print(f"\nThe whole tour took {time.perf_counter() - began:.0f} s on {model.device}.")
 
@@ -86,7 +91,6 @@ def learn(show, model, tokenizer, task, seed):  # -> History
     from ..text.batches import PairBatches
     from ..training.optim import AdamW, linear_decay
     from ..training.resume import trained
-    from ..training.run import run_training
 
     model.set_adapter(task.name)
     context = model.config.max_position_embeddings
@@ -184,13 +188,16 @@ def switching(show, model, times=200):
     show.print(f"one adapter to the other: {np.median(took) * 1e6:.0f} microseconds (median of {times}); W is not read")
 
 
-def save(show, model, out):
+def save(show, model, out, histories):
+    """Write both adapters, each with its history: `minilora generate` reads there how to ask it."""
+    from ..adapters.inspect import read_adapter
+
     show.rule("8. Save, in the format of Hugging Face PEFT")
     model.save_pretrained(out)
     base = sum(p.numpy().nbytes for _, p in base_parameters(model))
     for name in TASKS:
-        size = sum(f.stat().st_size for f in (out / name).iterdir())
-        show.print(f"{out / name}: {size:,} bytes; the base has {base:,}")
+        write_history(out / name, histories[name], {"task": name})
+        show.print(f"{out / name}: {read_adapter(out / name).bytes_on_disk:,} bytes; the base has {base:,}")
 
 
 def figures(show, out, histories, scores):

@@ -39,6 +39,24 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_writable(folder: str | Path) -> None:
+    """Raises MiniloraError when no file can be written into `folder`, which need not exist. Leaves nothing behind."""
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise MiniloraError(f"cannot write in {folder}: it is a file, expected a folder")
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(2**16))
+    except OSError as error:
+        raise MiniloraError(f"cannot write in {folder}: {error.strerror or error}") from error
+    finally:
+        for place in missing:
+            if place.is_dir():
+                place.rmdir()
+
+
 def _umask():
     mask = os.umask(0o022)  # there is no way to read it without setting it
     os.umask(mask)

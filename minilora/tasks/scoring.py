@@ -1,17 +1,79 @@
-"""Letting a model answer prompts, and measuring the share of right answers. `model`: a CausalLM or PeftModel."""
+"""How good a model is: its loss on a task or on files, its answers, and the share of right ones.
 
+`model`: a CausalLM or PeftModel.
+"""
+
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from ..autograd import no_grad
 from ..backend import to_host
+from ..display.progress import show_progress
 from ..errors import DataError
 from ..ops.loss import IGNORE
-from ..text.batches import pad_pairs
-from ..text.encoding import encode_pair, encode_prompt
+from ..text.batches import encode_pairs, pad_pairs, pair_batches, text_windows, training_window
+from ..text.encoding import encode_pair, encode_prompt, encode_text
+from ..text.examples import Paths, check_one_source, path_names, read_jsonl, read_text
 from ..text.tokenizer import TextTokenizer
-from .shipped import Task
+from ..training.loop import count_labels, evaluate
+from .shipped import Task, get_task
+
+BATCH = 32
+
+
+@dataclass
+class Measured:
+    """loss: mean over `labels` labels, in nats. Of a task also: its score, and the share of right forced choices."""
+
+    loss: float
+    labels: int
+    examples: int = 0
+    score: float | None = None
+    choice: float | None = None
+
+    @property
+    def perplexity(self) -> float:
+        return math.exp(min(self.loss, 700))
+
+
+def measure(
+    model,
+    tokenizer: TextTokenizer,
+    *,
+    task: str | None = None,
+    text: Paths = (),
+    jsonl: Paths = (),
+    encode: Callable = encode_pair,
+) -> Measured:
+    """The loss on the test split of a task, on text files or on JSONL files; on a task also its score.
+
+    encode: function (example, tokenizer) -> (prompt ids, response ids), for JSONL. Raises UnknownNameError, DataError,
+    MissingFileError. Shows progress bars in a terminal.
+    """
+    check_one_source({"task": task, "text": text, "jsonl": jsonl})
+    context = model.config.max_position_embeddings
+    if text:
+        ids = encode_text(read_text(text), tokenizer)
+        batches = text_windows(ids, training_window(ids, context), BATCH, most=len(ids))
+        return Measured(*_loss(model, batches))
+    examples = get_task(task).examples("test") if task else [e for path in path_names(jsonl) for e in read_jsonl(path)]
+    pairs = encode_pairs(examples, tokenizer, encode, context)
+    measured = Measured(*_loss(model, pair_batches(pairs, BATCH, tokenizer.pad_id)), len(examples))
+    if task:
+        scored = get_task(task)
+        measured.score, _ = score(model, tokenizer, scored, examples, partial(show_progress, what="answers"))
+        if scored.choices:
+            each = partial(show_progress, what="choices")
+            measured.choice = forced_choice(model, tokenizer, scored, examples, each=each)
+    return measured
+
+
+def _loss(model, batches):  # list of (ids, labels) -> mean loss, number of labels
+    return evaluate(model, show_progress(batches, "loss")), sum(count_labels(labels) for _, labels in batches)
 
 
 def answers(

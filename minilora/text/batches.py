@@ -1,26 +1,27 @@
-"""From files to batches: the tokenizer, plain text, prompt and response pairs, and batches that can be resumed.
+"""Batches of tokens for training and for measuring a loss, and the examples that are held out.
 
-A batch is (ids, labels), both (B, T) int64 on the host and not yet shifted (`model.loss` shifts). The prompt is masked
-out of the loss: its labels, and those of the padding on the right, are -100.
+A batch is (ids, labels), both (B, T) int64 on the host and not yet shifted: `model.loss` shifts. A label of IGNORE
+(-100) does not count; in a pair, prompt and padding have it.
 """
+
+from collections import Counter
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..ops.loss import IGNORE
 from .encoding import check_lengths, encode_pair
 
-# ---- tokenizer
+Pair = tuple[list[int], list[int]]  # prompt ids, response ids
+Batch = tuple[np.ndarray, np.ndarray]  # ids (B, T), labels (B, T)
+
+WINDOW = 128  # tokens of a training window; fewer when the context or the text is shorter
+HELD_OUT = 0.05  # share of a user's own data that is held out for the validation loss
+MOST_HELD_OUT = 200  # pairs, or windows: more would make an evaluation slow
 
 
-# ---- files
-
-
-# ---- framing: what a model reads and what it writes
-
-
-def pad_pairs(pairs, pad_id: int) -> tuple[np.ndarray, np.ndarray]:  # -> ids (B, T), labels (B, T)
-    """Right-padded ids of (prompt ids, response ids) pairs, and labels that are -100 on prompt and padding."""
+def pad_pairs(pairs: list[Pair], pad_id: int) -> Batch:
+    """Ids of the pairs, padded on the right, and labels that are IGNORE on prompt and padding."""
     longest = max(len(prompt) + len(response) for prompt, response in pairs)
     ids = np.full((len(pairs), longest), pad_id, dtype=np.int64)
     labels = np.full((len(pairs), longest), IGNORE, dtype=np.int64)
@@ -31,14 +32,18 @@ def pad_pairs(pairs, pad_id: int) -> tuple[np.ndarray, np.ndarray]:  # -> ids (B
     return ids, labels
 
 
-# ---- batches: endless, reproducible, resumable
+# ---- for training: endless, reproducible, resumable
 
 
 class TextBatches:
-    """Endless batches of windows that begin at random places of a text. `state()` is JSON, `restore` goes on."""
+    """Endless batches of windows that begin at random positions of a text. `state()` is JSON; `restore` goes on.
+
+    Raises DataError when the text is shorter than a window.
+    """
 
     def __init__(self, ids, batch_size: int, seq_len: int, rng: np.random.Generator):
-        self.ids = np.asarray(ids, dtype=np.int64)
+        check_batch_size(batch_size)
+        self.ids = np.asarray(ids, dtype=np.int64)  # (N,)
         self.batch_size, self.seq_len, self.rng = batch_size, seq_len, rng
         if len(self.ids) < seq_len:
             raise DataError(f"the text has {len(self.ids):,} tokens, expected at least {seq_len} (one window)")
@@ -46,7 +51,7 @@ class TextBatches:
     def __iter__(self):
         return self
 
-    def __next__(self) -> tuple[np.ndarray, np.ndarray]:  # ids (B, T), labels (B, T)
+    def __next__(self) -> Batch:
         starts = self.rng.integers(0, len(self.ids) - self.seq_len + 1, self.batch_size)
         ids = self.ids[starts[:, None] + np.arange(self.seq_len)]
         return ids, ids.copy()
@@ -59,27 +64,27 @@ class TextBatches:
 
 
 class PairBatches:
-    """Endless batches of pairs: every example once in each pass, in a new order. `state()` is JSON, `restore` goes on.
+    """Endless batches of pairs: each pass has every pair once, in a new order. `state()` is JSON; `restore` goes on.
 
-    encode: function example, tokenizer -> (prompt ids, response ids). Raises DataError when an example is longer than
-    `max_length` tokens: how many, and which are the first.
+    encode: function (example, tokenizer) -> (prompt ids, response ids). Raises DataError for no examples, one that
+    cannot be encoded, or some that are longer than `max_length` tokens.
     """
 
     def __init__(
         self, examples, tokenizer, batch_size: int, max_length: int, rng: np.random.Generator, encode=encode_pair
     ):
-        self.pairs = [encode(example, tokenizer) for example in examples]
+        check_batch_size(batch_size)
+        self.pairs = encode_pairs(examples, tokenizer, encode, max_length)
         self.batch_size, self.rng, self.pad_id = batch_size, rng, tokenizer.pad_id
         if not self.pairs:
             raise DataError("no examples to learn from")
-        check_lengths(self.pairs, max_length)
         self.order, self.position = np.empty(0, dtype=np.int64), 0
         self.pass_began = rng.bit_generator.state
 
     def __iter__(self):
         return self
 
-    def __next__(self) -> tuple[np.ndarray, np.ndarray]:  # ids (B, T), labels (B, T)
+    def __next__(self) -> Batch:
         return pad_pairs([self.pairs[self._next_index()] for _ in range(self.batch_size)], self.pad_id)
 
     def _next_index(self) -> int:
@@ -93,7 +98,7 @@ class PairBatches:
         self.order, self.position = self.rng.permutation(len(self.pairs)), 0
 
     def state(self) -> dict:
-        """Where the pass began and how far it is: the order itself follows from the generator."""
+        """The generator at the start of this pass, from which the order follows, and the position in the pass."""
         return {"rng": self.pass_began, "position": self.position}
 
     def restore(self, state: dict) -> None:
@@ -104,16 +109,39 @@ class PairBatches:
             self.position = state["position"]
 
 
-WINDOW = 128  # tokens of one training example cut from plain text; less when the context or the text is shorter
+def check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise ConfigError(f"batch size {batch_size}: expected at least 1")
 
 
-HELD_OUT = 0.05  # share of a person's own data that is kept for validation
+def training_window(ids, context: int, length: int = WINDOW) -> int:  # ids (N,)
+    """`length`, or less when the context or the text is shorter. Raises DataError for a text too short to train on."""
+    if len(ids) < 16:
+        raise DataError(f"the text has {len(ids)} tokens, expected at least 16")
+    return min(length, context, len(ids))
 
 
-def encode_pairs(examples, tokenizer, encode, context):  # -> list of (prompt ids, response ids)
-    """Every example as tokens. Raises DataError naming those that cannot be written, or are longer than the context."""
-    from .encoding import check_lengths
+# ---- for a loss: every token once
 
+
+def text_windows(ids, length: int, batch_size: int, most: int = MOST_HELD_OUT) -> list[Batch]:  # ids (N,)
+    """Windows of the text, side by side; of more than `most` a part, evenly spread. A shorter rest is left out."""
+    length = min(length, len(ids))
+    if length < 2:
+        return []
+    windows = ids[: len(ids) // length * length].reshape(-1, length)
+    windows = windows[:: max(1, -(-len(windows) // most))]
+    return [(w, w) for w in np.array_split(windows, -(-len(windows) // batch_size))]
+
+
+def pair_batches(pairs: list[Pair], batch_size: int, pad_id: int) -> list[Batch]:
+    """Every pair once, sorted by length, so that there is little padding."""
+    pairs = sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
+    return [pad_pairs(pairs[i : i + batch_size], pad_id) for i in range(0, len(pairs), batch_size)]
+
+
+def encode_pairs(examples: list[dict], tokenizer, encode, context: int) -> list[Pair]:
+    """Every example as tokens. Raises DataError naming one that cannot be encoded, or those that are too long."""
     pairs = []
     for number, example in enumerate(examples, start=1):
         try:
@@ -124,50 +152,27 @@ def encode_pairs(examples, tokenizer, encode, context):  # -> list of (prompt id
     return pairs
 
 
-def split_text(ids, share=HELD_OUT):  # (N,) -> training part, validation part: the end of the text
+# ---- what is held out
+
+
+def split_text(ids, share: float = HELD_OUT):  # (N,) -> (N - M,) to train on, (M,) the end of the text
     cut = len(ids) - int(len(ids) * share)
     return ids[:cut], ids[cut:]
 
 
-def split_pairs(examples, share=HELD_OUT, most=200, seed=0):  # list -> training list, validation list
-    """Hold out whole prompts, so that no validation prompt is trained on with another response."""
-    prompts = list(dict.fromkeys(e["prompt"] for e in examples))
+def split_pairs(
+    examples: list[dict], share: float = HELD_OUT, most: int = MOST_HELD_OUT, seed: int = 0
+) -> tuple[list[dict], list[dict]]:
+    """Examples to train on, and those held out. All examples of a prompt are on the same side.
+
+    Otherwise the validation loss would be measured on prompts that were trained on with another response.
+    """
+    count = Counter(e["prompt"] for e in examples)  # in order of first appearance
+    prompts, wanted = list(count), min(most, max(1, share * len(examples)))
     order = np.random.default_rng(seed).permutation(len(prompts))
-    held, count = set(), 0
-    per_prompt = {}
-    for e in examples:
-        per_prompt[e["prompt"]] = per_prompt.get(e["prompt"], 0) + 1
+    held = set()
     for i in order[: len(prompts) // 2]:
-        if count >= min(most, max(1, share * len(examples))):
+        if sum(count[p] for p in held) >= wanted:
             break
         held.add(prompts[i])
-        count += per_prompt[prompts[i]]
     return [e for e in examples if e["prompt"] not in held], [e for e in examples if e["prompt"] in held]
-
-
-def text_windows(ids, length, batch_size, most=200):  # (N,) -> list of (ids, labels), each (B, length)
-    """The text as windows side by side, `most` at most and spread over it; a rest shorter than a window is left out."""
-    length = min(length, len(ids))
-    if length < 2:
-        return []
-    windows = ids[: len(ids) // length * length].reshape(-1, length)
-    windows = windows[:: max(1, -(-len(windows) // most))]
-    return [(w, w) for w in np.array_split(windows, -(-len(windows) // batch_size))]
-
-
-def pair_batches(pairs, batch_size, pad_id):  # list of (prompt ids, response ids) -> list of (ids, labels)
-    """Every pair once, in order of length: little padding."""
-    from .batches import pad_pairs
-
-    pairs = sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
-    return [pad_pairs(pairs[i : i + batch_size], pad_id) for i in range(0, len(pairs), batch_size)]
-
-
-def training_window(ids, context, length=WINDOW):  # -> int
-    """The length of a training window: `length`, or less when the context or the text is shorter.
-
-    Raises DataError when the text is too short to learn from.
-    """
-    if len(ids) < 16:
-        raise DataError(f"the text has {len(ids)} tokens, expected at least 16")
-    return min(length, context, len(ids))

@@ -4,19 +4,26 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..files.atomic import read_utf8
 from .tokenizer import END
 
 ROLES = ("system", "user", "assistant")
 
 
-def read_text(paths: str | Path | Iterable[str | Path]) -> str:
+Paths = str | Path | Iterable[str | Path]  # one path or several
+
+
+def path_names(paths: Paths) -> list[str]:
+    return [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+
+
+def read_text(paths: Paths) -> str:
     """The text of one file, or of several joined by `<|endoftext|>`.
 
     Raises MissingFileError, or DataError for a file that is empty or not UTF-8.
     """
-    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    paths = path_names(paths)
     texts = [read_utf8(path, DataError) for path in paths]
     for path, text in zip(paths, texts, strict=True):
         if not text.strip():
@@ -44,6 +51,28 @@ def read_jsonl(path: str | Path) -> list[dict]:
                 raise DataError(f"{path}, line {number}: {fault[:200]}") from error
     if not examples:
         raise DataError(f'{path} is empty, expected lines like {{"prompt": "...", "response": "..."}}')
+    return examples
+
+
+def check_one_source(sources: dict) -> None:  # {name: value}
+    """Raises ConfigError unless exactly one of the values is given."""
+    given = [name for name, value in sources.items() if value]
+    if len(given) != 1:
+        *names, last = sources
+        raise ConfigError(f"expected one of {', '.join(names)} and {last}; given: {' and '.join(given) or 'none'}")
+
+
+def check_examples(values) -> list[dict]:
+    """Examples given as Python values, in the forms that `read_jsonl` takes. Raises DataError naming the example."""
+    examples = []
+    for number, value in enumerate(values, start=1):
+        try:
+            examples.append(_check_example(value))
+            json.dumps(examples[-1], ensure_ascii=False).encode()  # half of a pair of surrogates is no text
+        except (DataError, TypeError, UnicodeEncodeError) as error:
+            raise DataError(f"example {number}: {error}") from error
+    if not examples:
+        raise DataError('no examples; expected dicts like {"prompt": "...", "response": "..."}')
     return examples
 
 

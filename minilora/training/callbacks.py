@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +34,7 @@ class History:
 
     def __post_init__(self):
         self._unread = []  # losses that are still on the device
-        self._since = None  # when `seconds` was last updated
+        self._since = 0.0  # when `seconds` was last updated
 
     def __call__(self, run):
         if run.loss is None:
@@ -113,7 +113,7 @@ class LastGood:
 class Evaluation:
     """Callback: the validation loss before the first step, every `every` steps and at the end, into `history.valid`."""
 
-    batches: list
+    batches: Sequence  # of (ids, labels)
     history: History
     every: int
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..backend import like
 from ..errors import ConfigError, FormatError, MissingFileError, listed
+from ..files.atomic import check_writable
 from ..files.safetensors import read_header, read_tensors, write_tensors
 
 FILE = "training_state.safetensors"
@@ -102,11 +103,32 @@ def _read_description(path):  # -> dict
 # ---- the folder: may a run begin, or go on, in it?
 
 
-def check_new_run(out: Path, adapter: bool, overwrite: bool = False) -> None:
+def begin_run(
+    out: str | Path | None, settings: dict, adapter: bool = False, resume: bool = False, overwrite: bool = False
+) -> dict:
+    """Check, before any work, that a run with `settings` may write into `out`. Writes nothing.
+
+    adapter: whether it writes an adapter, not a base. out: None when nothing will be saved. Returns the settings of the
+    saved run that goes on, {} for a new run. Raises ConfigError, MissingFileError, MiniloraError.
+    """
+    if resume and (overwrite or out is None):
+        raise ConfigError("resume and overwrite: choose one of them" if overwrite else "resume needs out, a folder")
+    if out is None:
+        return {}
+    saved = {}
+    if resume:
+        saved = check_same_run(Path(out), settings)
+    else:
+        check_new_run(Path(out), adapter, overwrite)
+    check_writable(out)
+    return saved
+
+
+def check_new_run(out: Path, adapter: bool, overwrite: bool) -> None:
     """Raises ConfigError when a new run in `out` would replace a result without `overwrite`.
 
-    adapter: whether the run writes an adapter, not a base. An adapter beside a base (or the other way round) is refused
-    in any case: programs would take one for the other's.
+    An adapter beside a base, or a base beside an adapter, is refused in any case: programs would take one for the
+    other's.
     """
     holds = {name: (out / file).is_file() for name, file in HOLDS.items()}
     new, other = ("the adapter", "a base") if adapter else ("the base", "an adapter")
@@ -129,7 +151,13 @@ def check_same_run(out: Path, settings: dict) -> dict:
     for name, value in settings.items():
         same = saved[name] == value or name in MAY_CHANGE or (name == "lr" and value is None)
         if not same:
-            raise ConfigError(f"{name} {value} contradicts the run in {out}, which has {saved[name]}")
+            raise ConfigError(f"{name} {value} contradicts the run in {out}, which was started with {saved[name]}")
     if step >= settings["steps"]:
-        raise ConfigError(f"the run in {out} is already at step {step} of {settings['steps']}; pass more steps")
+        raise ConfigError(f"the run in {out} is already at step {step} of {settings['steps']}; ask for more steps")
     return saved
+
+
+def check_same_data(digest: str, saved: dict, out: str | Path | None) -> None:
+    """Raises ConfigError when a run that goes on has other data than it was started with. saved: from `begin_run`."""
+    if saved and saved.get("digest") != digest:
+        raise ConfigError(f"the training data has changed since the run in {out} was started")

@@ -13,14 +13,14 @@ import numpy as np
 
 from ..display.plots import loss_curve
 from ..display.progress import Progress
-from ..errors import TrainingError
-from ..files.atomic import write_json
+from ..errors import MiniloraError, TrainingError
+from ..files.atomic import read_json, write_json
 from .callbacks import Evaluation, History, LastGood, Saving, StopOnInterrupt
 from .loop import train
 from .optim import Optimizer, Schedule
 from .resume import FILE, load_state, save_state
 
-HISTORY = "history.json"  # beside the result: every loss, and the settings
+HISTORY = "history.json"  # beside the result: the losses and the settings
 
 
 @dataclass
@@ -31,6 +31,20 @@ class Result:
     history: History
     step: int
     interrupted: bool = False
+
+
+@dataclass
+class RunFolder:
+    """Where a training is saved. save_model() writes the model there; settings: any JSON values, kept with the run."""
+
+    path: Path
+    save_model: Callable[[], None]
+    settings: dict
+
+    def save(self, history: History) -> None:
+        """Write the model and the history."""
+        self.save_model()
+        write_history(self.path, history, self.settings)
 
 
 def run_training(
@@ -44,9 +58,7 @@ def run_training(
     rng: np.random.Generator | None = None,
     valid: Sequence = (),
     eval_every: int = 25,
-    out: str | Path | None = None,
-    save_model: Callable[[], None] | None = None,
-    settings: dict | None = None,
+    out: RunFolder | None = None,
     resume: bool = False,
     progress: bool = False,
     plot: bool = False,
@@ -59,56 +71,62 @@ def run_training(
     accumulate  batches per step
     rng         for dropout
     valid       batches for the validation loss, measured every `eval_every` steps
-    out         a folder: every `eval_every` steps `save_model()` writes the model there, and the run is saved beside it
-    settings    any JSON values, kept with the run
+    out         where the model and the run are saved, every `eval_every` steps; None: nowhere
     resume      go on with the run saved in `out`
     progress    show loss, speed and time left on standard error
     plot        draw the losses into loss.png in `out`
+    callbacks   further ones, see `loop.train`
 
     With `out`, the first Ctrl-C ends the run after the current step, saves it and returns; without, Ctrl-C raises
     KeyboardInterrupt as usual. Raises TrainingError when a loss is not finite: the model then has the last good
     weights, which are also saved in `out`.
     """
     history = History()
-    out = None if out is None else Path(out)
-    start = load_state(out, model, optimizer, batches, rng, history) if resume else 0
+    start = load_state(out.path, model, optimizer, batches, rng, history) if out and resume else 0
     good, saved_steps = LastGood(history), []
-
-    def save(run):
-        saved_steps.append(run.step)
-        save_model()
-        save_state(out, run, history, settings)
-        write_history(out, history, settings)
-
     with contextlib.ExitStack() as stack:
         stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # History stops a run that overflows
         hung = [history, Evaluation(valid, history, eval_every)]
         if progress:
             hung.append(stack.enter_context(Progress(history)))
-        if out is not None:
+        if out:
+
+            def save(run):
+                saved_steps.append(run.step)
+                out.save(history)
+                save_state(out.path, run, history, out.settings)
+
             hung = [stack.enter_context(StopOnInterrupt()), *hung, Saving(save, eval_every)]
         try:
             run = train(model, batches, optimizer, steps, schedule, accumulate=accumulate, rng=rng, start=start,
                         callbacks=[*hung, good, *callbacks])  # fmt: skip
         except TrainingError as error:
             step = good.restore(optimizer.params)
-            if step and out is not None:
-                save_model()
-                write_history(out, history, settings)
+            if step and out:
+                out.save(history)
                 if not (saved_steps or resume):  # the state there is of a run that this one replaces
-                    (out / FILE).unlink(missing_ok=True)
+                    (out.path / FILE).unlink(missing_ok=True)
             raise TrainingError(f"{error}; {_what_is_left(step, out)}") from error
-    if plot and out is not None:
-        loss_curve(history, out / "loss.png")
+    if plot and out:
+        loss_curve(history, out.path / "loss.png")
     return Result(model, history, run.step, interrupted=run.step < steps)
 
 
-def write_history(out: Path, history: History, settings: dict | None) -> None:
-    write_json(out / HISTORY, history.as_json() | {"settings": settings})
-
-
-def _what_is_left(step, out):  # last good step or None, folder or None -> the end of an error line
+def _what_is_left(step, out):  # last good step or None, RunFolder or None -> the end of an error line
     if not step:
         return "nothing was learned before it, so nothing is saved"
-    place = "are in the model" if out is None else f"are saved in {out}"
-    return f"the last good weights, those of step {step}, {place}"
+    return f"the last good weights, those of step {step}, are {f'saved in {out.path}' if out else 'in the model'}"
+
+
+def write_history(folder: Path, history: History, settings: dict) -> None:
+    """Write the losses and the settings of a training beside its result."""
+    write_json(folder / HISTORY, history.as_json() | {"settings": settings})
+
+
+def settings_in_history(folder: str | Path) -> dict:
+    """The settings of the training that wrote `folder`; {} when its history.json is missing or damaged."""
+    try:
+        settings = read_json(Path(folder) / HISTORY).get("settings")
+    except MiniloraError:  # a result of other tools has none, and can be used as well
+        return {}
+    return settings if isinstance(settings, dict) else {}

@@ -28,20 +28,21 @@ def test_what_is_trained_in_the_template_answers_in_the_template(minilora, work)
     options = ["--method", "full", "--steps", 120, "--batch-size", 4, "--lr", 0.01, "--no-plot", "--out", "tuned"]
     assert minilora("train", "--base", "base", "--jsonl", "chats.jsonl", "--chat", *options).code == 0
     ask = ("generate", "--base", "tuned", "--prompt", "Where is the sea?", "--max-new-tokens", 20)
-    assert minilora(*ask, "--chat").out == "In Tidewick.\n"
+    assert minilora(*ask).out == minilora(*ask, "--chat").out == "In Tidewick.\n"
     assert minilora(*ask, "--framed").out != "In Tidewick.\n"
 
     def loss(base, *options):
         return float(minilora("eval", "--base", base, "--jsonl", "chats.jsonl", *options).out.split("loss ")[1][:6])
 
-    assert loss("tuned", "--chat") < min(1, loss("tuned") / 2)
+    assert loss("tuned", "--chat") < min(1, loss("tuned", "--framed") / 2)
+    assert loss("tuned") == loss("tuned", "--chat")
     assert loss("base", "--chat") > 2
 
 
 @pytest.mark.parametrize("command", [["train", "--out", "out"], ["eval"]])
 def test_a_template_needs_conversations_or_pairs(minilora, work, command):
     for source in (["--text", "chats.jsonl"], ["--task", "sql"]):
-        assert refused(minilora(*command, "--base", "base", *source, "--chat"), "--chat goes with --jsonl")
+        assert refused(minilora(*command, "--base", "base", *source, "--chat"), "chat goes with")
     assert not (work / "out").exists()
 
 

@@ -10,9 +10,8 @@ import pytest
 from commands import make_adapter, make_base, refused
 
 import minilora as ml
-from minilora.cli.generate import encoder, stop_tokens, written
 from minilora.text.encoding import frame
-from minilora.text.tokenizer import TextTokenizer, load_tokenizer
+from minilora.text.tokenizer import load_tokenizer
 
 PROMPTS = ["Hattie Sedge lives on", "The Blue Bell", "apple"]
 
@@ -88,67 +87,97 @@ def test_framed_asks_as_training_on_pairs_does(minilora, base):
     assert result.out == wanted + "\n"
 
 
+def note(folder, **settings):
+    """The history.json of a training with these settings."""
+    (folder / "history.json").write_text(json.dumps({"loss": [], "settings": settings}), encoding="utf-8")
+
+
+FRAMED, CHAT, PLAIN = {"jsonl": ["a"]}, {"jsonl": ["a"], "chat": True}, {"text": ["a"]}
+TEMPLATE = "{% for m in messages %}<{{ m.role }}> {{ m.content }}{% endfor %} <assistant>"
+ASKED = {"--framed": frame("Good cake."), "--chat": "<user> Good cake. <assistant>", "--plain": "Good cake."}
+
+
+@pytest.fixture
+def asked(minilora, base, tmp_path):
+    """asked(*options) -> the form in which `generate` asks an adapter: --framed, --chat or --plain."""
+    pytest.importorskip("jinja2")
+    (base / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+    make_adapter(tmp_path / "adapter")
+    model = ml.PeftModel.from_pretrained(ml.load_pretrained(base), tmp_path / "adapter")
+    texts = {continuation(model, base, prompt, 9): form for form, prompt in ASKED.items()}
+    assert len(texts) == 3
+
+    def ask(*options):
+        result = minilora("generate", "--base", base, "--adapter", tmp_path / "adapter", "--prompt", "Good cake.",
+                          "--max-new-tokens", 9, *options)  # fmt: skip
+        assert result.code == 0 and result.err == ""
+        return texts[result.out.removesuffix("\n")]
+
+    return ask
+
+
 @pytest.mark.parametrize(
-    ("how", "options"),
+    ("settings", "form"),
     [
-        ("--task reviews", {"task": "reviews"}),
-        ("--framed", {"jsonl": ["a"]}),
-        ("--chat", {"jsonl": ["a"], "chat": True}),
+        ({"task": "reviews"}, "--framed"),
+        (FRAMED, "--framed"),
+        ({"examples": 40}, "--framed"),
+        (CHAT, "--chat"),
+        ({"examples": 40, "chat": True}, "--chat"),
+        (PLAIN, "--plain"),
     ],
 )
-def test_an_adapter_that_was_trained_in_a_frame_says_so_when_it_is_asked_without(
-    minilora, base, tmp_path, how, options
-):
+def test_an_adapter_is_asked_as_it_was_trained(asked, tmp_path, settings, form):
+    note(tmp_path / "adapter", **settings)
+    assert asked() == form
+
+
+@pytest.mark.parametrize("settings", [{"task": "reviews"}, FRAMED, CHAT, PLAIN])
+def test_an_option_overrides_how_an_adapter_was_trained(asked, tmp_path, settings):
+    note(tmp_path / "adapter", **settings)
+    assert [asked(form) for form in ASKED] == list(ASKED)
+
+
+@pytest.mark.parametrize("history", [None, "{", "[]", "{}", '{"settings": []}', '{"settings": {"task": []}}'])
+def test_an_adapter_that_knows_nothing_is_asked_plain(asked, tmp_path, history):
+    if history is not None:
+        (tmp_path / "adapter" / "history.json").write_text(history, encoding="utf-8")
+    assert asked() == "--plain"
+
+
+def test_a_base_that_was_tuned_in_full_is_asked_as_it_was_trained(asked, base):
+    note(base, method="full", **CHAT)
+    assert asked() == "--chat"
+
+
+def test_an_adapter_knows_better_than_its_base(asked, base, tmp_path):
+    note(base, method="full", **CHAT)
+    note(tmp_path / "adapter", **FRAMED)
+    assert asked() == "--framed"
+
+
+def test_an_adapter_that_was_trained_on_a_task_writes_as_much_as_an_answer_of_the_task(minilora, base, tmp_path):
     adapter = make_adapter(tmp_path / "adapter")
-    (adapter / "history.json").write_text(json.dumps({"settings": options}), encoding="utf-8")
-    ask = ["generate", "--base", base, "--adapter", adapter, "--prompt", "Good cake.", "--max-new-tokens", 2]
-    plain = minilora(*ask)
-    assert plain.code == 0 and plain.err == f"note: {adapter} was trained on prompts in a frame: ask with {how}\n"
-    assert minilora(*ask, "--framed").err == ""
-    for settings in ({"text": ["a"]}, {"task": "\x1b[2J"}, {"task": []}, []):
-        (adapter / "history.json").write_text(json.dumps({"settings": settings}), encoding="utf-8")
-        assert minilora(*ask).err == ""
-    for other in ("{", "[]"):
-        (adapter / "history.json").write_text(other, encoding="utf-8")
-        assert minilora(*ask).err == ""
+    note(adapter, task="reviews")
+    model = ml.PeftModel.from_pretrained(ml.load_pretrained(base), adapter)
+    result = minilora("generate", "--base", base, "--adapter", adapter, "--prompt", "Good cake.")
+    assert result.out == continuation(model, base, frame("Good cake."), count=12) + "\n"
+
+
+def test_adapters_that_were_trained_differently_are_refused_until_a_form_is_chosen(minilora, base, tmp_path):
+    for name, settings in (("a", FRAMED), ("b", PLAIN)):
+        note(make_adapter(tmp_path / name), **settings)
+    ask = ["generate", "--base", base, "--adapter", f"{tmp_path / 'a'},{tmp_path / 'b'}", "--prompt", "a"]
+    assert refused(minilora(*ask), "a on framed prompts", "b on plain prompts", "choose a form")
+    assert minilora(*ask, "--plain", "--max-new-tokens", 1).code == 0
 
 
 def test_chat_asks_in_the_template_of_the_base(minilora, base):
     pytest.importorskip("jinja2")
-    template = "{% for m in messages %}<{{ m.role }}> {{ m.content }}{% endfor %} <assistant>"
-    (base / "chat_template.jinja").write_text(template, encoding="utf-8")
+    (base / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
     wanted = continuation(ml.load_pretrained(base), base, "<user> Good day <assistant>", count=9)
     result = minilora("generate", "--base", base, "--chat", "--prompt", "Good day", "--max-new-tokens", 9)
     assert result.out == wanted + "\n"
-
-
-def test_plain_text_and_a_frame_get_the_bos_of_the_tokenizer_and_a_chat_template_does_not(base):
-    pytest.importorskip("jinja2")
-    from tokenizers.processors import TemplateProcessing
-
-    tokenizer = load_tokenizer(base)
-    tokenizer.inner.post_processor = TemplateProcessing(single="<|pad|> $A", special_tokens=[("<|pad|>", 1)])
-    tokenizer = TextTokenizer(tokenizer.inner)
-    (base / "chat_template.jinja").write_text("{{ messages[0].content }}", encoding="utf-8")
-    ids = tokenizer.encode("apple")
-    assert encoder(tokenizer, base, framed=False, chat=False)("apple") == [1, *ids]
-    assert encoder(tokenizer, base, framed=True, chat=False)("apple") == [1, *tokenizer.encode("apple\n")]
-    assert encoder(tokenizer, base, framed=False, chat=True)("apple") == ids
-
-
-def test_every_end_token_that_the_folder_names_ends_a_text(base):
-    (base / "generation_config.json").write_text(json.dumps({"eos_token_id": [7, 9]}), encoding="utf-8")
-    model, tokenizer = ml.load_pretrained(base), load_tokenizer(base)
-    model.config.eos_token_id = 5
-    assert stop_tokens(model.config, tokenizer, base) == [tokenizer.eos_id, 5, 7, 9]
-
-
-def test_a_space_before_the_first_new_word_is_kept_by_a_tokenizer_that_drops_it():
-    class Dropping:  # as sentencepiece: the space in front of a text is not part of it
-        def decode(self, ids):
-            return "".join(" ab"[i] for i in ids).lstrip(" ")
-
-    assert written(Dropping(), [1], [1, 0, 2]) == " b"
 
 
 def test_sampling_depends_on_the_seed_alone(minilora, base):
@@ -189,7 +218,8 @@ def test_without_a_number_of_tokens_it_writes_what_the_context_holds(minilora, t
         ([], ["standard input is empty"]),
         (["--prompt", "a", "--task", "reviws"], ["reviws", "reviews"]),
         (["--prompt", "\udcff"], ["--prompt is not UTF-8"]),
-        (["--prompt", "a", "--task", "reviews", "--framed"], ["--task and --framed"]),
+        (["--prompt", "a", "--task", "reviews", "--framed"], ["--task and --framed", "only one"]),
+        (["--prompt", "a", "--plain", "--chat"], ["--plain and --chat", "only one"]),
         (["--prompt", "a", "--chat"], ["no chat template"]),
         (["--prompt", "a", "--top-k", "5"], ["--top-k", "--temperature"]),
         (["--prompt", "a", "--temperature", "1", "--top-k", "0"], ["top_k 0"]),

@@ -9,6 +9,8 @@ import pytest
 
 import minilora as ml
 from minilora.cli.tour import TASKS
+from minilora.text.forms import form_trained_on
+from minilora.training.run import settings_in_history
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,11 @@ def test_a_saved_adapter_of_the_tour_loads_again(toured, name):
     base = ml.load_pretrained(ml.shipped("base"))
     model = ml.PeftModel.from_pretrained(base, toured[1] / name)
     assert model.get_nb_trainable_parameters()[0] == 0  # loaded to be used, not to be trained
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_saved_adapter_of_the_tour_knows_how_it_is_asked(toured, name):
+    assert form_trained_on(settings_in_history(toured[1] / name)) == "framed"
 
 
 def test_the_readme_shows_what_the_tour_prints(toured, readme):

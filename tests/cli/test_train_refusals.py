@@ -162,6 +162,6 @@ def test_pretrain_refuses_a_text_too_short_for_one_window(run, files):
 
 def test_pretrain_refuses_sizes_that_do_not_divide(run, files):
     sizes = ["--width", "30", "--heads", "4"]
-    refused(run("pretrain", "--text", files / "a.txt", "--out", files / "out", *sizes), "--width 30", "--heads 4")
+    refused(run("pretrain", "--text", files / "a.txt", "--out", files / "out", *sizes), "width 30", "heads 4")
     sizes = ["--width", "32", "--heads", "4", "--kv-heads", "3"]
     refused(run("pretrain", "--text", files / "a.txt", "--out", files / "out", *sizes), "4 query heads")

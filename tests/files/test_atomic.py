@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilora.errors import FormatError, MiniloraError, MissingFileError
-from minilora.files.atomic import atomic_write, read_json, write_json, write_text
+from minilora.files.atomic import atomic_write, check_writable, read_json, write_json, write_text
 
 
 def test_what_is_written_is_there_and_nothing_else(tmp_path):
@@ -169,3 +169,18 @@ def test_any_bytes_are_an_object_or_one_line(tmp_path_factory, content):
         assert isinstance(read_json(path), dict)
     except FormatError as error:
         assert "\n" not in str(error)
+
+
+def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path):
+    check_writable(tmp_path / "new" / "folder")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    check_writable(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("place", ["file", "file/inside"])
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, place):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(MiniloraError, match="cannot write in .*file"):
+        check_writable(tmp_path / place)

@@ -10,7 +10,7 @@ import tokenize
 from fnmatch import fnmatch
 
 WINDOW = "__init__.py"  # `import minilora`: it reaches every room, so it is no room itself
-MAY_USE_THE_WINDOW = ("cli/", "course/", "finetune.py")
+MAY_USE_THE_WINDOW = ("cli/", "course/")
 LONGEST_FILE = 350
 NO_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 

@@ -1,15 +1,21 @@
 """Answers and scores of a model that says what the test wants it to say."""
 
+import json
+import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from commands import make_base
 from tokenizers import Tokenizer
 
 from minilora.autograd import Tensor
-from minilora.errors import DataError
-from minilora.tasks.scoring import answers, forced_choice, log_likelihood, score
-from minilora.text.encoding import encode_prompt
+from minilora.errors import ConfigError, DataError
+from minilora.models.pretrained import load_base
+from minilora.tasks.scoring import answers, forced_choice, log_likelihood, measure, score
+from minilora.tasks.shipped import get_task
+from minilora.text.batches import pad_pairs
+from minilora.text.encoding import encode_pair, encode_prompt
 from minilora.text.tokenizer import TextTokenizer
 from minilora.text.train_tokenizer import train_tokenizer
 
@@ -85,3 +91,43 @@ def test_a_forced_choice_is_right_where_the_likeliest_choice_is_the_answer():
     task = SimpleNamespace(choices=("sea", "tea"))
     examples = [{"prompt": "which?", "response": r} for r in ("tea", "sea", "tea", "tea")]
     assert forced_choice(model, TOKENIZER, task, examples, batch_size=3) == 0.75
+
+
+# ---- measuring a model on a task or on files
+
+
+PAIRS = [{"prompt": f"apple {i}", "response": "cake " * (i % 3 + 1)} for i in range(40)]
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    return load_base(make_base(tmp_path / "base", spread=1))
+
+
+def test_the_loss_on_pairs_is_that_of_one_batch_of_them_all(loaded, tmp_path):
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in PAIRS), encoding="utf-8")
+    model, tokenizer = loaded
+    ids, labels = pad_pairs([encode_pair(pair, tokenizer) for pair in PAIRS], tokenizer.pad_id)
+    found = measure(model, tokenizer, jsonl=[tmp_path / "pairs.jsonl"])
+    assert found.loss == pytest.approx(float(model.loss(ids, labels).data), rel=1e-5)
+    assert found.perplexity == math.exp(found.loss)
+    assert (found.labels, found.examples, found.score) == (np.count_nonzero(labels != -100), 40, None)
+
+
+def test_a_task_has_a_score_and_one_with_labels_a_share_of_right_choices(loaded):
+    found = measure(*loaded, task="reviews")
+    assert found.examples == len(get_task("reviews").examples("test"))
+    assert found.score == 0 and 0 <= found.choice <= 1
+    assert measure(*loaded, task="style-json").choice is None
+
+
+def test_every_label_of_a_text_is_counted_once(loaded, tmp_path):
+    (tmp_path / "text").write_text("apple cake " * 400, encoding="utf-8")
+    model, tokenizer = loaded
+    windows = len(tokenizer.encode("apple cake " * 400)) // 128
+    assert measure(model, tokenizer, text=tmp_path / "text").labels == windows * 127
+
+
+def test_more_than_one_source_is_refused(loaded):
+    with pytest.raises(ConfigError, match="expected one of task, text and jsonl; given: task and text"):
+        measure(*loaded, task="sql", text=["a"])

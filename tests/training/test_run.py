@@ -11,7 +11,7 @@ from minilora.errors import ConfigError, TrainingError
 from minilora.text.batches import TextBatches
 from minilora.training.optim import AdamW, cosine
 from minilora.training.resume import FILE, trained
-from minilora.training.run import run_training
+from minilora.training.run import RunFolder, run_training
 
 TEXT = np.random.default_rng(7).integers(0, SIZES["vocab_size"], 300)
 VALID = [(random_ids(5), random_ids(5))]
@@ -37,7 +37,7 @@ def run_in(folder, parts=None, **options):
         np.savez(folder / "model.npz", **{name: p.data for name, p in trained(parts[0])})
 
     folder.mkdir(exist_ok=True)
-    return run(parts, out=folder, save_model=save_model, settings={"seed": 4}, **options)
+    return run(parts, out=RunFolder(folder, save_model, {"seed": 4}), **options)
 
 
 def weights(result):

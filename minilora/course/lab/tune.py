@@ -33,8 +33,8 @@ def tune(model, tokenizer, task: str, steps=150, lr=3e-3, seed=0, batch_size=16)
 
 def test_score(model, tokenizer, task: str, examples: int | None = None) -> float:
     """Share of right answers among the first `examples` of the task's test split; None: all of them."""
-    task = get_task(task)
-    return score(model, tokenizer, task, task.examples("test")[:examples])[0]
+    scored = get_task(task)
+    return score(model, tokenizer, scored, scored.examples("test")[:examples])[0]
 
 
 def corpus_loss(model, tokenizer, windows=16, length=256) -> float:

@@ -1,0 +1,120 @@
+"""A base and its adapters as one checkpoint in a folder, which needs no LoRA to run."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..adapters.model import PeftModel
+from ..errors import ConfigError, MiniloraError
+from ..files.atomic import read_json, write_json
+from ..models.pretrained import load_pretrained
+from ..training.run import HISTORY, settings_in_history
+
+MARK = "minilora_merge.json"  # names what was merged, and the files that the merge wrote
+PROMPT = 32  # tokens on which merged and unmerged are compared
+
+
+@dataclass
+class Merged:
+    """difference: the largest of a logit on `tokens` tokens, the files read back against base and adapters apart;
+    logit: the largest of the logits; untied: whether head and embedding no longer share one weight."""
+
+    difference: float
+    logit: float
+    tokens: int
+    untied: bool
+    bytes: int
+
+
+def merge_to_folder(model: PeftModel, out: Path, base: Path, adapters: Sequence[Path]) -> Merged:
+    """Write `model`, merged, into `out` in float32, with the tokenizer of `base`. The model is used up.
+
+    base, adapters: the folders that the model was loaded from; the settings of a training go along, so that the result
+    is asked as it was trained. Raises MiniloraError when `out` cannot be written; it is as before then.
+    """
+    device = model.device
+    ids = fixed_prompt(model.config)
+    apart, was_tied = model(ids).numpy(), model.config.tie_word_embeddings
+    plain = model.merge_and_unload()
+    del model
+    with filled_folder(out) as temporary:
+        plain.save_pretrained(temporary, tokenizer_from=base)
+        del plain  # at most one model is in memory
+        again = load_pretrained(temporary, device=device)
+        together = again(ids).numpy()
+        if settings := next(filter(None, map(settings_in_history, [*adapters, base])), None):
+            write_json(temporary / HISTORY, {"settings": settings})
+        files = sorted([*(f.name for f in temporary.iterdir()), MARK])
+        write_json(temporary / MARK, {"base": str(base), "adapters": [str(a) for a in adapters], "files": files})
+    return Merged(
+        difference=float(abs(together - apart).max()),
+        logit=float(abs(apart).max()),
+        tokens=ids.size,
+        untied=was_tied and not again.config.tie_word_embeddings,
+        bytes=sum((out / name).stat().st_size for name in files),
+    )
+
+
+def fixed_prompt(config):  # -> (1, T) int64
+    """The same tokens every time, from the whole vocabulary: a model without a tokenizer can be merged too."""
+    length = min(PROMPT, config.max_position_embeddings)
+    return np.random.default_rng(0).integers(0, config.vocab_size, (1, length), dtype=np.int64)
+
+
+# ---- the folder
+
+
+def check_target(out: Path, sources: Sequence[Path]) -> None:
+    """Raises ConfigError or MiniloraError when a merge must not write into `out`: one of the folders that it reads, a
+    file, or a folder with files that no merge wrote."""
+    if any(out.resolve() == source.resolve() for source in sources):
+        raise ConfigError(f"--out {out} is one of the inputs; choose another folder")
+    if out.exists() and not out.is_dir():
+        raise MiniloraError(f"cannot write {out}: it is a file, expected a folder")
+    if foreign := foreign_files(out):
+        raise ConfigError(
+            f"{out} is not empty, and merge did not write its {foreign[0]}; choose another --out, or delete the folder"
+        )
+
+
+def foreign_files(out: Path) -> list[str]:
+    """The files in `out` that no merge wrote, by name."""
+    found = sorted(f.name for f in out.iterdir()) if out.is_dir() else []
+    return sorted(set(found) - set(merged_files(out)))
+
+
+def merged_files(out: Path) -> list[str]:
+    """The names of the files that an earlier merge wrote into `out`."""
+    names = read_json(out / MARK).get("files") if (out / MARK).is_file() else []
+    return [n for n in names if isinstance(n, str)] if isinstance(names, list) else []
+
+
+@contextlib.contextmanager
+def filled_folder(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder. Its files replace those of an earlier merge in `out` when the block succeeds; otherwise
+    `out` stays as it was. Raises MiniloraError (one line) when it cannot be written."""
+    is_new, temporary = not out.exists(), None
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".merging.", dir=out))
+        yield temporary
+        before = merged_files(out)
+        for file in out.iterdir():
+            if file.name in before:
+                file.unlink()
+        for file in sorted(temporary.iterdir(), key=lambda f: (f.name == "config.json", f.name != MARK)):
+            file.replace(out / file.name)  # config.json last: until then no program takes the folder for a model
+    except OSError as error:
+        if isinstance(error, MiniloraError):
+            raise
+        raise MiniloraError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        if is_new and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()

@@ -1,0 +1,199 @@
+"""Fine-tuning from files to files: load a base and data, add an adapter, train, evaluate, save.
+
+`ml.finetune(...)` in Python and `minilora train` in a shell are this function.
+"""
+
+import hashlib
+import inspect
+import sys
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from .adapters.model import get_peft_model
+from .adapters.targets import as_target_modules
+from .errors import ConfigError, UnknownNameError, nearest
+from .methods.lora import LoraConfig
+from .models.pretrained import base_folder, load_base
+from .tasks.shipped import get_task
+from .text.batches import (
+    PairBatches,
+    TextBatches,
+    encode_pairs,
+    pair_batches,
+    split_pairs,
+    split_text,
+    text_windows,
+    training_window,
+)
+from .text.encoding import encode_text
+from .text.examples import Paths, check_examples, check_one_source, path_names, read_jsonl, read_text
+from .text.forms import pair_encoder
+from .training.optim import AdamW, schedule_named
+from .training.resume import begin_run, check_same_data, trained
+from .training.run import Result, RunFolder, run_training
+
+RATE_TIMES_WIDTH = {"lora": 0.96, "full": 0.128}  # 7.5e-3 and 1e-3 at width 128; wider models need smaller steps
+OF_AN_ADAPTER = ("rank", "alpha", "targets", "dropout")  # settings that full fine-tuning has no use for
+
+
+def finetune(
+    base: str | Path | None = None,
+    *,
+    task: str | None = None,
+    text: Paths = (),
+    jsonl: Paths = (),
+    examples: Sequence[dict] | None = None,
+    chat: bool = False,
+    out: str | Path | None = None,
+    method: str = "lora",
+    rank: int = LoraConfig.r,
+    alpha: float = LoraConfig.lora_alpha,
+    targets: str | list[str] = "all-linear",
+    dropout: float = 0.0,
+    lr: float | None = None,
+    steps: int = 200,
+    batch_size: int = 16,
+    accumulate: int = 1,
+    schedule: str = "cosine",
+    warmup: int = 10,
+    eval_every: int = 25,
+    plot: bool = True,
+    resume: bool = False,
+    overwrite: bool = False,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Result:
+    """Fine-tune a base on a shipped task, on texts, or on pairs of prompt and response.
+
+    >>> import minilora as ml
+    >>> pairs = [{"prompt": f"Where is boat {n}?", "response": "Ahoy! At sea."} for n in range(40)]
+    >>> result = ml.finetune(examples=pairs, rank=4, steps=20, batch_size=4, progress=False)
+    >>> result.history.valid[-1][1] < 0.1 * result.history.valid[0][1]      # [step, loss] on pairs that were held out
+    True
+    >>> result.model.active_adapters
+    ['default']
+
+    base        folder of a model, or its name on the hub; None: the shipped base
+
+    Exactly one of these is the data. The validation loss is measured on a task's "valid" split, or 5% of other data.
+    task        name of a shipped task
+    text        plain text files: one path or several
+    jsonl       files of {"prompt": ..., "response": ...} or {"messages": [...]}, one a line: one path or several
+    examples    the same as Python dicts
+    chat        write pairs in the base's chat template, not as the prompt, a line break and the response
+
+    method      "lora", or "full": train every weight of the base
+    rank        r; the update is alpha / r · B A
+    alpha       the same default as LoraConfig, so as PEFT
+    targets     names, a regular expression for whole paths, or "all-linear"
+    dropout     probability, on the input of the adapter
+    lr          learning rate; None: 0.96 / hidden size, and 0.128 / hidden size with method "full"
+    steps       optimizer steps, of `accumulate` batches of `batch_size` examples (or windows of at most 128 tokens)
+    schedule    "cosine", "linear" or "constant", after `warmup` steps in which the learning rate rises
+    seed        of the adapter's start, the order of the examples and dropout
+
+    out         a folder for the result: the adapter in PEFT's format (method "full": the model), history.json, and the
+                state of the run, all saved every `eval_every` steps. None: nothing is saved
+    plot        draw the losses into loss.png in `out`
+    resume      go on with the run in `out`; only steps, eval_every, device and plot may be others than before
+    overwrite   replace the run in `out`
+    progress    show loss, speed and time left on standard error
+
+    Returns the model (a PeftModel; with method "full" the base itself), the history and the last step. With `out` the
+    first Ctrl-C saves the run and returns; `interrupted` is then True. Raises MiniloraError of a fitting kind for every
+    mistake; TrainingError when the loss is not finite.
+    """
+    settings = {
+        "command": "train", "base": None if base is None else str(base), "task": task, "text": path_names(text),
+        "jsonl": path_names(jsonl), "examples": None if examples is None else len(examples), "chat": chat,
+        "method": method, "rank": rank, "alpha": alpha, "targets": targets, "dropout": dropout, "lr": lr,
+        "steps": steps, "batch_size": batch_size, "accumulate": accumulate, "schedule": schedule, "warmup": warmup,
+        "eval_every": eval_every, "plot": plot, "seed": seed, "device": device,
+    }  # fmt: skip
+    saved = begin_run(out, settings, method == "lora", resume, overwrite)
+    check_settings(settings)
+    folder = base_folder(base)
+    if out is not None and Path(out).resolve() == folder.resolve():
+        raise ConfigError(f"{out} is the base itself; choose another folder for the result")
+    model, tokenizer = load_base(base, device)
+    encode = pair_encoder("chat" if chat else "framed", folder)
+    batches, valid, digest = read_data(settings, examples, tokenizer, encode, model.config.max_position_embeddings)
+    check_same_data(digest, saved, out)
+    if not valid:
+        warnings.warn("too little data to hold some out: there is no validation loss", stacklevel=2)
+    if lr is None and saved:
+        lr = saved["lr"]
+    rate = RATE_TIMES_WIDTH[method] / model.config.hidden_size if lr is None else lr
+    if method == "lora":
+        model = add_adapter(model, settings)
+    extra = {} if method == "lora" else {"tokenizer_from": folder}
+    save_model = partial(model.save_pretrained, out, **extra)
+    settings |= {"lr": rate, "digest": digest}
+    optimizer = AdamW([p for _, p in trained(model)], rate)
+    rate_schedule = schedule_named(schedule, steps, warmup)
+    if progress:
+        count, total = (sum(p.size for p in group) for group in (optimizer.params, model.parameters()))
+        print(f"training {count:,} of {total:,} parameters, base {folder}", file=sys.stderr)
+    return run_training(
+        model, batches, optimizer, steps, schedule=rate_schedule, accumulate=accumulate,
+        rng=np.random.default_rng([seed, 1]), valid=valid, eval_every=eval_every,
+        out=None if out is None else RunFolder(Path(out), save_model, settings), resume=resume, progress=progress,
+        plot=plot,
+    )  # fmt: skip
+
+
+def check_settings(settings: dict) -> None:
+    """Raises ConfigError or UnknownNameError for settings that contradict each other, before any file is read."""
+    check_one_source({name: settings[name] for name in ("task", "text", "jsonl", "examples")})
+    if settings["chat"] and (settings["task"] or settings["text"]):
+        raise ConfigError("chat goes with jsonl or examples: plain text and the shipped tasks have their own form")
+    if settings["method"] not in RATE_TIMES_WIDTH:
+        raise UnknownNameError(f"no method {settings['method']!r}; there are: {nearest('', RATE_TIMES_WIDTH)}")
+    if settings["method"] == "full":
+        defaults = inspect.signature(finetune).parameters
+        for name in OF_AN_ADAPTER:
+            if settings[name] != defaults[name].default:
+                warnings.warn(f"{name} is ignored: full fine-tuning has no adapter", stacklevel=3)
+
+
+def read_data(settings, examples, tokenizer, encode, context):
+    """The data that `settings` names -> batches to train on, a list of batches held out, the digest of both."""
+    rng, size = np.random.default_rng([settings["seed"], 2]), settings["batch_size"]
+    if settings["text"]:
+        ids = encode_text(read_text(settings["text"]), tokenizer)
+        train, held_out = split_text(ids)
+        window = training_window(train, context)
+        batches, valid = TextBatches(train, size, window, rng), text_windows(held_out, window, size)
+        return batches, valid, hashlib.sha256(ids.tobytes()).hexdigest()
+    if settings["task"]:
+        task = get_task(settings["task"])
+        train, held_out = task.examples("train"), task.examples("valid")
+    else:
+        if examples is None:
+            examples = [example for path in settings["jsonl"] for example in read_jsonl(path)]
+        examples = check_examples(examples)
+        encode_pairs(examples, tokenizer, encode, context)  # a mistake is named by its place in the file
+        train, held_out = split_pairs(examples)
+    batches = PairBatches(train, tokenizer, size, context, rng, encode)
+    pairs = encode_pairs(held_out, tokenizer, encode, context)
+    digest = hashlib.sha256(repr(batches.pairs + pairs).encode()).hexdigest()
+    return batches, pair_batches(pairs, size, tokenizer.pad_id), digest
+
+
+def add_adapter(model, settings: dict):  # -> PeftModel
+    """The model with a new adapter. It notes the base by the name that the user gave, which may be one on the hub."""
+    targets = settings["targets"]
+    config = LoraConfig(
+        r=settings["rank"],
+        lora_alpha=settings["alpha"],
+        lora_dropout=settings["dropout"],
+        target_modules=as_target_modules(targets) if isinstance(targets, str) else targets,
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=settings["base"],
+    )
+    return get_peft_model(model, config, seed=settings["seed"])

@@ -1,0 +1,171 @@
+"""Fine-tuning from Python: from files or lists to a trained model, its history, and what is saved."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+from commands import make_base
+
+import minilora as ml
+from minilora.cli.train import train as command
+from minilora.errors import ConfigError, DataError, TrainingError, UnknownNameError
+from minilora.finetuning import finetune
+from minilora.training import loop
+
+PAIRS = [{"prompt": f"apple {i}", "response": "cake " * (i % 3 + 1)} for i in range(40)]
+SHORT = {"steps": 6, "batch_size": 4, "eval_every": 3, "progress": False, "plot": False}
+
+
+@pytest.fixture
+def base(tmp_path):
+    return make_base(tmp_path / "base", spread=1)
+
+
+@pytest.fixture
+def jsonl(tmp_path):
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in PAIRS), encoding="utf-8")
+    return tmp_path / "pairs.jsonl"
+
+
+def trained(result):
+    return {name: p.data.copy() for name, p in result.model.named_parameters() if ".lora_" in name}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_pairs_from_a_list_give_a_model_with_an_adapter_that_learned_them(base):
+    result = finetune(base, examples=PAIRS, **SHORT | {"steps": 40})
+    assert isinstance(result.model, ml.PeftModel) and not result.model.training
+    assert (result.step, result.interrupted, len(result.history.loss)) == (40, False, 40)
+    (first, before), *_, (last, after) = result.history.valid
+    assert (first, last) == (0, 40) and after < before
+
+
+def test_a_list_gives_the_same_bits_as_the_file_with_the_same_lines(base, jsonl):
+    by_list, by_file = finetune(base, examples=PAIRS, **SHORT), finetune(base, jsonl=jsonl, **SHORT)
+    assert same(trained(by_list), trained(by_file))
+
+
+def test_nothing_is_written_or_shown_without_out_and_progress(base, tmp_path, monkeypatch, capsys):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    finetune(base, examples=PAIRS, **SHORT)
+    assert list((tmp_path / "here").iterdir()) == [] and capsys.readouterr() == ("", "")
+
+
+def test_what_is_saved_loads_to_the_trained_model(base, tmp_path):
+    result = finetune(base, examples=PAIRS, out=tmp_path / "out", **SHORT)
+    again = ml.PeftModel.from_pretrained(ml.load_pretrained(base), tmp_path / "out")
+    ids = np.arange(2, 12)[None]
+    assert np.array_equal(again(ids).numpy(), result.model(ids).numpy())
+    settings = json.loads((tmp_path / "out" / "history.json").read_text(encoding="utf-8"))["settings"]
+    assert (settings["examples"], settings["alpha"], settings["steps"]) == (40, 8, 6)
+
+
+def test_full_fine_tuning_returns_the_base_itself_with_every_weight_changed(base):
+    result = finetune(base, examples=PAIRS, method="full", **SHORT)
+    before = dict(ml.load_pretrained(base).named_parameters())
+    after = dict(result.model.named_parameters())
+    assert before.keys() == after.keys()
+    assert not any(np.array_equal(before[name].data, p.data) for name, p in after.items())
+
+
+def test_the_settings_are_those_of_the_adapter(base):
+    config = finetune(base, examples=PAIRS, rank=3, alpha=5, targets=["q_proj"], dropout=0.1, **SHORT).model.peft_config
+    assert (config["default"].r, config["default"].lora_alpha, config["default"].lora_dropout) == (3, 5, 0.1)
+    assert config["default"].target_modules == ["q_proj"]
+
+
+def test_a_run_that_ctrl_c_stopped_is_resumed_to_the_same_bits(base, tmp_path, monkeypatch):
+    settings = SHORT | {"examples": PAIRS, "dropout": 0.2, "out": tmp_path / "out"}
+    straight = finetune(base, **settings | {"out": None})
+    real = loop.add_gradients
+
+    def pressed_in_step_4(run, batches):
+        if run.step == 4:
+            signal.raise_signal(signal.SIGINT)
+        return real(run, batches)
+
+    monkeypatch.setattr(loop, "add_gradients", pressed_in_step_4)
+    stopped = finetune(base, **settings)
+    monkeypatch.undo()
+    assert (stopped.step, stopped.interrupted) == (4, True)
+    resumed = finetune(base, resume=True, **settings)
+    assert resumed.step == 6 and same(trained(resumed), trained(straight))
+
+
+def test_a_run_that_goes_on_may_have_more_steps_but_no_other_settings_or_data(base, tmp_path):
+    settings = SHORT | {"examples": PAIRS, "out": tmp_path / "out"}
+    finetune(base, **settings)
+    with pytest.raises(ConfigError, match="already at step 6 of 6"):
+        finetune(base, resume=True, **settings)
+    with pytest.raises(ConfigError, match="rank 5 contradicts the run in .* started with 8"):
+        finetune(base, resume=True, rank=5, **settings)
+    others = [*PAIRS[:-1], {"prompt": "apple", "response": "pie"}]
+    with pytest.raises(ConfigError, match="training data has changed"):
+        finetune(base, resume=True, **settings | {"examples": others, "steps": 9})
+    assert finetune(base, resume=True, **settings | {"steps": 9}).step == 9
+
+
+def test_a_result_is_not_replaced_unless_that_is_asked_for(base, tmp_path):
+    settings = SHORT | {"examples": PAIRS, "out": tmp_path / "out"}
+    finetune(base, **settings)
+    before = (tmp_path / "out" / "adapter_model.safetensors").read_bytes()
+    with pytest.raises(ConfigError, match="already contains a run"):
+        finetune(base, seed=1, **settings)
+    assert (tmp_path / "out" / "adapter_model.safetensors").read_bytes() == before
+    finetune(base, seed=1, overwrite=True, **settings)
+    assert (tmp_path / "out" / "adapter_model.safetensors").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "says"),
+    [
+        ({}, ConfigError, "expected one of task, text, jsonl and examples; given: none"),
+        ({"examples": PAIRS, "task": "sql"}, ConfigError, "given: task and examples"),
+        ({"task": "sql", "chat": True}, ConfigError, "chat goes with"),
+        ({"examples": PAIRS, "method": "lore"}, UnknownNameError, "no method 'lore'; there are: lora"),
+        ({"examples": PAIRS, "schedule": "cosin"}, UnknownNameError, "no schedule 'cosin'; there are: cosine"),
+        ({"examples": PAIRS, "lr": -1.0}, ConfigError, "lr = -1.0"),
+        ({"examples": PAIRS, "steps": 0}, ConfigError, "steps 0"),
+        ({"examples": PAIRS, "batch_size": 0}, ConfigError, "batch size 0"),
+        ({"examples": PAIRS, "eval_every": 0}, ConfigError, "every 0 steps"),
+        ({"examples": PAIRS, "resume": True}, ConfigError, "resume needs out"),
+        ({"examples": [*PAIRS, {"prompt": "a"}]}, DataError, 'example 41: no "response"'),
+        ({"examples": [{"prompt": "a", "response": "\ud800"}]}, DataError, "example 1: .*surrogates"),
+        ({"examples": PAIRS, "lr": 1e30}, TrainingError, "nothing is saved"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else None,
+)
+def test_a_mistake_is_an_error_of_its_kind_and_writes_nothing(base, tmp_path, settings, error, says):
+    out = {} if "resume" in settings else {"out": tmp_path / "out"}
+    with pytest.raises(error, match=says):
+        finetune(base, **SHORT | settings | out)
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_little_data_to_hold_some_out_is_a_warning(base):
+    with pytest.warns(UserWarning, match="no validation loss"):
+        result = finetune(base, examples=PAIRS[:1], **SHORT)
+    assert result.history.valid == []
+
+
+def test_settings_of_an_adapter_are_ignored_with_a_warning_in_full_fine_tuning(base):
+    with pytest.warns(UserWarning, match="rank is ignored"):
+        finetune(base, examples=PAIRS, method="full", rank=4, **SHORT)
+
+
+def test_the_command_has_the_defaults_of_the_function_and_the_function_those_of_lora_config():
+    options = command.make_context("train", ["--out", "x"]).params
+    defaults = finetune.__kwdefaults__ | {"base": None, "out": options["out"]}
+    assert options == {name: defaults[name] for name in options}
+    assert options["alpha"] == ml.LoraConfig().lora_alpha == 8 and options["rank"] == ml.LoraConfig().r == 8
+
+
+def test_finetune_is_a_public_name_that_stays_a_function_when_its_module_is_imported():
+    import minilora.finetuning  # noqa: F401
+
+    assert ml.finetune is finetune
