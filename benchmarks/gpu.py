@@ -72,19 +72,19 @@ def measure(width, tf32, repeats):
         p.grad = None
     model.to("cuda")
     theirs.to("cuda")
-    own = AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    optimizer = AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     torch_optimizer = torch.optim.AdamW([p for p in theirs.parameters() if p.requires_grad], lr=1e-4)
     tensors = {"input_ids": torch.from_numpy(ids).cuda(), "labels": torch.from_numpy(labels).cuda()}
 
     def here():
         loss = model.loss(ids, labels)
         loss.backward()
-        own.step()
-        own.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         cupy.cuda.Device().synchronize()
         return loss
 
-    def there():
+    def in_torch():
         loss = theirs(**tensors, use_cache=False).loss
         loss.backward()
         torch_optimizer.step()
@@ -94,7 +94,7 @@ def measure(width, tf32, repeats):
 
     times, losses = {"here": [], "torch": []}, {}
     for i in range(repeats + 3):
-        for name, step in (("here", here), ("torch", there)):
+        for name, step in (("here", here), ("torch", in_torch)):
             began = time.perf_counter()
             loss = step()
             if i >= 3:  # compiled and warm

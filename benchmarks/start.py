@@ -77,9 +77,11 @@ def main(repeats, install):
                 if i >= 0:
                     times[name].append(cpu_of_children() - before)
     bare = float(np.median(times.pop("nothing")))
-    own = {name: float(np.median(t)) - bare for name, t in times.items()}
-    for name, t in own.items():
-        print(f"import {name:16} {t:6.3f} s, {t / own['numpy']:6.2f} times numpy; Python's own start not counted")
+    import_times = {name: float(np.median(t)) - bare for name, t in times.items()}
+    for name, t in import_times.items():
+        print(
+            f"import {name:16} {t:6.3f} s, {t / import_times['numpy']:6.2f} times numpy; Python's own start not counted"
+        )
     if install:
         torch = f"torch=={importlib.metadata.version('torch').partition('+')[0]}"
         print("to the first adapter    install s  train s  disk MiB")

@@ -124,8 +124,8 @@ def measure_step(kind, size_name, targets, masked, both, threads, repeats):  # -
     full = build(kind, size).train()
     ids, labels = batch(size, masked)
     tensors = {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
-    own = AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
-    own_full = AdamW(full.parameters(), lr=1e-4)
+    optimizer = AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    full_optimizer = AdamW(full.parameters(), lr=1e-4)
     torch_optimizer = torch.optim.AdamW([p for p in theirs.parameters() if p.requires_grad], lr=1e-4)
     losses = {}
 
@@ -137,7 +137,7 @@ def measure_step(kind, size_name, targets, masked, both, threads, repeats):  # -
         return loss.item()
 
     def here():
-        losses["here"] = step_of(model, own)
+        losses["here"] = step_of(model, optimizer)
 
     def their_loss():
         if not both:
@@ -146,7 +146,7 @@ def measure_step(kind, size_name, targets, masked, both, threads, repeats):  # -
         logits = theirs(input_ids=tensors["input_ids"], logits_to_keep=n + 1, use_cache=False).logits[:, :-1]
         return torch.nn.functional.cross_entropy(logits.flatten(0, 1), tensors["labels"][:, -n:].flatten())
 
-    def there():
+    def in_torch():
         loss = their_loss()
         loss.backward()
         torch_optimizer.step()
@@ -156,7 +156,7 @@ def measure_step(kind, size_name, targets, masked, both, threads, repeats):  # -
     floor = make_floor(products_of(model, lambda: model.loss(ids, labels).backward()))
     for p in model.parameters():
         p.grad = None
-    functions = {"here": here, "torch": there, "floor": floor, "full": lambda: step_of(full, own_full)}
+    functions = {"here": here, "torch": in_torch, "floor": floor, "full": lambda: step_of(full, full_optimizer)}
     return {
         "model": kind, "size": size_name, "targets": targets, "tokens": ids.size,
         "labels": f"{1 - masked:.0%}" + (", both" if both else ""),
@@ -190,11 +190,11 @@ def measure_forward(kind, size_name, threads, repeats):
         with no_grad():
             model(ids)
 
-    def there():
+    def in_torch():
         with torch.no_grad():
             theirs(input_ids=tensor)
 
-    times = interleaved({"here": here, "torch": there}, repeats, threads)
+    times = interleaved({"here": here, "torch": in_torch}, repeats, threads)
     return {"model": kind, "size": size_name, **ratios(times)}
 
 
@@ -210,10 +210,10 @@ def measure_generation(kind, size_name, rows, threads, repeats, prompt=16, new=4
     tensor = torch.from_numpy(ids)
     options = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False, "pad_token_id": 0}
 
-    def there():
+    def in_torch():
         theirs.generate(input_ids=tensor, attention_mask=torch.ones_like(tensor), **options)
 
-    times = interleaved({"here": lambda: model.generate(ids, new), "torch": there}, repeats, threads)
+    times = interleaved({"here": lambda: model.generate(ids, new), "torch": in_torch}, repeats, threads)
     return {"model": kind, "size": size_name, "rows": rows, "generated": rows * new, **ratios(times)}
 
 

@@ -46,8 +46,8 @@ def exercises(folder):
 )
 def hint(number, level):
     """A hint for EXERCISE, such as 5.2."""
-    asked = exercise(number)
-    click.echo(f"{number}  {asked.title}, hint {level} of {len(asked.hints)}\n\n{asked.hints[level - 1]}")
+    chosen = exercise(number)
+    click.echo(f"{number}  {chosen.title}, hint {level} of {len(chosen.hints)}\n\n{chosen.hints[level - 1]}")
 
 
 @click.command()
@@ -107,9 +107,9 @@ def check_class(folders, folder, table):  # -> list of Verdict
     rows = []
     pool = ThreadPoolExecutor(os.cpu_count())  # each check waits for its own process
     try:
-        asked = {s: [pool.submit(runner.check, e.number, s) for e in chosen] for s in students}
-        for student, waiting in asked.items():
-            verdicts = [w.result() for w in waiting]
+        pending = {s: [pool.submit(runner.check, e.number, s) for e in chosen] for s in students}
+        for student, checks in pending.items():
+            verdicts = [c.result() for c in checks]
             rows += [(student, e, v) for e, v in zip(chosen, verdicts, strict=True)]
             states = Counter(v.state for v in verdicts)
             rest = "".join(f", {states[s]} {s}" for s in ("not started", "no file") if states[s])

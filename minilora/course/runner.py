@@ -58,8 +58,8 @@ def file_name(lesson: int) -> str:  # 5 -> "lesson_05.py"
 
 def check(number: str, folder: str | Path, seconds: float = SECONDS, megabytes: int = MEGABYTES) -> Verdict:
     """The verdict of `judge` on the student's function in `folder`/lesson_05.py. Nothing in the file makes it raise."""
-    asked = exercise(number)
-    path = Path(folder).resolve() / file_name(asked.lesson)
+    chosen = exercise(number)
+    path = Path(folder).resolve() / file_name(chosen.lesson)
     if not path.is_file():
         return Verdict("no file", message=f"there is no {path.name} in {folder}")
     with tempfile.TemporaryDirectory() as temporary:
@@ -112,7 +112,7 @@ def _verdict(report, code, seconds, megabytes):
 
 def _child(path, number, report, megabytes):
     """Load the student's file, judge one function, write the report; before each property too, in case one hangs."""
-    path, report, asked = Path(path), Path(report), exercise(number)
+    path, report, chosen = Path(path), Path(report), exercise(number)
     print("ready", flush=True)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads any more: C code and programs that print must not block
     printed = sys.stdout = sys.stderr = Printed(300)
@@ -130,8 +130,8 @@ def _child(path, number, report, megabytes):
         write(so_far)
 
     watch_memory(megabytes)
-    function, verdict = find_function(path, asked.function)
-    verdict = verdict or judge(asked, function, progress, printed.clear)
+    function, verdict = find_function(path, chosen.function)
+    verdict = verdict or judge(chosen, function, progress, printed.clear)
     if verdict.error is not None:
         verdict.message = f"{own_lines(verdict.error, path)}\n{verdict.message}".rstrip()
     if printed.text.strip() and verdict.state == "failed":
@@ -227,9 +227,9 @@ def watch_memory(megabytes: int) -> None:
 # ---- a verdict in words
 
 
-def verdict_lines(asked: Exercise, verdict: Verdict) -> list[str]:
+def verdict_lines(chosen: Exercise, verdict: Verdict) -> list[str]:
     """A verdict as a student reads it."""
-    head = f"{asked.number}  {asked.function}"
+    head = f"{chosen.number}  {chosen.function}"
     if verdict.state == "passed":
         return [f"{head}: passed ({len(verdict.passed)} properties)"]
     if verdict.state in ("not started", "no file"):
@@ -241,7 +241,7 @@ def verdict_lines(asked: Exercise, verdict: Verdict) -> list[str]:
     lines += [f"                 {line}" for line in verdict.message.splitlines()]
     if verdict.paste:
         lines += ["    to see it, paste:", *(f"        {line}" for line in verdict.paste)]
-    return [*lines, f"    a hint       minilora hint {asked.number}"]
+    return [*lines, f"    a hint       minilora hint {chosen.number}"]
 
 
 def find_folder(folder: str | Path | None, lesson: int) -> Path:
