@@ -7,7 +7,7 @@ import warnings
 from ..adapters.model import get_peft_model
 from ..adapters.targets import as_target_modules
 from ..errors import ConfigError, FormatError
-from ..files.config_json import LOADABLE
+from ..files.families import LOADABLE
 from ..methods.lora import LoraConfig
 from ..models.pretrained import config_from_json, model_of
 from ..nn import Linear, Module

@@ -4,75 +4,11 @@ The configuration is a plain dict of fields with the names of the configuration 
 model.
 """
 
-import re
-import sys
-
 from ..errors import ConfigError, FormatError, nearest
+from .config_keys import Keys, is_neutral, short
+from .families import DEFAULTS, LOADABLE
 
 MAX_LAYERS = 1000
-
-# What transformers assumes where config.json is silent (configuration_<type>.py of transformers 5.23), for loading a
-# model and for counting one. A flag that a family does not list is one that its model ignores, or false.
-DEFAULTS = {
-    "llama": {"max_position_embeddings": 2048, "attention_bias": False, "mlp_bias": False},
-    "mistral": {"max_position_embeddings": 131072, "num_key_value_heads": 8, "sliding_window": 4096},
-    "qwen2": {"max_position_embeddings": 32768, "num_key_value_heads": 32, "sliding_window": 4096},
-    "qwen3": {
-        "max_position_embeddings": 32768, "num_key_value_heads": 32, "sliding_window": 4096, "head_dim": 128,
-        "attention_bias": False,
-    },
-    "gemma": {"num_key_value_heads": 16, "head_dim": 256, "tie_word_embeddings": True, "attention_bias": False},
-    "gemma2": {"num_key_value_heads": 4, "head_dim": 256, "tie_word_embeddings": True, "attention_bias": False},
-    "gemma3_text": {
-        "vocab_size": 262208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
-        "tie_word_embeddings": True, "attention_bias": False,
-    },
-    "gemma3": {"tie_word_embeddings": True},
-    "siglip_vision_model": {
-        "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "image_size": 224, "patch_size": 16,
-        "num_channels": 3, "vision_use_head": True,
-    },
-    "phi3": {},
-    "olmo2": {"attention_bias": False},
-    "smollm3": {"num_key_value_heads": 4, "tie_word_embeddings": True, "attention_bias": False, "mlp_bias": False},
-    "granite": {"attention_bias": False, "mlp_bias": False},
-    "starcoder2": {"num_key_value_heads": 2, "tie_word_embeddings": True, "use_bias": True},
-    "mixtral": {"num_key_value_heads": 8, "num_local_experts": 8, "num_experts_per_tok": 2},
-    "qwen3_moe": {
-        "num_key_value_heads": 4, "attention_bias": False, "num_experts": 128, "num_experts_per_tok": 8,
-        "moe_intermediate_size": 768, "decoder_sparse_step": 1,
-    },
-    "gpt_oss": {
-        "num_key_value_heads": 8, "head_dim": 64, "attention_bias": True, "num_local_experts": 128,
-        "num_experts_per_tok": 4,
-    },
-    "phi": {},
-    "gpt2": {"n_positions": 1024, "tie_word_embeddings": True},
-    "gptj": {},
-    "gpt_neox": {"attention_bias": True, "use_parallel_residual": True},
-    "bloom": {"tie_word_embeddings": True},
-    "opt": {
-        "max_position_embeddings": 2048, "tie_word_embeddings": True, "enable_bias": True,
-        "layer_norm_elementwise_affine": True, "do_layer_norm_before": True,
-    },
-    "falcon": {"tie_word_embeddings": True, "multi_query": True, "parallel_attn": True},
-    "bert": {"max_position_embeddings": 512, "type_vocab_size": 2},
-    "roberta": {"max_position_embeddings": 512, "type_vocab_size": 2},
-    "deberta-v2": {
-        "max_position_embeddings": 512, "type_vocab_size": 0, "position_biased_input": True, "norm_rel_ebd": "none",
-        "max_relative_positions": -1, "position_buckets": -1, "conv_kernel_size": 0,
-    },
-    "xlm-roberta": {"max_position_embeddings": 512, "type_vocab_size": 2},
-    "modernbert": {},
-    "vit": {"image_size": 224, "patch_size": 16, "num_channels": 3, "qkv_bias": True},
-    "whisper": {
-        "num_mel_bins": 80, "max_source_positions": 1500, "max_target_positions": 448, "tie_word_embeddings": True,
-    },
-    "t5": {
-        "d_kv": 64, "relative_attention_num_buckets": 32, "feed_forward_proj": "relu", "tie_word_embeddings": True,
-    },
-}  # fmt: skip
-LOADABLE = ("llama", "mistral", "qwen2", "qwen3", "gpt2")  # the families that have a model file here
 
 # rope_type -> the numbers that it needs. Any other number in the dictionary is refused.
 ROPE_KEYS = {
@@ -81,20 +17,6 @@ ROPE_KEYS = {
     "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
 }
 
-NULL_IS_A_VALUE = ("sliding_window", "num_key_value_heads")  # null: no window; as many heads as for queries
-
-# Keys that change no result here: dropout of the base (an adapter has its own), heads for other tasks, splitting a
-# product over devices, the origin of the file.
-HARMLESS = re.compile(
-    r"initializer_range|pretraining_tp|\w+_dropout|\w+_pdrop|summary_\w+|task_specific_params|transformers\.js_config"
-    r"|n_ctx|n_special|_\w+|unsloth_\w+|transformers_version|is_llama_config"
-)
-# Any other key whose name contains one of these is refused unless its value is neutral (0, 1, false, null, empty).
-MAY_CHANGE_RESULTS = re.compile(
-    r"scal|cap|multipl|rotary|rope|window|bias|norm|expert|quant|sparse|sink|alibi|clip|activation|layer_types|cross"
-    r"|encoder|upcast|prefix|residual|hidden_act|prun"
-)
-
 
 def fields_from_json(data: dict, where: str = "config.json") -> dict:
     """The configuration {"model_type": ..., field: value} that the keys of a config.json describe.
@@ -102,12 +24,12 @@ def fields_from_json(data: dict, where: str = "config.json") -> dict:
     where: the file's name, for errors. Raises FormatError for a missing key or an invalid value, ConfigError for a key
     or value that is not supported.
     """
-    keys = _Keys(data, where)
+    keys = Keys(data, where)
     kind = keys.word("model_type")
     if kind is None:
         raise FormatError(f"{where}: no model_type; expected one of {', '.join(LOADABLE)}")
     if kind not in LOADABLE:
-        raise ConfigError(f"{where}: model_type {_short(kind)} is not supported; known: {nearest(kind[:99], LOADABLE)}")
+        raise ConfigError(f"{where}: model_type {short(kind)} is not supported; known: {nearest(kind[:99], LOADABLE)}")
     keys.defaults = DEFAULTS[kind]
     fields = _gpt2(keys) if kind == "gpt2" else _llama(keys, kind)
     keys.finish()
@@ -209,24 +131,24 @@ def _rope(keys, context):  # -> {"rope_type", "rope_theta", ...}
     rope = old or new or {}
     if not isinstance(rope, dict):
         raise FormatError(f"{keys.where}: the rotary settings are a {type(rope).__name__}, expected an object")
-    rope = _Keys(rope, f"{keys.where}: rotary settings")
+    rope = Keys(rope, f"{keys.where}: rotary settings")
     old_kind = rope.word("type", "default")
     kind = rope.word("rope_type", old_kind)
     if kind not in ROPE_KEYS:
-        raise ConfigError(f"{keys.where}: rope_type {_short(kind)} is not supported; known: {', '.join(ROPE_KEYS)}")
+        raise ConfigError(f"{keys.where}: rope_type {short(kind)} is not supported; known: {', '.join(ROPE_KEYS)}")
     rope.data.setdefault("rope_theta", 10000.0 if theta is None else theta)
     if kind == "llama3":
         rope.data.setdefault("original_max_position_embeddings", context)
     partial = rope.take("partial_rotary_factor", keys.take("partial_rotary_factor", 1))
     if partial != 1:
-        raise ConfigError(f"{keys.where}: partial_rotary_factor {_short(partial)} is not supported, only 1")
+        raise ConfigError(f"{keys.where}: partial_rotary_factor {short(partial)} is not supported, only 1")
     parameters = {"rope_type": kind, "rope_theta": rope.number("rope_theta")}
     parameters |= {key: rope.number(key) for key in ROPE_KEYS[kind]}
     if kind == "llama3" and parameters["high_freq_factor"] <= parameters["low_freq_factor"]:
         raise FormatError(f"{keys.where}: high_freq_factor must be above low_freq_factor")
-    extra = [key for key, value in rope.data.items() if not _is_neutral(value)]
+    extra = [key for key, value in rope.data.items() if not is_neutral(value)]
     if extra:
-        raise ConfigError(f"{rope.where}: {_short(extra[0])} is not supported for rope_type {kind!r}")
+        raise ConfigError(f"{rope.where}: {short(extra[0])} is not supported for rope_type {kind!r}")
     return parameters
 
 
@@ -262,79 +184,3 @@ def _gpt2_to_json(fields):
         "torch_dtype": "float32",
         "use_cache": True,
     }
-
-
-def _is_neutral(value):  # whether a model that ignores the key computes the same
-    if isinstance(value, list) and all(v == "full_attention" for v in value):
-        return True
-    return value is not True and value in (None, False, 0, 1, "", {})
-
-
-def _short(value):
-    return repr(value)[:40]
-
-
-class _Keys:
-    """The keys of a configuration. Each is checked as it is taken; `finish` looks at those that are left.
-
-    A key that is missing or null has the family's default, else the default that the method is given; without either it
-    is an error.
-    """
-
-    def __init__(self, data, where, defaults=None):
-        self.data, self.where, self.defaults = dict(data), where, defaults or {}
-
-    def take(self, key, default=None):
-        value = self.data.pop(key, None)
-        return default if value is None else value
-
-    def integer(self, key, *default, low=1, high=2**31 - 1):
-        return self._checked(
-            key, default, f"a whole number of {low} to {high}", lambda v: type(v) is int and low <= v <= high
-        )
-
-    def number(self, key, *default):
-        def good(v):
-            return type(v) in (int, float) and 0 < v <= sys.float_info.max  # false for nan
-
-        return self._checked(key, default, "a finite number above 0", good)
-
-    def word(self, key, default=None):
-        return self._checked(key, (default,), "a name", lambda v: isinstance(v, str))
-
-    def flag(self, key):
-        return self._checked(key, (False,), "true or false", lambda v: type(v) is bool)
-
-    def only(self, key, *known):
-        """A key with a single supported value, under the names `known`; missing means that value."""
-        value = self.take(key, known[0])
-        if value not in known:
-            names = " or ".join(map(str, known))
-            raise ConfigError(f"{self.where}: {key} {_short(value)} is not supported, only {names}")
-
-    def token_ids(self):
-        def good(v):
-            return type(v) is int and v >= 0 or isinstance(v, list) and all(type(i) is int and i >= 0 for i in v)
-
-        names = ("bos_token_id", "eos_token_id", "pad_token_id")
-        return {k: self._checked(k, (None,), "a token id or a list of them", good) for k in names}
-
-    def _checked(self, key, default, expected, good):
-        given = key in self.data
-        value = self.data.pop(key, None)
-        if value is None:
-            if key in self.defaults and not (given and key in NULL_IS_A_VALUE):
-                return self.defaults[key]
-            if default:
-                return default[0]
-            raise FormatError(f"{self.where}: {key!r} is missing")
-        if not good(value):
-            raise FormatError(f"{self.where}: {key} = {_short(value)}, expected {expected}")
-        return value
-
-    def finish(self):
-        """Refuse a key that was not taken and may change results."""
-        for key, value in self.data.items():
-            if MAY_CHANGE_RESULTS.search(key) and not HARMLESS.fullmatch(key) and not _is_neutral(value):
-                key_value = f"{_short(key)} = {_short(value)}"
-                raise ConfigError(f"{self.where}: {key_value} may change the computation and is not supported")

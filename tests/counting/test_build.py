@@ -13,7 +13,7 @@ from minilora.counting.architectures.catalog import load
 from minilora.counting.architectures.presets import PRESETS
 from minilora.counting.build import count_by_building, cross_check
 from minilora.counting.count import count
-from minilora.files.config_json import LOADABLE
+from minilora.files.families import LOADABLE
 
 SMALL = [n for n in PRESETS if load(n).model_type in LOADABLE and load(n).base < 9e9]
 TARGETS = {"gpt2": ["c_attn", "all-linear", "wte,lm_head"]}

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minilora.errors import ConfigError, FormatError, MiniloraError, MissingFileError
-from minilora.files.config_json import DEFAULTS, LOADABLE, fields_from_json
+from minilora.files.config_json import fields_from_json
+from minilora.files.families import DEFAULTS, LOADABLE
 from minilora.models.gpt2 import GPT2Config
 from minilora.models.llama import LlamaConfig, inverse_frequencies
 from minilora.models.pretrained import FAMILIES, config_from_json, config_to_json, model_of, read_config

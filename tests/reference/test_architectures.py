@@ -3,7 +3,7 @@
 import pytest
 
 from minilora.counting.architectures.catalog import FAMILIES
-from minilora.files.config_json import DEFAULTS
+from minilora.files.families import DEFAULTS
 
 constants = pytest.importorskip("peft.utils.constants")
 transformers = pytest.importorskip("transformers")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...errors import ConfigError, FormatError, MissingFileError, UnknownNameError, nearest
 from ...files.atomic import read_json
-from ...files.config_json import DEFAULTS
+from ...files.families import DEFAULTS
 from . import decoders, encoders, experts, llamas, multimodal, seq2seq
 from .aliases import ALIASES, find
 from .parts import Architecture, linear

@@ -1,7 +1,7 @@
 """Llama and the families built like it, each as the list of its weights. Names as in transformers 5.
 
 `c` is the configuration: c("hidden_size") is a number of its config.json, or what the family assumes where that is
-silent (files/config_json.DEFAULTS). d: width, m: width inside the MLP, H heads of width hd, K of them for keys and
+silent (files/families.DEFAULTS). d: width, m: width inside the MLP, H heads of width hd, K of them for keys and
 values.
 """
 

@@ -1,7 +1,7 @@
 """The whole numbers of a config.json, under any of their spellings, each one checked."""
 
 from ...errors import ConfigError, FormatError
-from ...files.config_json import DEFAULTS
+from ...files.families import DEFAULTS
 
 SPELLINGS = {  # Hugging Face's usual name -> the older ones
     "hidden_size": ("n_embd", "d_model", "n_embed"),
