@@ -21,6 +21,8 @@ from .methods.adalora import AdaLoraConfig
 from .methods.ia3 import IA3Config
 from .methods.lora import LoraConfig
 from .methods.lora_plus import create_loraplus_optimizer
+from .methods.prefix_tuning import PrefixTuningConfig
+from .methods.prompt_tuning import PromptTuningConfig
 from .methods.vera import VeraConfig
 from .models.context import Context
 from .ops import cross_entropy
@@ -55,6 +57,8 @@ __all__ = [
     "IA3Config",
     "LoraConfig",
     "PeftModel",
+    "PrefixTuningConfig",
+    "PromptTuningConfig",
     "SGD",
     "Tensor",
     "VeraConfig",

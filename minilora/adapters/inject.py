@@ -55,7 +55,9 @@ class AdaptedModel(Module):
 
     def complete(self, config):
         """The config of a new adapter with its targets spelled out. Raises ConfigError for what cannot be right."""
-        config = spell_out(config, self._modules, self._linear, getattr(self._config, "model_type", None))
+        if not method_of(config).kinds:
+            return config.with_defaults(self._config)
+        config = spell_out(config, self._modules, self._linear, self._config)
         places = self._places(config)
         if note := self._rank_note(config, places):
             raise ConfigError(note)
@@ -67,6 +69,8 @@ class AdaptedModel(Module):
 
         A rank that is too high is a warning; a name that matches no module is ignored when another one does.
         """
+        if not method_of(config).kinds:
+            return config.with_defaults(self._config)
         config = spell_out_all_linear(config, self._modules, self._linear)
         places = self._places(config)
         if note := self._rank_note(config, places):
@@ -77,6 +81,8 @@ class AdaptedModel(Module):
     def _places(self, config):
         """Where `config` puts adapters. Raises ConfigError when a module cannot have one."""
         places = []
+        if not method_of(config).kinds:
+            return places
         for path in match_targets(config, self._modules, self._linear):
             if not can_adapt(self._modules[path]):
                 method = method_of(config)
@@ -149,7 +155,7 @@ class AdaptedModel(Module):
 
     def start(self, name, generator):
         """Fill adapter `name` as its method starts; copies of modules get their values. Needs a filled base."""
-        values = {(full, ""): array for full, array in self.adapters[name].start(generator).items()}
+        values = {(full, ""): array for full, array in self.adapters[name].start(self.model, generator).items()}
         for path, method in self.adapters[name].methods.items():
             start = method.start(self._modules[path], generator)
             values |= {(path, tensor): array for tensor, array in start.items()}

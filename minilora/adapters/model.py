@@ -76,7 +76,8 @@ class PeftModel(Module):
 
     def generate(self, ids, max_new_tokens: int, **options) -> list:
         """See `generation.generate`."""
-        return self.base_model.model.generate(ids, max_new_tokens, context=self.new_context(), **options)
+        context = self.new_context()
+        return self.base_model.model.generate(ids, max_new_tokens, context=context, begin=self._start, **options)
 
     def new_context(self, **fields):  # -> Context
         """The Context of one forward: the active adapters, or those named as in `model(ids, adapters=("b",))`."""
@@ -90,9 +91,11 @@ class PeftModel(Module):
 
     def _begin(self, ids, fields):
         """The Context of one forward over `ids`, as the active adapters begin a sequence."""
-        context = self.new_context(**fields)
+        return self._start(self.new_context(**fields), len(ids))
+
+    def _start(self, context, batch_size):
         for name in context.adapters:
-            context = self.base_model.adapters[name].begin(context, len(ids))
+            context = self.base_model.adapters[name].begin(context, batch_size)
         return context
 
     def after_step(self, step):
@@ -316,6 +319,8 @@ class PeftModel(Module):
             self.unmerge_adapter()
 
     def _merge(self, names):
+        for name in names:
+            self.base_model.adapters[name].check_mergeable()
         try:
             for layer in self.base_model.layers:
                 layer.merge(names)

@@ -7,14 +7,19 @@ from ..methods.dora import DoraAdapter
 from ..methods.ia3 import IA3Adapter
 from ..methods.lora import LoraAdapter
 from ..methods.pissa import OloraAdapter, PissaAdapter
+from ..methods.prefix_tuning import PrefixTuningAdapter
+from ..methods.prompt_tuning import PromptEncoderAdapter, PromptTuningAdapter
 from ..methods.vera import VeraAdapter
 
-ADAPTERS = {
+ADAPTERS = {  # PEFT's peft_type -> class of the adapter
     "ADALORA": AdaLoraAdapter,
     "IA3": IA3Adapter,
     "LORA": LoraAdapter,
+    "PREFIX_TUNING": PrefixTuningAdapter,
+    "PROMPT_TUNING": PromptTuningAdapter,
+    "P_TUNING": PromptEncoderAdapter,
     "VERA": VeraAdapter,
-}  # PEFT's peft_type -> class of the adapter
+}
 FLAGS = {"use_dora": DoraAdapter}  # a field that makes another method of the same peft_type
 STARTS = {"pissa": PissaAdapter, "olora": OloraAdapter}  # an init_lora_weights that does, up to its "_niter_"
 

@@ -58,13 +58,13 @@ def match_targets(config, paths, linear) -> list:
     return chosen
 
 
-def spell_out(config, paths, linear, model_type):
+def spell_out(config, paths, linear, model_config):
     """The config of a new adapter with its targets as a list of names, as PEFT stores them.
 
     None becomes PEFT's default for the model, "all-linear" every linear layer but the head. Raises ConfigError for a
     name that matches no module.
     """
-    config = config.with_defaults(model_type)
+    config = config.with_defaults(model_config)
     targets = config.target_modules
     if isinstance(targets, list):
         for target in targets:

@@ -62,11 +62,12 @@ class PeftConfig:
                 setattr(self, f.name, sorted(getattr(self, f.name), key=str))
         check_fields(self)
 
-    def with_defaults(self, model_type):
-        """The configuration with PEFT's default targets for a model where it names none."""
+    def with_defaults(self, model_config):
+        """The configuration with what PEFT takes from the model where it says nothing: here the targets."""
         if getattr(self, "target_modules", None) is not None:
             return self
-        return replace(self, target_modules=list(DEFAULT_TARGETS.get(model_type, DEFAULT_TARGETS[None])))
+        kind = getattr(model_config, "model_type", None)  # a single matrix has no configuration
+        return replace(self, target_modules=list(DEFAULT_TARGETS.get(kind, DEFAULT_TARGETS[None])))
 
     @classmethod
     def from_file(cls, values):  # {field: value} of a saved adapter -> PeftConfig
@@ -177,9 +178,12 @@ class Adapter:
 
     # ---- its life on a model
 
-    def start(self, generator):  # -> {full name: float64 host array}
-        """The values of the shared parameters before the first step."""
+    def start(self, model, generator):  # -> {full name: float64 host array}
+        """The values of the shared parameters before the first step. model: the frozen one."""
         return {}
+
+    def check_mergeable(self):
+        """Raises ConfigError when this adapter can never be merged."""
 
     def begin(self, context, batch_size):  # Context -> Context
         """Called once at the start of a sequence, before the first token is embedded."""

@@ -82,6 +82,15 @@ COUNT = (lambda v: _is_int(v) and v >= 0, "a whole number of at least 0")
 SHARE = (lambda v: _is_number(v) and 0 < v < 1, "a number between 0 and 1")
 NOT_NEGATIVE = (lambda v: _is_number(v) and v >= 0, "a number of at least 0")
 
+TEXT = (_is_none_or(lambda v: isinstance(v, str)), "a text")
+
+
+def optional(rule):
+    """The rule for a field that may be None."""
+    fits, expected = rule
+    return (lambda v: v is None or fits(v), expected)
+
+
 _TARGETS = (_is_none_or(_is_names, _is_pattern("{}")), "a list of names or a regular expression")
 _LAYERS = _is_pattern(r"(?:^|.*?\.){}\.(?P<idx>\d+)\.")
 
@@ -94,7 +103,7 @@ SHARED_RULES = {  # fields that methods on layers share
     "fan_in_fan_out": FLAG,
     "bias": (one_of("none")[0], "'none': biases stay frozen, training them is not supported"),
     "task_type": (one_of(None, *TASK_TYPES)[0], "one of " + ", ".join(TASK_TYPES)),
-    "base_model_name_or_path": (_is_none_or(lambda v: isinstance(v, str)), "a name or a path"),
+    "base_model_name_or_path": (TEXT[0], "a name or a path"),
 }
 
 

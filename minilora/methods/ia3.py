@@ -56,10 +56,10 @@ class IA3Config(PeftConfig):
         if isinstance(targets, list) and isinstance(inputs, list) and (extra := sorted(set(inputs) - set(targets))):
             raise ConfigError(f"feedforward_modules {extra[0]!r} is not among target_modules {targets}")
 
-    def with_defaults(self, model_type):
+    def with_defaults(self, model_config):
         if self.target_modules is not None:
             return replace(self, feedforward_modules=self.feedforward_modules or [])
-        targets, inputs = DEFAULTS.get(model_type, DEFAULTS[None])
+        targets, inputs = DEFAULTS.get(getattr(model_config, "model_type", None), DEFAULTS[None])
         return replace(self, target_modules=targets, feedforward_modules=inputs)
 
     def scales_input(self, path: str) -> bool:

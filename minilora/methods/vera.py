@@ -151,7 +151,7 @@ class VeraAdapter(Adapter):
         out, n_in = (max((p.shape[axis] for p in places), default=0) for axis in (0, 1))
         return {"vera_A": (config.r, n_in), "vera_B": (out, config.r)}
 
-    def start(self, generator):
+    def start(self, model, generator):
         """A and B uniform in ±√(6 / n) for n inputs, from their own seed: the same for every adapter of this key."""
         own = np.random.default_rng(self.config.projection_prng_key)
         shapes = [(name, self.parameters[name].shape) for name in self.shared_names]

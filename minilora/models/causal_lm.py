@@ -23,6 +23,7 @@ class CausalLM(Module):
     config: Any
     lm_head: Any
     hidden: Callable[..., Any]  # ids (B, T) int, context -> (B, T, d), the states that the head reads
+    get_input_embeddings: Callable[[], Any]  # the module that embeds tokens
     head: Callable[..., Any]  # h (..., d), context -> (..., V)
     _filled = False  # whether it is known that every weight has values
 
@@ -51,6 +52,9 @@ class CausalLM(Module):
         if labels.shape != tuple(ids.shape):
             raise ShapeError(f"labels of shape {labels.shape} for ids of shape {tuple(ids.shape)}")
         context = context or self.new_context(**fields)
+        if context.front is not None:  # the last place in front of the tokens predicts the first of them, as in PEFT
+            ahead = np.full((len(labels), context.front.shape[1]), IGNORE, dtype=np.int64)
+            labels = np.concatenate([ahead, labels], axis=1)
         target = np.full(labels.shape, IGNORE, dtype=np.int64)  # target[:, t] is what position t must predict
         target[:, :-1] = labels[:, 1:]
         index = np.flatnonzero(target != IGNORE)  # (n,) places in the flattened batch
@@ -63,16 +67,30 @@ class CausalLM(Module):
             return ops.linear_cross_entropy(h, self.lm_head.weight, target, IGNORE)
         return ops.cross_entropy(self.head(h, context), target, IGNORE)
 
-    def positions(self, ids, context):  # (B, T) int -> (B or 1, T) int64 host array, S
-        """The place of every token in its own sequence, and the number of keys that a query can see.
+    def embed(self, ids, context):  # (B, T) int -> (B, n + T, d), (B or 1, n + T) int64 host array, S, mask or None
+        """The embedded tokens, behind what is in front of them; the place of each in its sequence; keys and their mask.
 
-        Raises ShapeError for ids that are not (batch, tokens).
+        S is the number of keys, (B, S) the shape of the mask. Raises ShapeError for ids that are not (batch, tokens).
         """
         if len(ids.shape) != 2:
             raise ShapeError(f"ids of shape {tuple(ids.shape)}: expected (batch, tokens)")
+        x, n = self.get_input_embeddings()(ids, context), context.virtual
         past = 0 if context.cache is None else context.cache.length
-        S = past + ids.shape[1]
-        return (np.arange(past, S, dtype=np.int64)[None] if context.positions is None else context.positions), S
+        starts_here = context.front is not None and past == 0
+        if starts_here:
+            x = ops.concat([context.front, x], axis=1)
+        S = past + x.shape[1]
+        positions, mask = context.positions, context.mask
+        if positions is None:
+            positions = np.arange(past, S, dtype=np.int64)[None]
+        elif n:
+            positions = positions + n
+            if starts_here:
+                front = np.broadcast_to(np.arange(n, dtype=np.int64), (len(positions), n))
+                positions = np.concatenate([front, positions], axis=1)
+        if mask is not None and n:
+            mask = np.concatenate([np.ones((len(mask), n), dtype=bool), mask], axis=1)
+        return x, positions, S, mask
 
     def penalty(self):  # -> None
         """A term that a training adds to the loss once a step; adapters may have one."""

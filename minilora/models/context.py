@@ -16,6 +16,8 @@ class Context:
     positions  (B, T) int64 array on the host, the place of each token in its own sequence; None: 0, 1, 2, ...
     mask       (B, S) bool array on the host, False where a key is padding; None: all True
     cache      KVCache that holds earlier keys and values, or None
+    front      Tensor (B, n, d) that is read before the embedded tokens, when the cache is empty; None: nothing
+    virtual    how many places n a prefix or `front` takes; positions and mask do not count them
     adapters   names of the active adapters, in order; () is the base alone
     memo       a dict in which methods keep what cannot change while one `generate` runs; None: they keep nothing
     """
@@ -25,5 +27,7 @@ class Context:
     positions: Any = None
     mask: Any = None
     cache: Any = None
+    front: Any = None
+    virtual: int = 0
     adapters: tuple = ()
     memo: dict | None = None

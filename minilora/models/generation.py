@@ -11,7 +11,16 @@ from .cache import KVCache
 
 
 def generate(
-    model, ids, max_new_tokens, temperature=0, top_k=None, top_p=None, eos_token_id=None, seed=0, context=None
+    model,
+    ids,
+    max_new_tokens,
+    temperature=0,
+    top_k=None,
+    top_p=None,
+    eos_token_id=None,
+    seed=0,
+    context=None,
+    begin=None,
 ):
     """Continue each prompt by at most `max_new_tokens` tokens; returns a list of 1-D int64 host arrays.
 
@@ -22,6 +31,7 @@ def generate(
     eos_token_id  an id or several: a row ends with (and includes) it; None: every row runs to max_new_tokens
     seed          row i draws from its own stream [seed, i], so its tokens do not depend on its neighbours
     context       a Context that says which adapters are active; None: a new one of `model`
+    begin         function (context, batch size) -> context, called once before the first token: a prefix comes from it
 
     Shorter prompts are padded on the left; a padded place is hidden from every query and takes no position. Dropout
     does not act while decoding, not even in the middle of a training. Raises ConfigError, ShapeError.
@@ -38,13 +48,13 @@ def generate(
     positions = np.maximum(np.cumsum(mask, axis=1, dtype=np.int64) - 1, 0)  # (B, T); padding is at 0, unseen
 
     mask = None if mask.all() else mask
-    context = replace(context or model.new_context(), training=False, memo={})
-    cache = KVCache(longest + max_new_tokens)
+    context = replace(context or model.new_context(), training=False, memo={}, cache=KVCache(longest + max_new_tokens))
     streams = [np.random.default_rng([seed, row]) for row in range(B)]
     new, done = [[] for _ in range(B)], [False] * B
     with no_grad():
+        context = context if begin is None else begin(context, B)
         for _ in range(max_new_tokens):
-            context = replace(context, positions=positions, mask=mask, cache=cache)
+            context = replace(context, positions=positions, mask=mask)
             h = model.hidden(tokens, context)  # (B, T, d)
             logits = to_host(model.head(h[:, -1], context).data)  # (B, V): the one copy to the host per token
             tokens = sample_tokens(logits, temperature, top_k, top_p, streams)[:, None]  # (B, 1)

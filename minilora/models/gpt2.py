@@ -131,15 +131,19 @@ class GPT2LMHeadModel(CausalLM):
 
     def hidden(self, ids, context):  # (B, T) int -> (B, T, d)
         """The states that the head reads. Raises ShapeError for ids that are not (batch, tokens), or too long."""
-        positions, S = self.positions(ids, context)
+        x, positions, S, mask = self.embed(ids, context)
         if positions.size and positions.max() >= self.config.n_positions:
             raise ShapeError(f"{positions.max() + 1} tokens: this model has {self.config.n_positions} positions")
-        x = self.transformer.wte(ids, context) + self.transformer.wpe(positions, context)
-        bias = ops.causal_bias(ids.shape[1], S, context.mask, x.dtype)
+        x = x + self.transformer.wpe(positions, context)
+        bias = ops.causal_bias(x.shape[1], S, mask, x.dtype)
         bias = None if bias is None else like(bias, x.data)
         for block in self.transformer.h:
             x = block(x, bias, context)
         return self.transformer.ln_f(x, context)
+
+    def get_input_embeddings(self):
+        """The module that embeds tokens."""
+        return self.transformer.wte
 
     def head(self, h, context):  # (..., d) -> (..., V)
         return self.lm_head(h, context)

@@ -157,12 +157,15 @@ class LlamaForCausalLM(CausalLM):
 
     def hidden(self, ids, context):  # (B, T) int -> (B, T, d)
         """The states that the head reads. Raises ShapeError for ids that are not (batch, tokens)."""
-        positions, S = self.positions(ids, context)
-        x = self.model.embed_tokens(ids, context)
-        shared = self.positions_and_masks(positions, S, context.mask, x.data)
+        x, positions, S, mask = self.embed(ids, context)
+        shared = self.positions_and_masks(positions, S, mask, x.data)
         for layer in self.model.layers:
             x = layer(x, shared, context)
         return self.model.norm(x, context)
+
+    def get_input_embeddings(self):
+        """The module that embeds tokens."""
+        return self.model.embed_tokens
 
     def head(self, h, context):  # (..., d) -> (..., V)
         return self.lm_head(h, context)

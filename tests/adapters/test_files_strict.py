@@ -29,7 +29,7 @@ def folder(tmp_path):
         ("velora_config", {"scale": 1}), ("megatron_config", {"a": 1}), ("ensure_weight_tying", True),
         ("init_lora_weights", "pissa"), ("init_lora_weights", "pissa_niter_4"), ("init_lora_weights", "olora"),
         ("init_lora_weights", "corda"), ("init_lora_weights", "loftq"), ("init_lora_weights", "lora_ga"),
-        ("init_lora_weights", "mica"), ("peft_type", "ADALORA"), ("peft_type", "lora"),
+        ("init_lora_weights", "mica"), ("peft_type", "LOHA"), ("peft_type", "lora"),
         ("a_key_of_next_year", "on"), ("a_key_of_next_year", 0.5),
     ],
 )  # fmt: skip

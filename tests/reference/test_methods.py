@@ -10,6 +10,8 @@ from peft_reference import build, close, gradients, logits, ours, peft, quietly,
 from minilora import LoraConfig, PeftModel, get_peft_model
 from minilora.methods.adalora import AdaLoraConfig
 from minilora.methods.ia3 import IA3Config
+from minilora.methods.prefix_tuning import PrefixTuningConfig
+from minilora.methods.prompt_tuning import PromptTuningConfig
 from minilora.methods.vera import VeraConfig
 
 pytestmark = pytest.mark.reference
@@ -155,3 +157,27 @@ def test_a_trained_pissa_or_olora_opens_in_peft_on_the_pristine_base(start, kind
     model.save_pretrained(tmp_path / "ours")
     reference, _ = quietly(peft.PeftModel.from_pretrained, theirs(tmp_path / "base"), str(tmp_path / "ours"))
     assert close(logits(model), logits(reference))
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2"])
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_prompt_learning_has_pefts_gradients_and_our_files_open_there(method, kind, tmp_path):
+    build(kind, tmp_path / "base")
+    config, own = {
+        "prefix": (peft.PrefixTuningConfig, PrefixTuningConfig),
+        "prompt": (peft.PromptTuningConfig, PromptTuningConfig),
+    }[method]
+    reference, _ = quietly(
+        peft.get_peft_model, theirs(tmp_path / "base"), config(task_type="CAUSAL_LM", num_virtual_tokens=4)
+    )
+    quietly(reference.save_pretrained, str(tmp_path / "theirs"))
+    model = PeftModel.from_pretrained(ours(tmp_path / "base"), tmp_path / "theirs", is_trainable=True)
+    assert close(logits(model), logits(reference.eval()))
+    (gradient,), loss = [g for g in gradients(model)[0].values()], gradients(model)[1]
+    (expected,), their_loss = [g for g in gradients(reference)[0].values()], gradients(reference)[1]
+    assert abs(loss - their_loss) < 1e-4 and close(gradient, expected, 3e-4)
+
+    mine = get_peft_model(ours(tmp_path / "base"), own(task_type="CAUSAL_LM", num_virtual_tokens=4), seed=5)
+    mine.save_pretrained(tmp_path / "ours")
+    opened, _ = quietly(peft.PeftModel.from_pretrained, theirs(tmp_path / "base"), str(tmp_path / "ours"))
+    assert close(logits(mine), logits(opened.eval()))
