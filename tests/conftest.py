@@ -1,5 +1,6 @@
 """Fixtures that every test may use. Small models are in tiny.py, the operations' cases in engine_cases.py."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import settings
 
 settings.register_profile("steady", deadline=None, derandomize=True)  # shared machines pause; the same cases every time
 settings.load_profile("steady")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C; some tests press it
 
 
 @pytest.fixture

@@ -271,7 +271,7 @@ def test_a_class_is_graded_in_one_command_and_one_that_hangs_hides_nobody(in_fol
         "def central_difference(f, x, eps):\n    print('=cmd')\n    return 0.0\n", encoding="utf-8"
     )
     result = in_folder(check, "--all", "class", "--csv", "class.csv")
-    rows = list(csv.DictReader((tmp_path / "class.csv").open(encoding="utf-8-sig")))
+    rows = list(csv.DictReader((tmp_path / "class.csv").read_text(encoding="utf-8-sig").splitlines()))
     states = {(Path(r["folder"]).name, r["exercise"]): r["state"] for r in rows}
     assert result.exit_code == 1
     assert len(rows) == 3 * len(runner.exercises(1))
@@ -294,7 +294,7 @@ def test_an_interrupted_grading_keeps_the_students_that_are_done(in_folder, tmp_
 
     monkeypatch.setattr(runner, "check", checked)
     in_folder(check, "--all", "class", "--csv", "class.csv")
-    rows = list(csv.DictReader((tmp_path / "class.csv").open(encoding="utf-8-sig")))
+    rows = list(csv.DictReader((tmp_path / "class.csv").read_text(encoding="utf-8-sig").splitlines()))
     assert {Path(r["folder"]).name for r in rows} == {"ada"}
 
 
@@ -305,7 +305,7 @@ def test_grading_goes_on_past_a_stray_file_and_somebody_who_handed_in_nothing(in
     shutil.copy(SOLUTIONS / "lesson_01.py", tmp_path / "class" / "ada")
     (tmp_path / "class" / "list.txt").write_text("ada, ben", encoding="utf-8")
     result = in_folder(check, "--all", "class/ada", "class/ben", "class/list.txt", "--csv", "class.csv")
-    rows = list(csv.DictReader((tmp_path / "class.csv").open(encoding="utf-8-sig")))
+    rows = list(csv.DictReader((tmp_path / "class.csv").read_text(encoding="utf-8-sig").splitlines()))
     assert [r["state"] for r in rows] == ["passed"] * 3 + ["no file"] * 3
     assert "list.txt is not a folder" in result.stderr
     assert "ada: 3 of 3 passed\n" in result.stdout and "ben: 0 of 3 passed, 3 no file\n" in result.stdout

@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 from checkpoints import GOLDEN, edit_json
+from tiny import SIZES, empty_llama, random_ids, tiny_llama
 
 import minilora as ml
 from minilora.models.pretrained import config_from_json
@@ -173,7 +174,6 @@ def test_what_is_saved_here_opens_in_transformers_without_a_warning_and_to_the_s
 
 
 def test_a_model_made_here_opens_in_transformers_to_the_same_logits(tmp_path):
-    from tiny import random_ids, tiny_llama
 
     ours = tiny_llama(seed=4, tie_word_embeddings=True)
     ours.save_pretrained(tmp_path)
@@ -207,3 +207,10 @@ def test_bfloat16_golden_models_have_the_logits_that_transformers_gives_them():
         folder = GOLDEN / name / "base_bf16"
         theirs = reference_load(folder)(torch.tensor(ids_of())).logits
         assert_close(ml.load_pretrained(folder)(ids_of()).numpy(), theirs)
+
+
+@pytest.mark.parametrize("options", [{}, {"tie_word_embeddings": True}, {"attention_bias": True, "mlp_bias": True}])
+def test_names_and_shapes_are_those_of_transformers(options):
+    theirs = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES, **options))
+    ours = empty_llama(**options)
+    assert {n: p.shape for n, p in ours.named_parameters()} == {n: tuple(p.shape) for n, p in theirs.named_parameters()}

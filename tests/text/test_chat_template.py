@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from chat_templates import CHATS, MARKED, TOKENS
 
 pytest.importorskip("jinja2")
 
@@ -11,58 +12,6 @@ from minilora.errors import ConfigError, DataError, FormatError, MiniloraError
 from minilora.text.chat_template import ChatTemplate
 from minilora.text.tokenizer import TextTokenizer
 
-# Written for these tests in the manner of published templates: what they use of jinja is what those use.
-MARKED = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-TEMPLATES = {
-    "marked": MARKED,
-    "headers": """{{- bos_token }}
-{%- if tools is not none %}{{ '[tools]' + (tools | tojson(indent=2)) }}{% endif %}
-{%- for message in messages %}
-    {%- set content = '<|h|>' + message.role + '<|/h|>\n\n' + message.content | trim + '<|eot|>' %}
-    {%- if loop.first and not date_string is defined %}{{ '[' + strftime_now('%Y')[:0] + ']' }}{% endif %}
-    {{- content }}
-{%- endfor %}
-{%- if add_generation_prompt %}{{ '<|h|>assistant<|/h|>\n\n' }}{% endif %}
-""",
-    "instructions": """{% if messages[0]['role'] == 'system' %}
-    {% set system = messages[0]['content'] %}
-    {% set rest = messages[1:] %}
-{% else %}
-    {% set rest = messages %}
-{% endif %}
-{{ bos_token }}{% for message in rest %}
-    {% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
-        {{ raise_exception('roles must alternate user/assistant') }}
-    {% endif %}
-    {% if message['role'] == 'user' %}
-{{ '[INST] ' + (system + '\n\n' if system is defined and loop.last else '') + message['content'] + ' [/INST]' }}
-    {% else %}
-{% generation %}{{ ' ' + message['content'] + eos_token }}{% endgeneration %}
-    {% endif %}
-{% endfor %}""",
-    "thinking": """{%- set ns = namespace(last=messages | length - 1, seen=false) %}
-{%- for message in messages[::-1] %}
-    {%- if message.role == 'tool' %}{% continue %}{% endif %}
-    {%- if ns.seen %}{% break %}{% endif %}
-    {%- set ns.seen = true %}
-{{ message | tojson }}
-{%- endfor %}
-{%- if enable_thinking is defined and enable_thinking is false %}{{ '<think></think>' }}{% endif %}""",
-}
-CHATS = {
-    "one question": [{"role": "user", "content": " Where is the harbour? "}],
-    "with system": [
-        {"role": "system", "content": "Be <short> & polite."},
-        {"role": "user", "content": "Wo gibt es Käse?"},
-        {"role": "assistant", "content": "On Chapel Steps.", "tool_calls": None},
-        {"role": "user", "content": "Thanks — \"really\"? 'Yes'"},
-    ],
-    "two users": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}],
-}
-TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 ASK = CHATS["one question"]
 
 
@@ -80,30 +29,6 @@ def test_a_template_writes_the_messages_and_opens_the_answer():
 
 def test_without_the_generation_prompt_the_text_ends_with_the_last_message():
     assert ChatTemplate(MARKED).render(ASK, add_generation_prompt=False).endswith("<|im_end|>\n")
-
-
-@pytest.mark.reference
-@pytest.mark.parametrize("chat", CHATS)
-@pytest.mark.parametrize("name", TEMPLATES)
-@pytest.mark.parametrize("options", [{}, {"add_generation_prompt": False}, {"tools": [{"name": "f"}]},
-                                     {"enable_thinking": False, "date_string": "1 May"}], ids=str)  # fmt: skip
-def test_the_text_is_what_transformers_writes(name, chat, options):
-    transformers = pytest.importorskip("transformers")
-    from tokenizers import Tokenizer, models
-
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()), **TOKENS)
-    tokenizer.chat_template = TEMPLATES[name]
-    given = {"add_generation_prompt": True} | options
-
-    def attempt(call):
-        try:
-            return call()
-        except Exception as error:
-            return "refused" if "alternate" in str(error) else repr(error)
-
-    theirs = attempt(lambda: tokenizer.apply_chat_template(CHATS[chat], tokenize=False, **given))
-    ours = attempt(lambda: ChatTemplate(TEMPLATES[name], TOKENS).render(CHATS[chat], **given))
-    assert ours == theirs and not ours.startswith(("DataError", "KeyError"))
 
 
 def test_the_beginning_of_sequence_stands_once():
