@@ -103,6 +103,18 @@ class PeftModel(Module):
         for name in self._active:
             self.base_model.adapters[name].after_step(step)
 
+    def state(self):  # -> {name: array}
+        """What a training must save beside parameters and optimizer: AdaLoRA's scores."""
+        adapters = self.base_model.adapters
+        return {f"{name}/{key}": array for name in self._active for key, array in adapters[name].state().items()}
+
+    def restore(self, state):
+        """Take over what `state` returned."""
+        for name in self._active:
+            own = {key.removeprefix(f"{name}/"): a for key, a in state.items() if key.startswith(f"{name}/")}
+            if own:
+                self.base_model.adapters[name].restore(own)
+
     update_and_allocate = after_step  # PEFT's name, for AdaLoRA
 
     def init(self, seed, dtype=np.float32):

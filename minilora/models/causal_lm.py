@@ -99,6 +99,13 @@ class CausalLM(Module):
     def after_step(self, step):
         """Called after each step of the optimizer, while the gradients are there; adapters may need it."""
 
+    def state(self):  # -> {name: array}
+        """What a training must save beside parameters and optimizer; adapters may have some."""
+        return {}
+
+    def restore(self, state):
+        """Take over what `state` returned."""
+
     def generate(self, ids, max_new_tokens: int, **options) -> list:
         """See `generation.generate`."""
         return generate(self, ids, max_new_tokens, **options)

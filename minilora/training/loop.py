@@ -35,6 +35,7 @@ class Run:
     rng: Any = None
     step: int = 0
     loss: Any = None
+    penalty: Any = None  # of the adapters, beside the loss; 0-d array, None when there is none
     norm: Any = None  # global norm of the gradients before clipping; 0-d array
     factor: float = 0.0  # the schedule's value at this step
     tokens: int = 0  # read so far by this process, padding included
@@ -77,8 +78,12 @@ def train(
         run.step += 1
         run.factor = schedule(run.step)
         run.loss = add_gradients(run, [next(batches) for _ in range(accumulate)])
+        if (penalty := model.penalty()) is not None:  # once a step, not once a batch, and not part of the loss shown
+            penalty.backward()
+            run.penalty = penalty.data
         run.norm = clip_grad_norm_(optimizer.params, max_norm)
         optimizer.step(run.factor)
+        model.after_step(run.step)
         optimizer.zero_grad()
         for callback in callbacks:
             callback(run)

@@ -27,6 +27,7 @@ def save_state(folder: str | Path, run, history, settings: dict) -> None:
     history.read(run)
     tensors = {f"weights/{name}": p.data for name, p in trained(run.model)}
     tensors |= {f"optimizer/{name}": array for name, array in run.optimizer.state_dict().items()}
+    tensors |= {f"adapters/{name}": array for name, array in run.model.state().items()}
     description = {
         "step": run.step,
         "rng": run.rng.bit_generator.state,
@@ -45,9 +46,9 @@ def load_state(folder: str | Path, model, optimizer, batches, rng, history) -> i
     path = Path(folder) / FILE
     description = _read_description(path)
     tensors = read_tensors(path)
-    weights, arrays = (
+    weights, arrays, adapters = (
         {name.removeprefix(kind): a for name, a in tensors.items() if name.startswith(kind)}
-        for kind in ("weights/", "optimizer/")
+        for kind in ("weights/", "optimizer/", "adapters/")
     )
     _check_weights(weights, model, path)
     optimizer.check_state_dict(arrays)
@@ -58,6 +59,7 @@ def load_state(folder: str | Path, model, optimizer, batches, rng, history) -> i
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, IndexError) as error:
         raise FormatError(f"{path}: the description of the run is damaged") from error
     optimizer.load_state_dict(arrays)
+    model.restore(adapters)
     for name, p in trained(model):
         p.data = like(weights[name], p.data)
     return description["step"]

@@ -13,6 +13,10 @@ from minilora.files.atomic import read_json
 from minilora.gradcheck import gradcheck
 from minilora.methods.adalora import AdaLoraAdapter, adalora_update, orthogonality
 from minilora.methods.base import Place
+from minilora.text.batches import TextBatches
+from minilora.training.callbacks import History
+from minilora.training.loop import train
+from minilora.training.resume import load_state, save_state
 
 IDS = random_ids()
 STEPS = np.load(GOLDEN / "adalora.npz")
@@ -23,6 +27,10 @@ TARGETS = ["q_proj", "down_proj"]
 def model_of(**options):
     config = AdaLoraConfig(**{"init_r": 4, "target_r": 2, "target_modules": TARGETS, "total_step": 12} | options)
     return get_peft_model(tiny_llama(), config, seed=2)
+
+
+def trainable(model):
+    return [p for p in model.parameters() if p.requires_grad]
 
 
 def adapter_of(model):
@@ -183,3 +191,31 @@ def test_scores_and_pattern_that_are_saved_and_restored_prune_as_if_never_stoppe
         assert np.array_equal(left, adapter_of(other).pattern[path])
     for p, q in zip(other.parameters(), whole.parameters(), strict=True):
         assert np.array_equal(p.data, q.data)
+
+
+def test_the_training_loop_adds_the_penalty_once_a_step_and_prunes_after_it():
+    model = model_of()
+    run = train(model, iter([(IDS, IDS)] * 24), AdamW(trainable(model), lr=0.02), 12, accumulate=2)
+    assert sum(adapter_of(model).ranks().values()) <= 8
+    assert run.penalty.item() < model_of().penalty().item()  # it was trained too
+
+
+def test_a_resumed_training_ends_with_the_same_bits(tmp_path):
+    ids = np.random.default_rng(3).integers(0, 29, 200)
+
+    def fresh():
+        model = model_of()
+        batches = TextBatches(ids, 2, 8, np.random.default_rng(1))
+        return model, AdamW(trainable(model), lr=0.02), batches, np.random.default_rng(2), History()
+
+    model, optimizer, batches, rng, history = fresh()
+    train(model, batches, optimizer, 12, rng=rng, callbacks=[history])
+    whole = [p.data for p in trainable(model)]
+
+    model, optimizer, batches, rng, history = fresh()
+    run = train(model, batches, optimizer, 5, rng=rng, callbacks=[history])
+    save_state(tmp_path, run, history, {})
+    model, optimizer, batches, rng, history = fresh()
+    start = load_state(tmp_path, model, optimizer, batches, rng, history)
+    train(model, batches, optimizer, 12, rng=rng, callbacks=[history], start=start)
+    assert all(np.array_equal(p.data, w) for p, w in zip(trainable(model), whole, strict=True))
