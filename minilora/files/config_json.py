@@ -99,13 +99,13 @@ def _gpt2(keys):
 def _windows(keys, kind, layers):  # -> sliding_window or None, layer_types or None
     """The sliding window (tokens), and the attention type of each layer where they differ.
 
-    Mistral's window is for every layer. Qwen's is off without use_sliding_window; it is for the layers that layer_types
-    lists, or from layer max_window_layers on.
+    Mistral's and Phi-3's window is for every layer. Qwen's is off without use_sliding_window; it is for the layers that
+    layer_types lists, or from layer max_window_layers on.
     """
     if kind == "llama":
         return None, None  # `finish` refuses a window in such a file
     window = keys.integer("sliding_window", None)
-    if kind == "mistral":
+    if kind in ("mistral", "phi3"):
         types, only = keys.take("layer_types"), "full_attention" if window is None else "sliding_attention"
         if types is not None and types != [only] * layers:
             raise ConfigError(f"{keys.where}: layer_types must list {only} for all {layers} layers, or be left out")
@@ -155,7 +155,7 @@ def _rope(keys, context):  # -> {"rope_type", "rope_theta", ...}
 def _llama_to_json(fields):
     kind, rope = fields["model_type"], dict(fields["rope_parameters"])
     theta, rope_kind = rope.pop("rope_theta"), rope.get("rope_type", "default")
-    names = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
+    names = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3", "phi3": "Phi3"}
     not_keys = ("rope_parameters", "qkv_bias", "qk_norm", "layer_types", "sliding_window")  # spelled below, or implied
     data = {key: value for key, value in fields.items() if key not in not_keys}
     data |= {

@@ -21,7 +21,7 @@ DEFAULTS = {
         "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "image_size": 224, "patch_size": 16,
         "num_channels": 3, "vision_use_head": True,
     },
-    "phi3": {},
+    "phi3": {"max_position_embeddings": 4096, "rms_norm_eps": 1e-5},
     "olmo2": {"attention_bias": False},
     "smollm3": {"num_key_value_heads": 4, "tie_word_embeddings": True, "attention_bias": False, "mlp_bias": False},
     "granite": {"attention_bias": False, "mlp_bias": False},
@@ -61,4 +61,4 @@ DEFAULTS = {
         "d_kv": 64, "relative_attention_num_buckets": 32, "feed_forward_proj": "relu", "tie_word_embeddings": True,
     },
 }  # fmt: skip
-LOADABLE = ("llama", "mistral", "qwen2", "qwen3", "gpt2")  # the families that have a model file here
+LOADABLE = ("llama", "mistral", "qwen2", "qwen3", "phi3", "gpt2")  # the families that have a model file here

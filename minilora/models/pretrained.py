@@ -17,12 +17,14 @@ from ..text.tokenizer import TextTokenizer, load_tokenizer
 from .causal_lm import CausalLM
 from .gpt2 import GPT2Config, GPT2LMHeadModel
 from .llama import LlamaConfig, LlamaForCausalLM
+from .phi3 import Phi3ForCausalLM
 
 FAMILIES = {  # model_type -> class of its configuration, class of its model
     "llama": (LlamaConfig, LlamaForCausalLM),
     "mistral": (LlamaConfig, LlamaForCausalLM),
     "qwen2": (LlamaConfig, LlamaForCausalLM),
     "qwen3": (LlamaConfig, LlamaForCausalLM),
+    "phi3": (LlamaConfig, Phi3ForCausalLM),
     "gpt2": (GPT2Config, GPT2LMHeadModel),
 }
 

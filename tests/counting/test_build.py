@@ -16,7 +16,10 @@ from minilora.counting.count import count
 from minilora.files.families import LOADABLE
 
 SMALL = [n for n in PRESETS if load(n).model_type in LOADABLE and load(n).base < 9e9]
-TARGETS = {"gpt2": ["c_attn", "all-linear", "wte,lm_head"]}
+TARGETS = {
+    "gpt2": ["c_attn", "all-linear", "wte,lm_head"],
+    "phi3": ["qkv_proj", "all-linear", "lm_head,embed_tokens", r".*\.[1-3]\..*(gate_up|down)_proj"],
+}
 USUAL = ["q_proj,v_proj", "all-linear", "lm_head,embed_tokens", r".*\.[1-3]\..*(gate|down)_proj"]
 
 

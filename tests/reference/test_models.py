@@ -49,6 +49,8 @@ KINDS = {
         {"head_dim": 6, "attention_bias": True, "use_sliding_window": True, "sliding_window": 4,
          "layer_types": ["sliding_attention", "full_attention", "full_attention"]},
     ),
+    "phi3": ("phi3", {"pad_token_id": 0}),
+    "phi3 tied, window 5": ("phi3", {"pad_token_id": 0, "tie_word_embeddings": True, "sliding_window": 5}),
     "gpt2": ("gpt2", {}),
     "gpt2 narrow, untied": ("gpt2", {"n_inner": 40, "tie_word_embeddings": False, "layer_norm_epsilon": 1e-4}),
 }  # fmt: skip
