@@ -1,5 +1,6 @@
 """What LoRA promises: it starts as the base, only the adapter learns, and its gradients are those of the equation."""
 
+import math
 from dataclasses import fields
 
 import numpy as np
@@ -9,9 +10,9 @@ from tiny import random_ids, tiny_llama, with_lora
 
 from minilora import LoraConfig, PeftModel, Tensor, get_peft_model, gradcheck, no_grad, ops
 from minilora.adapters.layer import AdaptedLayer
-from minilora.errors import ConfigError, GraphError
-from minilora.methods.lora import EmbeddingLora, Lora, low_rank_update
-from minilora.nn import Embedding, Linear, Parameter
+from minilora.errors import ConfigError
+from minilora.methods.lora import EmbeddingLora, Lora, low_rank_update, scaling
+from minilora.nn import Embedding, Linear
 
 IDS = random_ids()
 EVERYWHERE = ["q_proj", "v_proj", "down_proj", "embed_tokens", "lm_head"]
@@ -330,14 +331,6 @@ def test_a_model_with_adapters_cannot_be_wrapped_again():
         PeftModel(model.get_base_model())
 
 
-def test_a_base_without_values_says_so_in_one_line():
-    model = with_lora(tiny_llama(), ["q_proj"])
-    layer = next(iter(model.base_model.layers))
-    layer.base_layer.weight = Parameter(layer.base_layer.shape)
-    with pytest.raises(GraphError, match="not filled"):
-        model(IDS)
-
-
 def test_the_low_rank_update_is_the_product_with_the_weight_and_its_update(rng):
     x, W, A, B = (rng.standard_normal(s) for s in [(3, 4), (5, 4), (2, 4), (5, 2)])
     y = low_rank_update(ops.linear(Tensor(x), Tensor(W)), Tensor(x), Tensor(A), Tensor(B), 0.7)
@@ -361,3 +354,28 @@ def test_low_rank_update_is_right_for_a_y_that_is_not_contiguous():
     y = rng.standard_normal((2, 7, 4)).transpose(0, 2, 1)
     expected = y + 0.7 * (x.data @ A.data.T) @ B.data.T
     np.testing.assert_allclose(low_rank_update(Tensor(y), x, A, B, 0.7).data, expected, rtol=1e-14)
+
+
+def test_the_scale_is_alpha_over_r_and_alpha_over_root_r_when_rank_stabilised():
+    assert scaling(5, 3) == 5 / 3
+    assert scaling(5, 3, use_rslora=True) == 5 / math.sqrt(3)
+
+
+def test_rank_and_alpha_follow_their_patterns_and_the_first_match_wins():
+    config = LoraConfig(
+        r=2,
+        lora_alpha=5,
+        target_modules=["q_proj", "v_proj"],
+        rank_pattern={"layers.0.self_attn.q_proj": 4, "q_proj": 3, r"^model.layers.1.self_attn.v_proj": 1},
+        alpha_pattern={r".*\.1\..*": 7},
+    )
+    model = get_peft_model(tiny_llama(), config)
+    found = {layer.path: layer.adapters["default"] for layer in model.base_model.layers}
+    ranks = {p: (a.r, a.A.shape[0], a.B.shape[1]) for p, a in found.items()}
+    assert [ranks[p] for p in sorted(ranks)] == [(4,) * 3, (2,) * 3, (3,) * 3, (1,) * 3]
+    assert [found[p].scaling for p in sorted(found)] == [5 / 4, 5 / 2, 7 / 3, 7 / 1]
+
+
+def test_the_scale_of_a_layer_follows_use_rslora():
+    config = LoraConfig(r=4, lora_alpha=6, use_rslora=True, rank_pattern={"x": 9})
+    assert config.scaling("a.y") == 6 / 2 and config.scaling("a.x") == 6 / 3

@@ -56,5 +56,11 @@ def with_lora(model, targets=("q_proj", "v_proj"), r=3, alpha=5, dropout=0.0, se
     return get_peft_model(model, config, seed=seed)
 
 
+def adapted_paths(model=None, **options):
+    """The paths that get an adapter of rank 2 with these options of LoraConfig, in order."""
+    model = get_peft_model(model or tiny_llama(), LoraConfig(r=2, **options))
+    return [layer.path for layer in model.base_model.layers]
+
+
 def random_ids(seed=0, shape=(2, 7), vocab=SIZES["vocab_size"]):
     return np.random.default_rng(seed).integers(0, vocab, shape, dtype=np.int64)
