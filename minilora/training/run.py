@@ -86,9 +86,9 @@ def run_training(
     good, saved_steps = LastGood(history), []
     with contextlib.ExitStack() as stack:
         stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # History stops a run that overflows
-        hung = [history, Evaluation(valid, history, eval_every)]
+        attached = [history, Evaluation(valid, history, eval_every)]
         if progress:
-            hung.append(stack.enter_context(Progress(history)))
+            attached.append(stack.enter_context(Progress(history)))
         if out:
 
             def save(run):
@@ -96,10 +96,10 @@ def run_training(
                 out.save(history)
                 save_state(out.path, run, history, out.settings)
 
-            hung = [stack.enter_context(StopOnInterrupt()), *hung, Saving(save, eval_every)]
+            attached = [stack.enter_context(StopOnInterrupt()), *attached, Saving(save, eval_every)]
         try:
             run = train(model, batches, optimizer, steps, schedule, accumulate=accumulate, rng=rng, start=start,
-                        callbacks=[*hung, good, *callbacks])  # fmt: skip
+                        callbacks=[*attached, good, *callbacks])  # fmt: skip
         except TrainingError as error:
             step = good.restore(optimizer.params)
             if step and out:
