@@ -97,7 +97,7 @@ ADAPTERS = {name: (TENSORS, *case) for name, case in FILES.items()} | {
         "adapter_config.json", lambda path: edit_json(path, lora_alpha=...), ["lora_alpha missing"],
     ),
     "a feature that is not here": ("adapter_config.json", lambda path: edit_json(path, lora_bias=True), ["lora_bias"]),
-    "another kind of adapter": ("adapter_config.json", lambda path: edit_json(path, peft_type="IA3"), ["IA3"]),
+    "another kind of adapter": ("adapter_config.json", lambda path: edit_json(path, peft_type="LOHA"), ["LOHA"]),
     "no tensors but a pickle": (TENSORS, renamed_to("adapter_model.bin"), ["adapter_model.bin", "convert with"]),
 }  # fmt: skip
 
