@@ -33,20 +33,33 @@ def test_pretrain_writes_a_checkpoint_with_its_tokenizer_and_a_falling_validatio
     assert len(tokenizer.encode("1234")) == 4
 
 
-def test_an_adapter_is_saved_in_pefts_format_with_a_falling_validation_loss(run, base, files):
-    code, out, _ = run("train", "--base", base, "--jsonl", files / "pairs.jsonl", "--steps", 30, "--out", files / "out",
-                       "--rank", 3, "--alpha", 5, "--targets", "q_proj,down_proj", "--eval-every", 10)  # fmt: skip
-    assert code == 0
+def trained_adapter(run, base, files):
+    args = ["--steps", 30, "--rank", 3, "--alpha", 5, "--targets", "q_proj,down_proj", "--eval-every", 10]
+    return run("train", "--base", base, "--jsonl", files / "pairs.jsonl", "--out", files / "out", *args)
+
+
+def test_an_adapter_is_saved_in_pefts_format(run, base, files):
+    assert trained_adapter(run, base, files)[0] == 0
     config = json.loads((files / "out" / "adapter_config.json").read_text(encoding="utf-8"))
     assert (config["r"], config["lora_alpha"], config["peft_type"]) == (3, 5.0, "LORA")
     assert sorted(config["target_modules"]) == ["down_proj", "q_proj"]
     header, _ = read_header(files / "out" / "adapter_model.safetensors")
     assert {shape for _, shape in header.values()} == {(3, 16), (16, 3), (3, 24), (16, 3)}
+
+
+def test_the_validation_loss_is_taken_at_the_interval_falls_and_is_printed(run, base, files):
+    _, out, _ = trained_adapter(run, base, files)
     valid = history(files / "out")["valid"]
     assert [step for step, _ in valid] == [0, 10, 20, 30]
     assert valid[-1][1] < valid[0][1]
-    assert (files / "out" / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert f"{valid[0][1]:.4f} -> {valid[-1][1]:.4f}" in out
+
+
+def test_the_losses_are_drawn_unless_that_is_switched_off(run, base, files):
+    trained_adapter(run, base, files)
+    assert (files / "out" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    trained_to(run, base, files, files / "without")  # --no-plot
+    assert not (files / "without" / "loss.png").exists()
 
 
 def test_eval_gives_the_validation_loss_of_the_saved_adapter(run, base, files):
@@ -136,9 +149,9 @@ def test_a_text_of_a_few_words_is_pretrained_on_without_validation(run, files):
 # ---- stopping and going on
 
 
-def test_a_run_stopped_by_ctrl_c_saves_says_how_to_resume_and_resumes_to_the_same_bits(run, base, files, monkeypatch):
-    trained_to(run, base, files, files / "straight")
-
+@pytest.fixture
+def stopped(run, base, files, monkeypatch):
+    """The result of a run that Ctrl-C stops in its seventh step of 12; its folder is files / "stopped"."""
     from minilora.training import loop as training
 
     real, calls = training.add_gradients, []
@@ -150,16 +163,28 @@ def test_a_run_stopped_by_ctrl_c_saves_says_how_to_resume_and_resumes_to_the_sam
         return real(run, batches)
 
     monkeypatch.setattr(training, "add_gradients", pressed_in_the_seventh_step)
-    code, _, err = trained_to(run, base, files, files / "stopped")
+    return trained_to(run, base, files, files / "stopped")
+
+
+def test_ctrl_c_saves_the_run_and_says_how_to_resume(files, stopped):
+    code, _, err = stopped
     assert code == 130
     assert "stopped at step 7;" in err
     assert "train --resume --out" in err
     assert (files / "stopped" / "adapter_model.safetensors").exists()
 
+
+def test_a_run_stopped_by_ctrl_c_resumes_to_the_same_bits(run, base, files, stopped):
+    trained_to(run, base, files, files / "straight")
     code, _, _ = run("train", "--resume", "--out", files / "stopped")
     assert code == 0
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         assert (files / "stopped" / name).read_bytes() == (files / "straight" / name).read_bytes()
+
+
+def test_the_history_of_a_resumed_run_is_that_of_one_that_was_not_stopped(run, base, files, stopped):
+    trained_to(run, base, files, files / "straight")
+    run("train", "--resume", "--out", files / "stopped")
     a, b = history(files / "stopped"), history(files / "straight")
     assert a["loss"] == b["loss"]
     assert [v for v in a["valid"] if v[0] != 7] == b["valid"]  # stopping added one evaluation
