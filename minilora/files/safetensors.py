@@ -114,12 +114,12 @@ def write_tensors(path: str | Path, tensors, metadata: dict[str, str] | None = N
 
 
 def _order_metadata(path, metadata):
-    """Put the entries of the metadata in their order; the library writes them in one of chance."""
+    """Put the entries of the metadata in their order; the library writes them in one of chance, in as many bytes."""
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length)) | {"__metadata__": metadata}
         file.seek(8)
-        file.write(json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(length))
+        file.write(json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 @contextlib.contextmanager
@@ -148,7 +148,7 @@ def _checked_header(file, path):  # -> {name: (the format's dtype, NumPy's, shap
         names = Counter(name for name, _ in json.loads(file.read(length), object_pairs_hook=list))
         if twice := [name for name, count in names.items() if count > 1]:  # the library takes one of them
             raise ValueError(f"the header names {listed(twice)} twice")
-    except (SafetensorError, ValueError, RecursionError) as error:
+    except (SafetensorError, ValueError) as error:
         raise FormatError(f"{path}: {_reason(error, file)}") from error
     if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
         raise FormatError(f"{path}: another file took its place while it was opened")

@@ -215,6 +215,13 @@ def test_foreign_files_are_named_for_what_they_are(folder, first, word):
     assert_refused(path, word)
 
 
+def test_a_damaged_file_whose_header_has_640_bytes_is_not_called_a_pickle(folder):
+    header = b'{"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}'.ljust(640)
+    path = file_of(folder, header, bytes(20))
+    assert path.read_bytes()[:2] == b"\x80\x02"
+    assert_refused(path, "damaged (668 bytes)")
+
+
 @pytest.mark.parametrize("size", range(0, 130, 13))
 def test_a_truncated_file_is_refused_at_every_length(folder, size):
     whole = safetensors_bytes({"w": F32}, bytes(24))
@@ -302,6 +309,12 @@ def test_every_byte_belongs_to_exactly_one_tensor(folder, offsets, word):
 @pytest.mark.parametrize("extra", [1, 8, 1000])
 def test_bytes_that_belong_to_no_tensor_are_refused(folder, extra):
     assert_refused(file_of(folder, {"w": F32}, bytes(24 + extra)), "not fully covered")
+
+
+@pytest.mark.parametrize("more", [b"[" * 5000 + b"]" * 5000, b'{"a":' * 500 + b"1" + b"}" * 500, b"9" * 5000], ids=len)
+def test_an_entry_with_something_more_that_is_nested_or_large_without_end_is_refused(folder, more):
+    entry = b'{"dtype":"F32","shape":[6],"data_offsets":[0,24],"more":' + more + b"}"
+    assert_refused(file_of(folder, b'{"w":' + entry + b"}", bytes(24)), "damaged")
 
 
 def test_data_shorter_than_promised_is_called_truncated(folder):
