@@ -1,7 +1,6 @@
 """pretrain, train and eval as a person types them: what comes out, and going on after a stop."""
 
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -19,18 +18,6 @@ from minilora.text.tokenizer import load_tokenizer
 from minilora.training.resume import FILE
 
 run, base, files = cli_training.run, cli_training.base, cli_training.files  # fixtures
-
-
-def test_pretrain_writes_a_checkpoint_with_its_tokenizer_and_a_falling_validation_loss(base):
-    assert {p.name for p in base.iterdir()} == {
-        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "history.json", FILE
-    }  # fmt: skip
-    valid = history(base)["valid"]
-    assert [step for step, _ in valid] == [0, 20]
-    assert valid[-1][1] < valid[0][1]
-    model, tokenizer = ml.load_pretrained(base), load_tokenizer(base)
-    assert model.config.vocab_size == tokenizer.vocab_size <= 300
-    assert len(tokenizer.encode("1234")) == 4
 
 
 def trained_adapter(run, base, files):
@@ -60,19 +47,6 @@ def test_the_losses_are_drawn_unless_that_is_switched_off(run, base, files):
     assert (files / "out" / "loss.png").read_bytes().startswith(b"\x89PNG")
     trained_to(run, base, files, files / "without")  # --no-plot
     assert not (files / "without" / "loss.png").exists()
-
-
-def test_eval_gives_the_validation_loss_of_the_saved_adapter(run, base, files):
-    run("train", "--base", base, "--jsonl", files / "pairs.jsonl", "--steps", 5, "--out", files / "out", "--no-plot")
-    from minilora.text.batches import split_pairs
-    from minilora.text.examples import read_jsonl
-
-    held = split_pairs(read_jsonl(files / "pairs.jsonl"))[1]
-    (files / "held.jsonl").write_text("".join(json.dumps(e) + "\n" for e in held), encoding="utf-8")
-    code, out, _ = run("eval", "--base", base, "--adapter", files / "out", "--jsonl", files / "held.jsonl")
-    assert code == 0
-    shown = float(re.search(r"loss ([\d.]+)", out)[1])
-    assert shown == pytest.approx(history(files / "out")["valid"][-1][1], abs=1e-3)
 
 
 def test_full_fine_tuning_is_one_flag_and_writes_a_base(run, base, files):
@@ -139,13 +113,6 @@ def test_one_example_alone_is_trained_on_without_validation(run, base, files):
     assert history(files / "out")["valid"] == []
 
 
-def test_a_text_of_a_few_words_is_pretrained_on_without_validation(run, files):
-    (files / "few.txt").write_text("1234567890 1234567890", encoding="utf-8")  # digits are single tokens
-    code, _, err = run("pretrain", "--text", files / "few.txt", "--steps", 2, "--out", files / "out", *SMALL)
-    assert code == 0
-    assert "no validation loss" in err
-
-
 # ---- stopping and going on
 
 
@@ -205,14 +172,6 @@ def test_a_run_killed_without_warning_resumes_to_the_same_bits(run, base, files)
     assert code == 0, err
     name = "adapter_model.safetensors"
     assert (files / "killed" / name).read_bytes() == (files / "straight" / name).read_bytes()
-
-
-def test_pretraining_resumes_to_the_same_bits_and_more_steps_may_be_asked_for(run, files):
-    args = ["pretrain", "--text", files / "a.txt", *SMALL, "--eval-every", 4, "--no-plot"]
-    run(*args, "--steps", 4, "--out", files / "out")
-    code, _, _ = run("pretrain", "--resume", "--steps", 8, "--out", files / "out")
-    assert code == 0
-    assert len(history(files / "out")["loss"]) == 8
 
 
 def test_resuming_with_another_setting_or_other_data_is_refused(run, base, files):

@@ -8,7 +8,7 @@ from pathlib import Path
 import cli_training
 import numpy as np
 import pytest
-from cli_training import SMALL, history, pairs, refused, trained_to
+from cli_training import history, pairs, refused, trained_to
 
 from minilora.files.safetensors import read_tensors, write_tensors
 
@@ -68,14 +68,6 @@ def test_a_truncated_or_foreign_base_is_refused_in_one_line(run, base, files):
     tensors = read_tensors(base / "model.safetensors")
     write_tensors(broken / "model.safetensors", {**tensors, "extra": np.zeros(2, dtype=np.float32)})
     refused(run("train", "--base", broken, "--text", files / "a.txt", "--out", files / "out"), "extra")
-
-
-def test_eval_refuses_an_adapter_for_another_base(run, base, files):
-    other = [*SMALL[:3], "24", *SMALL[4:]]  # width 24
-    run("pretrain", "--text", files / "a.txt", "--out", files / "other", "--steps", 1, *other, "--no-plot")
-    run("train", "--base", files / "other", "--text", files / "a.txt", "--steps", 1, "--out", files / "adapter")
-    result = run("eval", "--base", base, "--adapter", files / "adapter", "--text", files / "a.txt")
-    refused(result, "adapter_model.safetensors", "q_proj", "(8, 24)", "(8, 16)")
 
 
 def test_an_out_folder_that_is_the_base_is_refused(run, base, files):
@@ -153,15 +145,3 @@ def test_a_rate_far_too_large_stops_in_one_line_without_writing(run, base, files
     assert "nothing is saved" in err.splitlines()[-1]
     assert "Warning" not in err
     assert not (files / "out").exists()
-
-
-def test_pretrain_refuses_a_text_too_short_for_one_window(run, files):
-    (files / "short.txt").write_text("sea", encoding="utf-8")
-    refused(run("pretrain", "--text", files / "short.txt", "--out", files / "out", *SMALL), "expected at least 16")
-
-
-def test_pretrain_refuses_sizes_that_do_not_divide(run, files):
-    sizes = ["--width", "30", "--heads", "4"]
-    refused(run("pretrain", "--text", files / "a.txt", "--out", files / "out", *sizes), "width 30", "heads 4")
-    sizes = ["--width", "32", "--heads", "4", "--kv-heads", "3"]
-    refused(run("pretrain", "--text", files / "a.txt", "--out", files / "out", *sizes), "4 query heads")

@@ -1,4 +1,4 @@
-"""A base and its adapters written as one checkpoint. What the command prints and refuses is in cli/test_adapters.py."""
+"""A base and its adapters written as one checkpoint. What the command prints and refuses is in cli/test_merge.py."""
 
 import numpy as np
 import pytest

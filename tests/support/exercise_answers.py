@@ -1,10 +1,14 @@
 """Answers to the exercises as students write them: wrong ones, which must be caught, and right ones written
 differently, which must pass. A test file registers them with two decorators and takes its tests from `tests()`."""
 
+from pathlib import Path
+
 import pytest
 
+from minilora.course import runner
 from minilora.course.judge import judge
-from minilora.course.runner import exercise
+from minilora.course.runner import LESSONS, exercise
+from minilora.files.shipped import shipped
 
 
 class Answers:
@@ -38,3 +42,15 @@ class Answers:
             assert (verdict.state, verdict.message, verdict.error) == ("passed", "", None)
 
         return test_a_wrong_answer_is_caught, test_a_right_answer_written_differently_passes
+
+
+STUBS = shipped("lessons/exercises")
+
+
+SOLUTIONS = Path(__file__).parents[2] / "lessons" / "solutions"
+
+
+EXERCISES = [e for lesson in LESSONS for e in runner.exercises(lesson)]
+
+
+each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.number)

@@ -1,0 +1,149 @@
+"""exercises, check and hint: files to fill in, checked and graded, and hints level by level."""
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from exercise_answers import SOLUTIONS, STUBS
+
+from minilora.cli.course import check, exercises, hint
+from minilora.course import runner
+from minilora.course.judge import Verdict
+from minilora.errors import ConfigError, UnknownNameError
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda command, *arguments: CliRunner().invoke(command, [str(a) for a in arguments])
+
+
+def test_exercises_are_written_into_a_folder_and_checked_there(in_folder, tmp_path):
+    assert in_folder(exercises, "mine").exit_code == 0
+    assert {p.name for p in (tmp_path / "mine").iterdir()} == {p.name for p in STUBS.glob("*.py")}
+    result = in_folder(check, "1", "--dir", "mine")
+    assert (result.exit_code, result.output.count("not started")) == (1, len(runner.exercises(1)))
+
+
+def test_writing_the_exercises_again_keeps_what_a_student_wrote(in_folder, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "lesson_01.py").write_text("answer = 42\n", encoding="utf-8")
+    result = in_folder(exercises, "mine")
+    assert "kept" in result.output
+    assert (tmp_path / "mine" / "lesson_01.py").read_text(encoding="utf-8") == "answer = 42\n"
+
+
+def test_check_finds_the_file_here(in_folder, tmp_path):
+    shutil.copy(SOLUTIONS / "lesson_01.py", tmp_path)
+    result = in_folder(check, "1")
+    assert (result.exit_code, result.output.count(": passed")) == (0, len(runner.exercises(1)))
+
+
+def test_check_takes_the_number_of_one_exercise(in_folder, tmp_path):
+    shutil.copy(SOLUTIONS / "lesson_01.py", tmp_path)
+    assert in_folder(check, "1.2").output.count("passed (") == 1
+
+
+def test_check_without_a_file_says_how_to_get_one(in_folder):
+    with pytest.raises(ConfigError, match="minilora exercises DIR"):
+        CliRunner().invoke(check, ["1"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [("99", "no lesson 99"), ("1.9", "no exercise 1.9"), ("1.x", "'1.x'"), ("abc", "'abc'")],
+)
+def test_check_and_hint_refuse_a_number_that_is_none(wrong, says):
+    for command in (check, hint):
+        with pytest.raises(UnknownNameError, match=says):
+            CliRunner().invoke(command, [wrong], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("5.9", "no exercise 5.9; lesson 5 has 5.1, 5.2, 5.3"),
+        ("5", "lesson 5 has 5.1, 5.2, 5.3"),
+        (
+            "mine/lesson_05.py",
+            "no exercise 'mine/lesson_05.py': give a number such as 5.2, and the folder with your files by --dir DIR",
+        ),
+    ],
+)
+def test_a_number_that_is_none_is_told_the_right_one(wrong, says):
+    with pytest.raises(UnknownNameError, match=re.escape(says)):
+        CliRunner().invoke(hint, [wrong], catch_exceptions=False)
+
+
+def test_hints_come_level_by_level(in_folder):
+    first, last = in_folder(hint, "1.1").output, in_folder(hint, "1.1", "--level", "3").output
+    assert "hint 1 of 3" in first and "hint 3 of 3" in last
+    assert first != last
+
+
+def test_a_class_is_graded_in_one_command_and_one_that_hangs_hides_nobody(in_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("minilora.course.runner.check.__defaults__", (3, 1024))
+    monkeypatch.setattr("minilora.cli.course.LESSONS", (1,))
+    for student in ("ada", "ben", "cleo", "not-a-student"):
+        (tmp_path / "class" / student).mkdir(parents=True)
+    shutil.copy(SOLUTIONS / "lesson_01.py", tmp_path / "class" / "ada")
+    (tmp_path / "class" / "ben" / "lesson_01.py").write_text("while True: pass\n", encoding="utf-8")
+    (tmp_path / "class" / "cleo" / "lesson_01.py").write_text(
+        "def central_difference(f, x, eps):\n    print('=cmd')\n    return 0.0\n", encoding="utf-8"
+    )
+    result = in_folder(check, "--all", "class", "--csv", "class.csv")
+    rows = list(csv.DictReader((tmp_path / "class.csv").read_text(encoding="utf-8-sig").splitlines()))
+    states = {(Path(r["folder"]).name, r["exercise"]): r["state"] for r in rows}
+    assert result.exit_code == 1
+    assert len(rows) == 3 * len(runner.exercises(1))
+    assert "left out: not-a-student\n" in result.output  # it may be a student who handed in nothing
+    for nowhere in ("class", "no/such/folder/class.csv"):
+        refused = in_folder(check, "--all", "class", "--csv", nowhere).exception
+        assert isinstance(refused, ConfigError) and "expected a file in a folder that exists" in str(refused)
+    assert states["ada", "1.1"] == "passed" and states["ben", "1.1"] == "stopped" and states["cleo", "1.1"] == "failed"
+
+
+def test_an_interrupted_grading_keeps_the_students_that_are_done(in_folder, tmp_path, monkeypatch):
+    for student in ("ada", "ben", "cleo"):
+        (tmp_path / "class" / student).mkdir(parents=True)
+        shutil.copy(STUBS / "lesson_01.py", tmp_path / "class" / student)
+
+    def checked(number, folder):
+        if folder.name == "ben":
+            raise KeyboardInterrupt
+        return Verdict("passed")
+
+    monkeypatch.setattr(runner, "check", checked)
+    in_folder(check, "--all", "class", "--csv", "class.csv")
+    rows = list(csv.DictReader((tmp_path / "class.csv").read_text(encoding="utf-8-sig").splitlines()))
+    assert {Path(r["folder"]).name for r in rows} == {"ada"}
+
+
+def test_grading_goes_on_past_a_stray_file_and_somebody_who_handed_in_nothing(in_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("minilora.cli.course.LESSONS", (1,))
+    for student in ("ada", "ben"):
+        (tmp_path / "class" / student).mkdir(parents=True)
+    shutil.copy(SOLUTIONS / "lesson_01.py", tmp_path / "class" / "ada")
+    (tmp_path / "class" / "list.txt").write_text("ada, ben", encoding="utf-8")
+    result = in_folder(check, "--all", "class/ada", "class/ben", "class/list.txt", "--csv", "class.csv")
+    rows = list(csv.DictReader((tmp_path / "class.csv").read_text(encoding="utf-8-sig").splitlines()))
+    assert [r["state"] for r in rows] == ["passed"] * 3 + ["no file"] * 3
+    assert "list.txt is not a folder" in result.stderr
+    assert "ada: 3 of 3 passed\n" in result.stdout and "ben: 0 of 3 passed, 3 no file\n" in result.stdout
+
+
+def test_grading_says_that_it_is_no_sandbox(in_folder, tmp_path):
+    shutil.copy(STUBS / "lesson_01.py", tmp_path)
+    assert "no sandbox" in in_folder(check, "--all", ".").stderr
+
+
+def test_a_message_cannot_become_a_formula_of_a_spreadsheet():
+    from minilora.cli.course import as_csv
+
+    row = as_csv([(Path("a"), runner.exercises(0)[0], Verdict("failed", message="=1+1"))]).splitlines()[1]
+    assert row.endswith(",'=1+1")
+    row = as_csv([(Path("=cmd"), runner.exercises(0)[0], Verdict("passed"))]).splitlines()[1]
+    assert row.startswith("'=cmd,")
