@@ -31,7 +31,8 @@ def fields_from_json(data: dict, where: str = "config.json") -> dict:
     if kind not in LOADABLE:
         raise ConfigError(f"{where}: model_type {short(kind)} is not supported; known: {nearest(kind[:99], LOADABLE)}")
     keys.defaults = DEFAULTS[kind]
-    fields = _gpt2(keys) if kind == "gpt2" else _llama(keys, kind)
+    read = {"gpt2": _gpt2, "gemma2": _gemma, "gemma3_text": _gemma}.get(kind, _llama)
+    fields = read(keys, kind)
     keys.finish()
     return fields
 
@@ -43,6 +44,8 @@ def fields_to_json(fields: dict) -> dict:
     """
     kind = fields["model_type"]
     data = _gpt2_to_json(fields) if kind == "gpt2" else _llama_to_json(fields)
+    if kind in ("gemma2", "gemma3_text"):
+        data = _gemma_to_json(data)
     stored = fields_from_json(data)
     if lost := [name for name in fields if stored[name] != fields[name]]:
         raise ConfigError(f"{', '.join(lost)} cannot be stored in a config.json of model_type {kind!r}")
@@ -50,7 +53,8 @@ def fields_to_json(fields: dict) -> dict:
 
 
 def _llama(keys, kind):
-    keys.only("hidden_act", "silu", "swish")
+    if kind not in ("gemma2", "gemma3_text"):
+        keys.only("hidden_act", "silu", "swish")
     heads, hidden, context = (
         keys.integer(k) for k in ("num_attention_heads", "hidden_size", "max_position_embeddings")
     )
@@ -71,7 +75,7 @@ def _llama(keys, kind):
         attention_bias="attention_bias" in keys.defaults and keys.flag("attention_bias"),
         qkv_bias=kind == "qwen2",
         mlp_bias="mlp_bias" in keys.defaults and keys.flag("mlp_bias"),
-        qk_norm=kind == "qwen3",
+        qk_norm=kind in ("qwen3", "gemma3_text"),
         sliding_window=window,
         layer_types=layer_types,
         model_type=kind,
@@ -79,7 +83,40 @@ def _llama(keys, kind):
     )
 
 
-def _gpt2(keys):
+def _gemma(keys, kind):
+    """As Llama's, with layers that take turns: one with a window, then one without; in Gemma 3 five, then one."""
+    keys.only("hidden_activation", "gelu_pytorch_tanh", "gelu_new")
+    keys.take("hidden_act")  # not read by these models
+    keys.only("use_bidirectional_attention", False)
+    every = 2 if kind == "gemma2" else keys.integer("sliding_window_pattern", 6)
+    layers = keys.data.get("num_hidden_layers")
+    if keys.data.get("layer_types") is None and type(layers) is int and 0 < layers <= MAX_LAYERS:
+        keys.data["layer_types"] = ["sliding_attention" if (i + 1) % every else "full_attention" for i in range(layers)]
+    keys.data["use_sliding_window"] = True
+    local = _local_rope(keys) if kind == "gemma3_text" else None
+    caps = [keys.number(key, None) for key in ("attn_logit_softcapping", "final_logit_softcapping")]
+    return _llama(keys, kind) | dict(
+        query_pre_attn_scalar=keys.number("query_pre_attn_scalar"),
+        attn_logit_softcapping=caps[0] if kind == "gemma2" else None,  # Gemma 3 does not read it
+        final_logit_softcapping=caps[1],
+        local_rope_theta=local,
+    )
+
+
+def _local_rope(keys):  # -> θ of the layers with a window
+    """New files of Gemma 3 have rotary settings for each type of layer; those of the others are left for `_rope`."""
+    local, new = keys.number("rope_local_base_freq", 10000.0), keys.data.get("rope_parameters")
+    if isinstance(new, dict) and isinstance(new.get("full_attention"), dict):
+        keys.data["rope_parameters"] = new["full_attention"]
+        near = Keys(new.get("sliding_attention") or {}, f"{keys.where}: rotary settings of sliding_attention")
+        near.only("rope_type", "default")
+        local = near.number("rope_theta", local)
+    if not keys.data.get("rope_parameters"):
+        keys.data["rope_theta"] = 1e6 if keys.data.get("rope_theta") is None else keys.data["rope_theta"]
+    return local
+
+
+def _gpt2(keys, kind):
     keys.only("activation_function", "gelu_new", "gelu_pytorch_tanh")  # two names of one function
     keys.only("scale_attn_weights", True)
     return dict(
@@ -156,6 +193,7 @@ def _llama_to_json(fields):
     kind, rope = fields["model_type"], dict(fields["rope_parameters"])
     theta, rope_kind = rope.pop("rope_theta"), rope.get("rope_type", "default")
     names = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3", "phi3": "Phi3"}
+    names |= {"gemma2": "Gemma2", "gemma3_text": "Gemma3"}
     not_keys = ("rope_parameters", "qkv_bias", "qk_norm", "layer_types", "sliding_window")  # spelled below, or implied
     data = {key: value for key, value in fields.items() if key not in not_keys}
     data |= {
@@ -168,13 +206,21 @@ def _llama_to_json(fields):
     }
     if kind != "llama":
         data["sliding_window"] = fields["sliding_window"]
-    if kind in ("qwen2", "qwen3") and fields["sliding_window"]:
+    if kind in ("qwen2", "qwen3", "gemma2", "gemma3_text") and fields["sliding_window"]:
         types = fields["layer_types"] or ["sliding_attention"] * fields["num_hidden_layers"]
         data |= {"use_sliding_window": True, "max_window_layers": 0, "layer_types": types}
     for key in ("attention_bias", "mlp_bias"):
         if key not in DEFAULTS[kind]:
             del data[key]
     return data
+
+
+def _gemma_to_json(data):
+    local = data.pop("local_rope_theta")
+    del data["hidden_act"]
+    for key in ("use_sliding_window", "max_window_layers"):
+        data.pop(key, None)
+    return data | {"hidden_activation": "gelu_pytorch_tanh"} | ({"rope_local_base_freq": local} if local else {})
 
 
 def _gpt2_to_json(fields):

@@ -5,7 +5,8 @@ import sys
 
 from ..errors import ConfigError, FormatError
 
-NULL_IS_A_VALUE = ("sliding_window", "num_key_value_heads")  # null: no window; as many heads as for queries
+# null: no window; as many heads as for queries; no cap
+NULL_IS_A_VALUE = ("sliding_window", "num_key_value_heads", "attn_logit_softcapping", "final_logit_softcapping")
 
 # Keys that change no result here: dropout of the base (an adapter has its own), heads for other tasks, splitting a
 # product over devices, the origin of the file.

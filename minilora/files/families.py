@@ -11,10 +11,15 @@ DEFAULTS = {
         "attention_bias": False,
     },
     "gemma": {"num_key_value_heads": 16, "head_dim": 256, "tie_word_embeddings": True, "attention_bias": False},
-    "gemma2": {"num_key_value_heads": 4, "head_dim": 256, "tie_word_embeddings": True, "attention_bias": False},
+    "gemma2": {
+        "num_key_value_heads": 4, "head_dim": 256, "tie_word_embeddings": True, "attention_bias": False,
+        "max_position_embeddings": 8192, "sliding_window": 4096, "query_pre_attn_scalar": 256,
+        "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
+    },
     "gemma3_text": {
         "vocab_size": 262208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
-        "tie_word_embeddings": True, "attention_bias": False,
+        "tie_word_embeddings": True, "attention_bias": False, "max_position_embeddings": 131072,
+        "sliding_window": 4096, "query_pre_attn_scalar": 256,
     },
     "gemma3": {"tie_word_embeddings": True},
     "siglip_vision_model": {
@@ -61,4 +66,5 @@ DEFAULTS = {
         "d_kv": 64, "relative_attention_num_buckets": 32, "feed_forward_proj": "relu", "tie_word_embeddings": True,
     },
 }  # fmt: skip
-LOADABLE = ("llama", "mistral", "qwen2", "qwen3", "phi3", "gpt2")  # the families that have a model file here
+# The families that have a model file here.
+LOADABLE = ("llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text", "gpt2")

@@ -242,7 +242,8 @@ class EmbeddingLora(Lora):
     def update(self, y, ids, base, context):  # (..., d), (...) int -> (..., d)
         """y + s · Aᵀ[ids] Bᵀ: a one-hot x picks a column of A. There is no dropout of an index."""
         u = ops.embedding(self.A.transpose(1, 0), ids)  # (..., r)
-        return y + ops.linear(u, self.B) * self.scaling
+        scale = getattr(base, "scale", 1)  # an embedding that multiplies its rows (Gemma) does so to what is added
+        return y + ops.linear(u, self.B) * (self.scaling * scale)
 
     def delta(self):  # -> array (V, d)
         return super().delta().T

@@ -15,6 +15,7 @@ from ..files.safetensors import iterate_tensors
 from ..files.shipped import shipped
 from ..text.tokenizer import TextTokenizer, load_tokenizer
 from .causal_lm import CausalLM
+from .gemma import GemmaConfig, GemmaForCausalLM
 from .gpt2 import GPT2Config, GPT2LMHeadModel
 from .llama import LlamaConfig, LlamaForCausalLM
 from .phi3 import Phi3ForCausalLM
@@ -25,6 +26,8 @@ FAMILIES = {  # model_type -> class of its configuration, class of its model
     "qwen2": (LlamaConfig, LlamaForCausalLM),
     "qwen3": (LlamaConfig, LlamaForCausalLM),
     "phi3": (LlamaConfig, Phi3ForCausalLM),
+    "gemma2": (GemmaConfig, GemmaForCausalLM),
+    "gemma3_text": (GemmaConfig, GemmaForCausalLM),
     "gpt2": (GPT2Config, GPT2LMHeadModel),
 }
 

@@ -7,7 +7,7 @@ equations g is the gradient of the result y, and dx is the gradient of x. The sh
     H query heads     K key/value heads     G = H/K query heads per key/value head     hd width of a head
 """
 
-from .activation import dropout, gelu, silu, softmax, swiglu
+from .activation import dropout, gelu, silu, softcap, softmax, swiglu
 from .attention import attention, causal_bias, rotary, rotary_angles
 from .basic import add, concat, div, getitem, matmul, mean, mul, pick_rows, reshape, sub, sum, transpose, unbroadcast
 from .linear import embedding, linear
@@ -37,6 +37,7 @@ __all__ = [
     "rotary",
     "rotary_angles",
     "silu",
+    "softcap",
     "softmax",
     "sub",
     "sum",

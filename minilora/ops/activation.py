@@ -100,6 +100,16 @@ def gelu(x) -> Tensor:
     return record(y, (tensor,), backward)
 
 
+def softcap(x, cap: float | None) -> Tensor:
+    # y = c tanh(x / c), which stays within ±c        dx = g (1 - (y / c)²)        Gemma 2 (arXiv 2408.00118)
+    # None: y = x
+    x = as_tensor(x)
+    if cap is None:
+        return x
+    t = array_module(x.data).tanh(x.data / cap)
+    return record(t * cap, (x,), lambda g: (g * (1 - t * t),))
+
+
 def softmax_(x):  # array (..., n) -> the same array
     """Softmax over the last axis, in place. Each row's largest value is subtracted first, so e^x cannot overflow."""
     xp = array_module(x)

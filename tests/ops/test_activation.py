@@ -28,6 +28,12 @@ def test_gelu_is_the_form_with_a_tanh(x):
     assert_close(ops.gelu(Tensor(x)), 0.5 * x * (1 + np.tanh(inner)))
 
 
+def test_softcap_is_c_tanh_of_x_over_c_and_without_a_cap_the_identity(x):
+    assert_close(ops.softcap(Tensor(x), 0.5), 0.5 * np.tanh(x / 0.5))
+    same = Tensor(x)
+    assert ops.softcap(same, None) is same
+
+
 def test_softmax_is_the_exponentials_over_their_sum(x):
     assert_close(ops.softmax(Tensor(x)), [np.exp(row) / sum(math.exp(v) for v in row) for row in x])
 

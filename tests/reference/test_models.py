@@ -51,6 +51,25 @@ KINDS = {
     ),
     "phi3": ("phi3", {"pad_token_id": 0}),
     "phi3 tied, window 5": ("phi3", {"pad_token_id": 0, "tie_word_embeddings": True, "sliding_window": 5}),
+    "gemma2": ("gemma2", {"head_dim": 8, "sliding_window": 5, "query_pre_attn_scalar": 8}),
+    "gemma2, caps that bite, untied": (
+        "gemma2",
+        {"head_dim": 6, "sliding_window": 5, "query_pre_attn_scalar": 3, "attn_logit_softcapping": 0.7,
+         "final_logit_softcapping": 1.5, "tie_word_embeddings": False, "num_key_value_heads": 1},
+    ),
+    "gemma2 without caps": (
+        "gemma2",
+        {"head_dim": 8, "sliding_window": 4, "attn_logit_softcapping": None, "final_logit_softcapping": None,
+         "attention_bias": True, "layer_types": ["full_attention", "sliding_attention", "sliding_attention"]},
+    ),
+    "gemma3": ("gemma3_text", {"head_dim": 8, "sliding_window": 5, "query_pre_attn_scalar": 16}),
+    "gemma3, full layers, linear rope, cap": (
+        "gemma3_text",
+        {"head_dim": 8, "sliding_window": 4, "layer_types": ["sliding_attention", "full_attention", "full_attention"],
+         "rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 5e4},
+                             "sliding_attention": {"rope_type": "default", "rope_theta": 300.0}},
+         "final_logit_softcapping": 2.0},
+    ),
     "gpt2": ("gpt2", {}),
     "gpt2 narrow, untied": ("gpt2", {"n_inner": 40, "tie_word_embeddings": False, "layer_norm_epsilon": 1e-4}),
 }  # fmt: skip
@@ -97,6 +116,9 @@ def to_old_spelling(folder):
     """config.json as transformers 4 and the files on the hub have it."""
     path = folder / "config.json"
     rope = json.loads(path.read_text(encoding="utf-8")).get("rope_parameters")
+    if rope and "full_attention" in rope:
+        edit_json(path, rope_local_base_freq=rope["sliding_attention"]["rope_theta"])
+        rope = rope["full_attention"]
     if rope:
         kind = rope.pop("rope_type")
         scaling = None if kind == "default" else {"type": kind} | {k: v for k, v in rope.items() if k != "rope_theta"}

@@ -105,6 +105,7 @@ case("gelu far out", ops.gelu, (3, 4), scale=2)
 case("swiglu far out", ops.swiglu, (3, 4), (3, 4), scale=10)
 for shape in [(3, 5), (2, 3, 4), (3, 1), (0, 5), (4,)]:
     case("softmax", ops.softmax, shape)
+case("softcap", lambda x: ops.softcap(x, 0.7), (3, 5))
 case("softmax far out", ops.softmax, (3, 5), scale=30)
 
 # ---- products with weights
