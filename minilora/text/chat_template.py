@@ -9,9 +9,8 @@ from typing import Any
 from ..errors import ConfigError, DataError, FormatError, first_line
 from ..files.atomic import read_json, read_utf8
 from .encoding import encode_both
-from .tokenizer import TextTokenizer
+from .tokenizer import SPECIAL_TOKENS, TextTokenizer, read_token_settings, token_text
 
-SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 TURNS = (("user", "prompt"), ("assistant", "response"))
 
 
@@ -33,11 +32,9 @@ class ChatTemplate:
         Raises ConfigError when the folder has none.
         """
         folder = Path(folder)
-        settings = {}
-        for name in ("special_tokens_map.json", "tokenizer_config.json"):  # where both set a key, the second wins
-            settings |= read_json(folder / name) if (folder / name).is_file() else {}
+        settings = read_token_settings(folder)
         source = _find_template(folder, settings)
-        tokens = {key: _token_text(settings.get(key)) for key in SPECIAL_TOKENS}
+        tokens = {key: token_text(settings.get(key)) for key in SPECIAL_TOKENS}
         return cls(source, {key: text for key, text in tokens.items() if text is not None})
 
     def render(self, messages: list[dict], add_generation_prompt: bool = True, **variables: Any) -> str:
@@ -90,11 +87,6 @@ def _find_template(folder, settings):  # -> str
     if not isinstance(template, str):
         raise FormatError(f"{folder}: chat_template is a {type(template).__name__}, expected text")
     return template
-
-
-def _token_text(token):  # "<s>", {"content": "<s>", ...} or None -> str or None
-    token = token.get("content") if isinstance(token, dict) else token
-    return token if isinstance(token, str) else None
 
 
 def _plain_messages(messages):

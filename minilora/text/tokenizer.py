@@ -1,10 +1,15 @@
-"""Reading a tokenizer.json, and the token ids that training and generation need beside it."""
+"""Reading a tokenizer.json, and the token ids that training and generation need beside it.
 
-from collections.abc import Iterable
+The ids are those of transformers' AutoTokenizer for the same folder: truncation and padding are off, special tokens
+come from all the files that name them, and a Llama tokenizer is built as its class builds it.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DataError, FormatError, MissingFileError, first_line
+from ..errors import DataError, FormatError, MiniloraError, MissingFileError, first_line
 from ..files.atomic import read_json, read_utf8
 
 if TYPE_CHECKING:
@@ -12,49 +17,59 @@ if TYPE_CHECKING:
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 END_NAMES = (END, "</s>", "<|end_of_text|>", "<|im_end|>")  # of end tokens, for a tokenizer that does not say which
+SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized")  # of an added token, beside its text
+AS_THEIR_FILE = ("mistral", "phi3", "qwen2")  # model types for which transformers ignores the class LlamaTokenizer
 
 
 class TextTokenizer:
     """Text to token ids and back. `<|endoftext|>` in a text becomes the end token when the vocabulary has that name.
 
-    inner       tokenizers.Tokenizer, the library's object
+    inner       tokenizers.Tokenizer, the library's object; its truncation and padding are switched off
     vocab_size  number of ids
     eos_id      id of the end token: of the name `end` if it exists, else of the first of END_NAMES; None without any
-    pad_id      id for padding: of `<|pad|>`, else eos_id, else 0
+    pad_id      id for padding: of the name `pad`, else of the file's padding, else of `<|pad|>`; else eos_id, or 0
     start       ids that tokenizer.json puts in front of every text, such as the BOS of many models
     """
 
-    def __init__(self, inner: "Tokenizer", end: str | None = None):
+    def __init__(self, inner: "Tokenizer", end: str | None = None, pad: str | None = None):
+        filled_with = (inner.padding or {}).get("pad_token")
+        inner.no_truncation()  # a trainer saves both in tokenizer.json: they would cut a text, or fill it up
+        inner.no_padding()
         self.inner = inner
         self.vocab_size = inner.get_vocab_size()
-        known = (inner.token_to_id(name) for name in (end, *END_NAMES) if isinstance(name, str))
-        self.eos_id: int | None = next((i for i in known if i is not None), None)
-        pad_id = inner.token_to_id(PAD)
+        self.eos_id: int | None = _first_known(inner, (end, *END_NAMES))
+        pad_id = _first_known(inner, (pad, filled_with, PAD))
         self.pad_id: int = (self.eos_id or 0) if pad_id is None else pad_id  # any id will do: the loss masks padding
-        example = inner.encode("a")
-        mask = example.special_tokens_mask
-        self.start: list[int] = example.ids[: mask.index(0)] if 0 in mask else []
+        self.start: list[int] = _start_ids(inner)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of the text, with nothing in front or behind."""
-        return self.inner.encode(text, add_special_tokens=False).ids
+        """The ids of the text, with nothing in front or behind. Raises DataError for a text that has no ids."""
+        with library_errors(DataError, "the tokenizer cannot encode this text"):
+            return self.inner.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids, without special tokens such as the end token and padding."""
-        return self.inner.decode([int(i) for i in ids], skip_special_tokens=True)
+        with library_errors(DataError, "the tokenizer cannot decode these ids"):
+            return self.inner.decode([int(i) for i in ids], skip_special_tokens=True)
+
+    def special_ids(self, text: str) -> list[int]:
+        """The ids in the text that are tokens of their own, such as `<|im_end|>`: added to the vocabulary, in order."""
+        added = self.inner.get_added_tokens_decoder()
+        return [i for i in self.encode(text) if i in added]
 
 
 def load_tokenizer(path: str | Path) -> TextTokenizer:
-    """Read a tokenizer.json, or the one in a folder, whose tokenizer_config.json (if there) names the end token.
+    """Read a tokenizer.json, or the one in a folder, with the special tokens that the folder's other files name.
 
     Raises MissingFileError, DataError for a file that is not UTF-8, FormatError for any other fault in it.
     """
     from tokenizers import Tokenizer
 
-    path, settings = Path(path), {}
+    path, settings, config = Path(path), {}, {}
     if path.is_dir():
-        config = path / "tokenizer_config.json"
-        settings = read_json(config) if config.is_file() else {}
+        settings = read_token_settings(path)
+        config = read_json(path / "config.json") if (path / "config.json").is_file() else {}
         older = next((name for name in ("tokenizer.model", "vocab.json") if (path / name).is_file()), None)
         if older and not (path / "tokenizer.json").is_file():
             raise MissingFileError(
@@ -63,8 +78,106 @@ def load_tokenizer(path: str | Path) -> TextTokenizer:
             )
         path = path / "tokenizer.json"
     text = read_utf8(path, DataError)
-    end = settings.get("eos_token")
+    with library_errors(FormatError, f"{path}: not a tokenizer.json"):
+        inner = Tokenizer.from_str(text)
+        if is_llama(inner, settings, config):
+            settings = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"} | settings
+            as_llama(inner, settings)
+        add_listed_tokens(inner, settings)
+        return TextTokenizer(inner, token_text(settings.get("eos_token")), token_text(settings.get("pad_token")))
+
+
+def read_token_settings(folder: str | Path) -> dict:
+    """tokenizer_config.json and special_tokens_map.json of a folder as one dict.
+
+    The map is the newer word, unless tokenizer_config.json lists `added_tokens_decoder` (transformers reads them so).
+    """
+    names = ("tokenizer_config.json", "special_tokens_map.json")
+    config, named = (read_json(p) if (p := Path(folder) / name).is_file() else {} for name in names)
+    return named | config if "added_tokens_decoder" in config else config | named
+
+
+def token_text(token) -> str | None:
+    """The text of a token as the files write it: "<s>", {"content": "<s>", ...} or null."""
+    token = token.get("content") if isinstance(token, dict) else token
+    return token if isinstance(token, str) else None
+
+
+@contextlib.contextmanager
+def library_errors(mistake: type[MiniloraError], what: str) -> Iterator[None]:
+    """Turn an error of the tokenizers library into `mistake`: it raises plain Exception, and a panic of its Rust code
+    is only a BaseException."""
     try:
-        return TextTokenizer(Tokenizer.from_str(text), end.get("content") if isinstance(end, dict) else end)
-    except Exception as error:  # the library raises plain Exception
-        raise FormatError(f"{path}: not a tokenizer.json: {first_line(error)}") from error
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise  # Ctrl-C
+        raise mistake(f"{what}: {first_line(error)}") from error
+
+
+# ---- as the class LlamaTokenizer of transformers builds a tokenizer
+
+
+def is_llama(inner: "Tokenizer", settings: dict, config: dict) -> bool:
+    """Whether transformers builds this folder's tokenizer by LlamaTokenizer, and not as tokenizer.json says."""
+    name = settings.get("tokenizer_class") or config.get("tokenizer_class")
+    bytes_as_letters = any("ByteLevel" in repr(part) for part in (inner.pre_tokenizer, inner.decoder))
+    return (
+        name in ("LlamaTokenizer", "LlamaTokenizerFast")
+        and config.get("model_type") not in AS_THEIR_FILE
+        and type(inner.model).__name__ == "BPE"
+        and not bytes_as_letters
+    )
+
+
+def as_llama(inner: "Tokenizer", settings: dict) -> None:
+    """A "▁" for every space and in front of the text: with `legacy` also behind every special token."""
+    from tokenizers import decoders, pre_tokenizers
+
+    prefix = settings.get("add_prefix_space")
+    prefix = True if prefix is None else prefix
+    scheme = ("always" if settings.get("legacy", False) else "first") if prefix else "never"
+    steps = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    inner.normalizer = None
+    inner.pre_tokenizer = pre_tokenizers.Metaspace(replacement="\u2581", prepend_scheme=scheme, split=False)
+    inner.decoder = decoders.Sequence(steps + ([decoders.Strip(content=" ", left=1)] if prefix else []))
+    inner.model.unk_token, inner.model.fuse_unk, inner.model.byte_fallback = None, True, True
+
+
+def add_listed_tokens(inner: "Tokenizer", settings: dict) -> None:
+    """Make tokens of their own of what the folder's other files name, with the properties that are given there.
+
+    A name that the vocabulary does not have, or has under another id, is left out: the model has no row for it.
+    """
+    from tokenizers import AddedToken
+
+    known, tokens = inner.get_added_tokens_decoder(), []
+    for number, token in (settings.get("added_tokens_decoder") or {}).items():
+        token = AddedToken(**token)
+        if inner.token_to_id(token.content) == int(number) and repr(token) != repr(known.get(int(number))):
+            tokens.append(token)
+    texts = {token.content for token in [*known.values(), *tokens]}
+    more = (settings.get(name) for name in ("extra_special_tokens", "additional_special_tokens"))
+    lists = [token for found in more if isinstance(found, list) for token in found]
+    for token in [*(settings.get(name) for name in SPECIAL_TOKENS), *lists]:
+        text = token_text(token)
+        if text is not None and text not in texts and inner.token_to_id(text) is not None:
+            flags = {k: v for k, v in token.items() if k in FLAGS} if isinstance(token, dict) else {}
+            tokens.append(AddedToken(text, special=True, **flags))
+    inner.add_tokens(tokens)
+
+
+def _first_known(inner, names) -> int | None:
+    known = (inner.token_to_id(name) for name in names if isinstance(name, str))
+    return next((i for i in known if i is not None), None)
+
+
+def _start_ids(inner) -> list[int]:
+    """The special ids before the first other id of a text. The text is "a", or a word of a vocabulary without it."""
+    for words in (lambda: ["a"], lambda: sorted(inner.get_vocab(), key=len)[-8:]):
+        for word in words():
+            with contextlib.suppress(Exception):  # without an unknown token the library refuses what it does not know
+                found = inner.encode(word)
+                if 0 in found.special_tokens_mask:
+                    return found.ids[: found.special_tokens_mask.index(0)]
+    return []

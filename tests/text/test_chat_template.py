@@ -101,14 +101,15 @@ def test_the_old_file_of_its_own_is_used_when_there_is_nothing_else(tmp_path):
     assert ChatTemplate.from_folder(tmp_path).render(ASK) == "old"
 
 
-def test_special_tokens_are_read_as_text_or_as_an_object_and_from_both_files(tmp_path):
+@pytest.mark.parametrize(("more", "end"), [({}, "<old>"), ({"added_tokens_decoder": {}}, "<e>")])
+def test_special_tokens_are_read_as_text_or_as_an_object_and_from_both_files(tmp_path, more, end):
     folder_with(
         tmp_path,
         chat_template__jinja="{{ bos_token }}{{ eos_token }}{{ pad_token }}",
         special_tokens_map__json={"eos_token": "<old>", "pad_token": "<p>"},
-        tokenizer_config__json={"bos_token": {"content": "<b>", "lstrip": False}, "eos_token": "<e>"},
-    )
-    assert ChatTemplate.from_folder(tmp_path).render(ASK) == "<b><e><p>"
+        tokenizer_config__json={"bos_token": {"content": "<b>", "lstrip": False}, "eos_token": "<e>"} | more,
+    )  # as in transformers, the map is the newer word unless the settings list added_tokens_decoder
+    assert ChatTemplate.from_folder(tmp_path).render(ASK) == f"<b>{end}<p>"
 
 
 def test_a_model_without_a_template_is_named(tmp_path):

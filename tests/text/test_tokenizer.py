@@ -1,11 +1,18 @@
 """tokenizer.json of a folder: which token ends a text, and what is refused."""
 
+import json
+
 import pytest
 from foreign_tokenizers import LLAMA2, saved, sentencepiece
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from minilora.errors import FormatError, MissingFileError
-from minilora.text.encoding import encode_pair
-from minilora.text.tokenizer import load_tokenizer
+from minilora.errors import DataError, FormatError, MissingFileError
+from minilora.files.atomic import read_json
+from minilora.files.shipped import shipped
+from minilora.text.encoding import encode_pair, encode_prompt, encode_text
+from minilora.text.tokenizer import TextTokenizer, load_tokenizer
+
+FOX = "The quick brown fox jumps over the lazy dog. " * 200
 
 
 @pytest.mark.parametrize("named", ["<end>", {"content": "<end>", "lstrip": False}])
@@ -33,3 +40,69 @@ def test_a_folder_with_an_older_form_of_tokenizer_says_how_to_convert_it(tmp_pat
     (tmp_path / other).write_bytes(b"")
     with pytest.raises(MissingFileError, match=rf"no tokenizer.json in .*only {other}.*AutoTokenizer"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"truncation": {"direction": "Right", "max_length": 16, "strategy": "LongestFirst", "stride": 0}},
+        {
+            "padding": {
+                "strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 1,
+                "pad_type_id": 0, "pad_token": "<|pad|>",
+            }
+        },
+    ],
+)  # fmt: skip
+def test_truncation_and_padding_that_a_trainer_left_in_the_file_are_off(tmp_path, settings):
+    (tmp_path / "tokenizer.json").write_text(json.dumps(read_json(shipped("tokenizer.json")) | settings), "utf-8")
+    tokenizer, plain = load_tokenizer(tmp_path), load_tokenizer(shipped("tokenizer.json"))
+    assert encode_text(FOX, tokenizer).tolist() == plain.encode(FOX)
+    assert encode_prompt("Where?", tokenizer) == encode_prompt("Where?", plain)
+
+
+def test_the_special_tokens_map_names_the_end_where_the_settings_are_silent_or_older(tmp_path):
+    sentencepiece(*LLAMA2, "<end>").save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "special_tokens_map.json").write_text('{"eos_token": {"content": "<end>"}}', encoding="utf-8")
+    assert load_tokenizer(tmp_path).decode([load_tokenizer(tmp_path).eos_id]) == ""
+    assert load_tokenizer(tmp_path).inner.id_to_token(load_tokenizer(tmp_path).eos_id) == "<end>"
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "</s>"}', encoding="utf-8")
+    assert load_tokenizer(tmp_path).inner.id_to_token(load_tokenizer(tmp_path).eos_id) == "<end>"
+
+
+@pytest.mark.parametrize(("legacy", "pieces"), [({}, 0), ({"legacy": False}, 0), ({"legacy": True}, 1)])
+def test_a_llama_tokenizer_puts_no_space_behind_a_special_token(tmp_path, legacy, pieces):
+    tokenizer = saved(tmp_path, sentencepiece(*LLAMA2), tokenizer_class="LlamaTokenizer", **legacy)
+    tokens = [tokenizer.inner.id_to_token(i) for i in tokenizer.encode("x</s>\ny")]
+    assert tokens == ["\u2581", "x", "</s>", *["\u2581"] * pieces, "<0x0A>", "y"]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        models.WordLevel({"cat": 0}, unk_token="?"),
+        models.WordPiece({"cat": 0}),
+        models.Unigram([("cat", 0.0), ("c", -9.0), ("a", -9.0), ("t", -9.0)]),
+    ],
+)
+def test_a_tokenizer_without_an_unknown_token_reads_its_words_and_refuses_others_in_one_line(model):
+    inner = Tokenizer(model)
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = TextTokenizer(inner)
+    assert tokenizer.encode("cat") == [0]
+    with pytest.raises(DataError, match="cannot encode this text") as caught:
+        tokenizer.encode("dog")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_start_of_a_tokenizer_that_does_not_know_the_letter_a_is_found():
+    inner = Tokenizer(models.WordLevel({"cat": 0, "<s>": 1}, unk_token="?"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.add_special_tokens(["<s>"])
+    inner.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    assert TextTokenizer(inner).start == [1]
+
+
+def test_half_of_a_pair_of_surrogates_is_no_text():
+    with pytest.raises(DataError, match="cannot encode this text"):
+        load_tokenizer(shipped("tokenizer.json")).encode("\ud800")
