@@ -108,8 +108,12 @@ def test_ctrl_c_saves_the_run_and_returns_and_the_resumed_run_has_the_same_bits(
 
 
 def test_ctrl_c_without_a_folder_is_a_keyboard_interrupt():
-    with pytest.raises(KeyboardInterrupt):
-        run(build(), callbacks=[press_at(3)])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(build(), callbacks=[press_at(3)])
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_loss_that_is_not_finite_leaves_the_last_good_weights_in_the_model():
