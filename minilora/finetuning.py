@@ -14,9 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from .adapters.model import get_peft_model
+from .adapters.registry import config_named
 from .adapters.targets import as_target_modules
 from .errors import ConfigError, UnknownNameError, nearest
 from .methods.lora import LoraConfig
+from .methods.lora_plus import loraplus_groups
+from .methods.vera import VeraConfig
 from .models.pretrained import base_folder, load_base
 from .tasks.shipped import get_task
 from .text.batches import (
@@ -36,8 +39,21 @@ from .training.optim import AdamW, schedule_named
 from .training.resume import begin_run, check_same_data, trained
 from .training.run import Result, RunFolder, run_training
 
-RATE_TIMES_WIDTH = {"lora": 0.96, "full": 0.128}  # 7.5e-3 and 1e-3 at width 128; wider models need smaller steps
-OF_AN_ADAPTER = ("rank", "alpha", "targets", "dropout")  # settings that full fine-tuning has no use for
+# Default learning rate of a method times the hidden size: wider models need smaller steps. 0.96 is 7.5e-3 at width 128.
+RATE_TIMES_WIDTH = {
+    "lora": 0.96,
+    "dora": 0.96,
+    "pissa": 0.384,
+    "olora": 0.384,
+    "lora_plus": 0.24,  # of A; B's is lr_ratio times as high
+    "adalora": 1.92,
+    "vera": 3.84,
+    "ia3": 3.84,
+    "prefix_tuning": 3.84,
+    "prompt_tuning": 3.84,
+    "full": 0.128,
+}
+OF_AN_ADAPTER = ("rank", "alpha", "targets", "dropout", "lr_ratio", "virtual_tokens")  # full fine-tuning ignores these
 
 
 def finetune(
@@ -54,6 +70,8 @@ def finetune(
     alpha: float = LoraConfig.lora_alpha,
     targets: str | list[str] = "all-linear",
     dropout: float = 0.0,
+    lr_ratio: float = 16.0,
+    virtual_tokens: int = 20,
     lr: float | None = None,
     steps: int = 200,
     batch_size: int = 16,
@@ -87,12 +105,16 @@ def finetune(
     examples    the same as Python dicts
     chat        write pairs in the base's chat template, not as the prompt, a line break and the response
 
-    method      "lora", or "full": train every weight of the base
-    rank        r; the update is alpha / r · B A
+    method      "lora", "dora", "pissa", "olora", "lora_plus", "adalora", "vera", "ia3", "prefix_tuning",
+                "prompt_tuning"; or "full": train every weight of the base
+    rank        r; the update is alpha / r · B A. "vera" reads the default 8 as its own, 256; "adalora" starts
+                with half as many more
     alpha       the same default as LoraConfig, so as PEFT
     targets     names, a regular expression for whole paths, or "all-linear"
     dropout     probability, on the input of the adapter
-    lr          learning rate; None: 0.96 / hidden size, and 0.128 / hidden size with method "full"
+    lr_ratio    "lora_plus": learning rate of B over that of A
+    virtual_tokens  "prefix_tuning" and "prompt_tuning": places in front of every sequence
+    lr          learning rate; None: the method's number in RATE_TIMES_WIDTH / hidden size
     steps       optimizer steps, of `accumulate` batches of `batch_size` examples (or windows of at most 128 tokens)
     schedule    "cosine", "linear" or "constant", after `warmup` steps in which the learning rate rises
     seed        of the adapter's start, the order of the examples and dropout
@@ -111,11 +133,12 @@ def finetune(
     settings = {
         "command": "train", "base": None if base is None else str(base), "task": task, "text": path_names(text),
         "jsonl": path_names(jsonl), "examples": None if examples is None else len(examples), "chat": chat,
-        "method": method, "rank": rank, "alpha": alpha, "targets": targets, "dropout": dropout, "lr": lr,
+        "method": method, "rank": rank, "alpha": alpha, "targets": targets, "dropout": dropout,
+        "lr_ratio": lr_ratio, "virtual_tokens": virtual_tokens, "lr": lr,
         "steps": steps, "batch_size": batch_size, "accumulate": accumulate, "schedule": schedule, "warmup": warmup,
         "eval_every": eval_every, "plot": plot, "seed": seed, "device": device,
     }  # fmt: skip
-    saved = begin_run(out, settings, method == "lora", resume, overwrite)
+    saved = begin_run(out, settings, method != "full", resume, overwrite)
     check_settings(settings)
     folder = base_folder(base)
     if out is not None and Path(out).resolve() == folder.resolve():
@@ -129,12 +152,13 @@ def finetune(
     if lr is None and saved:
         lr = saved["lr"]
     rate = RATE_TIMES_WIDTH[method] / model.config.hidden_size if lr is None else lr
-    if method == "lora":
+    if method != "full":
         model = add_adapter(model, settings)
-    extra = {} if method == "lora" else {"tokenizer_from": folder}
+    extra = {} if method != "full" else {"tokenizer_from": folder}
     save_model = partial(model.save_pretrained, out, **extra)
     settings |= {"lr": rate, "digest": digest}
-    optimizer = AdamW([p for _, p in trained(model)], rate)
+    groups = loraplus_groups(model, rate, lr_ratio, rate) if method == "lora_plus" else [p for _, p in trained(model)]
+    optimizer = AdamW(groups, rate)
     rate_schedule = schedule_named(schedule, steps, warmup)
     if progress:
         count, total = (sum(p.size for p in group) for group in (optimizer.params, model.parameters()))
@@ -153,7 +177,8 @@ def check_settings(settings: dict) -> None:
     if settings["chat"] and (settings["task"] or settings["text"]):
         raise ConfigError("chat goes with jsonl or examples: plain text and the shipped tasks have their own form")
     if settings["method"] not in RATE_TIMES_WIDTH:
-        raise UnknownNameError(f"no method {settings['method']!r}; there are: {nearest('', RATE_TIMES_WIDTH)}")
+        near = nearest(settings["method"], RATE_TIMES_WIDTH)
+        raise UnknownNameError(f"no method {settings['method']!r}; there are: {near}")
     if settings["method"] == "full":
         defaults = inspect.signature(finetune).parameters
         for name in OF_AN_ADAPTER:
@@ -187,12 +212,24 @@ def read_data(settings, examples, tokenizer, encode, context):
 
 def add_adapter(model, settings: dict):  # -> PeftModel
     """The model with a new adapter. It notes the base by the name that the user gave, which may be one on the hub."""
-    targets = settings["targets"]
-    config = LoraConfig(
-        r=settings["rank"],
+    targets, rank, steps = settings["targets"], settings["rank"], settings["steps"]
+    targets = as_target_modules(targets) if isinstance(targets, str) else targets
+    if settings["method"] == "ia3" and targets == "all-linear":
+        targets = None  # IA3's own default: which modules are scaled on their input depends on it
+    config = config_named(
+        settings["method"],
+        r=VeraConfig.r if settings["method"] == "vera" and rank == LoraConfig.r else rank,
         lora_alpha=settings["alpha"],
         lora_dropout=settings["dropout"],
-        target_modules=as_target_modules(targets) if isinstance(targets, str) else targets,
+        vera_dropout=settings["dropout"],
+        target_modules=targets,
+        target_r=rank,
+        init_r=3 * rank // 2,
+        total_step=steps,
+        tinit=steps // 10,
+        tfinal=steps // 4,
+        num_virtual_tokens=settings["virtual_tokens"],
+        prompt_tuning_init="SAMPLE_VOCAB",
         task_type="CAUSAL_LM",
         base_model_name_or_path=settings["base"],
     )

@@ -8,9 +8,11 @@ import pytest
 from commands import make_base
 
 import minilora as ml
+from minilora.adapters.model import PeftModel
 from minilora.cli.train import train as command
 from minilora.errors import ConfigError, DataError, TrainingError, UnknownNameError
-from minilora.finetuning import finetune
+from minilora.finetuning import RATE_TIMES_WIDTH, finetune
+from minilora.models.pretrained import load_base
 from minilora.training import loop
 
 PAIRS = [{"prompt": f"apple {i}", "response": "cake " * (i % 3 + 1)} for i in range(40)]
@@ -169,3 +171,16 @@ def test_finetune_is_a_public_name_that_stays_a_function_when_its_module_is_impo
     import minilora.finetuning  # noqa: F401
 
     assert ml.finetune is finetune
+
+
+@pytest.mark.parametrize("method", [m for m in RATE_TIMES_WIDTH if m != "full"])
+def test_every_method_learns_by_name_and_its_adapter_is_loaded_again(method, tmp_path):
+    result = finetune(
+        examples=PAIRS, method=method, steps=12, batch_size=4, out=tmp_path / method, plot=False, progress=False
+    )
+    first, last = result.history.valid[0][1], result.history.valid[-1][1]
+    assert last < 0.9 * first
+    base, _ = load_base(None, "cpu")
+    again = PeftModel.from_pretrained(base, tmp_path / method)
+    ids = np.arange(40, 60)[None]
+    assert abs(again(ids).data - result.model(ids).data).max() < 1e-3

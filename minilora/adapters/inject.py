@@ -108,7 +108,7 @@ class AdaptedModel(Module):
     def _warn_of_settings_without_effect(self, config, places):
         """One warning for each pattern of a rank or alpha, and each excluded name, that matches nothing."""
         names = leaves(p.path for p in places)
-        for field in ("rank_pattern", "alpha_pattern"):
+        for field in ("rank_pattern", "alpha_pattern") if hasattr(config, "rank") else ():  # AdaLoRA's is no pattern
             for key in getattr(config, field, None) or {}:
                 if not any(first_match({key: True}, p.path, False) for p in places):
                     warnings.warn(f"{field} {key!r} matches no adapted module: {nearest(key, names)}", stacklevel=5)

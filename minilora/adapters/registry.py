@@ -1,15 +1,17 @@
 """The table of methods. A new method is a file in methods/ and a line here."""
 
-from ..errors import ConfigError, nearest
-from ..methods.adalora import AdaLoraAdapter
+from dataclasses import fields
+
+from ..errors import ConfigError, UnknownNameError, nearest
+from ..methods.adalora import AdaLoraAdapter, AdaLoraConfig
 from ..methods.base import Adapter, PeftConfig
 from ..methods.dora import DoraAdapter
-from ..methods.ia3 import IA3Adapter
-from ..methods.lora import LoraAdapter
+from ..methods.ia3 import IA3Adapter, IA3Config
+from ..methods.lora import LoraAdapter, LoraConfig
 from ..methods.pissa import OloraAdapter, PissaAdapter
-from ..methods.prefix_tuning import PrefixTuningAdapter
-from ..methods.prompt_tuning import PromptEncoderAdapter, PromptTuningAdapter
-from ..methods.vera import VeraAdapter
+from ..methods.prefix_tuning import PrefixTuningAdapter, PrefixTuningConfig
+from ..methods.prompt_tuning import PromptEncoderAdapter, PromptTuningAdapter, PromptTuningConfig
+from ..methods.vera import VeraAdapter, VeraConfig
 
 ADAPTERS = {  # PEFT's peft_type -> class of the adapter
     "ADALORA": AdaLoraAdapter,
@@ -22,6 +24,34 @@ ADAPTERS = {  # PEFT's peft_type -> class of the adapter
 }
 FLAGS = {"use_dora": DoraAdapter}  # a field that makes another method of the same peft_type
 STARTS = {"pissa": PissaAdapter, "olora": OloraAdapter}  # an init_lora_weights that does, up to its "_niter_"
+
+
+# A method's name -> its configuration, and the fields that make it this method. `train --method NAME` and `params`
+# use the names.
+NAMES = {
+    "lora": (LoraConfig, {}),
+    "dora": (LoraConfig, {"use_dora": True}),
+    "pissa": (LoraConfig, {"init_lora_weights": "pissa"}),
+    "olora": (LoraConfig, {"init_lora_weights": "olora"}),
+    "lora_plus": (LoraConfig, {}),  # LoRA's: only the optimizer is another
+    "adalora": (AdaLoraConfig, {}),
+    "vera": (VeraConfig, {}),
+    "ia3": (IA3Config, {}),
+    "prefix_tuning": (PrefixTuningConfig, {}),
+    "prompt_tuning": (PromptTuningConfig, {}),
+}
+
+
+def config_named(method: str, **settings) -> PeftConfig:
+    """The configuration of the method of that name. Settings that it has no field for are left out, as are None.
+
+    Raises UnknownNameError with the nearest names, ConfigError for a value that cannot be.
+    """
+    if method not in NAMES:
+        raise UnknownNameError(f"no method {method!r}; there are: {nearest(method, NAMES)}")
+    kind, fixed = NAMES[method]
+    own = {f.name for f in fields(kind)}
+    return kind(**{name: v for name, v in settings.items() if name in own and v is not None} | fixed)
 
 
 def method_of(config: PeftConfig) -> type[Adapter]:

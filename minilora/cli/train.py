@@ -11,7 +11,7 @@ from .common import FilesCommand, base_option, jsonl_option, text_option
 from .running import defaults_of, options_of, show_result, training_options
 
 DEFAULT = defaults_of(finetune)
-RATES_HELP = ", ".join(f"{rate} / hidden size for {method}" for method, rate in RATE_TIMES_WIDTH.items())
+RATES_HELP = ", ".join(f"{method} {rate}" for method, rate in RATE_TIMES_WIDTH.items())
 
 
 @click.command(cls=FilesCommand)
@@ -23,16 +23,28 @@ RATES_HELP = ", ".join(f"{rate} / hidden size for {method}" for method, rate in 
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the result.")
 @click.option(
     "--method", default=DEFAULT["method"], show_default=True, type=click.Choice(list(RATE_TIMES_WIDTH)),
-    help="Train an adapter, or every weight of the base.",
+    help="Train an adapter of this kind, or every weight of the base.",
 )  # fmt: skip
-@click.option("--rank", default=DEFAULT["rank"], show_default=True, help="Rank r of every update.")
+@click.option("--rank", default=DEFAULT["rank"], show_default=True, help="Rank r of every update (vera: 256).")
 @click.option("--alpha", default=float(DEFAULT["alpha"]), show_default=True, help="Scale every update by alpha / r.")
 @click.option(
     "--targets", default=DEFAULT["targets"], show_default=True, metavar="NAMES",
     help="Layers to adapt: names like q_proj,v_proj, or a regular expression for whole paths.",
 )  # fmt: skip
 @click.option("--dropout", default=DEFAULT["dropout"], show_default=True, help="Dropout on the input of the adapter.")
-@click.option("--lr", type=click.FloatRange(0, min_open=True), help=f"Learning rate.  [default: {RATES_HELP}]")
+@click.option(
+    "--lr",
+    type=click.FloatRange(0, min_open=True),
+    help=f"Learning rate.  [default: a number / hidden size: {RATES_HELP}]",
+)
+@click.option(
+    "--lr-ratio", default=DEFAULT["lr_ratio"], show_default=True, type=click.FloatRange(0, min_open=True),
+    help="With lora_plus: learning rate of B over that of A.",
+)  # fmt: skip
+@click.option(
+    "--virtual-tokens", default=DEFAULT["virtual_tokens"], show_default=True, type=click.IntRange(1),
+    help="With prefix_tuning and prompt_tuning: places in front of every sequence.",
+)  # fmt: skip
 @click.option(
     "--steps", default=DEFAULT["steps"], show_default=True, type=click.IntRange(1), help="Number of optimizer steps."
 )
@@ -51,7 +63,7 @@ RATES_HELP = ", ".join(f"{rate} / hidden size for {method}" for method, rate in 
 @training_options(finetune)
 @click.pass_context
 def train(ctx, **_):
-    """Fine-tune a base model with LoRA, or in full, on --task, --text or --jsonl."""
+    """Fine-tune a base model with LoRA, one of its relatives, or in full, on --task, --text or --jsonl."""
     options = options_of(ctx)
     if not options["resume"]:
         check_one_source({f"--{name}": options[name] for name in ("task", "text", "jsonl")})
