@@ -48,9 +48,9 @@ RATE_TIMES_WIDTH = {
     "lora_plus": 0.24,  # of A; B's is lr_ratio times as high
     "adalora": 1.92,
     "vera": 3.84,
-    "ia3": 3.84,
-    "prefix_tuning": 3.84,
-    "prompt_tuning": 3.84,
+    "ia3": 12.8,
+    "prefix_tuning": 12.8,
+    "prompt_tuning": 12.8,
     "full": 0.128,
 }
 OF_AN_ADAPTER = ("rank", "alpha", "targets", "dropout", "lr_ratio", "virtual_tokens")  # full fine-tuning ignores these
