@@ -110,7 +110,8 @@ class AdaptedModel(Module):
         names = leaves(p.path for p in places)
         for field in ("rank_pattern", "alpha_pattern") if hasattr(config, "rank") else ():  # AdaLoRA's is no pattern
             for key in getattr(config, field, None) or {}:
-                if not any(first_match({key: True}, p.path, False) for p in places):
+                pattern = key.removesuffix(".lora_E")  # AdaLoRA's keys are names of its tensors
+                if not any(first_match({pattern: True}, p.path, False) for p in places):
                     warnings.warn(f"{field} {key!r} matches no adapted module: {nearest(key, names)}", stacklevel=5)
         excluded = getattr(config, "exclude_modules", None)
         for name in [excluded] if isinstance(excluded, str) else excluded or ():

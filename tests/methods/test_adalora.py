@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from checkpoints import GOLDEN
+from checkpoints import GOLDEN, read_npz
 from tiny import random_ids, tiny_llama
 
 from minilora import AdaLoraConfig, AdamW, PeftModel, Tensor, get_peft_model
@@ -19,7 +19,7 @@ from minilora.training.loop import train
 from minilora.training.resume import load_state, save_state
 
 IDS = random_ids()
-STEPS = np.load(GOLDEN / "adalora.npz")
+STEPS = read_npz(GOLDEN / "adalora.npz")
 META = json.loads((GOLDEN / "adalora_meta.json").read_text(encoding="utf-8"))
 TARGETS = ["q_proj", "down_proj"]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from checkpoints import GOLDEN, expected
+from checkpoints import GOLDEN, expected, read_npz
 from tiny import random_ids, tiny_llama
 
 import minilora as ml
@@ -17,7 +17,7 @@ from minilora.models.gpt2 import Conv1D
 from minilora.nn import Embedding, Linear
 
 IDS = random_ids()
-LINEAR = np.load(GOLDEN / "linear_lora_dora_rslora_pissa.npz")
+LINEAR = read_npz(GOLDEN / "linear_lora_dora_rslora_pissa.npz")
 
 
 def case(name):

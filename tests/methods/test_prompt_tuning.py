@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from checkpoints import GOLDEN, edit_json
+from checkpoints import GOLDEN, edit_json, read_npz
 from tiny import random_ids, tiny_llama
 
 import minilora as ml
@@ -37,7 +37,7 @@ def adapter_of(model):
 
 @pytest.mark.parametrize("name", ["gpt2_tiny", "llama3rope_tiny"])
 def test_an_adapter_from_peft_gives_pefts_logits_n_positions_longer(name):
-    expected = np.load(GOLDEN / name / "prompt_expected.npz")
+    expected = read_npz(GOLDEN / name / "prompt_expected.npz")
     model = PeftModel.from_pretrained(ml.load_pretrained(GOLDEN / name / "base"), GOLDEN / name / "prompt")
     logits = model(expected["input_ids"]).data
     assert logits.shape == expected["logits"].shape and abs(logits - expected["logits"]).max() <= 1e-5

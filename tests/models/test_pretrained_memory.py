@@ -23,7 +23,8 @@ import ml_dtypes, safetensors
 import minilora as ml
 from minilora.models import pretrained
 def resident(key):
-    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(key))
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
 def whole(file, dtype, names):  # a reader without slices: a tensor as stored and its float32 copy at once
     with safetensors.safe_open(file, "numpy") as opened:
         for name in names:

@@ -14,8 +14,13 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 MODELS = ("llama3rope_tiny", "qwen2tied_tiny", "gpt2_tiny")
 
 
+def read_npz(path):  # -> {name: array}
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
 def expected(name):
-    return np.load(GOLDEN / name / "expected.npz", allow_pickle=False)
+    return read_npz(GOLDEN / name / "expected.npz")
 
 
 def copy_of(name, target, kind="base"):

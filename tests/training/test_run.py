@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from checkpoints import read_npz
 from tiny import SIZES, random_ids, tiny_llama, with_lora
 
 from minilora.errors import ConfigError, TrainingError
@@ -94,7 +95,7 @@ def test_the_folder_gets_the_model_the_run_the_history_and_the_plot(tmp_path):
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"model.npz", FILE, "history.json", "loss.png"}
     written = json.loads((tmp_path / "out" / "history.json").read_text(encoding="utf-8"))
     assert written == result.history.as_json() | {"settings": {"seed": 4}}
-    assert same(dict(np.load(tmp_path / "out" / "model.npz")), weights(result))
+    assert same(read_npz(tmp_path / "out" / "model.npz"), weights(result))
 
 
 def test_ctrl_c_saves_the_run_and_returns_and_the_resumed_run_has_the_same_bits(tmp_path):
@@ -130,7 +131,7 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_weights_in_the_model():
 def test_a_loss_that_is_not_finite_leaves_the_last_good_weights_in_the_folder(tmp_path):
     with pytest.raises(TrainingError, match="those of step 5, are saved in"):
         run_in(tmp_path / "out", callbacks=[explode_at(6)])
-    assert all(np.isfinite(a).all() for a in np.load(tmp_path / "out" / "model.npz").values())
+    assert all(np.isfinite(a).all() for a in read_npz(tmp_path / "out" / "model.npz").values())
 
 
 def test_a_first_loss_that_is_not_finite_saves_nothing(tmp_path):
