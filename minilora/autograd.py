@@ -88,7 +88,7 @@ class Tensor:
         if type(data) is not np.ndarray and isinstance(data, float | int | list | tuple | np.generic):
             data = np.asarray(data)
         self.data = data
-        self.grad = None
+        self.grad: Any = None
         self.requires_grad = requires_grad
         self.node = node
 

@@ -90,7 +90,7 @@ def requirements():  # -> list of (package, extra or None), as the installed pro
         lines = importlib.metadata.requires("minilora") or []
     except importlib.metadata.PackageNotFoundError:
         lines = []
-    return [(re.match(r"[\w.-]+", line)[0], _extra(line)) for line in lines]
+    return [(re.split(r"[^\w.-]", line, maxsplit=1)[0], _extra(line)) for line in lines]
 
 
 def _extra(line):
@@ -150,7 +150,7 @@ def devices():  # -> list of {"device": "cuda:0", "name": ..., "bytes": ...}, or
     if importlib.util.find_spec("cupy") is None:
         return []
     try:
-        import cupy
+        import cupy  # pyright: ignore[reportMissingImports]
 
         found = [cupy.cuda.runtime.getDeviceProperties(i) for i in range(cupy.cuda.runtime.getDeviceCount())]
     except Exception as error:  # no driver, a driver that is too old, a broken installation: CuPy has a class for each

@@ -66,10 +66,10 @@ def orthogonality(rows, weight):  # list of Tensors, each (r, n) or (n, r) -> ()
             P = tensor.data if by_row else tensor.data.T
             dP = (C @ P) * (2 * weight / len(rows) * g / xp.where(norm > 0, norm, 1))
             gradients.append(dP if by_row else dP.T)
-        return gradients
+        return tuple(gradients)
 
     value = xp.asarray(total * (weight / len(rows)), dtype=rows[0][0].dtype)
-    return record(value, [tensor for tensor, _ in rows], backward)
+    return record(value, tuple(tensor for tensor, _ in rows), backward)
 
 
 @dataclass
@@ -280,8 +280,9 @@ class AdaLoraAdapter(Adapter):
         self._apply()
 
     def _apply(self):
-        for path, method in self.methods.items() if self.pattern is not None else ():
-            method.E.data = method.E.data * like(self.pattern[path][:, None], method.E.data)
+        for path, left in (self.pattern or {}).items():
+            E = self.methods[path].E
+            E.data = E.data * like(left[:, None], E.data)
 
     def ranks(self):  # -> {path: int}
         """How many triplets each layer has now."""

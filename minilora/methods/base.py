@@ -7,7 +7,7 @@ one table in which a new method is a new line.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -149,7 +149,7 @@ class Adapter:
 
     def __init__(self, config, places, model_config):
         self.config = config
-        self.methods = {place.path: self.method_class(place)(place, config) for place in places}
+        self.methods: dict[str, Any] = {place.path: self.method_class(place)(place, config) for place in places}
         self.parameters = {name: Parameter(shape) for name, shape in self.shared(places, model_config, config).items()}
 
     # ---- known without making anything: used to read an adapter from a file, and to count it

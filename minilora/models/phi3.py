@@ -48,4 +48,5 @@ class Phi3ForCausalLM(LlamaForCausalLM):
     def __init__(self, config):
         super().__init__(config)
         for i, layer in enumerate(self.model.layers):
-            layer.self_attn, layer.mlp = Phi3Attention(config, i), Phi3MLP(config)
+            layer.set_submodule("self_attn", Phi3Attention(config, i))
+            layer.set_submodule("mlp", Phi3MLP(config))

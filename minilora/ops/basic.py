@@ -178,7 +178,7 @@ def pick_rows(x, index) -> Tensor:  # (N, d), (n,) int64 without repeats -> (n, 
     return record(x.data[index], (x,), backward)
 
 
-def concat(tensors: Iterable[Tensor], axis: int = 0) -> Tensor:
+def concat(tensors: Iterable, axis: int = 0) -> Tensor:
     # y = [x1, x2, ...] along `axis`        dx1, dx2, ... = the slices of g along `axis`
     tensors = tuple(as_tensor(t) for t in tensors)
     y = array_module(tensors[0].data).concatenate([t.data for t in tensors], axis=axis)

@@ -1,5 +1,7 @@
 """The whole numbers of a config.json, under any of their spellings, each one checked."""
 
+from typing import Any
+
 from ...errors import ConfigError, FormatError
 from ...files.families import DEFAULTS
 
@@ -42,7 +44,7 @@ class Sizes:
             raise self.wrong(name, value, "an object")
         return Sizes(value or {}, f"{self.where}: {name}", DEFAULTS[kind])
 
-    def assumed(self, name: str, otherwise=None):
+    def assumed(self, name: str, otherwise=None) -> Any:
         """What the family assumes, under any spelling of `name`."""
         return next((self.defaults[k] for k in spellings(name) if k in self.defaults), otherwise)
 

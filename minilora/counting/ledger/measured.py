@@ -41,7 +41,9 @@ def best_rate(name, which):
     rates = sorted({row["lr"] for row in rows(name) if which.items() <= row.items()})
     losses = {lr: of_seeds(name, "test_loss", which | {"lr": lr}) for lr in rates}
     means = {lr: mean(values) for lr, values in losses.items() if None not in values}
-    return min(means, key=means.get), "lowest of " + ", ".join(f"{loss:.4f} at {lr:g}" for lr, loss in means.items())
+    return min(means, key=lambda lr: means[lr]), "lowest of " + ", ".join(
+        f"{loss:.4f} at {lr:g}" for lr, loss in means.items()
+    )
 
 
 def seeds_where(name, metric, more, less, more_then=None, less_then=None):
