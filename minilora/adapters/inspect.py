@@ -10,6 +10,7 @@ from ..errors import FormatError, MissingFileError
 from ..files.checkpoint import read_headers
 from ..files.hub import model_folder
 from ..files.safetensors import iterate_tensors
+from ..methods.base import PeftConfig
 from ..methods.lora import LoraConfig
 from ..models.pretrained import model_of, places_in, read_config
 from . import files
@@ -36,18 +37,23 @@ class Update:
 
 @dataclass
 class Adapter:
-    """An adapter folder: its configuration, its updates in the order of the layers, and its other tensors."""
+    """An adapter folder: its configuration, its updates in the order of the layers, and its other tensors.
+
+    An adapter of another method than LoRA and DoRA has no updates: all its tensors are `others`.
+    """
 
     folder: Path
-    config: LoraConfig
+    config: PeftConfig
     updates: list[Update] = field(default_factory=list)
     copies: dict = field(default_factory=dict)  # tensor name -> array: modules trained in full
     magnitudes: dict = field(default_factory=dict)  # path -> m (out,) of DoRA
+    others: dict = field(default_factory=dict)  # tensor name -> array
     base_copies: dict = field(default_factory=dict)  # tensor name -> array: weights of the base that PEFT saves along
 
     @property
     def parameters(self) -> int:
         arrays = [a for u in self.updates for a in (u.A, u.B)] + [*self.copies.values(), *self.magnitudes.values()]
+        arrays += self.others.values()
         return sum(a.size for a in arrays)
 
     @property
@@ -61,9 +67,10 @@ def read_adapter(folder: str | Path) -> Adapter:
     It is checked as far as possible without the base: every A has its B, and both have the rank of the config.
     """
     config, tensors = files.read(folder)
-    if not isinstance(config, LoraConfig):
-        raise FormatError(f"{folder}: the adapter is of type {config.peft_type}; only LORA can be inspected")
     adapter = Adapter(Path(folder), config)
+    if not isinstance(config, LoraConfig):
+        adapter.others = {".".join(place).rstrip("."): array for place, array in tensors.items()}
+        return adapter
     halves = {}  # path -> {"A": array, "B": array}
     for (path, place), array in tensors.items():
         if place == "lora_magnitude_vector":

@@ -16,8 +16,13 @@ def value_range(values) -> str:  # "8", or "4 .. 16" when they differ
 
 
 def target_names(config) -> str:
-    targets = config.target_modules
+    targets = getattr(config, "target_modules", None) or "none: the sequence"  # prompt learning adapts no module
     return targets if isinstance(targets, str) else ", ".join(targets)
+
+
+def method_name(config) -> str:
+    """The method's name: "lora", "dora", "prefix_tuning", ..."""
+    return "dora" if getattr(config, "use_dora", False) else config.peft_type.lower()
 
 
 # ---- minilora adapters
@@ -32,7 +37,7 @@ def adapters(folders):
     """
     from ..adapters.inspect import adapter_folders, read_adapter
 
-    table = new_table("name", "targets", "r", "alpha", "scale", "parameters", "bytes on disk", text=2)
+    table = new_table("name", "method", "targets", "r", "alpha", "scale", "parameters", "bytes on disk", text=3)
     problems = []
     for folder in dict.fromkeys(inside for given in folders for inside in adapter_folders(given)):
         try:
@@ -41,11 +46,15 @@ def adapters(folders):
             problems.append(error)
             continue
         config, updates = adapter.config, adapter.updates
-        table.add_row(
-            str(folder), target_names(config), value_range([u.r for u in updates]),
-            value_range([config.alpha(u.path) for u in updates]), value_range([u.scaling for u in updates]),
-            f"{adapter.parameters:,}", f"{adapter.bytes_on_disk:,}",
-        )  # fmt: skip
+        numbers = ("-", "-", "-")  # r, alpha and scale belong to LoRA
+        if updates:
+            numbers = (
+                value_range([u.r for u in updates]),
+                value_range([config.alpha(u.path) for u in updates]),
+                value_range([u.scaling for u in updates]),
+            )
+        size, on_disk = f"{adapter.parameters:,}", f"{adapter.bytes_on_disk:,}"
+        table.add_row(str(folder), method_name(config), target_names(config), *numbers, size, on_disk)
     if table.row_count:
         console().print(table)
     if problems:
@@ -77,10 +86,14 @@ def show_adapter(folder, base):
 
     adapter = read_adapter(folder)
     norms = {} if base is None else base_norms(adapter, base)
+    if adapter.others:
+        show_tensors(adapter, base)
+        return
     config, updates = adapter.config, adapter.updates
     formula = "alpha / sqrt(r)" if config.use_rslora else "alpha / r"
     facts = [
         ("adapter", folder),
+        ("method", method_name(config)),
         ("targets", target_names(config)),
         ("r", value_range([u.r for u in updates])),
         ("alpha", value_range([config.alpha(u.path) for u in updates])),
@@ -107,6 +120,29 @@ def show_adapter(folder, base):
     click.echo("|W| is the Frobenius norm: the root of the sum of all squares; dW = scale B A")
     if base:
         click.echo(f"fits {base}: the shapes agree (no file says which base the adapter was trained on)")
+
+
+def show_tensors(adapter, base):
+    """An adapter of a method without low-rank updates: its settings and its tensors."""
+    import dataclasses
+
+    import numpy as np
+
+    config, left_out = adapter.config, ("target_modules", "base_model_name_or_path", "rank_pattern", "task_type")
+    settings = [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config) if f.name not in left_out]
+    facts = [("adapter", adapter.folder), ("method", method_name(config)), ("targets", target_names(config))]
+    facts += [(name, value) for name, value in settings if value not in (None, False, [], {})]
+    facts += [("parameters", f"{adapter.parameters:,}"), ("bytes on disk", f"{adapter.bytes_on_disk:,}")]
+    if config.base_model_name_or_path:
+        facts.append(("made for", config.base_model_name_or_path))
+    show_facts(*facts)
+    table = new_table("tensor", "shape", "mean", "norm", text=2)
+    for name, array in adapter.others.items():
+        mean = f"{array.mean(dtype=np.float64):.4g}" if array.size else "-"
+        table.add_row(name, " x ".join(map(str, array.shape)), mean, f"{np.linalg.norm(array.astype(np.float64)):.4g}")
+    console().print(table)
+    if base:
+        click.echo(f"fits {base}: the shapes agree")
 
 
 def show_base(folder):

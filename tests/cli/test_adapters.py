@@ -12,6 +12,7 @@ from commands import base_model, folder_bytes, make_adapter, make_base, refused
 
 import minilora as ml
 from minilora.adapters.inspect import read_adapter
+from minilora.adapters.registry import NAMES, config_named
 from minilora.files.safetensors import read_tensors, write_tensors
 
 
@@ -47,9 +48,29 @@ def test_the_list_has_counts_scale_and_bytes_of_each_adapter(minilora, tmp_path)
     make_adapter(tmp_path / "all" / "two", targets=("q_proj", "down_proj"), r=2, alpha=7)
     size = sum(len(data) for data in folder_bytes(tmp_path / "all" / "two").values())
     first, second = rows(minilora("adapters", tmp_path / "all").out)
-    assert first[1:6] == ["q_proj", "3", "5", f"{5 / 3:g}", str(2 * 3 * (16 + 24))]
+    assert first[1:7] == ["lora", "q_proj", "3", "5", f"{5 / 3:g}", str(2 * 3 * (16 + 24))]
     assert second[0] == str(tmp_path / "all" / "two")
-    assert second[1:] == ["q_proj,", "down_proj", "2", "7", "3.5", str(2 * 2 * (16 + 24 + 20 + 16)), f"{size:,}"]
+    assert second[1:] == [
+        "lora",
+        "q_proj,",
+        "down_proj",
+        "2",
+        "7",
+        "3.5",
+        str(2 * 2 * (16 + 24 + 20 + 16)),
+        f"{size:,}",
+    ]
+
+
+@pytest.mark.parametrize("method", [name for name in NAMES if name not in ("pissa", "olora", "lora_plus")])
+def test_every_method_is_listed_and_inspected_with_its_name_and_its_parameters(minilora, tmp_path, method):
+    settings = {"target_modules": ["q_proj"], "num_virtual_tokens": 3, "total_step": 9, "r": 3}
+    model = ml.get_peft_model(base_model(), config_named(method, **settings))
+    model.save_pretrained(tmp_path / "one")
+    (row,) = rows(minilora("adapters", tmp_path / "one").out)
+    assert row[1] == method and f"{model.get_nb_trainable_parameters()[0]:,}" in row or method == "vera"
+    shown = minilora("inspect", tmp_path / "one").out
+    assert f"method {method}" in " ".join(shown.split()) and "parameters" in shown
 
 
 def test_ranks_that_differ_are_shown_as_a_range(minilora, adapter, tmp_path):
