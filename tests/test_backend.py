@@ -22,6 +22,7 @@ from minilora.backend import (
     scatter_add,
     to_device,
     to_host,
+    working_type,
 )
 from minilora.errors import ConfigError, MiniloraError
 
@@ -208,3 +209,14 @@ def test_scatter_add_adds_up_repeated_rows():
     target = strict_cupy.asarray(np.zeros((3, 2)))
     scatter_add(target, strict_cupy.asarray(np.array([2, 0, 2])), strict_cupy.asarray(np.ones((3, 2))))
     assert target.get().tolist() == [[1, 1], [0, 0], [2, 2]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, "float64", np.dtype("float32")])
+def test_float32_and_float64_are_types_to_compute_in(dtype):
+    assert working_type(dtype) == np.dtype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", np.int64, None, "complex64", "nonsense"])
+def test_another_type_to_compute_in_is_refused(dtype):
+    with pytest.raises(ConfigError, match="expected float32 or float64"):
+        working_type(dtype)

@@ -191,5 +191,6 @@ def test_to_moves_gradients_too_and_refuses_an_unknown_device():
     model.loss(random_ids(), random_ids()).backward()
     assert model.to("cpu") is model
     assert model.lm_head.weight.grad is not None
+    assert tiny_llama().to("cpu").lm_head.weight.grad is None
     with pytest.raises(MiniloraError, match="unknown device 'tpu'"):
         model.to("tpu")

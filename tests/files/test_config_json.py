@@ -9,11 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minilora.errors import ConfigError, FormatError, MiniloraError, MissingFileError
-from minilora.files.config_json import fields_from_json
-from minilora.files.families import DEFAULTS, LOADABLE
 from minilora.models.gpt2 import GPT2Config
 from minilora.models.llama import LlamaConfig, inverse_frequencies
-from minilora.models.pretrained import FAMILIES, config_from_json, config_to_json, model_of, read_config
+from minilora.models.pretrained import config_from_json, config_to_json, model_of, read_config
 
 LLAMA = {
     "model_type": "llama", "vocab_size": 29, "hidden_size": 16, "intermediate_size": 20, "num_hidden_layers": 3,
@@ -320,13 +318,3 @@ def test_any_value_under_any_key_makes_a_config_or_an_error_of_one_line(name, da
         assert "\n" not in str(error)
     else:
         assert made.vocab_size == config["vocab_size"]
-
-
-def test_the_families_that_can_be_read_are_those_with_a_model_file():
-    assert set(LOADABLE) == set(FAMILIES)
-
-
-@pytest.mark.parametrize("kind", sorted(DEFAULTS.keys() - set(LOADABLE)))
-def test_a_family_that_is_only_counted_is_refused_by_name(kind):
-    with pytest.raises(ConfigError, match=f"model_type '{kind}' is not supported; known: "):
-        fields_from_json({"model_type": kind})
