@@ -56,7 +56,7 @@ def generate(
     """
     from ..models.pretrained import base_folder, load_base
     from ..tasks.shipped import get_task
-    from ..text.forms import end_tokens, prompt_encoder, text_after
+    from ..text.forms import end_tokens, prompt_encoder, text_after, written_end
 
     form = only_one(task=task, plain=plain, framed=framed, chat=chat)
     check_sampling(temperature, top_k, top_p)
@@ -72,7 +72,8 @@ def generate(
     encode = prompt_encoder(form, tokenizer, folder)
     ids = [encode(p) for p in prompts]
     count = room(ids, model.config.max_position_embeddings, max_new_tokens)
-    ends = end_tokens(model.config, tokenizer, folder) or None
+    behind = written_end(form, folder)
+    ends = end_tokens(model.config, tokenizer, folder, behind) or None
     for start in range(0, len(ids), BATCH):
         batch = ids[start : start + BATCH]
         rows = model.generate(
@@ -82,7 +83,9 @@ def generate(
         for i, (before, row) in enumerate(zip(batch, rows, strict=True), start=start):
             if len(prompts) > 1:
                 print(("\n" if i else "") + f"==> {' '.join(prompts[i].split())} <==")
-            print(text_after(before, row, tokenizer))  # click.echo would write UTF-8 on a console that knows only ASCII
+            print(
+                text_after(before, row, tokenizer, behind)
+            )  # click.echo would write UTF-8 on a console that knows only ASCII
 
 
 def trained_task(adapters: list[Path]) -> str | None:
@@ -125,7 +128,7 @@ def read_prompts(given: tuple[str, ...], file: Path | None) -> list[str]:
 
 
 def _lines(text, where):
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
     if not lines:
         raise DataError(f"{where} is empty, expected a prompt on each line")
     return lines

@@ -1,5 +1,6 @@
 """Chat templates: the form in which a model expects its messages. They are jinja programs, so they run in a sandbox."""
 
+import functools
 import json
 import re
 from datetime import datetime
@@ -8,10 +9,12 @@ from typing import Any
 
 from ..errors import ConfigError, DataError, FormatError, first_line
 from ..files.atomic import read_json, read_utf8
-from .encoding import encode_both
+from .encoding import encode_both, end_of_answer
 from .tokenizer import SPECIAL_TOKENS, TextTokenizer, read_token_settings, token_text
 
 TURNS = (("user", "prompt"), ("assistant", "response"))
+PROBE = "Qprobe"  # an answer that no template writes of its own accord
+A_DAY = datetime(2024, 7, 26)  # in training `strftime_now` says this day always: tomorrow's run has the same bits
 
 
 class ChatTemplate:
@@ -22,6 +25,8 @@ class ChatTemplate:
     """
 
     def __init__(self, source: str, special_tokens: dict[str, str] | None = None):
+        if not source.strip():
+            raise FormatError("the chat template is empty")
         self.source, self.special_tokens = source, dict(special_tokens or {})
         self._template = _compile(source)
 
@@ -47,28 +52,72 @@ class ChatTemplate:
         messages = _plain_messages(messages)
         names = {"tools": None, "documents": None} | self.special_tokens | variables
         try:
-            return self._template.render(messages=messages, add_generation_prompt=add_generation_prompt, **names)
+            text = self._template.render(messages=messages, add_generation_prompt=add_generation_prompt, **names)
+            text.encode()
         except Exception as error:  # the template's own raise_exception, a sandbox violation, a missing key
             raise DataError(f"the chat template refuses these messages: {first_line(error, 200)}") from error
+        if not text:
+            raise DataError("the chat template writes nothing for these messages")
+        return text
 
     def encode(self, messages: list[dict], tokenizer: TextTokenizer, **options: Any) -> list[int]:
         """The ids of `render(messages, **options)`, with nothing in front: the template itself writes any BOS."""
         return tokenizer.encode(self.render(messages, **options))
 
     def encode_pair(self, example: dict, tokenizer: TextTokenizer) -> tuple[list[int], list[int]]:
-        """(prompt ids, response ids) of {"messages": ...} or {"prompt": ..., "response": ...}, for training.
+        """(prompt ids, response ids) of {"messages": ..., "tools": ...} or {"prompt": ..., "response": ...}.
 
-        The prompt ends with the text that opens the last answer; the response is that answer with its end mark.
-        Raises DataError when the template writes an answer differently from how it opens one.
+        The prompt ends with the text that opens the last answer; the response is that answer with its end mark, or
+        with the end token when the template writes no mark behind an answer. A generation prompt that opens more than
+        a written answer has, such as `<think>`, is kept: that is what will be asked. Raises DataError when the template
+        writes an answer differently from how it opens one, or has no place for tools.
         """
+        if "text" in example:
+            raise DataError('a row with "text" has no turns; leave out chat')
         messages = example.get("messages") or [{"role": role, "content": example[key]} for role, key in TURNS]
-        before, whole = self.render(messages[:-1]), self.render(messages, add_generation_prompt=False)
+        variables = {"strftime_now": A_DAY.strftime}
+        for key in [key for key in ("tools",) if example.get(key)] + _keys_of_tools(messages):
+            if key not in self.source:
+                raise DataError(f'the chat template has no place for "{key}"')
+        if example.get("tools"):
+            variables["tools"] = example["tools"]
+        before = self.render(messages[:-1], **variables)
+        whole = self.render(messages, add_generation_prompt=False, **variables)
         if not whole.startswith(before):
+            whole = before + self._answer_as_asked(messages, before, variables)
+        prompt, response = encode_both(before, whole[len(before) :], tokenizer)
+        return prompt, response + end_of_answer(tokenizer, self.behind_answer)[1]
+
+    @functools.cached_property
+    def behind_answer(self) -> str:
+        """The text that the template writes behind the last answer, "" when it has none or refuses the question."""
+        try:
+            return self._around_answer([{"role": "user", "content": "?"}, {"role": "assistant"}], {})[1]
+        except DataError:
+            return ""
+
+    def _around_answer(self, messages, variables) -> tuple[str, str]:
+        """What is written before and behind the content of the last message."""
+        probed = [*messages[:-1], {"role": messages[-1]["role"], "content": PROBE}]
+        before, found, behind = self.render(probed, add_generation_prompt=False, **variables).rpartition(PROBE)
+        return (before, behind) if found else ("", "")
+
+    def _answer_as_asked(self, messages, before, variables) -> str:
+        """The answer, where the generation prompt `before` opens more than a written answer begins with."""
+        opened, behind = self._around_answer(messages, variables)
+        asked = self.render(messages[:-1], add_generation_prompt=False, **variables)
+        if not opened or not opened.startswith(asked) or not before.startswith(opened):
             raise DataError(
                 f"the chat template's generation prompt ends with {before[-20:]!r}, "
                 "but a rendered assistant message starts differently"
             )
-        return encode_both(before, whole[len(before) :], tokenizer)
+        more = before[len(opened) :].strip()  # "<think>"; a content that begins so has it once
+        answer = messages[-1]["content"]
+        return (answer.strip().removeprefix(more).lstrip("\n") if answer.strip().startswith(more) else answer) + behind
+
+
+def _keys_of_tools(messages) -> list[str]:
+    return ["tool_calls"] if any(m.get("tool_calls") for m in messages) else []
 
 
 def _find_template(folder, settings):  # -> str

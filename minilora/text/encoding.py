@@ -21,10 +21,41 @@ def encode_prompt(prompt: str, tokenizer: TextTokenizer) -> list[int]:
 
 
 def encode_pair(example: dict, tokenizer: TextTokenizer) -> tuple[list[int], list[int]]:
-    """(prompt ids, response ids) of {"prompt": ..., "response": ...}. The response ends with the end token."""
-    end = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
+    """(prompt ids, response ids) of {"prompt": ..., "response": ...} or {"text": ...}. The response ends with the end.
+
+    Of {"messages": ...} one question with its answer is framed. Raises DataError for more than that: only a chat
+    template can write it.
+    """
+    _, end = end_of_answer(tokenizer)
+    if "text" in example:
+        return tokenizer.start, tokenizer.encode(example["text"]) + end
+    check_frame(example)
     prompt, response = encode_both(frame(example["prompt"]), example["response"], tokenizer)
     return tokenizer.start + prompt, response + end
+
+
+def check_frame(example: dict) -> None:
+    """Raises DataError when the frame, a prompt and its answer, would leave out a part of the example."""
+    messages = example.get("messages", [])
+    roles = [m["role"] for m in messages]
+    extra = ["tools"] if example.get("tools") else []
+    extra += [key for m in messages for key, value in m.items() if key not in ("role", "content") and value]
+    if roles and roles != ["user", "assistant"]:
+        raise DataError(f"the messages are of {', '.join(roles[:6])}; without chat only one question and answer fit")
+    if extra:
+        raise DataError(f'"{extra[0]}" has no place in the frame; only chat can write it')
+
+
+def end_of_answer(tokenizer: TextTokenizer, behind: str = "") -> tuple[int | None, list[int]]:
+    """(the id that ends an answer, the ids to append to an answer in training). Training and generation both ask here.
+
+    behind: the text that a chat template writes behind an answer. Its first token of its own, such as `<|im_end|>`, is
+    the end. Without one the end is the tokenizer's end token, which no template has written: it is appended.
+    """
+    marks = tokenizer.special_ids(behind)
+    if marks:
+        return marks[0], []
+    return tokenizer.eos_id, [] if tokenizer.eos_id is None else [tokenizer.eos_id]
 
 
 def encode_both(before: str, after: str, tokenizer: TextTokenizer) -> tuple[list[int], list[int]]:

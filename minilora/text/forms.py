@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import UnknownNameError, nearest
 from ..files.atomic import read_json
 from .chat_template import ChatTemplate
-from .encoding import encode_pair, encode_prompt
+from .encoding import encode_pair, encode_prompt, end_of_answer
 from .tokenizer import TextTokenizer
 
 FORMS = ("plain", "framed", "chat")
@@ -38,7 +38,7 @@ def prompt_encoder(form: str, tokenizer: TextTokenizer, folder: str | Path) -> C
         return lambda prompt: template.encode([{"role": "user", "content": prompt}], tokenizer)
     if form == "framed":
         return lambda prompt: encode_prompt(prompt, tokenizer)
-    return lambda prompt: tokenizer.inner.encode(prompt).ids
+    return lambda prompt: tokenizer.start + tokenizer.encode(prompt)  # no end: the text goes on
 
 
 def pair_encoder(form: str, folder: str | Path):  # -> function: example, tokenizer -> (prompt ids, response ids)
@@ -55,17 +55,31 @@ def check_form(form: str, forms: Sequence[str]) -> None:
         raise UnknownNameError(f"no form {form!r} of a prompt; there are: {nearest(form, forms)}")
 
 
-def end_tokens(config, tokenizer: TextTokenizer, folder: str | Path) -> list[int]:
-    """The ids that end a text. config.json, generation_config.json and the tokenizer name them, and often differ."""
+def written_end(form: str, folder: str | Path) -> str:
+    """The text that the form writes behind an answer: of "chat" by the template in `folder`, otherwise none."""
+    return ChatTemplate.from_folder(folder).behind_answer if form == "chat" else ""
+
+
+def end_tokens(config, tokenizer: TextTokenizer, folder: str | Path, behind: str = "") -> list[int]:
+    """The ids that end a text. behind: what the form writes behind an answer, see `written_end`.
+
+    config.json, generation_config.json and the tokenizer name ends too, and often differ.
+    """
     file = Path(folder) / "generation_config.json"
     generation = read_json(file).get("eos_token_id") if file.is_file() else None
     found = []
-    for ids in (config.eos_token_id, generation, tokenizer.eos_id):
+    for ids in (config.eos_token_id, generation, tokenizer.eos_id, end_of_answer(tokenizer, behind)[0]):
         found += ids if isinstance(ids, list) else [ids]
     return sorted({i for i in found if isinstance(i, int)})
 
 
-def text_after(prompt_ids: list[int], row, tokenizer: TextTokenizer) -> str:  # row (T,): the prompt and what follows
-    """The text after the prompt. Both are decoded together: some tokenizers drop the space before a first word."""
+def text_after(prompt_ids: list[int], row, tokenizer: TextTokenizer, behind: str = "") -> str:
+    """The text after the prompt. row (T,): the prompt and what follows. It ends before `behind`, see `written_end`.
+
+    A mark of fewer than four characters, such as a full stop, may be part of an answer: it ends nothing. Prompt and row
+    are decoded together: some tokenizers drop the space before a first word.
+    """
     before, whole = tokenizer.decode(prompt_ids), tokenizer.decode(row)
-    return whole[len(before) :] if whole.startswith(before) else tokenizer.decode(row[len(prompt_ids) :])
+    text = whole[len(before) :] if whole.startswith(before) else tokenizer.decode(row[len(prompt_ids) :])
+    mark = behind.strip()
+    return text.partition(mark)[0] if len(mark) > 3 else text

@@ -10,6 +10,7 @@ pytest.importorskip("jinja2")
 
 from minilora.errors import ConfigError, DataError, FormatError, MiniloraError
 from minilora.text.chat_template import ChatTemplate
+from minilora.text.encoding import end_of_answer
 from minilora.text.tokenizer import TextTokenizer
 
 ASK = CHATS["one question"]
@@ -75,6 +76,90 @@ def test_a_template_that_opens_an_answer_otherwise_than_it_writes_one_is_refused
     source = "{{ messages[-1].content }}{% if add_generation_prompt %}ANSWER{% endif %}"
     with pytest.raises(DataError, match="generation prompt ends with 'Where.ANSWER'"):
         ChatTemplate(source).encode_pair({"prompt": "Where?", "response": "Here."}, byte_tokenizer())
+
+
+# ---- what ends an answer
+
+OPEN = "{% for m in messages %}### {{ m.role }}:\n{{ m.content }}\n\n{% endfor %}### assistant:\n"
+
+
+def marked_tokenizer(*added, end="<|endoftext|>"):
+    inner = byte_tokenizer().inner
+    inner.add_special_tokens(["<|endoftext|>", *added])
+    return TextTokenizer(inner, end)
+
+
+def test_a_mark_that_the_template_writes_ends_the_answer_and_nothing_is_appended():
+    tokenizer = marked_tokenizer("<|im_end|>")
+    _, response = ChatTemplate(MARKED).encode_pair({"prompt": "Say cat", "response": "cat"}, tokenizer)
+    mark = tokenizer.inner.token_to_id("<|im_end|>")
+    assert response == [*tokenizer.encode("cat"), mark, *tokenizer.encode("\n")]
+    assert end_of_answer(tokenizer, ChatTemplate(MARKED).behind_answer) == (mark, [])
+
+
+@pytest.mark.parametrize("source", [OPEN, MARKED])
+def test_an_answer_without_a_mark_of_the_template_ends_with_the_end_token(source):
+    tokenizer = marked_tokenizer()
+    _, response = ChatTemplate(source).encode_pair({"prompt": "Say cat", "response": "cat"}, tokenizer)
+    assert response[-1] == tokenizer.eos_id and response.count(tokenizer.eos_id) == 1
+    assert end_of_answer(tokenizer, ChatTemplate(source).behind_answer) == (tokenizer.eos_id, [tokenizer.eos_id])
+
+
+def test_an_end_token_that_the_template_writes_itself_is_there_once():
+    tokenizer = marked_tokenizer()
+    source = "{% for m in messages %}{{ m.content }}{{ eos_token if m.role == 'assistant' }}{% endfor %}"
+    template = ChatTemplate(source, {"eos_token": "<|endoftext|>"})
+    _, response = template.encode_pair({"prompt": "Say cat", "response": "cat"}, tokenizer)
+    assert response == [*tokenizer.encode("cat"), tokenizer.eos_id]
+
+
+def test_what_stands_behind_an_answer_is_unknown_where_the_template_refuses_to_write_one():
+    assert ChatTemplate("{{ raise_exception('no') }}").behind_answer == ""
+
+
+# ---- a generation prompt that opens more than a written answer
+
+
+@pytest.mark.parametrize(("content", "learned"), [("cat", "cat"), ("<think>\nhm</think>cat", "hm</think>cat")])
+def test_a_reasoning_template_is_trained_on_what_will_be_asked(content, learned):
+    source = MARKED.replace("'<|im_start|>assistant\n'", "'<|im_start|>assistant\n<think>\n'")
+    source = source.replace("message['content']", "message['content'].split('</think>')[-1]")
+    template, tokenizer = ChatTemplate(source), byte_tokenizer()
+    prompt, response = template.encode_pair({"prompt": "Say cat", "response": content}, tokenizer)
+    assert tokenizer.decode(prompt) == template.render([{"role": "user", "content": "Say cat"}])
+    assert tokenizer.decode(prompt).endswith("assistant\n<think>\n")
+    assert tokenizer.decode(response) == learned + "<|im_end|>\n"
+
+
+# ---- the day, tools
+
+
+def test_the_day_does_not_change_what_is_trained():
+    template, tokenizer = ChatTemplate("{{ strftime_now('%d %b %Y') }}" + MARKED), byte_tokenizer()
+    prompt, _ = template.encode_pair({"prompt": "a", "response": "b"}, tokenizer)
+    assert tokenizer.decode(prompt).startswith("26 Jul 2024")
+
+
+def test_tools_reach_the_template():
+    source, tokenizer = "{% if tools %}{{ tools | tojson }}{% endif %}" + MARKED, byte_tokenizer()
+    messages = [*ASK, {"role": "assistant", "content": "There."}]
+    example = {"messages": messages, "tools": [{"name": "look"}]}
+    prompt, _ = ChatTemplate(source).encode_pair(example, tokenizer)
+    assert tokenizer.decode(prompt).startswith('[{"name": "look"}]')
+    with pytest.raises(DataError, match='no place for "tools"'):
+        ChatTemplate(MARKED).encode_pair(example, tokenizer)
+
+
+def test_an_empty_template_and_one_that_writes_nothing_are_refused():
+    with pytest.raises(FormatError, match="the chat template is empty"):
+        ChatTemplate(" ")
+    with pytest.raises(DataError, match="writes nothing for these messages"):
+        ChatTemplate("{# #}").render(ASK)
+
+
+def test_half_of_a_pair_of_surrogates_in_a_template_is_refused():
+    with pytest.raises(DataError, match="refuses"):
+        ChatTemplate(r"{{ '\ud800' }}").render(ASK)
 
 
 # ---- where a template is found

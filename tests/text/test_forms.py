@@ -8,7 +8,7 @@ from commands import make_base
 import minilora as ml
 from minilora.errors import UnknownNameError
 from minilora.text.encoding import encode_pair
-from minilora.text.forms import end_tokens, form_trained_on, pair_encoder, prompt_encoder, text_after
+from minilora.text.forms import end_tokens, form_trained_on, pair_encoder, prompt_encoder, text_after, written_end
 from minilora.text.tokenizer import TextTokenizer, load_tokenizer
 
 
@@ -76,3 +76,40 @@ def test_a_space_before_the_first_new_word_is_kept_by_a_tokenizer_that_drops_it(
             return "".join(" ab"[i] for i in ids).lstrip(" ")
 
     assert text_after([1], [1, 0, 2], Dropping()) == " b"
+
+
+def test_a_chat_ends_where_its_training_ended_also_with_a_mark_that_is_spelled_in_letters(base):
+    """T2 of the field: the mark `<|im_end|>` is no token of the base, the end token is `<|endoftext|>`."""
+    pytest.importorskip("jinja2")
+    from chat_templates import MARKED
+
+    (base / "chat_template.jinja").write_text(MARKED, encoding="utf-8")
+    examples = [{"prompt": f"Say {w}", "response": w} for w in ("cat", "dog", "cow", "hen")] * 2
+    model = ml.finetune(
+        base, examples=examples, chat=True, method="full", lr=0.02, steps=80, batch_size=8, progress=False
+    ).model  # fmt: skip
+    tokenizer, behind = load_tokenizer(base), written_end("chat", base)
+    prompt = prompt_encoder("chat", tokenizer, base)("Say cat")
+    ends = end_tokens(model.config, tokenizer, base, behind)
+    [row] = model.generate([prompt], 40, eos_token_id=ends)
+    assert text_after(prompt, row, tokenizer, behind) == "cat"
+
+
+def test_a_mark_of_one_letter_ends_nothing():
+    class Letters:
+        def decode(self, ids):
+            return "".join(chr(i) for i in ids)
+
+    assert text_after([65], [65, *b"a.b"], Letters(), ".") == "a.b"
+    assert text_after([65], [65, *b"a<|x|>b"], Letters(), "<|x|>\n") == "a"
+
+
+def test_a_plain_prompt_has_no_end_token_of_the_tokenizer(base):
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = load_tokenizer(base)
+    tokenizer.inner.post_processor = TemplateProcessing(
+        single="<|pad|> $A <|endoftext|>", special_tokens=[("<|pad|>", 1), ("<|endoftext|>", 0)]
+    )
+    tokenizer = TextTokenizer(tokenizer.inner)
+    assert prompt_encoder("plain", tokenizer, base)("apple") == [1, *tokenizer.encode("apple")]
