@@ -34,6 +34,12 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx, args):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(f"no command {args[0]!r}; the nearest are {nearest(args[0], COMMANDS)}")
+        for before, arg in zip(args, args[1:], strict=False):
+            option, equals, value = arg.partition("=") if arg.startswith("--") else (before, "", arg)
+            if not value and (equals or not arg):  # an empty path would mean the current folder
+                raise click.UsageError(
+                    f"{option if option.startswith('-') else 'an argument'} is empty; expected a value"
+                )
         return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx):
@@ -54,6 +60,11 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="minilora")
 def cli():
     """LoRA rebuilt by hand in NumPy: train, merge, switch and count adapters on one frozen base."""
+
+
+def printable(error) -> str:
+    """The message of an error on one line: what a foreign file says may hold line breaks and control characters."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(error))
 
 
 def show_note(message, category, *place, show_other=warnings.showwarning):
@@ -81,7 +92,12 @@ def main() -> None:
         click.echo(error.format_message() if is_help else f"error: {error.format_message()}", err=True)
         sys.exit(2)
     except MiniloraError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {printable(error)}", err=True)
+        sys.exit(2)
+    except MemoryError:
+        click.echo(
+            "error: out of memory; a smaller --batch-size (with --accumulate) or a smaller model needs less", err=True
+        )
         sys.exit(2)
     except OSError as error:
         if error.filename is not None:

@@ -74,6 +74,9 @@ class Keys:
             return type(v) is int and v >= 0 or isinstance(v, list) and all(type(i) is int and i >= 0 for i in v)
 
         names = ("bos_token_id", "eos_token_id", "pad_token_id")
+        for key in names:
+            if type(self.data.get(key)) is int and self.data[key] == -1:  # some tools write -1 for "none"
+                self.data[key] = None
         return {k: self._checked(k, (None,), "a token id or a list of them", good) for k in names}
 
     def _checked(self, key, default, expected, good):

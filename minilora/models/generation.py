@@ -70,7 +70,12 @@ def generate(
 
 
 def sample_tokens(logits, temperature, top_k, top_p, streams):  # (B, V) -> (B,) int64
-    """The next token of each row. Host arrays; float64, so that the probabilities add up to 1."""
+    """The next token of each row. Host arrays; float64, so that the probabilities add up to 1.
+
+    Raises ConfigError for logits that are not finite: a weight of the model or of an adapter is not.
+    """
+    if not np.isfinite(logits.max(axis=-1)).all():
+        raise ConfigError("the logits are not finite: the base or an adapter has weights that are nan or infinite")
     if temperature == 0:
         return logits.argmax(axis=-1).astype(np.int64)
     z = logits.astype(np.float64)

@@ -13,7 +13,7 @@ import numpy as np
 from ..autograd import no_grad
 from ..backend import to_host
 from ..display.progress import show_progress
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..ops.loss import IGNORE
 from ..text.batches import encode_pairs, pad_pairs, pair_batches, text_windows, training_window
 from ..text.encoding import encode_pair, encode_prompt, encode_text
@@ -73,7 +73,10 @@ def measure(
 
 
 def _loss(model, batches):  # list of (ids, labels) -> mean loss, number of labels
-    return evaluate(model, show_progress(batches, "loss")), sum(count_labels(labels) for _, labels in batches)
+    loss = evaluate(model, show_progress(batches, "loss"))
+    if not math.isfinite(loss):
+        raise ConfigError(f"the loss is {loss}: the base or an adapter has weights that are nan or infinite")
+    return loss, sum(count_labels(labels) for _, labels in batches)
 
 
 def answers(
