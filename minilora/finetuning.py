@@ -202,7 +202,9 @@ def read_data(settings, examples, tokenizer, encode, context):
         if examples is None:
             examples = [example for path in settings["jsonl"] for example in read_jsonl(path)]
         examples = check_examples(examples)
-        encode_pairs(examples, tokenizer, encode, context)  # a mistake is named by its place in the file
+        pairs = encode_pairs(examples, tokenizer, encode, context)  # once; a mistake is named by its place in the file
+        encoded = {id(example): pair for example, pair in zip(examples, pairs, strict=True)}
+        encode = lambda example, _: encoded[id(example)]  # noqa: E731
         train, held_out = split_pairs(examples)
     batches = PairBatches(train, tokenizer, size, context, rng, encode)
     pairs = encode_pairs(held_out, tokenizer, encode, context)

@@ -142,13 +142,14 @@ def pair_batches(pairs: list[Pair], batch_size: int, pad_id: int) -> list[Batch]
 
 def encode_pairs(examples: list[dict], tokenizer, encode, context: int) -> list[Pair]:
     """Every example as tokens. Raises DataError naming one that cannot be encoded, or those that are too long."""
+    places = [getattr(example, "where", f"example {n}") for n, example in enumerate(examples, start=1)]
     pairs = []
-    for number, example in enumerate(examples, start=1):
+    for place, example in zip(places, examples, strict=True):
         try:
             pairs.append(encode(example, tokenizer))
         except DataError as error:
-            raise DataError(f"example {number}: {error}") from error
-    check_lengths(pairs, context)
+            raise DataError(f"{place}: {error}") from error
+    check_lengths(pairs, context, places)
     return pairs
 
 
@@ -167,7 +168,7 @@ def split_pairs(
 
     Otherwise the validation loss would be measured on prompts that were trained on with another response.
     """
-    count = Counter(e["prompt"] for e in examples)  # in order of first appearance
+    count = Counter(map(_question, examples))  # in order of first appearance
     prompts, wanted = list(count), min(most, max(1, share * len(examples)))
     order = np.random.default_rng(seed).permutation(len(prompts))
     held = set()
@@ -175,4 +176,8 @@ def split_pairs(
         if sum(count[p] for p in held) >= wanted:
             break
         held.add(prompts[i])
-    return [e for e in examples if e["prompt"] not in held], [e for e in examples if e["prompt"] in held]
+    return [e for e in examples if _question(e) not in held], [e for e in examples if _question(e) in held]
+
+
+def _question(example: dict) -> str:
+    return example["prompt"] or example["response"]  # a row of plain text has no prompt

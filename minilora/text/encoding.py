@@ -77,11 +77,14 @@ def encode_text(text: str, tokenizer: TextTokenizer) -> np.ndarray:  # -> (N,) i
     return np.asarray(ids, dtype=np.int64)
 
 
-def check_lengths(pairs: list[tuple[list[int], list[int]]], max_length: int) -> None:
-    """Raise DataError when a pair has more than `max_length` tokens: examples are never cut silently."""
+def check_lengths(pairs: list[tuple[list[int], list[int]]], max_length: int, places: list[str]) -> None:
+    """Raise DataError when a pair has more than `max_length` tokens: examples are never cut silently.
+
+    places: of the pairs, for the message, such as "a.jsonl, line 3".
+    """
     long = [
-        f"example {number} ({len(prompt) + len(response)} tokens)"
-        for number, (prompt, response) in enumerate(pairs, start=1)
+        f"{place} ({len(prompt) + len(response)} tokens)"
+        for place, (prompt, response) in zip(places, pairs, strict=True)
         if len(prompt) + len(response) > max_length
     ]
     if long:

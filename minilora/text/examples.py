@@ -6,10 +6,8 @@ from pathlib import Path
 
 from ..errors import ConfigError, DataError
 from ..files.atomic import read_utf8
+from .rows import Example, read_row
 from .tokenizer import END
-
-ROLES = ("system", "user", "assistant")
-
 
 Paths = str | Path | Iterable[str | Path]  # one path or several
 
@@ -31,27 +29,48 @@ def read_text(paths: Paths) -> str:
     return f"\n{END}\n".join(texts)
 
 
-def read_jsonl(path: str | Path) -> list[dict]:
-    """Read examples, one JSON object per line: {"prompt": str, "response": str, ...} or {"messages": [...]}.
+def read_jsonl(path: str | Path) -> list[Example]:
+    """Read examples, one JSON object on each line, or a file that is one JSON array of them. See `rows` for the forms.
 
-    In the chat form the last message, the assistant's, becomes the response; the texts before it, joined by line
+    In a conversation the last message, the assistant's, becomes the response; the texts before it, joined by line
     breaks, become the prompt. Blank lines are skipped. Raises MissingFileError, or DataError with the number of the
     line at fault, or for a file without examples.
     """
-    examples = []
-    for number, line in enumerate(read_utf8(path, DataError).split("\n"), start=1):
-        if line.strip():
-            try:
-                examples.append(_check_example(json.loads(line)))
-                json.dumps(examples[-1], ensure_ascii=False).encode()  # raises where UTF-8 cannot hold the text
-            except (ValueError, RecursionError) as error:  # DataError and bad JSON are ValueErrors
-                fault = f"not JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else str(error)
-                if isinstance(error, UnicodeEncodeError):
-                    fault = f"{error.object[error.start]!r} is half of a pair of surrogates, not text"
-                raise DataError(f"{path}, line {number}: {fault[:200]}") from error
+    text = read_utf8(path, DataError)
+    array = _read_array(text)
+    if array is not None:
+        examples = [
+            _read_at(f"{path}, example {n}", lambda value=value: value) for n, value in enumerate(array, start=1)
+        ]
+    else:
+        lines = enumerate(text.split("\n"), start=1)  # a line ends at a line feed alone: U+2028 is content
+        examples = [
+            _read_at(f"{path}, line {n}", lambda line=line: json.loads(line)) for n, line in lines if line.strip()
+        ]
     if not examples:
         raise DataError(f'{path} is empty, expected lines like {{"prompt": "...", "response": "..."}}')
     return examples
+
+
+def _read_array(text: str) -> list | None:
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # lines, of which the first is an array: the fault is named by its line
+        return None
+
+
+def _read_at(where: str, load) -> Example:  # load: function () -> the row as a JSON value
+    try:
+        example = read_row(load(), where)
+        json.dumps(example, ensure_ascii=False).encode()  # raises where UTF-8 cannot hold the text
+        return example
+    except (ValueError, RecursionError, TypeError) as error:  # DataError and bad JSON are ValueErrors
+        fault = f"not JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else str(error)
+        if isinstance(error, UnicodeEncodeError):
+            fault = f"{error.object[error.start]!r} is half of a pair of surrogates, not text"
+        raise DataError(f"{where}: {fault[:200]}") from error
 
 
 def check_one_source(sources: dict) -> None:  # {name: value}
@@ -62,52 +81,12 @@ def check_one_source(sources: dict) -> None:  # {name: value}
         raise ConfigError(f"expected one of {', '.join(names)} and {last}; given: {' and '.join(given) or 'none'}")
 
 
-def check_examples(values) -> list[dict]:
+def check_examples(values) -> list[Example]:
     """Examples given as Python values, in the forms that `read_jsonl` takes. Raises DataError naming the example."""
-    examples = []
-    for number, value in enumerate(values, start=1):
-        try:
-            examples.append(_check_example(value))
-            json.dumps(examples[-1], ensure_ascii=False).encode()  # half of a pair of surrogates is no text
-        except (DataError, TypeError, UnicodeEncodeError) as error:
-            raise DataError(f"example {number}: {error}") from error
+    examples = [
+        value if isinstance(value, Example) else _read_at(f"example {number}", lambda value=value: value)
+        for number, value in enumerate(values, start=1)
+    ]
     if not examples:
         raise DataError('no examples; expected dicts like {"prompt": "...", "response": "..."}')
     return examples
-
-
-def _check_example(value) -> dict:  # one line of a file -> an example with "prompt" and "response"
-    if not isinstance(value, dict):
-        raise DataError(f"expected a JSON object, found {_json_type(value)}")
-    if "messages" in value:
-        return _from_messages(value["messages"])
-    for key in ("prompt", "response"):
-        if key not in value:
-            keys = ", ".join(map(repr, list(value)[:6])) or "no keys"
-            raise DataError(f'no "{key}"; expected "prompt" and "response", or "messages"; found {keys}')
-        if not isinstance(value[key], str):
-            raise DataError(f'"{key}" is {_json_type(value[key])}, expected a string')
-    if not value["response"].strip():
-        raise DataError('"response" is empty: there is nothing to learn')
-    return value
-
-
-def _from_messages(messages) -> dict:
-    if not isinstance(messages, list):
-        raise DataError(f'"messages" is {_json_type(messages)}, expected a list of at least two')
-    for number, message in enumerate(messages, start=1):
-        if not isinstance(message, dict) or not isinstance(message.get("content"), str):
-            raise DataError(f'message {number} must be an object with "role" and a string "content"')
-        if message.get("role") not in ROLES:
-            raise DataError(f"message {number} has role {message.get('role')!r}, expected one of {', '.join(ROLES)}")
-    if len(messages) < 2:
-        raise DataError(f'"messages" has {len(messages)}, expected a list of at least two: one to read, one to learn')
-    if messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
-        raise DataError("the last message must be the assistant's and not empty: the model learns to write it")
-    prompt = "\n".join(m["content"] for m in messages[:-1])
-    return {"prompt": prompt, "response": messages[-1]["content"], "messages": messages}
-
-
-def _json_type(value) -> str:
-    names = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list"}
-    return names.get(type(value), "null" if value is None else "an object")

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from minilora.errors import DataError, FormatError, MiniloraError, MissingFileError
 from minilora.files.shipped import shipped
+from minilora.text.batches import encode_pairs
+from minilora.text.encoding import encode_pair
 from minilora.text.examples import read_jsonl, read_text
 from minilora.text.tokenizer import load_tokenizer
 
@@ -67,6 +69,38 @@ def test_a_bad_line_is_named_by_its_number(write, line, said):
     with pytest.raises(DataError, match="line 3: ") as caught:
         read_jsonl(path)
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_a_json_array_of_examples_is_read_as_examples(write, name):
+    rows = [{"prompt": "a", "response": "b"}, {"instruction": "c", "output": "d"}]
+    found = read_jsonl(write(json.dumps(rows, indent=2), name))
+    assert found == [rows[0], {"prompt": "c", "response": "d"}]
+    with pytest.raises(DataError, match=r"a.jsonl?, example 2: no \"output\""):
+        read_jsonl(write(json.dumps([rows[0], {"instruction": "c"}]), name))
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\x85", "\x7f"])
+def test_a_line_ends_at_a_line_feed_alone(write, mark):
+    example = {"prompt": f"a{mark}b", "response": f"c{mark}"}
+    assert read_jsonl(write(json.dumps(example, ensure_ascii=False) + "\n")) == [example]
+
+
+def test_an_error_names_the_file_and_line_of_the_example_also_when_it_is_encoded(write):
+    files = [
+        write('{"prompt": "a", "response": "b"}\n', "1.jsonl"),
+        write('\n{"text": "' + "word " * 99 + '"}', "2.jsonl"),
+    ]
+    examples = [example for file in files for example in read_jsonl(file)]
+    with pytest.raises(DataError, match=r"2.jsonl, line 2 \(\d+ tokens\)"):
+        encode_pairs(examples, load_tokenizer(shipped("tokenizer.json")), encode_pair, 40)
+
+
+def test_a_line_of_a_hundred_thousand_characters_is_not_repeated(write):
+    path = write(json.dumps({"prompt": "a", "x" * 100_000: "b"}))
+    with pytest.raises(DataError) as caught:
+        read_jsonl(path)
+    assert len(str(caught.value)) < 300 + len(str(path))
 
 
 def test_an_empty_file_of_examples_is_refused(write):

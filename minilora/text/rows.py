@@ -1,0 +1,176 @@
+"""The forms in which people write training examples, and what each becomes: a prompt, a response and any messages.
+
+Every key of a row is used, known to hold no content for the model, or refused by name.
+"""
+
+import json
+
+from ..errors import DataError, listed
+
+FORMS = {  # name: (keys that make a row of this form, keys that it may also have)
+    "messages": (("messages",), ("tools", "system")),
+    "conversations": (("conversations",), ("tools", "system")),  # ShareGPT
+    "instruction and output": (("instruction", "output"), ("input", "context", "system")),  # Alpaca
+    "instruction and response": (("instruction", "response"), ("context", "input", "system")),  # Dolly
+    "prompt and response": (("prompt", "response"), ("input", "context", "system", "tools")),
+    "prompt and completion": (("prompt", "completion"), ("input", "context", "system", "tools")),  # TRL
+    "text": (("text",), ()),
+}
+ROLES = ("system", "user", "assistant", "tool")
+SHAREGPT_ROLES = {
+    "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant",
+    "assistant": "assistant", "system": "system", "tool": "tool", "observation": "tool", "function_response": "tool",
+}  # fmt: skip
+ABOUT = {  # keys that tell about a row; those in the last line are what the metrics of the shipped tasks read
+    "id", "_id", "idx", "index", "uid", "uuid", "key", "hash", "row_id", "prompt_id", "conversation_id", "thread_id",
+    "source", "url", "dataset", "split", "subset", "config", "category", "topic", "tags", "tag", "type", "task",
+    "task_type", "lang", "language", "license", "author", "model", "created", "created_at", "date", "timestamp",
+    "version", "meta", "metadata", "difficulty", "quality", "score", "rating", "label",
+    "name", "kind", "value", "slots",
+}  # fmt: skip
+
+
+class Example(dict):
+    """A checked example: "prompt" and "response", and "messages", "tools" or "text" if the row has them.
+
+    form: a name of FORMS. where: its place, for errors: "a.jsonl, line 3" or "example 3".
+    """
+
+    form: str
+    where: str
+
+
+def read_row(value, where: str) -> Example:
+    """The example in a row. Raises DataError without the place; the caller knows it."""
+    if not isinstance(value, dict):
+        raise DataError(f"expected a JSON object, found {json_type(value)}")
+    form = row_form(value)
+    read = {"messages": _read_chat, "conversations": _read_chat, "text": _read_text}.get(form, _read_pair)
+    example = Example(read(value, FORMS[form][0]))
+    example |= {key: kept for key, kept in value.items() if key in ABOUT}
+    example.form, example.where = form, where
+    for key, extra in value.items():
+        if key not in (*FORMS[form][0], *FORMS[form][1], *ABOUT) and _has_content(extra):
+            if not (key == "text" and isinstance(extra, str) and example["response"] in extra):  # Alpaca has it twice
+                names = listed([*FORMS[form][0], *FORMS[form][1]], 8)
+                raise DataError(
+                    f'"{key[:60]}" would not be used: a row with {form} has {names}; remove it or rename it'
+                )
+    return example
+
+
+def row_form(value: dict) -> str:
+    """The name of the form, of FORMS. Raises DataError for a row of no form."""
+    for name, (needed, _) in FORMS.items():
+        if all(key in value for key in needed):
+            return name
+    near = max(FORMS.values(), key=lambda keys: (sum(k in value for k in keys[0]), keys[0] == ("prompt", "response")))
+    missing = next(key for key in near[0] if key not in value)
+    keys = ", ".join(repr(key[:60]) for key in list(value)[:6]) or "no keys"
+    raise DataError(f'no "{missing}"; expected {", ".join(FORMS)}; found {keys}')
+
+
+def recognised(examples: list[Example]) -> str:
+    """The forms of the examples in words, such as "prompt and response" or "messages, text"."""
+    return ", ".join(dict.fromkeys(example.form for example in examples))
+
+
+def json_type(value) -> str:
+    names = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list"}
+    return names.get(type(value), "null" if value is None else "an object")
+
+
+def _has_content(value) -> bool:
+    return bool(value) and isinstance(value, str | list | dict)
+
+
+def _text(value: dict, key: str) -> str:
+    if not isinstance(value[key], str):
+        raise DataError(f'"{key}" is {json_type(value[key])}, expected a string')
+    return value[key]
+
+
+def _read_pair(value, keys) -> dict:
+    question, answer = keys
+    if isinstance(value[question], list) and isinstance(value[answer], list):  # both as messages, as TRL has them
+        return _from_messages(_system(value) + value[question] + value[answer], _tools(value))
+    prompt, response = _text(value, question), _text(value, answer)
+    for key in ("input", "context"):
+        if value.get(key):
+            prompt += "\n" + _text(value, key)
+    if not response.strip():
+        raise DataError(f'"{answer}" is empty: there is nothing to learn')
+    system, tools = _system(value), _tools(value)
+    if system or tools:
+        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+        return _from_messages(system + turns, tools)
+    return {"prompt": prompt, "response": response}
+
+
+def _read_text(value, keys) -> dict:
+    text = _text(value, "text")
+    if not text.strip():
+        raise DataError('"text" is empty: there is nothing to learn')
+    return {"prompt": "", "response": text, "text": text}
+
+
+def _read_chat(value, keys) -> dict:
+    messages = value[keys[0]]
+    if not isinstance(messages, list):
+        raise DataError(f'"{keys[0]}" is {json_type(messages)}, expected a list of at least two')
+    return _from_messages(_system(value) + [_from_sharegpt(m) for m in messages], _tools(value))
+
+
+def _from_sharegpt(message):
+    """{"from": "human", "value": ...} -> {"role": "user", "content": ...}; any other message as it is."""
+    if not isinstance(message, dict) or "from" not in message or "value" not in message:
+        return message
+    rest = {key: kept for key, kept in message.items() if key not in ("from", "value")}
+    sender = message["from"]
+    return {
+        "role": SHAREGPT_ROLES.get(sender, sender) if isinstance(sender, str) else sender,
+        "content": message["value"],
+    } | rest
+
+
+def _system(value) -> list[dict]:
+    return [{"role": "system", "content": _text(value, "system")}] if value.get("system") else []
+
+
+def _tools(value) -> list:
+    tools = value.get("tools") or []
+    if isinstance(tools, str):  # some files hold them as JSON in a string
+        try:
+            tools = json.loads(tools)
+        except (ValueError, RecursionError) as error:
+            raise DataError('"tools" is a string that is not JSON, expected a list') from error
+    if not isinstance(tools, list):
+        raise DataError(f'"tools" is {json_type(tools)}, expected a list')
+    return tools
+
+
+def _from_messages(messages: list, tools: list) -> dict:
+    messages = [_check_message(number, message) for number, message in enumerate(messages, start=1)]
+    if len(messages) < 2:
+        raise DataError(f'"messages" has {len(messages)}, expected a list of at least two: one to read, one to learn')
+    last = messages[-1]
+    if last["role"] != "assistant" or not (last.get("content") or "").strip():
+        raise DataError("the last message must be the assistant's and not empty: the model learns to write it")
+    if last.get("weight", 1) == 0:
+        raise DataError("the last message has weight 0: there is nothing to learn")
+    messages = [{key: kept for key, kept in m.items() if key != "weight"} for m in messages]
+    prompt = "\n".join(m.get("content") or "" for m in messages[:-1])
+    example = {"prompt": prompt, "response": last["content"], "messages": messages}
+    return example | ({"tools": tools} if tools else {})
+
+
+def _check_message(number: int, message) -> dict:
+    calls = isinstance(message, dict) and message.get("role") == "assistant" and message.get("tool_calls")
+    if not isinstance(message, dict) or not (isinstance(message.get("content"), str) or calls):
+        raise DataError(f'message {number} must be an object with "role" and a string "content"')
+    if message.get("role") not in ROLES:
+        role = repr(message.get("role"))[:60]
+        raise DataError(f"message {number} has role {role}, expected one of {', '.join(ROLES)}")
+    if message.get("weight", 1) not in (0, 1):
+        raise DataError(f"message {number} has weight {str(message['weight'])[:20]}, expected 0 or 1")
+    return {key: kept for key, kept in message.items() if kept is not None}

@@ -1,0 +1,139 @@
+"""The forms of a row: what each becomes, and that no key with content is dropped in silence."""
+
+import pytest
+
+from minilora.errors import DataError
+from minilora.text.encoding import encode_pair
+from minilora.text.rows import read_row, recognised, row_form
+from minilora.text.tokenizer import TextTokenizer
+
+ASK, TELL = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}
+SYSTEM = {"role": "system", "content": "Be brief."}
+PAIR = {"prompt": "Hi", "response": "Ho"}
+
+
+@pytest.mark.parametrize(
+    ("row", "form", "example"),
+    [
+        (PAIR, "prompt and response", PAIR),
+        ({"prompt": "Hi", "completion": "Ho"}, "prompt and completion", PAIR),
+        ({"prompt": [ASK], "completion": [TELL]}, "prompt and completion", PAIR | {"messages": [ASK, TELL]}),
+        ({"instruction": "Hi", "output": "Ho"}, "instruction and output", PAIR),
+        ({"instruction": "Hi", "input": "", "output": "Ho"}, "instruction and output", PAIR),
+        (
+            {"instruction": "French", "input": "cheese", "output": "fromage", "text": "### French cheese\nfromage"},
+            "instruction and output",
+            {"prompt": "French\ncheese", "response": "fromage"},
+        ),
+        (
+            {"instruction": "Hi", "context": "there", "response": "Ho", "category": "qa"},
+            "instruction and response",
+            {"prompt": "Hi\nthere", "response": "Ho", "category": "qa"},
+        ),
+        (
+            {"prompt": "French", "input": "cheese", "response": "fromage"},
+            "prompt and response",
+            {"prompt": "French\ncheese", "response": "fromage"},
+        ),
+        (
+            {"system": "Be brief.", **PAIR},
+            "prompt and response",
+            {"prompt": "Be brief.\nHi", "response": "Ho", "messages": [SYSTEM, ASK, TELL]},
+        ),
+        ({"messages": [ASK, TELL | {"weight": 1}]}, "messages", PAIR | {"messages": [ASK, TELL]}),
+        (
+            {"messages": [ASK, TELL], "tools": [{"name": "f"}]},
+            "messages",
+            PAIR | {"messages": [ASK, TELL], "tools": [{"name": "f"}]},
+        ),
+        (
+            {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]},
+            "conversations",
+            PAIR | {"messages": [ASK, TELL]},
+        ),
+        (
+            {
+                "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}],
+                "system": "Be brief.", "tools": "[]",
+            },
+            "conversations",
+            {"prompt": "Be brief.\nHi", "response": "Ho", "messages": [SYSTEM, ASK, TELL]},
+        ),
+        ({"text": "A tale."}, "text", {"prompt": "", "response": "A tale.", "text": "A tale."}),
+        ({**PAIR, "id": "x1", "extra": None, "empty": [], "n": 3}, "prompt and response", PAIR | {"id": "x1"}),
+    ],
+)  # fmt: skip
+def test_a_row_of_each_form_becomes_an_example(row, form, example):
+    found = read_row(row, "example 1")
+    assert (dict(found), found.form, row_form(row)) == (example, form, form)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({**PAIR, "note": "mind the tone"}, '"note" would not be used: a row with prompt and response has prompt'),
+        ({**PAIR, "text": "a text that is another"}, '"text" would not be used'),
+        ({**PAIR, "history": [["a", "b"]]}, '"history" would not be used'),
+        ({**PAIR, "messages": [ASK, TELL]}, '"prompt" would not be used: a row with messages has messages, tools'),
+        ({"text": "A tale.", "system": "Be brief."}, '"system" would not be used: a row with text has text'),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, 'no "response"; expected messages, conversations'),
+        ({"instruction": "a"}, 'no "output"'),
+        ({"messages": [ASK, TELL | {"weight": 0}]}, "weight 0: there is nothing to learn"),
+        ({"messages": [ASK, TELL | {"weight": 0.5}]}, "message 2 has weight 0.5, expected 0 or 1"),
+        ({"messages": [ASK, TELL], "tools": {"a": 1}}, '"tools" is an object, expected a list'),
+        ({"messages": [ASK, TELL], "tools": "[}"}, '"tools" is a string that is not JSON'),
+        ({"conversations": [{"from": "elf", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]}, "role 'elf'"),
+        ({"instruction": "a", "output": " "}, '"output" is empty'),
+        ({"text": "  "}, '"text" is empty'),
+        ({"prompt": "a", "response": "b", "input": 3}, '"input" is a number, expected a string'),
+    ],
+)
+def test_a_row_that_would_lose_content_is_refused_by_the_name_of_the_key(row, said):
+    with pytest.raises(DataError) as caught:
+        read_row(row, "example 1")
+    assert said in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_the_forms_that_were_recognised_are_named_once():
+    rows = [PAIR, {"text": "a"}, PAIR]
+    assert recognised([read_row(row, "") for row in rows]) == "prompt and response, text"
+
+
+# ---- in the frame: a prompt, a line break and the answer
+
+
+def tokenizer():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    inner = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    inner.add_special_tokens(["</s>"])
+    return TextTokenizer(inner)
+
+
+def test_one_question_with_its_answer_is_framed():
+    words = tokenizer()
+    prompt, response = encode_pair(read_row({"messages": [ASK, TELL]}, ""), words)
+    assert words.decode(prompt) == "Hi\n" and response == [*words.encode("Ho"), words.eos_id]
+
+
+def test_a_row_of_text_is_learned_whole_and_ends():
+    words = tokenizer()
+    assert encode_pair(read_row({"text": "A tale."}, ""), words) == ([], [*words.encode("A tale."), words.eos_id])
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"messages": [SYSTEM, ASK, TELL]}, "the messages are of system, user, assistant; without chat"),
+        ({"messages": [ASK, TELL, ASK, TELL]}, "of user, assistant, user, assistant"),
+        ({**PAIR, "system": "Be brief."}, "of system, user, assistant"),
+        ({"messages": [ASK, TELL], "tools": [{"name": "f"}]}, '"tools" has no place in the frame'),
+        ({"messages": [ASK, TELL | {"thinking": "hm"}]}, '"thinking" has no place in the frame'),
+    ],
+)
+def test_the_frame_refuses_what_it_would_leave_out(row, said):
+    with pytest.raises(DataError) as caught:
+        encode_pair(read_row(row, ""), tokenizer())
+    assert said in str(caught.value)
