@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from .. import ops
 from ..backend import like
-from ..nn import Embedding, Linear, Module, Parameter, RMSNorm, zeros
-from .llama import LlamaAttention, LlamaConfig, LlamaForCausalLM, LlamaMLP, inverse_frequencies
+from ..nn import Embedding, Linear, Parameter, RMSNorm, zeros
+from .llama import LlamaAttention, LlamaBlock, LlamaConfig, LlamaForCausalLM, LlamaMLP, inverse_frequencies
 
 
 @dataclass
@@ -79,7 +79,7 @@ class GemmaMLP(LlamaMLP):
         return self.down_proj(ops.gelu(self.gate_proj(x, context)) * self.up_proj(x, context), context)
 
 
-class GemmaBlock(Module):
+class GemmaBlock(LlamaBlock):
     """x + norm(attention(norm(x))), then x + norm(mlp(norm(x)))."""
 
     def __init__(self, config, layer_index):
@@ -102,7 +102,7 @@ class GemmaForCausalLM(LlamaForCausalLM):
         super().__init__(config)
         V, d = config.vocab_size, config.hidden_size
         self.model.embed_tokens, self.lm_head = GemmaEmbedding(V, d), GemmaHead(d, V)
-        self.model.layers = [GemmaBlock(config, i) for i in range(config.num_hidden_layers)]
+        self.model.layers[:] = [GemmaBlock(config, i) for i in range(config.num_hidden_layers)]
         self.model.norm = GemmaNorm(d, config.rms_norm_eps)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight  # one Parameter under two names
