@@ -66,7 +66,7 @@ def finetune(
     chat: bool = False,
     out: str | Path | None = None,
     method: str = "lora",
-    rank: int = LoraConfig.r,
+    rank: int | None = None,
     alpha: float = LoraConfig.lora_alpha,
     targets: str | list[str] = "all-linear",
     dropout: float = 0.0,
@@ -107,8 +107,7 @@ def finetune(
 
     method      "lora", "dora", "pissa", "olora", "lora_plus", "adalora", "vera", "ia3", "prefix_tuning",
                 "prompt_tuning"; or "full": train every weight of the base
-    rank        r; the update is alpha / r · B A. "vera" reads the default 8 as its own, 256; "adalora" starts
-                with half as many more
+    rank        r; the update is alpha / r · B A. None: 8, and 256 for "vera". "adalora" starts with half as many more
     alpha       the same default as LoraConfig, so as PEFT
     targets     names, a regular expression for whole paths, or "all-linear"
     dropout     probability, on the input of the adapter
@@ -130,6 +129,8 @@ def finetune(
     first Ctrl-C saves the run and returns; `interrupted` is then True. Raises MiniloraError of a fitting kind for every
     mistake; TrainingError when the loss is not finite.
     """
+    if rank is None and method != "full":
+        rank = VeraConfig.r if method == "vera" else LoraConfig.r
     settings = {
         "command": "train", "base": None if base is None else str(base), "task": task, "text": path_names(text),
         "jsonl": path_names(jsonl), "examples": None if examples is None else len(examples), "chat": chat,
@@ -220,7 +221,7 @@ def add_adapter(model, settings: dict):  # -> PeftModel
         targets = None  # IA3's own default: which modules are scaled on their input depends on it
     config = config_named(
         settings["method"],
-        r=VeraConfig.r if settings["method"] == "vera" and rank == LoraConfig.r else rank,
+        r=rank,
         lora_alpha=settings["alpha"],
         lora_dropout=settings["dropout"],
         vera_dropout=settings["dropout"],

@@ -164,7 +164,13 @@ def test_the_command_has_the_defaults_of_the_function_and_the_function_those_of_
     options = command.make_context("train", ["--out", "x"]).params
     defaults = finetune.__kwdefaults__ | {"base": None, "out": options["out"]}
     assert options == {name: defaults[name] for name in options}
-    assert options["alpha"] == ml.LoraConfig().lora_alpha == 8 and options["rank"] == ml.LoraConfig().r == 8
+    assert options["alpha"] == ml.LoraConfig().lora_alpha == 8
+
+
+@pytest.mark.parametrize(("method", "rank", "trained"), [("lora", None, 8), ("vera", None, 256), ("vera", 8, 8)])
+def test_the_rank_is_the_one_asked_for_and_else_the_default_of_the_method(base, method, rank, trained):
+    result = finetune(base, examples=PAIRS, method=method, rank=rank, **SHORT)
+    assert result.model.peft_config["default"].r == trained
 
 
 def test_finetune_is_a_public_name_that_stays_a_function_when_its_module_is_imported():

@@ -15,6 +15,7 @@ from ..methods.lora import LoraConfig
 from ..models.pretrained import model_of, places_in, read_config
 from . import files
 from .inject import AdaptedModel
+from .registry import method_of
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Update:
 class Adapter:
     """An adapter folder: its configuration, its updates in the order of the layers, and its other tensors.
 
-    An adapter of another method than LoRA and DoRA has no updates: all its tensors are `others`.
+    An adapter of another method than LoRA and DoRA has no updates: its trained tensors are `others`.
     """
 
     folder: Path
@@ -48,10 +49,12 @@ class Adapter:
     copies: dict = field(default_factory=dict)  # tensor name -> array: modules trained in full
     magnitudes: dict = field(default_factory=dict)  # path -> m (out,) of DoRA
     others: dict = field(default_factory=dict)  # tensor name -> array
+    frozen: dict = field(default_factory=dict)  # tensor name -> array: drawn once, never trained
     base_copies: dict = field(default_factory=dict)  # tensor name -> array: weights of the base that PEFT saves along
 
     @property
     def parameters(self) -> int:
+        """How many numbers are trained."""
         arrays = [a for u in self.updates for a in (u.A, u.B)] + [*self.copies.values(), *self.magnitudes.values()]
         arrays += self.others.values()
         return sum(a.size for a in arrays)
@@ -69,7 +72,10 @@ def read_adapter(folder: str | Path) -> Adapter:
     config, tensors = files.read(folder)
     adapter = Adapter(Path(folder), config)
     if not isinstance(config, LoraConfig):
-        adapter.others = {".".join(place).rstrip("."): array for place, array in tensors.items()}
+        method = method_of(config)
+        for (path, place), array in tensors.items():
+            kept = adapter.frozen if method.shared_is_frozen and path in method.shared_names else adapter.others
+            kept[f"{path}.{place}".rstrip(".")] = array
         return adapter
     halves = {}  # path -> {"A": array, "B": array}
     for (path, place), array in tensors.items():

@@ -25,9 +25,7 @@ ADAPTERS = {  # PEFT's peft_type -> class of the adapter
 FLAGS = {"use_dora": DoraAdapter}  # a field that makes another method of the same peft_type
 STARTS = {"pissa": PissaAdapter, "olora": OloraAdapter}  # an init_lora_weights that does, up to its "_niter_"
 
-
-# A method's name -> its configuration, and the fields that make it this method. `train --method NAME` and `params`
-# use the names.
+# A method's name in `train --method NAME` -> its configuration, and the fields that make it this method.
 NAMES = {
     "lora": (LoraConfig, {}),
     "dora": (LoraConfig, {"use_dora": True}),

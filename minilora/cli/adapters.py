@@ -46,7 +46,7 @@ def adapters(folders):
             problems.append(error)
             continue
         config, updates = adapter.config, adapter.updates
-        numbers = ("-", "-", "-")  # r, alpha and scale belong to LoRA
+        numbers = (str(getattr(config, "r", "-")), "-", "-")  # alpha and scale belong to LoRA
         if updates:
             numbers = (
                 value_range([u.r for u in updates]),
@@ -133,11 +133,13 @@ def show_tensors(adapter, base):
     facts = [("adapter", adapter.folder), ("method", method_name(config)), ("targets", target_names(config))]
     facts += [(name, value) for name, value in settings if value not in (None, False, [], {})]
     facts += [("parameters", f"{adapter.parameters:,}"), ("bytes on disk", f"{adapter.bytes_on_disk:,}")]
+    if adapter.frozen:
+        facts.append(("saved along, frozen", ", ".join(f"{n} {a.shape}" for n, a in adapter.frozen.items())))
     if config.base_model_name_or_path:
         facts.append(("made for", config.base_model_name_or_path))
     show_facts(*facts)
     table = new_table("tensor", "shape", "mean", "norm", text=2)
-    for name, array in adapter.others.items():
+    for name, array in (adapter.others | adapter.frozen).items():
         mean = f"{array.mean(dtype=np.float64):.4g}" if array.size else "-"
         table.add_row(name, " x ".join(map(str, array.shape)), mean, f"{np.linalg.norm(array.astype(np.float64)):.4g}")
     console().print(table)

@@ -25,7 +25,7 @@ RATES_HELP = ", ".join(f"{method} {rate}" for method, rate in RATE_TIMES_WIDTH.i
     "--method", default=DEFAULT["method"], show_default=True, type=click.Choice(list(RATE_TIMES_WIDTH)),
     help="Train an adapter of this kind, or every weight of the base.",
 )  # fmt: skip
-@click.option("--rank", default=DEFAULT["rank"], show_default=True, help="Rank r of every update (vera: 256).")
+@click.option("--rank", type=int, help="Rank r of every update.  [default: 8; vera: 256]")
 @click.option("--alpha", default=float(DEFAULT["alpha"]), show_default=True, help="Scale every update by alpha / r.")
 @click.option(
     "--targets", default=DEFAULT["targets"], show_default=True, metavar="NAMES",

@@ -2,8 +2,8 @@
 
 A method is three classes in one file: its configuration (a `PeftConfig`), its equation on one layer (a `Method`) and,
 where something belongs to no layer, its life on the whole model (an `Adapter`). The constructor, the file reader and
-writer, the counter and `inspect` ask these classes; none of them knows a method's name. `adapters/registry.py` has the
-one table in which a new method is a new line.
+writer and the counter ask these classes; none of them knows a method's name. `adapters/registry.py` has the tables in
+which a new method is a new line. (`inspect` shows norms of updates for LoRA, and the tensors of every other method.)
 """
 
 from dataclasses import dataclass, fields, replace

@@ -4,8 +4,9 @@ import pytest
 from tiny import random_ids, tiny_llama
 
 from minilora import LoraConfig, get_peft_model
-from minilora.adapters.registry import ADAPTERS, FLAGS, STARTS, config_class, method_of
+from minilora.adapters.registry import ADAPTERS, FLAGS, NAMES, STARTS, config_class, method_of
 from minilora.errors import ConfigError
+from minilora.finetuning import RATE_TIMES_WIDTH
 from minilora.methods.dora import DoraAdapter
 from minilora.methods.lora import LoraAdapter
 from minilora.methods.pissa import OloraAdapter, PissaAdapter
@@ -33,6 +34,10 @@ def test_a_type_has_a_config_that_says_so_and_chooses_its_class(peft_type):
 )
 def test_fields_of_a_lora_config_choose_its_method(options, expected):
     assert method_of(LoraConfig(**options)) is expected
+
+
+def test_every_method_that_has_a_name_has_a_learning_rate_for_training():
+    assert RATE_TIMES_WIDTH.keys() == NAMES.keys() | {"full"}
 
 
 def test_every_flag_and_start_is_a_field_of_lora():
