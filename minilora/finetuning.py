@@ -3,8 +3,8 @@
 `ml.finetune(...)` in Python and `minilora train` in a shell are this function.
 """
 
-import hashlib
 import inspect
+import math
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,30 +13,21 @@ from pathlib import Path
 
 import numpy as np
 
+from .adapters.inject import can_adapt
 from .adapters.model import get_peft_model
 from .adapters.registry import config_named
-from .adapters.targets import as_target_modules
+from .adapters.targets import HEAD, as_target_modules, leaves
 from .errors import ConfigError, UnknownNameError, nearest
+from .finetuning_data import kind_of_files, read_data
 from .methods.lora import LoraConfig
 from .methods.lora_plus import loraplus_groups
 from .methods.vera import VeraConfig
 from .models.pretrained import base_folder, load_base
-from .tasks.shipped import get_task
-from .text.batches import (
-    PairBatches,
-    TextBatches,
-    encode_pairs,
-    pair_batches,
-    split_pairs,
-    split_text,
-    text_windows,
-    training_window,
-)
-from .text.encoding import encode_text
-from .text.examples import Paths, check_examples, check_one_source, path_names, read_jsonl, read_text
+from .nn import Embedding
+from .text.examples import Paths, check_one_source, path_names
 from .text.forms import pair_encoder
 from .training.optim import AdamW, schedule_named
-from .training.resume import begin_run, check_same_data, trained
+from .training.resume import begin_run, check_same_data, check_same_run, trained
 from .training.run import Result, RunFolder, run_training
 
 # Default learning rate of a method times the hidden size: wider models need smaller steps. 0.96 is 7.5e-3 at width 128.
@@ -53,16 +44,26 @@ RATE_TIMES_WIDTH = {
     "prompt_tuning": 12.8,
     "full": 0.128,
 }
-OF_AN_ADAPTER = ("rank", "alpha", "targets", "dropout", "lr_ratio", "virtual_tokens")  # full fine-tuning ignores these
+FIELDS = {  # a setting that only some methods have -> the field of their configurations
+    "rslora": "use_rslora",
+    "init": "init_lora_weights",
+    "exclude": "exclude_modules",
+    "layers": "layers_to_transform",
+    "modules_to_save": "modules_to_save",
+}
+# full fine-tuning ignores these
+OF_AN_ADAPTER = ("rank", "alpha", "targets", "dropout", "lr_ratio", "virtual_tokens", *FIELDS)
 
 
 def finetune(
     base: str | Path | None = None,
     *,
+    files: Paths = (),
     task: str | None = None,
     text: Paths = (),
     jsonl: Paths = (),
     examples: Sequence[dict] | None = None,
+    valid: Paths = (),
     chat: bool = False,
     out: str | Path | None = None,
     method: str = "lora",
@@ -70,10 +71,18 @@ def finetune(
     alpha: float = LoraConfig.lora_alpha,
     targets: str | list[str] = "all-linear",
     dropout: float = 0.0,
+    rslora: bool = False,
+    init: str | None = None,
+    exclude: str | list[str] | None = None,
+    layers: list[int] | None = None,
+    modules_to_save: list[str] | None = None,
     lr_ratio: float = 16.0,
     virtual_tokens: int = 20,
     lr: float | None = None,
+    weight_decay: float = 0.01,
+    max_grad_norm: float = 1.0,
     steps: int = 200,
+    epochs: float | None = None,
     batch_size: int = 16,
     accumulate: int = 1,
     schedule: str = "cosine",
@@ -98,11 +107,13 @@ def finetune(
 
     base        folder of a model, or its name on the hub; None: the shipped base
 
-    Exactly one of these is the data. The validation loss is measured on a task's "valid" split, or 5% of other data.
+    Exactly one of these is the data.
+    files       one path or several, read as `jsonl` when they end in .jsonl or .json, as `text` when in .txt
     task        name of a shipped task
     text        plain text files: one path or several
     jsonl       files of {"prompt": ..., "response": ...} or {"messages": [...]}, one a line: one path or several
     examples    the same as Python dicts
+    valid       files of the same kind for the validation loss; without: a task's "valid" split, or 5% of other data
     chat        write pairs in the base's chat template, not as the prompt, a line break and the response
 
     method      "lora", "dora", "pissa", "olora", "lora_plus", "adalora", "vera", "ia3", "prefix_tuning",
@@ -111,10 +122,17 @@ def finetune(
     alpha       the same default as LoraConfig, so as PEFT
     targets     names, a regular expression for whole paths, or "all-linear"
     dropout     probability, on the input of the adapter
+    rslora      scale by alpha / √r
+    init        init_lora_weights of LoraConfig: "gaussian", "pissa", "olora", ...; None: the method's own
+    exclude     names, or a regular expression for whole paths, of layers to leave out of `targets`
+    layers      indices of the blocks to adapt; None: all
+    modules_to_save  names of modules that are trained in full and saved beside the adapter
     lr_ratio    "lora_plus": learning rate of B over that of A
     virtual_tokens  "prefix_tuning" and "prompt_tuning": places in front of every sequence
     lr          learning rate; None: the method's number in RATE_TIMES_WIDTH / hidden size
+    weight_decay, max_grad_norm  of AdamW; the bound on the global norm of the gradients
     steps       optimizer steps, of `accumulate` batches of `batch_size` examples (or windows of at most 128 tokens)
+    epochs      passes over the data, instead of `steps`; a part of a pass is allowed
     schedule    "cosine", "linear" or "constant", after `warmup` steps in which the learning rate rises
     seed        of the adapter's start, the order of the examples and dropout
 
@@ -123,7 +141,7 @@ def finetune(
     plot        draw the losses into loss.png in `out`
     resume      go on with the run in `out`; only steps, eval_every, device and plot may be others than before
     overwrite   replace the run in `out`
-    progress    show loss, speed and time left on standard error
+    progress    show rows, passes and learning rate at the start, then loss, speed and time left, on standard error
 
     Returns the model (a PeftModel; with method "full" the base itself), the history and the last step. With `out` the
     first Ctrl-C saves the run and returns; `interrupted` is then True. Raises MiniloraError of a fitting kind for every
@@ -131,12 +149,17 @@ def finetune(
     """
     if rank is None and method != "full":
         rank = VeraConfig.r if method == "vera" else LoraConfig.r
+    if files:
+        check_one_source({"files": files, "task": task, "text": text, "jsonl": jsonl, "examples": examples})
+        text, jsonl = (files, ()) if kind_of_files(files) == "text" else ((), files)
     settings = {
         "command": "train", "base": None if base is None else str(base), "task": task, "text": path_names(text),
         "jsonl": path_names(jsonl), "examples": None if examples is None else len(examples), "chat": chat,
         "method": method, "rank": rank, "alpha": alpha, "targets": targets, "dropout": dropout,
-        "lr_ratio": lr_ratio, "virtual_tokens": virtual_tokens, "lr": lr,
-        "steps": steps, "batch_size": batch_size, "accumulate": accumulate, "schedule": schedule, "warmup": warmup,
+        "rslora": rslora, "init": init, "exclude": exclude, "layers": layers, "modules_to_save": modules_to_save,
+        "lr_ratio": lr_ratio, "virtual_tokens": virtual_tokens, "lr": lr, "weight_decay": weight_decay,
+        "max_grad_norm": max_grad_norm, "valid": path_names(valid), "steps": steps if epochs is None else sys.maxsize,
+        "batch_size": batch_size, "accumulate": accumulate, "schedule": schedule, "warmup": warmup,
         "eval_every": eval_every, "plot": plot, "seed": seed, "device": device,
     }  # fmt: skip
     saved = begin_run(out, settings, method != "full", resume, overwrite)
@@ -146,9 +169,14 @@ def finetune(
         raise ConfigError(f"{out} is the base itself; choose another folder for the result")
     model, tokenizer = load_base(base, device)
     encode = pair_encoder("chat" if chat else "framed", folder)
-    batches, valid, digest = read_data(settings, examples, tokenizer, encode, model.config.max_position_embeddings)
-    check_same_data(digest, saved, out)
-    if not valid:
+    data = read_data(settings, examples, tokenizer, encode, model.config.max_position_embeddings)
+    check_same_data(data.digest, saved, out)
+    rows_a_step = batch_size * accumulate
+    if epochs is not None:
+        settings["steps"] = steps = data.steps(epochs, rows_a_step)
+        if saved:
+            check_same_run(Path(out), settings)  # now that the number of steps is known
+    if not data.valid:
         warnings.warn("too little data to hold some out: there is no validation loss", stacklevel=2)
     if lr is None and saved:
         lr = saved["lr"]
@@ -157,16 +185,19 @@ def finetune(
         model = add_adapter(model, settings)
     extra = {} if method != "full" else {"tokenizer_from": folder}
     save_model = partial(model.save_pretrained, out, **extra)
-    settings |= {"lr": rate, "digest": digest}
+    settings |= {"lr": rate, "digest": data.digest}
     groups = loraplus_groups(model, rate, lr_ratio, rate) if method == "lora_plus" else [p for _, p in trained(model)]
-    optimizer = AdamW(groups, rate)
+    optimizer = AdamW(groups, rate, weight_decay=weight_decay)
     rate_schedule = schedule_named(schedule, steps, warmup)
     if progress:
         count, total = (sum(p.size for p in group) for group in (optimizer.params, model.parameters()))
         print(f"training {count:,} of {total:,} parameters, base {folder}", file=sys.stderr)
+        unit, passes = "windows" if text else "rows", steps * rows_a_step / data.rows
+        plan = f"{steps:,} steps of {rows_a_step} are {passes:.3g} passes; learning rate {rate:.3g}"
+        print(f"{data.rows:,} {unit}, {data.held_out:,} held out; {plan}", file=sys.stderr)
     return run_training(
-        model, batches, optimizer, steps, schedule=rate_schedule, accumulate=accumulate,
-        rng=np.random.default_rng([seed, 1]), valid=valid, eval_every=eval_every,
+        model, data.batches, optimizer, steps, schedule=rate_schedule, accumulate=accumulate, max_norm=max_grad_norm,
+        rng=np.random.default_rng([seed, 1]), valid=data.valid, eval_every=eval_every,
         out=None if out is None else RunFolder(Path(out), save_model, settings), resume=resume, progress=progress,
         plot=plot,
     )  # fmt: skip
@@ -177,6 +208,8 @@ def check_settings(settings: dict) -> None:
     check_one_source({name: settings[name] for name in ("task", "text", "jsonl", "examples")})
     if settings["chat"] and (settings["task"] or settings["text"]):
         raise ConfigError("chat goes with jsonl or examples: plain text and the shipped tasks have their own form")
+    if not (math.isfinite(settings["max_grad_norm"]) and settings["max_grad_norm"] > 0):
+        raise ConfigError(f"max_grad_norm = {settings['max_grad_norm']}: expected a number above 0")
     if settings["method"] not in RATE_TIMES_WIDTH:
         near = nearest(settings["method"], RATE_TIMES_WIDTH)
         raise UnknownNameError(f"no method {settings['method']!r}; there are: {near}")
@@ -187,38 +220,21 @@ def check_settings(settings: dict) -> None:
                 warnings.warn(f"{name} is ignored: full fine-tuning has no adapter", stacklevel=3)
 
 
-def read_data(settings, examples, tokenizer, encode, context):
-    """The data that `settings` names -> batches to train on, a list of batches held out, the digest of both."""
-    rng, size = np.random.default_rng([settings["seed"], 2]), settings["batch_size"]
-    if settings["text"]:
-        ids = encode_text(read_text(settings["text"]), tokenizer)
-        train, held_out = split_text(ids)
-        window = training_window(train, context)
-        batches, valid = TextBatches(train, size, window, rng), text_windows(held_out, window, size)
-        return batches, valid, hashlib.sha256(ids.tobytes()).hexdigest()
-    if settings["task"]:
-        task = get_task(settings["task"])
-        train, held_out = task.examples("train"), task.examples("valid")
-    else:
-        if examples is None:
-            examples = [example for path in settings["jsonl"] for example in read_jsonl(path)]
-        examples = check_examples(examples)
-        pairs = encode_pairs(examples, tokenizer, encode, context)  # once; a mistake is named by its place in the file
-        encoded = {id(example): pair for example, pair in zip(examples, pairs, strict=True)}
-        encode = lambda example, _: encoded[id(example)]  # noqa: E731
-        train, held_out = split_pairs(examples)
-    batches = PairBatches(train, tokenizer, size, context, rng, encode)
-    pairs = encode_pairs(held_out, tokenizer, encode, context)
-    digest = hashlib.sha256(repr(batches.pairs + pairs).encode()).hexdigest()
-    return batches, pair_batches(pairs, size, tokenizer.pad_id), digest
-
-
 def add_adapter(model, settings: dict):  # -> PeftModel
-    """The model with a new adapter. It notes the base by the name that the user gave, which may be one on the hub."""
+    """The model with a new adapter. It notes the base by the name that the user gave, which may be one on the hub.
+
+    Raises ConfigError for a setting that the method does not have.
+    """
     targets, rank, steps = settings["targets"], settings["rank"], settings["steps"]
     targets = as_target_modules(targets) if isinstance(targets, str) else targets
+    if settings["layers"] and targets == "all-linear":
+        targets = linear_names(model)  # PEFT wants names then
     if settings["method"] == "ia3" and targets == "all-linear":
         targets = None  # IA3's own default: which modules are scaled on their input depends on it
+    exclude = settings["exclude"]
+    special = {field: settings[name] for name, field in FIELDS.items() if settings[name]}
+    if isinstance(exclude, str):
+        special["exclude_modules"] = as_target_modules(exclude)
     config = config_named(
         settings["method"],
         r=rank,
@@ -235,5 +251,15 @@ def add_adapter(model, settings: dict):  # -> PeftModel
         prompt_tuning_init="SAMPLE_VOCAB",
         task_type="CAUSAL_LM",
         base_model_name_or_path=settings["base"],
+        **special,
     )
+    for name, field in FIELDS.items():
+        if field in special and getattr(config, field, None) != special[field]:
+            raise ConfigError(f"the method {settings['method']} has no choice of {name}; leave it out")
     return get_peft_model(model, config, seed=settings["seed"])
+
+
+def linear_names(model) -> list[str]:
+    """The names of all linear layers but the head."""
+    linear = (path for path, m in model.named_modules() if can_adapt(m) and not isinstance(m, Embedding))
+    return [name for name in leaves(linear) if name != HEAD]

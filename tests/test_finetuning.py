@@ -13,6 +13,8 @@ from minilora.cli.train import train as command
 from minilora.errors import ConfigError, DataError, TrainingError, UnknownNameError
 from minilora.finetuning import RATE_TIMES_WIDTH, finetune
 from minilora.models.pretrained import load_base
+from minilora.text.batches import pair_batches
+from minilora.text.forms import pair_encoder
 from minilora.training import loop
 
 PAIRS = [{"prompt": f"apple {i}", "response": "cake " * (i % 3 + 1)} for i in range(40)]
@@ -190,3 +192,54 @@ def test_every_method_learns_by_name_and_its_adapter_is_loaded_again(method, tmp
     again = PeftModel.from_pretrained(base, tmp_path / method)
     ids = np.arange(40, 60)[None]
     assert abs(again(ids).data - result.model(ids).data).max() < 1e-3
+
+
+# ---- data by the name of a file, and a validation file of one's own
+
+
+def test_a_file_is_read_by_the_end_of_its_name(base, jsonl):
+    assert same(trained(finetune(base, files=jsonl, **SHORT)), trained(finetune(base, jsonl=jsonl, **SHORT)))
+
+
+def test_with_a_validation_file_every_row_is_trained_on_and_the_loss_is_that_of_the_file(base, jsonl, tmp_path):
+    (tmp_path / "valid.jsonl").write_text(json.dumps(PAIRS[7]) + "\n", encoding="utf-8")
+    result = finetune(base, files=jsonl, valid=tmp_path / "valid.jsonl", **SHORT)
+    model, tokenizer = load_base(base, "cpu")
+    prompt, response = pair_encoder("framed", base)(PAIRS[7], tokenizer)
+    before = loop.evaluate(model, pair_batches([(prompt, response)], 1, tokenizer.pad_id))
+    assert abs(result.history.valid[0][1] - before) < 1e-6
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(1, 10), (0.5, 5), (2.01, 20)])
+def test_epochs_are_passes_over_the_rows_that_are_not_held_out(base, epochs, steps):
+    result = finetune(
+        base, examples=PAIRS, **SHORT | {"epochs": epochs, "steps": 200, "batch_size": 2, "accumulate": 2}
+    )
+    assert result.step == steps  # 38 rows, 4 a step
+
+
+def test_a_run_by_epochs_is_resumed_by_epochs_or_steps(base, tmp_path):
+    settings = SHORT | {"examples": PAIRS, "out": tmp_path / "out"}
+    assert finetune(base, epochs=1, **settings).step == 10
+    with pytest.raises(ConfigError, match="already at step 10 of 10"):
+        finetune(base, epochs=1, resume=True, **settings)
+    assert finetune(base, epochs=2, resume=True, **settings).step == 19
+    assert finetune(base, resume=True, **settings | {"steps": 20}).step == 20
+
+
+def test_what_is_trained_is_said_at_the_start(base, capsys):
+    finetune(base, examples=PAIRS, lr=0.01, **SHORT | {"progress": True})
+    assert "38 rows, 2 held out; 6 steps of 4 are 0.632 passes; learning rate 0.01" in capsys.readouterr().err
+
+
+def test_settings_of_lora_reach_its_configuration(base):
+    chosen = {"rslora": True, "init": "gaussian", "exclude": "q_proj", "layers": [0], "modules_to_save": ["norm"]}
+    config = finetune(base, examples=PAIRS, **chosen, **SHORT).model.peft_config["default"]
+    assert (config.use_rslora, config.init_lora_weights, config.exclude_modules) == (True, "gaussian", ["q_proj"])
+    assert (config.layers_to_transform, config.modules_to_save) == ([0], ["norm"])
+
+
+def test_weight_decay_and_the_bound_on_the_norm_change_what_is_learned(base):
+    plain = trained(finetune(base, examples=PAIRS, **SHORT))
+    assert not same(plain, trained(finetune(base, examples=PAIRS, weight_decay=0.5, **SHORT)))
+    assert not same(plain, trained(finetune(base, examples=PAIRS, max_grad_norm=0.01, **SHORT)))

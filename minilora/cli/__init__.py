@@ -26,6 +26,14 @@ COMMANDS = {  # name -> file in this folder, line of help
     "check": ("course", "Check your exercises, or those of a whole class, property by property."),
     "hint": ("course", "Show a hint for an exercise: a nudge, a sketch, almost the answer."),
 }
+OTHER_NAMES = {  # what a command is called elsewhere -> its name here
+    "finetune": "train",
+    "fine-tune": "train",
+    "sft": "train",
+    "evaluate": "eval",
+    "chat": "generate",
+    "export": "merge",
+}
 
 
 class LazyGroup(click.Group):
@@ -33,6 +41,8 @@ class LazyGroup(click.Group):
 
     def resolve_command(self, ctx, args):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            if args[0] in OTHER_NAMES:
+                raise click.UsageError(f"no command {args[0]!r}; it is called {OTHER_NAMES[args[0]]} here")
             raise click.UsageError(f"no command {args[0]!r}; the nearest are {nearest(args[0], COMMANDS)}")
         for before, arg in zip(args, args[1:], strict=False):
             option, equals, value = arg.partition("=") if arg.startswith("--") else (before, "", arg)

@@ -54,7 +54,7 @@ class FilesCommand(click.Command):
             if arg.startswith("-"):
                 option, _, value = arg.partition("=")
                 has_value = bool(value)
-            elif option in ("--text", "--jsonl"):
+            elif option in ("--text", "--jsonl", "--valid"):
                 spread += [option] if has_value else []
                 has_value = True
             spread.append(arg)

@@ -58,4 +58,6 @@ def show_result(ctx: click.Context, result) -> None:
         raise SystemExit(130)
     losses = result.history.valid
     change = f": validation loss {losses[0][1]:.4f} -> {losses[-1][1]:.4f}" if losses else ""
+    if best := result.history.best():
+        change += f", best {best[1]:.4f} at step {best[0]}"
     click.echo(f"saved in {out} after {result.step} steps{change}")

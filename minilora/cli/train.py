@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
+from ..errors import ConfigError
 from ..finetuning import RATE_TIMES_WIDTH, finetune
 from ..text.examples import check_one_source
 from ..training.optim import SCHEDULES
@@ -14,13 +16,36 @@ DEFAULT = defaults_of(finetune)
 RATES_HELP = ", ".join(f"{method} {rate}" for method, rate in RATE_TIMES_WIDTH.items())
 
 
+class Listed(click.ParamType):
+    """Parts joined by commas -> a list. kind: of a part."""
+
+    name = "list"
+
+    def __init__(self, kind: type):
+        self.kind = kind
+
+    def convert(self, value, param, ctx):
+        try:
+            return [self.kind(part) for part in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r}: expected whole numbers joined by commas")
+
+
 @click.command(cls=FilesCommand)
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
 @base_option
 @click.option("--task", metavar="NAME", help="A shipped task: data-to-text, sql, reviews, style-json, ...")
 @text_option
 @jsonl_option
 @click.option("--chat", is_flag=True, help="Write the examples of --jsonl in the base's chat template.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the result.")
+@click.option(
+    "--valid", multiple=True, type=click.Path(path_type=Path), metavar="FILE...",
+    help="Files of the same kind for the validation loss.  [default: 5% of the data]",
+)  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR",
+    help="Folder for the result.  [default: ./data-lora for data.jsonl]",
+)  # fmt: skip
 @click.option(
     "--method", default=DEFAULT["method"], show_default=True, type=click.Choice(list(RATE_TIMES_WIDTH)),
     help="Train an adapter of this kind, or every weight of the base.",
@@ -32,8 +57,20 @@ RATES_HELP = ", ".join(f"{method} {rate}" for method, rate in RATE_TIMES_WIDTH.i
     help="Layers to adapt: names like q_proj,v_proj, or a regular expression for whole paths.",
 )  # fmt: skip
 @click.option("--dropout", default=DEFAULT["dropout"], show_default=True, help="Dropout on the input of the adapter.")
+@click.option("--rslora", is_flag=True, help="Scale every update by alpha / the root of r.")
+@click.option("--init", metavar="NAME", help="Start of LoRA (init_lora_weights): gaussian, pissa, olora, ...")
+@click.option("--exclude", metavar="NAMES", help="Layers to leave out of --targets, written in the same way.")
+@click.option("--layers", type=Listed(int), metavar="N,N", help="Adapt only the blocks with these indices.")
+@click.option(
+    "--modules-to-save",
+    type=Listed(str),
+    metavar="NAMES",
+    help="Modules to train in full and save with the adapter.",
+)
 @click.option(
     "--lr",
+    "--learning-rate",
+    "lr",
     type=click.FloatRange(0, min_open=True),
     help=f"Learning rate.  [default: a number / hidden size: {RATES_HELP}]",
 )
@@ -45,6 +82,15 @@ RATES_HELP = ", ".join(f"{method} {rate}" for method, rate in RATE_TIMES_WIDTH.i
     "--virtual-tokens", default=DEFAULT["virtual_tokens"], show_default=True, type=click.IntRange(1),
     help="With prefix_tuning and prompt_tuning: places in front of every sequence.",
 )  # fmt: skip
+@click.option(
+    "--weight-decay", default=DEFAULT["weight_decay"], show_default=True, type=click.FloatRange(0),
+    help="Weight decay of AdamW.",
+)  # fmt: skip
+@click.option(
+    "--max-grad-norm", default=DEFAULT["max_grad_norm"], show_default=True, type=click.FloatRange(0, min_open=True),
+    help="Bound on the global norm of the gradients.",
+)  # fmt: skip
+@click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Passes over the data, instead of --steps.")
 @click.option(
     "--steps", default=DEFAULT["steps"], show_default=True, type=click.IntRange(1), help="Number of optimizer steps."
 )
@@ -62,9 +108,32 @@ RATES_HELP = ", ".join(f"{method} {rate}" for method, rate in RATE_TIMES_WIDTH.i
 )  # fmt: skip
 @training_options(finetune)
 @click.pass_context
-def train(ctx, **_):
-    """Fine-tune a base model with LoRA, one of its relatives, or in full, on --task, --text or --jsonl."""
+def train(ctx, files, out, **_):
+    """Fine-tune a base model with LoRA, one of its relatives, or in full, on FILE, --task, --text or --jsonl.
+
+    `minilora train data.jsonl` trains on the lines of data.jsonl and saves the adapter in ./data-lora. A FILE that ends
+    in .jsonl or .json has examples, one that ends in .txt plain text.
+    """
+    if out is None:
+        ctx.params["out"] = default_folder(ctx.params)
+        click.echo(f"the result will be in {ctx.params['out']}", err=True)
     options = options_of(ctx)
+    if options["epochs"] and ctx.get_parameter_source("steps") is not ParameterSource.DEFAULT:
+        raise ConfigError("--epochs and --steps: use only one of them")
     if not options["resume"]:
-        check_one_source({f"--{name}": options[name] for name in ("task", "text", "jsonl")})
+        check_one_source({f"--{name}": options[name] for name in ("task", "text", "jsonl")} | {"FILE": files})
+    elif files:
+        options |= {"task": None, "text": (), "jsonl": ()}
     show_result(ctx, finetune(**options))
+
+
+def default_folder(options: dict) -> Path:
+    """./data-lora for data.jsonl. Raises ConfigError without data, or for a new run when the folder exists."""
+    data = [options["task"], *options["files"], *options["text"], *options["jsonl"]]
+    name = next((Path(source).stem for source in data if source), None)
+    if name is None:
+        raise ConfigError("name your data, as in `minilora train data.jsonl`; to go on with a run, name its --out")
+    folder = Path(f"{name}-{options['method'].replace('_', '-')}")
+    if folder.exists() and not (options["resume"] or options["overwrite"]):
+        raise ConfigError(f"{folder} exists; choose another folder with --out, or pass --overwrite to replace its run")
+    return folder

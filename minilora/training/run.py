@@ -55,6 +55,7 @@ def run_training(
     *,
     schedule: Schedule | None = None,
     accumulate: int = 1,
+    max_norm: float = 1.0,
     rng: np.random.Generator | None = None,
     valid: Sequence = (),
     eval_every: int = 25,
@@ -69,6 +70,7 @@ def run_training(
     batches     iterator of (ids, labels), see `loop.train`; to be saved it needs `state()` and `restore(state)`
     schedule    function step -> factor of the learning rate; None: constant
     accumulate  batches per step
+    max_norm    bound on the global norm of the gradients
     rng         for dropout
     valid       batches for the validation loss, measured every `eval_every` steps
     out         where the model and the run are saved, every `eval_every` steps; None: nowhere
@@ -98,8 +100,8 @@ def run_training(
 
             attached = [stack.enter_context(StopOnInterrupt()), *attached, Saving(save, eval_every)]
         try:
-            run = train(model, batches, optimizer, steps, schedule, accumulate=accumulate, rng=rng, start=start,
-                        callbacks=[*attached, good, *callbacks])  # fmt: skip
+            run = train(model, batches, optimizer, steps, schedule, max_norm, accumulate, rng,
+                        start=start, callbacks=[*attached, good, *callbacks])  # fmt: skip
         except TrainingError as error:
             step = good.restore(optimizer.params)
             if step and out:

@@ -259,7 +259,7 @@ def test_training_without_a_terminal_and_without_a_plot_loads_neither_rich_nor_m
 def test_a_mistake_ends_the_process_with_code_2():
     done = subprocess.run([sys.executable, "-m", "minilora", "train", "--out", "x"], capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.splitlines() == ["error: expected one of --task, --text and --jsonl; given: none"]
+    assert done.stderr.splitlines() == ["error: expected one of --task, --text, --jsonl and FILE; given: none"]
 
 
 def test_full_fine_tuning_says_which_options_have_no_effect(run, base, files):

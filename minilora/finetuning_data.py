@@ -1,0 +1,94 @@
+"""The data of a fine-tuning: which files, how many rows, what is held out, batches to train on."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import ConfigError, nearest
+from .tasks.shipped import get_task
+from .text.batches import (
+    PairBatches,
+    TextBatches,
+    encode_pairs,
+    pair_batches,
+    split_pairs,
+    split_text,
+    text_windows,
+    training_window,
+)
+from .text.encoding import encode_text
+from .text.examples import Paths, check_examples, path_names, read_jsonl, read_text
+
+KINDS = {".jsonl": "jsonl", ".json": "jsonl", ".txt": "text"}  # the end of a file's name -> how it is read
+
+
+@dataclass
+class Data:
+    """batches: to train on, endless; valid: batches held out; rows: pairs, or windows of a text, in one pass."""
+
+    batches: Any
+    valid: list
+    rows: int
+    held_out: int
+    digest: str
+
+    def steps(self, epochs: float, rows_a_step: int) -> int:
+        """Optimizer steps in so many passes, rounded up. Raises ConfigError for less than a part of a pass."""
+        if not (math.isfinite(epochs) and epochs > 0):
+            raise ConfigError(f"epochs = {epochs}: expected a number above 0")
+        return math.ceil(epochs * self.rows / rows_a_step)
+
+
+def kind_of_files(files: Paths) -> str:
+    """ "jsonl" or "text", by the ends of the names. Raises ConfigError for another end, or for files of both kinds."""
+    kinds = {}
+    for file in path_names(files):
+        end = Path(file).suffix.lower()
+        if end not in KINDS:
+            raise ConfigError(
+                f"{file}: expected a name that ends in {nearest(end, KINDS)}; or name it with text or jsonl"
+            )
+        kinds.setdefault(KINDS[end], file)
+    if len(kinds) > 1:
+        raise ConfigError(f"{' and '.join(kinds.values())} are of two kinds; expected examples or plain text")
+    return next(iter(kinds))
+
+
+def read_data(settings, examples, tokenizer, encode, context) -> Data:
+    """The data that `settings` names. settings["valid"]: files that are held out, else a part of the data is."""
+    rng, size = np.random.default_rng([settings["seed"], 2]), settings["batch_size"]
+    if settings["text"]:
+        ids = encode_text(read_text(settings["text"]), tokenizer)
+        if settings["valid"]:
+            train, held_out = ids, encode_text(read_text(settings["valid"]), tokenizer)
+        else:
+            train, held_out = split_text(ids)
+        window = training_window(train, context)
+        batches, valid = TextBatches(train, size, window, rng), text_windows(held_out, window, size)
+        digest = hashlib.sha256(ids.tobytes())
+        if settings["valid"]:
+            digest.update(held_out.tobytes())
+        rows, held = len(train) // window, sum(len(ids) for ids, _ in valid)
+        return Data(batches, valid, rows, held, digest.hexdigest())
+    if settings["task"]:
+        task = get_task(settings["task"])
+        train, held_out = task.examples("train"), task.examples("valid")
+    else:
+        if examples is None:
+            examples = [example for path in settings["jsonl"] for example in read_jsonl(path)]
+        train, held_out = check_examples(examples), []
+    if settings["valid"]:
+        held_out = [example for path in settings["valid"] for example in read_jsonl(path)]
+    elif not settings["task"]:
+        pairs = encode_pairs(train, tokenizer, encode, context)  # once; a mistake is named by its place in the file
+        encoded = {id(example): pair for example, pair in zip(train, pairs, strict=True)}
+        encode = lambda example, _: encoded[id(example)]  # noqa: E731
+        train, held_out = split_pairs(train)
+    batches = PairBatches(train, tokenizer, size, context, rng, encode)
+    pairs = encode_pairs(held_out, tokenizer, encode, context)
+    digest = hashlib.sha256(repr(batches.pairs + pairs).encode()).hexdigest()
+    return Data(batches, pair_batches(pairs, size, tokenizer.pad_id), len(batches.pairs), len(pairs), digest)
