@@ -21,7 +21,7 @@ BAD = {
     "an empty list of examples": (["--jsonl", "empty.txt"], ["is empty"]),
     "bad JSON": (["--jsonl", "bad.jsonl"], ["bad.jsonl, line 2"]),
     "a missing key": (["--jsonl", "keys.jsonl"], ["line 1", "response"]),
-    "examples too long": (["--jsonl", "long.jsonl"], ["2 of 42 examples", "example 41", "context of 64"]),
+    "examples too long": (["--jsonl", "long.jsonl"], ["2 of 42 examples", "long.jsonl, line 41", "context of 64"]),
     "bytes that are no text": (["--text", "bytes.txt"], ["not UTF-8"]),
     "rank 0": (["--text", "a.txt", "--rank", "0"], ["r = 0"]),
     "a rank above a side": (["--text", "a.txt", "--rank", "17"], ["rank 17", "q_proj", "(16, 16)"]),
