@@ -74,11 +74,13 @@ def base_fingerprint(folder) -> str:
 def read_adapter_config(folder) -> PeftConfig:
     """The configuration in `folder`. Raises MissingFileError, FormatError, or ConfigError naming what is not supported.
 
-    An unknown key is refused unless its value is null, false or empty: it might change the computation.
+    `folder` may also be the file itself. An unknown key is refused unless its value is null, false or empty: it might
+    change the computation.
     """
-    folder = Path(folder)
-    _check_folder(folder)
-    path = folder / CONFIG
+    path = Path(folder)
+    if not path.is_file():
+        _check_folder(path)
+        path = path / CONFIG
     data = read_json(path)
     try:
         kind = config_class("LORA" if data.get("peft_type") is None else data["peft_type"])

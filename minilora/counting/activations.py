@@ -1,25 +1,35 @@
-"""What a forward pass must keep for the backward pass, for B sequences of T tokens. Bytes; w is 2 for a 16-bit type.
+"""What a forward pass keeps for the backward pass, as transformers and PEFT keep it on PyTorch. Bytes per token.
 
-Counted is what the backward equations need, each array once:
+The equations need little; the libraries keep more, and all of it must fit. For a model in 16 bit (w = 2 bytes):
 
-    norms        dx of a norm needs its input                                  B T d w, for each norm
-    attention    dq, dk, dv need q, k, v and the output o; the (T, T) scores   B T (q + k + v + o) w
-                 are made anew, as memory-efficient kernels do
-    activation   d silu(g) u needs g and u; d gelu(h) needs h                  B T m w, twice when gated
-    matrices     dW = gᵀ x and dA = s (g B)ᵀ x need the input x; a frozen      B T in w, each x once, only where W or A
-                 matrix without an adapter needs nothing: dx = g W             of it is trained
-    LoRA         dB = s gᵀ u needs u = x Aᵀ                                    B T r w, for each adapter
-    loss         d loss = p - onehot needs the probabilities, in float32       4 B T V
+    norms        an RMSNorm works on a float32 copy of its input             4 d, and w d when its weight is trained
+                 a LayerNorm needs its input                                 w d
+    attention    q, k, v (k and v repeated for all query heads), output      4 w (heads x head width)
+                 the T x T scores where no flash kernel is used              4 to 12 B for each, see `_scores`
+                 the mask of a padded batch, in each layer                   w T
+    activation   d silu(g) u needs g, silu(g) and u; a gelu written in       w m for each
+                 Python keeps each of its steps
+    matrices     dW = gᵀ x and dA = s (g B)ᵀ x need the input x              w in once, where W itself is trained
+                 PEFT copies x to float32 for each adapter                   4 in, for each adapter
+    LoRA         dB = s gᵀ u needs u = x Aᵀ                                  4 r, for each adapter
+    dropout      which numbers were kept                                     w d, after each block
 
-Not counted: statistics of norms and softmax, dropout masks, float32 copies that a library makes, work buffers, and the
-gradients that flow through at one moment; counted too much: what lies below the lowest adapter. transformers on PyTorch
-keeps 0.9 to 2.2 times this sum in small models of four layers (measured by tests/counting/test_activations.py).
-With recomputation only the input of every layer is kept, and one layer at a time is computed again in the backward pass
-(Chen et al. 2016, arXiv 1604.06174).
+Overestimated: layers below the lowest adapter are counted although they keep nothing. With recomputation only the input
+of each layer is kept, and one layer at a time is computed again in the backward pass (Chen et al. 2016, arXiv
+1604.06174). `benchmarks/MEMORY.md` compares the sums with the libraries themselves.
 """
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+
+from ..files.families import DEFAULTS
+from .architectures.sizes import Sizes
+from .styles import NAMES_OF_ACTIVATION, STEPS, STYLES, Style
+
+SCORES = "attention scores, T x T"
+INPUT = "input of each layer"
+SEES = ("model.vision_tower", "model.multi_modal_projector")
+CONVOLVED = ("sound", "conv1")  # what Whisper's convolutions read: 3000 places of a sound, then 1500
 
 
 @dataclass(frozen=True)
@@ -31,48 +41,181 @@ class Item:
     bytes: int
 
 
-def activations(architecture, trains, rank, batch, length, width):  # -> (Items kept, Items with recomputation)
-    """trains: the paths whose weight (full fine-tuning) or adapter (LoRA) is trained; rank: 0 in full fine-tuning;
-    width: bytes of a number."""
-    layers = defaultdict(Counter)  # layer -> kind -> numbers per token
-    for part in architecture.parts:
-        numbers = layers[part.block]
-        numbers["norms"] += part.times * part.shape[0] if part.kind == "norm" else 0
-        numbers["attention"] += part.out if part.feeds == "attention" else 0
-        numbers["activation functions"] += part.out if part.feeds == "activation" else 0
-        numbers["x A of the adapters"] += part.times * rank if part.path in trains else 0
-    for (block, name), readers in _inputs(architecture).items():
-        if name.startswith("attention"):
-            layers[block]["attention"] += readers[0].n_in
-        elif any(p.path in trains for p in readers):
-            layers[block]["inputs of trained matrices"] += readers[0].times * readers[0].n_in
+@dataclass(frozen=True)
+class Precision:
+    """Bytes of a number.
 
-    outside = layers.pop("", Counter())
-    largest = max(layers.values(), key=Counter.total, default=Counter())
-    inputs = Counter({"input of each layer": sum(_entering(architecture))})
-    tokens, classes = batch * length, sum(p.out for p in architecture.parts if p.head)
-    loss = [Item("loss", f"{tokens:,} x {classes:,} x 4 B", 4 * tokens * classes)] if classes else []
+    product    that a linear layer makes
+    stream     of the hidden states between the layers
+    attention  of q, k and v
+    weight     of the copy of x that each matrix makes whose weight is trained; 0: they share x
+    adapter    of the copy of x that each adapter makes; 0: they share x
+    narrow     of x A
+    """
 
-    def items(numbers):
-        return [
-            Item(kind, f"{tokens:,} x {n:,} x {width} B", tokens * n * width) for kind, n in numbers.items() if n
-        ] + loss
-
-    return items(sum(layers.values(), outside)), items(inputs + largest + outside)
+    product: int
+    stream: int
+    attention: int
+    weight: int
+    adapter: int
+    narrow: int
 
 
-def _inputs(architecture):  # -> {(layer, name of an activation): the matrices that read it}
-    found = defaultdict(list)
-    for part in architecture.parts:
-        if part.reads:
-            found[part.block, part.reads].append(part)
-    return found
+class Kept:
+    """What one training step keeps, and makes for a moment, in each layer; "" is what lies outside of the layers.
 
+    layers     {layer: Counter {kind: bytes per token}}, in the order of the forward pass
+    inputs     the same with recomputation: the input of each layer
+    gradients  {layer: bytes per token that its backward pass makes for a moment}
 
-def _entering(architecture):
-    """The width of what enters each layer: that of the first thing in it."""
-    first = {}
-    for part in architecture.parts:
-        if part.block:
-            first.setdefault(part.block, part.shape[0] if part.kind == "norm" else part.n_in)
-    return first.values()
+    trained: {path: rank of its adapter, or 0 where the weight itself is trained}; batch sequences of `length` tokens;
+    flash: T x T scores are never kept, also where the family's code or dropout on them prevents that.
+    """
+
+    def __init__(self, architecture, trained, precision, batch, length, flash=False):
+        self.trained, self.precision, self.batch, self.length = trained, precision, batch, length
+        self.model_type, self.config = architecture.model_type, architecture.config
+        self.sizes = Sizes(self.config, architecture.name, DEFAULTS[self.model_type])
+        parts = architecture.parts
+        if self.model_type == "gemma3":  # trained on text alone
+            self.model_type, self.config = "gemma3_text", self.config.get("text_config") or {}
+            self.sizes = self.sizes.inner("text_config", self.model_type)
+            parts = [p for p in parts if not p.path.startswith(SEES)]
+        self.style = STYLES.get(self.model_type, Style())
+        self.rate_on_scores, self.rate_after_block, self.rate_in_mlp = self.style.rates(self.config)
+        self.scores = "" if flash else self.style.scores or ("plain" if self.rate_on_scores else "")
+        self.heads = self.sizes("encoder_attention_heads" if self.model_type == "whisper" else "num_attention_heads")
+        self.is_causal = any(p.head for p in architecture.parts)
+        self.parts = {"": []}
+        for part in parts:
+            self.parts.setdefault("encoder" if part.reads in CONVOLVED else part.block, []).append(part)
+        self.layers = {block: self._layer(block) for block in self.parts}
+        outside = {block: self.layers[block] for block in ("", "encoder") if block in self.layers}
+        self.inputs = {b: Counter({INPUT: self._entering(b)}) for b in self.layers} | outside
+        self.gradients = {block: self._gradients(block) for block in self.layers if block}
+
+    def tokens(self, block: str) -> int:
+        """Tokens of the batch in a layer. Whisper's encoder and ViT have as many as their sound or image has places."""
+        if self.model_type == "whisper" and "encoder" in block:
+            return self.batch * self.sizes("max_source_positions")
+        if self.model_type == "vit":
+            return self.batch * next(p.shape[1] for p in self.parts[""] if p.path.endswith("position_embeddings"))
+        return self.batch * self.length
+
+    def items(self, layers: dict) -> tuple:  # {layer: Counter}
+        """An Item for each kind, with the bytes of all these layers."""
+        found = defaultdict(Counter)  # kind -> {tokens: bytes per token}
+        for block, kept in layers.items():
+            for kind, n in kept.items():
+                found[kind][self.tokens(block)] += n
+        return tuple(
+            Item(kind, " + ".join(f"{t:,} x {n:,} B" for t, n in sizes.items()), sum(t * n for t, n in sizes.items()))
+            for kind, sizes in found.items()
+            if sizes.total()
+        )
+
+    # ---- one layer, bytes per token
+
+    def _layer(self, block):
+        parts, read, kept = self.parts[block], defaultdict(list), Counter()
+        for part in parts:
+            if part.reads:
+                read[part.reads].append(part)  # the name of an activation -> the matrices that read it
+        kept["norms"] = sum(map(self._norm, parts))
+        for name, readers in read.items():
+            ends = readers[0].times * readers[0].out  # a block ends with this width
+            kept["inputs of trained matrices"] += self._inputs(name, readers)
+            if name.startswith("attention"):
+                kept["attention: q, k, v, output"] += self._attention(readers[0].n_in)
+                kept[SCORES] += self._scores(self.tokens(block) // self.batch)
+                kept["attention mask"] += self.precision.attention * self.length * (self.is_causal and not self.scores)
+                kept["dropout masks"] += self.precision.stream * ends * bool(self.rate_after_block)
+            if name == "activation":
+                kept["activation functions"] += self._activation(parts, readers[0])
+                kept["outputs of the experts"] += self.precision.product * ends * (readers[0].kind == "experts")
+                kept["dropout masks"] += self.precision.stream * ends * bool(self.rate_after_block)
+        kept["x A of the adapters"] = sum(self.precision.narrow * p.times * self.trained.get(p.path, 0) for p in parts)
+        if not block:
+            kept["attention mask"] += self.length * self.is_causal  # once for all layers: true or false
+            kept["dropout masks"] += parts[0].out * self.precision.stream * bool(self.rate_after_block)  # on the input
+        if block == "encoder":  # input and result of two gelus, and the sum with the positions
+            kept["convolutions"] = 7 * parts[0].out * self.precision.product
+        return kept
+
+    def _norm(self, part):
+        if part.kind != "norm":
+            return 0
+        numbers, stream, style = part.times * part.shape[0], self.precision.stream, self.style.norm
+        if style == "layer":
+            return numbers * stream
+        normalised = 4 if style == "rms, float32" else stream
+        as_it_is = stream if style == "rms, and x" and stream < 4 else 0
+        return numbers * (4 + as_it_is + normalised * (part.path in self.trained))
+
+    def _attention(self, width):
+        p = self.precision
+        if not self.scores:  # fused: the whole q, k, v beside the rotated q and k
+            return width * (3 * p.product + 3 * p.attention if self.style.fused else 4 * p.attention)
+        return width * 3 * (4 if self.scores == "plain" else p.attention)
+
+    def _scores(self, length):
+        """Bytes of the scores of all heads for one token: softmax, which of them dropout kept, and the product of both.
+
+        DeBERTa also keeps both products with relative positions, and the indices that read them.
+        """
+        if not self.scores:
+            return 0
+        w, (capped, _) = self.precision.attention, self.style.caps(self.config)
+        each = {"plain": 4, "float32": 4 + w * (w < 4), "own": w}[self.scores] + w * capped
+        each += 2 * (4 if self.scores == "plain" else w) * bool(self.rate_on_scores)
+        relative = 0
+        if self.model_type == "deberta-v2":
+            buckets = max(self.sizes("position_buckets", low=-1), 0)
+            relative = self.heads * w * 4 * buckets + 16 * length
+        return self.heads * length * each + relative
+
+    def _activation(self, parts, down):
+        numbers = sum(p.times * p.out for p in parts if p.feeds == "activation")
+        width = down.times * down.n_in
+        named = [self.config[key] for key in NAMES_OF_ACTIVATION if self.config.get(key)]
+        name = (
+            named[0] if named and self.model_type != "gpt_oss" else self.style.activation
+        )  # it has a swish of its own
+        steps = STEPS.get(name, 0) + (numbers > width) + bool(self.rate_in_mlp)  # a gate needs the result
+        return self.precision.product * (numbers + steps * width)
+
+    def _inputs(self, name, readers):
+        """Of the matrices whose weight is trained, and of the adapters."""
+        p, x = self.precision, readers[0].times * readers[0].n_in
+        whole = [r for r in readers if self.trained.get(r.path) == 0]
+        adapted = [r for r in readers if self.trained.get(r.path)]
+        if not whole and not adapted:
+            return 0
+        if readers[0].kind == "experts":  # what each expert is sent is gathered
+            return p.product * x
+        of_attention = name.startswith("attention")
+        in_16_bit = of_attention or name == "activation"  # with autocast
+        copies = p.adapter * len(adapted) + p.weight * len(whole) * (not in_16_bit)
+        shares = adapted and not p.adapter or whole and (in_16_bit or not p.weight)
+        if of_attention and not self.scores and not self.style.copies_out:
+            shares = False  # it is the attention's output, kept already
+        return x * (copies + (p.attention if of_attention else p.product) * bool(shares))
+
+    def _gradients(self, block):
+        """What the backward pass of a layer makes for a moment: gradients in the MLP, or of the scores, when what the
+        MLP kept is gone; and of the hidden states."""
+        parts, product = self.parts[block], self.precision.product
+        down = [p for p in parts if p.reads == "activation"]
+        up = [p for p in parts if p.feeds == "activation" and p.kind == "linear"]
+        mlp = sum(p.times * p.n_in * (2 if p.path in self.trained else 3) for p in down) * product
+        if len(up) == 1 and up[0].out > down[0].n_in and self.trained.get(up[0].path):  # gate and up at once
+            mlp = max(mlp, up[0].out * (product + 8) - down[0].n_in * (product + 4))
+        each = 6 if self.rate_on_scores else 8
+        scores = self.heads * (self.tokens(block) // self.batch) * each if self.scores else 0
+        kept_by_mlp = self.layers[block]["activation functions"]
+        return max(mlp, scores - kept_by_mlp) + 6 * self._entering(block)
+
+    def _entering(self, block):
+        """Bytes of the hidden state that enters a layer: as wide as the first thing in it."""
+        first = self.parts[block][0]
+        return self.precision.stream * (first.shape[0] if first.kind == "norm" else first.n_in)

@@ -5,12 +5,11 @@ import math
 import warnings
 
 from ..adapters.model import get_peft_model
-from ..adapters.targets import as_target_modules
 from ..errors import ConfigError, FormatError
 from ..files.families import LOADABLE
-from ..methods.lora import LoraConfig
 from ..models.pretrained import config_from_json, model_of
 from ..nn import Linear, Module
+from .count import Count
 
 
 class OneMatrix(Module):
@@ -20,27 +19,28 @@ class OneMatrix(Module):
         self.matrix = Linear(n_in, out)
 
 
-def count_by_building(architecture, targets, rank):  # Architecture, str, int -> (trainable, base)
-    """Raises ConfigError or FormatError when this configuration cannot be trained here."""
+def count_by_building(count: Count) -> tuple[int, int]:
+    """The trainable and the base's numbers of the same configuration. Raises ConfigError or FormatError when it cannot
+    be trained here."""
+    architecture = count.architecture
     if architecture.config is None:
         model = OneMatrix(*architecture.parts[0].shape)
     elif architecture.model_type in LOADABLE:
         model = model_of(config_from_json(architecture.config, architecture.name))
     else:
         raise ConfigError(f"{architecture.model_type} has no model file here")
-    config = LoraConfig(r=rank, target_modules=as_target_modules(targets))
     with warnings.catch_warnings():  # that some weights are stored (in, out) changes no count
         warnings.simplefilter("ignore")
-        wrapped = get_peft_model(model, config)
+        wrapped = get_peft_model(model, count.config)
     sizes = [(math.prod(p.shape), p.requires_grad) for _, p in wrapped.named_parameters()]
     trainable = sum(size for size, trains in sizes if trains)
     return trainable, sum(size for size, _ in sizes) - trainable
 
 
-def cross_check(count):  # Count -> str
+def cross_check(count: Count) -> str:
     """How `count` was confirmed, in one line. Raises ArithmeticError if the two ways disagree: that would be a bug."""
     try:
-        built = count_by_building(count.architecture, count.targets, count.rank)
+        built = count_by_building(count)
     except (ConfigError, FormatError) as reason:
         return f"closed formula alone: {reason}"
     if built != (count.trainable, count.base):

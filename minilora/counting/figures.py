@@ -1,33 +1,43 @@
 """The figure of `minilora params --plot`: what is trained against the rank, and the memory of training beside cards."""
 
-from ..display.numbers import GIB
+from dataclasses import replace
+
 from ..display.plots import COLOURS, LINES, figure
-from .count import count
-from .memory import CARDS, budgets
+from .cards import CARDS, GIB, SEVERAL, cards_needed, smallest_card
+from .count import count_config
+from .memory import LOGITS, LOSS, budgets
+from .report import gathered
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 1.5}
+MOST = 4  # configurations whose memory is drawn
 KINDS = {  # name in the legend -> colour (Okabe and Ito), hatch; from the bottom of the bar
     "frozen weights": ("#999999", ""),
     "trained weights": (COLOURS[0], ""),
     "gradients": (COLOURS[4], "//"),
     "optimizer": (COLOURS[2], "\\\\"),
     "activations": (COLOURS[3], ".."),
+    "logits and loss": (COLOURS[5], "xx"),
 }
+NAMES = {  # of methods, under a bar
+    "full": "full", "full, 16-bit": "full,\n16-bit", "LoRA": "LoRA", "4-bit + LoRA": "4-bit\n+ LoRA",
+    "4-bit + LoRA, prepared": "4-bit\nprepared",
+}  # fmt: skip
 
 
-def draw(counts, batch, length, dtype, path):
-    """A PNG: left, parameters against rank, a line for each target set; right, memory of the first configuration."""
-    architecture = counts[0].architecture
-    with figure(path, 15, 7) as axes:
+def draw(counts: list, batch: int, length: int, dtype: str, path) -> None:
+    """A PNG: left, parameters against rank, a line for each target set; right, memory of every configuration.
+
+    One matrix is not trained alone: there is no right half then.
+    """
+    with figure(path, 18, 8) as axes:
         sheet = axes.figure
         axes.remove()
-        if not architecture.model_type:  # one matrix is not trained alone: no memory to draw
+        if not counts[0].architecture.model_type:
             draw_ranks(counts, sheet.add_subplot())
             return
-        left, right = sheet.subplots(1, 2)
+        left, right = sheet.subplots(1, 2, width_ratios=(2, 3))
         draw_ranks(counts, left)
-        draw_memory(counts[0], batch, length, dtype, right)
+        draw_memory(counts, batch, length, dtype, right)
 
 
 def draw_ranks(counts, axes):
@@ -38,7 +48,7 @@ def draw_ranks(counts, axes):
         colour, line = COLOURS[i % len(COLOURS)], LINES[i % len(LINES)]
         asked = [c for c in counts if c.targets == targets]
         label = f"{clip(targets, 34)}\nrank {asked[-1].rank}: {short(asked[-1].trainable)}"
-        axes.plot(ranks, [count(architecture, targets, r).trainable for r in ranks], line, color=colour, label=label)
+        axes.plot(ranks, [at_rank(asked[0], r).trainable for r in ranks], line, color=colour, label=label)
         axes.plot([c.rank for c in asked], [c.trainable for c in asked], "o", color=colour, markersize=10)
     axes.axhline(architecture.base, color="black", linewidth=2)
     axes.text(ranks[0], architecture.base, f"all of the base: {short(architecture.base)}", va="bottom", fontsize=16)
@@ -55,39 +65,64 @@ def draw_ranks(counts, axes):
     axes.legend(loc="lower right", fontsize=16)
 
 
-def draw_memory(counted, batch, length, dtype, axes):
-    """Stacked bars; one that is higher than every card by far is cut off, its height written on it."""
-    bars = budgets(counted, batch, length, dtype)
-    heights = [b.total_recomputed / GIB for b in bars]
-    top = 1.25 * min(heights[0], max(CARDS[-1], *heights[1:]))
-    top = max(top, 1.7 * heights[1])  # room for the legend above the second bar
-    if heights[0] > CARDS[0] / 2:  # below half the smallest card, lines of cards would only flatten the bars
-        top = max(top, 1.25 * CARDS[0])
+def at_rank(counted, rank):
+    return count_config(counted.architecture, replace(counted.config, r=rank), counted.targets)
+
+
+def draw_memory(counts, batch, length, dtype, axes):
+    """Stacked bars, side by side for each method; the numbers stand below them, off the lines of the cards."""
+    some = counts if len(counts) <= MOST else [min(counts, key=size), max(counts, key=size)]
+    bars = bars_of(some, batch, length, dtype)
+    heights = [plan.peak.bytes / GIB for _, _, plan in bars]
+    top = 1.35 * max(heights)  # room for the legend
     for kind, (colour, hatch) in KINDS.items():
-        sizes = [stack(b)[kind] / GIB for b in bars]
-        below = [sum(v for k, v in stack(b).items() if order(k) < order(kind)) / GIB for b in bars]
-        axes.bar(range(3), sizes, 0.6, below, color=colour, hatch=hatch, edgecolor="white", linewidth=0, label=kind)
-    for i, height in enumerate(heights):
-        text = f"{height:,.{0 if height >= 100 else 2}f} GiB"
-        place = {"xytext": (0, 6), "va": "bottom"} if height <= top else {"xytext": (0, -40), "va": "top"}
-        axes.annotate(
-            text if height <= top else f"{text}\n(cut off)", (i, min(height, top)), ha="center", **place,
-            textcoords="offset points", fontsize=17, weight="bold", bbox=WHITE, zorder=5,
-        )  # fmt: skip
-    shown = [gb for gb in CARDS if gb < top]
+        stacks = [stack(plan.peak) for _, _, plan in bars]
+        sizes = [s[kind] / GIB for s in stacks]
+        below = [sum(v for k, v in s.items() if order(k) < order(kind)) / GIB for s in stacks]
+        axes.bar(
+            range(len(bars)), sizes, 0.7, below, color=colour, hatch=hatch, edgecolor="white", linewidth=0, label=kind
+        )
+    shown = [gb for gb, gib in CARDS.items() if 0.04 * top < gib < top]  # none where they would be one smudge
     for gb in shown:
-        axes.axhline(gb, color="black", linestyle="--", linewidth=1.2)
-    if not shown:
-        axes.text(2.4, 0.5 * top, f"an {CARDS[0]} GB card\nis far above", ha="right", va="center", fontsize=16)
-    axes.set_ylim(0, top)
+        axes.axhline(CARDS[gb], color="black", linestyle="--", linewidth=1)
     right = axes.secondary_yaxis("right")
-    right.set_yticks(shown, card_names(shown, 0.038 * top), fontsize=14)
-    axes.set_xticks(range(3), ["full\nfine-tuning", "LoRA", "4-bit base\n+ LoRA"], fontsize=17)
+    right.set_yticks([CARDS[gb] for gb in shown], card_names(shown, 0.038 * top), fontsize=14)
+    axes.set_ylim(0, top)
+    letters = 15 if len(bars) < 8 else 11
+    axes.set_xticks(range(len(bars)), [label(*bar) for bar in bars], fontsize=letters)
     axes.set_ylabel("GiB")
-    detail = f"{batch} x {length} tokens, activations recomputed"
-    axes.set_title(f"Memory of training: {clip(counted.targets, 20)}, rank {counted.rank}\n{detail}", fontsize=17)
+    drawn = "" if some is counts else f"the least and the most trained of {len(counts)} configurations\n"
+    axes.set_title(f"{drawn}Peak memory of {batch} x {length} tokens, activations recomputed", fontsize=17)
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], loc="upper right", fontsize=15, framealpha=1).set_zorder(6)
+    axes.legend(handles[::-1], labels[::-1], loc="upper right", fontsize=14, framealpha=1, ncols=2).set_zorder(6)
+
+
+def size(count):
+    return count.trainable
+
+
+def bars_of(counts, batch, length, dtype):  # -> [(method, what is under its name, Plan)]
+    """A bar for each method and configuration; full fine-tuning is the same for all of them."""
+    found, sets = {}, len({c.targets for c in counts}) > 1
+    for i, counted in enumerate(counts):
+        name = clip(counted.targets, 12) + "\n" if sets else ""
+        for budget in budgets(counted, batch, length, dtype):
+            full = budget.method.startswith("full")
+            if not full or i == 0:
+                whole = gathered(counted.architecture, budget.method)
+                under = "" if full else f"{name}rank {counted.rank}\n"
+                found.setdefault(budget.method, []).append((budget.method, (under, whole), budget.recomputed))
+    return [bar for method in found.values() for bar in method]
+
+
+def label(method, details, plan):
+    under, whole = details
+    total = plan.peak.bytes
+    card = smallest_card(total)
+    several = None if card else cards_needed(plan, whole)
+    fits = f"{card:g} GB" if card else f"{several} x {SEVERAL} GB" if several else "no card"
+    height = total / GIB
+    return f"{NAMES[method]}\n{under}{height:,.{0 if height >= 100 else 1}f} GiB\n{fits}"
 
 
 def card_names(cards, room):  # [GB], GB -> [str]
@@ -106,20 +141,23 @@ def clip(targets, most):
     return targets if len(targets) <= most else targets[: most - 3] + "..."
 
 
-def stack(budget):  # Budget -> {kind: bytes}
+def stack(moment):  # Moment -> {kind: bytes}
     sizes = dict.fromkeys(KINDS, 0)
-    for item in budget.states:
+    for item in moment.items:
         sizes[kind_of(item.name)] += item.bytes
-    sizes["activations"] = sum(i.bytes for i in budget.recomputed)
     return sizes
 
 
-def kind_of(name):
-    if "gradients" in name:
-        return "gradients"
-    if "Adam" in name or "copy" in name:
+def kind_of(name):  # of an Item
+    if "frozen" in name:
+        return "frozen weights"
+    if name in (LOSS, LOGITS):
+        return "logits and loss"
+    if "AdamW" in name:
         return "optimizer"
-    return "frozen weights" if "frozen" in name or "one matrix" in name else "trained weights"
+    if name.endswith("gradients") or "gradients of the layers" in name:
+        return "gradients"
+    return "trained weights" if name.endswith("weights") else "activations"
 
 
 def order(kind):

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Flops:
-    """Per token; each a number of operations. lora: what the adapters add, forward and backward."""
+    """Per token; each a number of operations. lora: what the adapters add, forward and backward; dw_saved: the dW of
+    modules_to_save, which are trained in full beside the adapter."""
 
     forward: int
     attention_forward: int
@@ -25,6 +26,7 @@ class Flops:
     attention_backward: int
     dw_full: int
     lora: int
+    dw_saved: int = 0
 
     @property
     def full(self):
@@ -32,7 +34,7 @@ class Flops:
 
     @property
     def with_lora(self):
-        return self.forward + self.attention_forward + self.dx + self.attention_backward + self.lora
+        return self.forward + self.attention_forward + self.dx + self.attention_backward + self.lora + self.dw_saved
 
     @property
     def ratio(self):
@@ -53,11 +55,15 @@ class Flops:
         return self.full_recomputed / self.with_lora_recomputed
 
 
-def flops(count, length):  # Count, int -> Flops
-    """Of one token among `length`. An embedding, and the A beside one, is a look-up; a tied head is a product."""
+def flops(count, length: int) -> Flops:
+    """Operations for one token among `length`. An embedding, and the A beside one, is a look-up; a tied head is a
+    product."""
     parts = count.architecture.parts
     matrices = sum(2 * p.products for p in parts)
     width = sum(p.n_in for p in parts if p.kind == "linear" and p.reads.startswith("attention"))
     attention = 4 * length * width
-    lora = 3 * sum(2 * count.rank * (p.out + (p.kind != "embedding") * p.n_in) * p.times for p in count.chosen)
-    return Flops(matrices, attention, matrices, 2 * attention, matrices, lora)
+    lora = sum(
+        3 * 2 * count.config.rank(p.path) * (p.out + (p.kind != "embedding") * p.n_in) * p.times for p in count.chosen
+    )
+    saved = sum(2 * p.products for p in count.saved)
+    return Flops(matrices, attention, matrices, 2 * attention, matrices, lora, saved)

@@ -1,17 +1,28 @@
 """One configuration with all its numbers, as the dictionary that `minilora params --json` prints."""
 
+from .cards import CARDS, GIB, OVERHEAD, cards_needed, smallest_card, verdict
 from .flops import flops
-from .memory import budgets
+from .memory import NF4_BITS, budgets
 from .serving import serving
 
+VERSION = 2  # of the keys; it grows when one of them changes its meaning or goes
+ASSUMED = (
+    "transformers and PEFT on one card, AdamW, SDPA attention, a padded batch, the loss over all tokens; "
+    f"{OVERHEAD} GiB on top for the CUDA context and the allocator"
+)
 
-def row(count, counted, batch, length, dtype, adapters):  # Count, how it was confirmed, ... -> dict
-    """batch and length are for the activations and the cache, dtype is the frozen base's, adapters are served at once.
 
-    Bytes are whole numbers; percent is of base + trainable, as PEFT prints it; reduction is base / trainable.
+def row(count, counted: str, batch: int, length: int, dtype: str, adapters: int) -> dict:
+    """All numbers of a Count.
+
+    counted: how the count was confirmed; batch and length: of the training batch and of the cache, in sequences and
+    tokens; dtype: of the frozen base; adapters: served at the same time. Bytes are whole numbers; percent is of base +
+    trainable, as PEFT prints it; reduction is base / trainable. One matrix alone has no memory, no operations and no
+    serving.
     """
     narrow = "F16" if dtype == "float16" else "BF16"
-    return {
+    found = {
+        "version": VERSION,
         "model": count.architecture.name,
         "model_class": count.architecture.model_class,
         "targets": count.targets,
@@ -32,21 +43,82 @@ def row(count, counted, batch, length, dtype, adapters):  # Count, how it was co
         "dtype": dtype,
         "batch": batch,
         "length": length,
-        "memory": {b.method: _budget(b) for b in budgets(count, batch, length, dtype)},
+    }
+    if not count.architecture.model_type:
+        return found
+    return found | {
+        "assumed": ASSUMED,
+        "memory": memory(count, batch, length, dtype),
         "flops_per_token": _flops(flops(count, length)),
         "serving": _serving(serving(count, adapters, batch, length, dtype)),
     }
 
 
-def _budget(budget):
+def memory(count, batch: int, length: int, dtype: str) -> dict:  # {method: {...}}
+    """What each method needs, and the leaner variants of it."""
+    lean = {b.method: b for b in budgets(count, batch, length, dtype, flash=True)}
+    return {b.method: _budget(b, lean[b.method], count, dtype) for b in budgets(count, batch, length, dtype)}
+
+
+def gathered(architecture, method: str) -> int:
+    """Bytes of the weights that several cards hold whole at a moment: of the layer at work and the next one."""
+    sizes = {}
+    for part in architecture.parts:
+        sizes[part.block] = sizes.get(part.block, 0) + part.size * bool(part.block)
+    return round(2 * max(sizes.values()) * (NF4_BITS / 8 if "4-bit" in method else 2))
+
+
+def _budget(budget, lean, count, dtype):
+    whole = gathered(count.architecture, budget.method)
+    cases = {"recomputed": budget.recomputed, "recomputed, chunked loss": budget.recomputed.with_chunked_loss,
+             "kept": budget.kept, "kept, chunked loss": budget.kept.with_chunked_loss}  # fmt: skip
+    if lean.total != budget.total:
+        cases |= {"recomputed, flash attention": lean.recomputed,
+                  "recomputed, flash attention, chunked loss": lean.recomputed.with_chunked_loss}  # fmt: skip
     return {
+        "assumes": assumes(budget.method, dtype, count),
         "states": _items(budget.states),
-        "activations": _items(budget.kept),
-        "activations_recomputed": _items(budget.recomputed),
-        "total": budget.total,
-        "total_recomputed": budget.total_recomputed,
-        "cards": budget.cards,
+        "peak": {"recomputed": _peak(budget.recomputed), "kept": _peak(budget.kept)},
+        "variants": {name: _variant(plan, whole) for name, plan in cases.items()},
+        "cards": [{"gb": gb, "gib": gib, "verdict": verdict(budget.total_recomputed, gb)} for gb, gib in CARDS.items()],
     }
+
+
+def _peak(plan):
+    return {
+        "moment": plan.peak.name,
+        "items": _items(plan.peak.items),
+        "total": plan.peak.bytes,
+        "moments": {m.name: m.bytes for m in plan.moments},
+    }
+
+
+def _variant(plan, whole):
+    total = plan.peak.bytes
+    card = smallest_card(total)
+    return {"total": total, "card": card, "cards_of_80": 1 if card else cards_needed(plan, whole)}
+
+
+def assumes(method: str, dtype: str, count) -> str:
+    """How a method trains, in words."""
+    if method == "full":
+        return "weights, gradients and AdamW in float32: 16 B a parameter" + _autocast(dtype)
+    if method == "full, 16-bit":
+        return f"weights, gradients and AdamW all in {dtype}: 8 B a parameter"
+    adapters = "adapters, their gradients and AdamW in float32, as PEFT makes them: 16 B a number"
+    if method == "LoRA":
+        return f"base in {dtype}; {adapters}"
+    prepared = "float32, as PEFT's prepare_model_for_kbit_training leaves it, with autocast"
+    single = sum(p.weights for p in count.architecture.linears) * (4.5 - NF4_BITS) / 8 / GIB
+    return (
+        f"linear layers in NF4, double quantization (without it, bitsandbytes' default: {single:.2f} GiB more), the "
+        f"rest in {prepared if method.endswith('prepared') else 'bfloat16'}; {adapters} (TRL makes them in bfloat16: "
+        f"8 B, {8 * count.in_adapter / GIB:.2f} GiB less)"
+    )
+
+
+def _autocast(dtype):
+    return "" if dtype == "float32" else f"; products in {dtype} (autocast)"
 
 
 def _items(items):
@@ -60,6 +132,7 @@ def _flops(f):
         "backward_dx": f.dx,
         "attention_backward": f.attention_backward,
         "backward_dW": f.dw_full,
+        "backward_dW_saved": f.dw_saved,
         "lora": f.lora,
         "full": f.full,
         "with_lora": f.with_lora,
@@ -72,6 +145,7 @@ def _serving(s):
     return {
         "memory": _items(s.memory),
         "total": s.total,
+        "total_4bit": s.total_4bit,
         "base_4bit": s.base_4bit,
         "switch_resident": s.switch_resident,
         "switch_load": s.switch_load,

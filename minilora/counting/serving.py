@@ -8,7 +8,7 @@ from .memory import DTYPES, four_bit
 
 @dataclass(frozen=True)
 class Serving:
-    """memory: Items for the base in the given dtype. base_4bit: the base in 4 bit instead. Bytes for the switches."""
+    """memory: Items for base, adapters and cache; base_4bit: bytes of the base in 4 bit; bytes that a switch moves."""
 
     memory: tuple
     base_4bit: int
@@ -17,12 +17,17 @@ class Serving:
     switch_merge: int
 
     @property
-    def total(self):
+    def total(self) -> int:
         return sum(i.bytes for i in self.memory)
 
+    @property
+    def total_4bit(self) -> int:
+        """The same with the base in 4 bit."""
+        return self.base_4bit + sum(i.bytes for i in self.memory[1:])
 
-def serving(count, adapters, batch, length, dtype):  # Count, int, int, int, str -> Serving
-    """`adapters` of this shape beside one base, and a key/value cache for `batch` sequences of `length` tokens.
+
+def serving(count, adapters: int, batch: int, length: int, dtype: str) -> Serving:
+    """Of a Count: `adapters` of this shape, one base, and a key/value cache for `batch` sequences of `length` tokens.
 
     switch_resident   every adapter is on the card and unmerged: a name changes, no byte moves
     switch_load       the adapter comes from the host: A and B

@@ -9,7 +9,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from minilora.cli.params import params
+from minilora.cli.params import MEMORY, params
 from minilora.counting.architectures.presets import PRESETS
 from minilora.counting.figures import card_names
 from minilora.errors import ConfigError, MiniloraError
@@ -53,6 +53,8 @@ def test_csv_has_the_same_rows_as_json():
     lines = list(csv.DictReader(io.StringIO(run(*arguments, "--csv"))))
     assert len(lines) == 2
     for line, row in zip(lines, json.loads(run(*arguments, "--json")), strict=True):
+        memory = {c: row["memory"][m]["peak"]["recomputed"]["total"] for c, m in MEMORY.items()}
+        row |= memory | {"full_over_lora": row["flops_per_token"]["full_over_lora"]}
         assert {key: str(row[key]) for key in line} == line
 
 
@@ -63,11 +65,13 @@ def test_the_default_targets_are_those_of_peft_for_the_model():
 
 def test_memory_operations_and_serving_are_in_every_object():
     (row,) = json.loads(run("llama-3-8b", "--rank", "16", "--batch", "2", "--length", "1024", "--json"))
-    assert list(row["memory"]) == ["full", "LoRA", "4-bit + LoRA"]
+    assert list(row["memory"]) == ["full", "full, 16-bit", "LoRA", "4-bit + LoRA", "4-bit + LoRA, prepared"]
     for budget in row["memory"].values():
-        items = budget["states"] + budget["activations"]
-        assert budget["total"] == sum(i["bytes"] for i in items)
-        assert items and all(i["formula"] for i in items)
+        for peak in budget["peak"].values():
+            assert peak["total"] == sum(i["bytes"] for i in peak["items"]) == max(peak["moments"].values())
+            assert all(i["formula"] for i in peak["items"])
+        assert budget["variants"]["recomputed"]["total"] == budget["peak"]["recomputed"]["total"]
+        assert {c["gb"]: c["verdict"] for c in budget["cards"]}[budget["variants"]["recomputed"]["card"]] == "fits"
     f = row["flops_per_token"]
     assert f["full"] - f["with_lora"] == f["backward_dW"] - f["lora"]
     assert row["serving"]["switch_resident"] == 0
@@ -79,8 +83,83 @@ def test_one_configuration_prints_tables_and_the_sum_to_redo_by_hand():
     assert "adapter in fp32: 1,179,648 bytes of numbers, a file of 1,1" in text
     assert "adapter in 16 bit: 589,824 bytes of numbers, a file of 59" in text
     assert "closed formula, and the model that trains (built by shape): equal" in text
-    for part in ("Which card holds", "Memory of training, 4-bit + LoRA", "Operations per token", "Serving", "0.2364"):
+    for part in (
+        "Memory of training 1 x 512 tokens",
+        "4-bit + LoRA, prepared",
+        "Operations per token",
+        "Serving",
+        "0.2364",
+    ):
         assert part in text
+
+
+def test_every_assumption_is_beside_the_numbers():
+    text = " ".join(run("llama-3-8b").split())
+    for words in (
+        "SDPA attention", "a padded batch", "AdamW", "1.5 GiB on top for the CUDA context and the allocator",
+        "double quantization", "as PEFT's prepare_model_for_kbit_training leaves it", "16 B a parameter",
+        "8 B a parameter", "as PEFT makes them", "Operations, not time",
+    ):  # fmt: skip
+        assert words in text, words
+
+
+def test_several_cards_are_counted_where_one_is_not_enough():
+    (row,) = json.loads(run("llama-3.1-405b", "--rank", "16", "--targets", "all-linear", "--json"))
+    variants = {m: b["variants"]["recomputed"] for m, b in row["memory"].items()}
+    assert variants["LoRA"]["card"] is None and variants["LoRA"]["cards_of_80"] == 13
+    assert "4 x 80" in run("llama-3.1-405b")
+
+
+def test_a_card_is_answered_first_with_the_setting_that_makes_it_fit():
+    text = run("llama-3.1-8b", "--length", "8192", "--targets", "all-linear", "--rank", "16", "--card", "24")
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert lines[1] == "A card of 24 GB has 24 GiB; 22.5 of them are free for arrays"
+    assert "4-bit + LoRA 21.7 fits" in lines
+    assert any(line.startswith("4-bit + LoRA, prepared 26.6 no; it would fit with a chunked loss") for line in lines)
+
+
+def test_an_adapter_config_is_counted_with_all_its_fields(tmp_path):
+    file = tmp_path / "any name.json"
+    config = {
+        "peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"],
+        "rank_pattern": {"v_proj": 4}, "modules_to_save": ["lm_head"], "layers_to_transform": [0, 5],
+    }  # fmt: skip
+    file.write_text(json.dumps(config), encoding="utf-8")
+    (row,) = json.loads(run("llama-3-8b", "--adapter-config", str(file), "--json"))
+    assert row["trainable"] == 2 * (8 * (4096 + 4096) + 4 * (4096 + 1024)) + 128_256 * 4096
+    assert row["counted"].endswith("equal")
+    assert row["targets"] == "q_proj,v_proj"
+
+
+def test_the_rank_is_not_given_twice(tmp_path):
+    assert "leave out --rank and --targets" in refused("gpt2", "--rank", "4", "--adapter-config", str(tmp_path))
+
+
+def test_the_version_of_the_keys_is_in_every_form():
+    (row,) = json.loads(run("gpt2", "--json"))
+    assert row["version"] == 2 and run("gpt2", "--csv").startswith("version,model,")
+    help_text = run("--help")
+    assert all(key in help_text for key in row) and "version                   2" in help_text
+
+
+def test_an_existing_file_is_replaced_only_when_that_is_asked(tmp_path):
+    kept = tmp_path / "keep.png"
+    kept.write_text("text", encoding="utf-8")
+    assert "the file exists; --overwrite replaces it" in refused("gpt2", "--plot", str(kept))
+    assert kept.read_text(encoding="utf-8") == "text"
+    run("4096x4096", "--plot", str(kept), "--overwrite")
+    assert kept.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_missing_folder_is_not_created(tmp_path):
+    assert "there is no folder" in refused("gpt2", "--plot", str(tmp_path / "new" / "a.png"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_family_that_keeps_scores_says_what_a_flash_kernel_would_save():
+    text = " ".join(run("bloom-560m", "--length", "2048").split())
+    assert "The T x T scores of attention are kept here; with a flash kernel: full " in text
+    assert "flash kernel" not in run("llama-3-8b")
 
 
 def test_the_help_names_every_preset():
@@ -92,7 +171,7 @@ def test_a_figure_is_written_as_a_png(tmp_path):
     sizes = {"n_embd": 2**31 - 1, "n_layer": 10, "n_head": 1, "n_positions": 2**31 - 1, "vocab_size": 2**31 - 1}
     (tmp_path / "largest.json").write_text(json.dumps({"model_type": "gpt2"} | sizes), encoding="utf-8")
     for model in ("gpt2", "llama-3-70b", "4096x4096", str(tmp_path / "largest.json")):
-        run(model, "--rank", "4,8,2147483647", "--plot", str(tmp_path / "figure.png"))
+        run(model, "--rank", "4,8,2147483647", "--plot", str(tmp_path / "figure.png"), "--overwrite")
         assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -103,7 +182,7 @@ def test_a_figure_is_written_as_a_png(tmp_path):
         (("gpt2", "--rank", "-8"), "rank -8"),
         (("gpt2", "--rank", "8,x"), "--rank '8,x': expected whole numbers"),
         (("gpt2", "--rank", ""), "--rank ''"),
-        (("gpt2", "--targets", "q_proj"), "no module matches target 'q_proj'; gpt2 has: "),
+        (("gpt2", "--targets", "q_proj"), "no module matches target 'q_proj'; the model has: "),
         (("gtp2",), "no model 'gtp2': the nearest are gpt2"),
         (("gpt2", "--json", "--csv"), "exclude each other"),
         (("gpt2", "--plot", "a.pdf"), "expected a name that ends in .png"),
@@ -138,11 +217,20 @@ def test_cards_that_lie_close_together_in_a_figure_share_one_name():
 
 @pytest.mark.parametrize(
     "arguments",
-    [("llama-3.1-405b", "--rank", "256"), ("gpt2", "--rank", "1,2", "--targets", "x|" * 60 + ".*c_fc")],
-)
-def test_tables_fit_into_80_columns(arguments):
-    tables = [line for line in run(*arguments).splitlines() if line.startswith("  ")]
-    assert len(tables) > 5 and max(map(len, tables)) <= 80
+    [
+        ("llama-3.1-405b", "--rank", "256"), ("gpt2", "--rank", "1,2", "--targets", "x|" * 60 + ".*c_fc"),
+        ("phi-2",), ("deberta-v2-xxlarge", "--batch", "64"), ("mixtral-8x7b", "--card", "80"),
+        ("llama-3.1-70b", "--targets", "all-linear", "--length", "8192", "--card", "24"),
+    ],
+)  # fmt: skip
+def test_every_line_fits_into_80_columns(arguments):
+    lines = run(*arguments).splitlines()
+    assert len(lines) > 5 and max(map(len, lines)) <= 80, max(lines, key=len)
+
+
+def test_names_of_targets_stay_whole():
+    words = run("phi-2").replace(",", " ").split()
+    assert {"q_proj", "v_proj", "fc1", "fc2"} <= set(words)
 
 
 def test_a_sweep_names_a_target_set_once():

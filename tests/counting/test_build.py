@@ -29,14 +29,14 @@ def test_the_built_model_holds_what_the_formula_says(name):
     architecture = load(name)
     for targets in TARGETS.get(architecture.model_type, USUAL):
         made = count(architecture, targets, 5)
-        assert count_by_building(architecture, targets, 5) == (made.trainable, made.base)
+        assert count_by_building(made) == (made.trainable, made.base)
 
 
 def test_a_model_of_405_billion_is_built_in_seconds_and_without_memory():
     made = count(load("llama-3.1-405b"), "q_proj,v_proj", 16)
     tracemalloc.start()
     began = time.perf_counter()
-    assert count_by_building(made.architecture, made.targets, 16) == (made.trainable, 405_853_388_800)
+    assert count_by_building(made) == (made.trainable, 405_853_388_800)
     seconds, (_, peak) = time.perf_counter() - began, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert seconds < 60
@@ -44,7 +44,7 @@ def test_a_model_of_405_billion_is_built_in_seconds_and_without_memory():
 
 
 def test_one_matrix_is_built_too():
-    assert count_by_building(load("20x12"), "all-linear", 3) == (3 * (20 + 12), 20 * 12)
+    assert count_by_building(count(load("20x12"), "all-linear", 3)) == (3 * (20 + 12), 20 * 12)
 
 
 def test_what_cannot_be_built_says_that_the_formula_stands_alone():

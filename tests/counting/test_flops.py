@@ -1,14 +1,17 @@
 """Operations and serving: LoRA saves the dW products and nothing else."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minilora.counting.architectures.catalog import from_config, load, one_matrix
 from minilora.counting.architectures.presets import PRESETS
-from minilora.counting.count import count
+from minilora.counting.count import count, count_config
 from minilora.counting.flops import flops
 from minilora.counting.serving import serving
+from minilora.methods.lora import LoraConfig
 
 
 def counted(name, targets="all-linear", rank=8):
@@ -25,6 +28,23 @@ def test_the_difference_is_the_dw_products_less_the_adapters():
     f = flops(counted("llama-3-8b"), 512)
     assert f.full - f.with_lora == f.dw_full - f.lora
     assert f.dw_full == f.forward == f.dx
+
+
+def test_recomputation_does_the_forward_pass_of_base_and_adapter_once_more():
+    """One matrix of 20 x 12, rank 3, one token: forward 2 · 240, of the adapter 2 · 3 · 32."""
+    f = flops(count(one_matrix(20, 12), "all-linear", 3), 1)
+    forward, adapter = 2 * 20 * 12, 2 * 3 * (20 + 12)
+    assert f.with_lora == 2 * forward + 3 * adapter
+    assert f.with_lora_recomputed == 3 * forward + 4 * adapter
+    assert f.full_recomputed == 4 * forward
+
+
+def test_a_module_that_is_saved_costs_its_dw():
+    saved = LoraConfig(r=8, target_modules=["q_proj"], modules_to_save=["lm_head"])
+    with_it, without = (
+        flops(count_config(load("llama-3-8b"), c), 512) for c in (saved, replace(saved, modules_to_save=None))
+    )
+    assert with_it.with_lora - without.with_lora == 2 * 128_256 * 4096
 
 
 @given(st.sampled_from(sorted(PRESETS)), st.integers(1, 8192))

@@ -15,7 +15,7 @@ from ...errors import FormatError, MiniloraError, nearest
 from ..architectures.catalog import load
 from ..count import count
 from ..flops import flops
-from ..memory import METHODS, budgets, four_bit
+from ..memory import budget, four_bit
 from .measured import best_rate, seeds_where, share
 
 
@@ -120,10 +120,16 @@ def adapted_weights(model, targets):
 
 @cache
 def training_bytes(model, targets, rank, method, batch, length):
-    """Memory of training as `minilora params` has it, in bfloat16, activations recomputed."""
-    budget = budgets(counted(model, targets, rank), batch, length, "bfloat16")[METHODS.index(method)]
-    working = " + ".join(i.formula for i in (*budget.states, *budget.recomputed))
-    return budget.total_recomputed, working
+    """Memory of training at its peak, as `minilora params` has it: in bfloat16, activations recomputed."""
+    peak = budget(method, counted(model, targets, rank), batch, length, "bfloat16").recomputed.peak
+    return peak.bytes, " + ".join(i.formula for i in peak.items)
+
+
+def training_bytes_chunked(model, targets, rank, method, batch, length):
+    """The same with a chunked loss: no logits are kept."""
+    counts = counted(model, targets, rank)
+    peak = budget(method, counts, batch, length, "bfloat16").recomputed.with_chunked_loss.peak
+    return peak.bytes, " + ".join(i.formula for i in peak.items)
 
 
 def speedup(model, targets, rank, length):
@@ -141,7 +147,7 @@ def speedup_recomputed(model, targets, rank, length):
 FUNCTIONS = {
     f.__name__: f
     for f in (
-        base, layer, biases, trainable, percent, nf4_bytes, adapted_weights, training_bytes, speedup,
-        speedup_recomputed, share, best_rate, seeds_where,
+        base, layer, biases, trainable, percent, nf4_bytes, adapted_weights, training_bytes, training_bytes_chunked,
+        speedup, speedup_recomputed, share, best_rate, seeds_where,
     )
 }  # fmt: skip

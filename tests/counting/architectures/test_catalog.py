@@ -84,10 +84,10 @@ def test_a_rank_that_is_no_positive_whole_number_is_refused(rank):
 @pytest.mark.parametrize(
     ("targets", "said"),
     [
-        ("q_prj", r"no module matches target 'q_prj'; llama-3-8b has: q_proj"),
+        ("q_prj", r"no module matches target 'q_prj'; the model has: q_proj"),
         ("q_proj,w_proj", r"no module matches target 'w_proj'"),
-        (r"model\.layers\.40\..*", r"no module matches target .*regular expression for the whole path"),
-        (r"self_attn\.q_proj", r"no module matches target .* \(a regular expression for the whole path"),
+        (r"model\.layers\.40\..*", r"no module matches target_modules .*regular expression for the whole path"),
+        (r"self_attn\.q_proj", r"no module matches target_modules .* \(a regular expression for the whole path"),
         ("input_layernorm", r"matches model.layers.0.input_layernorm, which is no linear layer"),
         (r".*self_attn", r"matches model.layers.0.self_attn, which is no linear layer"),
         (r"(q_proj", r"expected a list of names or a regular expression"),

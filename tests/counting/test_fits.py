@@ -1,0 +1,54 @@
+"""What fits on a card, and what would make the rest fit."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilora.counting.architectures.catalog import load
+from minilora.counting.count import count
+from minilora.counting.fits import answers, largest
+from minilora.counting.memory import budget
+
+GIB = 2**30
+
+
+def asked(model, batch, length, gib, targets="all-linear"):
+    counted = count(load(model), targets, 16)
+    return counted, {a.method: a for a in answers(counted, batch, length, "bfloat16", gib)}
+
+
+def test_8b_with_8k_context_and_qlora_on_24_gb():
+    _, found = asked("llama-3.1-8b", 1, 8192, 24.0)
+    assert found["4-bit + LoRA"].fits and 21.6 < found["4-bit + LoRA"].total / GIB < 21.8
+    prepared = found["4-bit + LoRA, prepared"]
+    assert not prepared.fits and prepared.remedies == ("a chunked loss: 17.2 GiB", "--length 6272")
+
+
+def test_on_an_l4_the_setting_that_makes_it_fit_is_a_chunked_loss():
+    _, found = asked("llama-3.1-8b", 1, 8192, 22.49)
+    assert not found["4-bit + LoRA"].fits and found["4-bit + LoRA"].remedies[0].startswith("a chunked loss: 11.4 GiB")
+
+
+def test_a_shorter_sequence_that_is_named_fits_and_the_next_one_does_not():
+    counted, found = asked("llama-3.1-8b", 1, 8192, 24.0)
+    for method in ("LoRA", "4-bit + LoRA, prepared"):
+        length = int(re.search(r"--length (\d+)", found[method].remedies[-1])[1])
+        room = (24.0 - 1.5) * GIB
+        assert budget(method, counted, 1, length, "bfloat16").total_recomputed <= room
+        assert budget(method, counted, 1, length + 128, "bfloat16").total_recomputed > room
+
+
+def test_a_smaller_batch_comes_before_a_shorter_sequence():
+    _, found = asked("llama-3.1-8b", 4, 2048, 24.0)
+    assert found["LoRA"].remedies[-1] == "--batch 1"
+
+
+def test_what_no_setting_makes_fit_has_no_remedy():
+    _, found = asked("llama-3.1-70b", 1, 512, 24.0)
+    assert all(not a.fits and a.remedies == () for a in found.values())
+
+
+@given(st.integers(0, 300), st.integers(1, 300))
+def test_the_largest_number_is_found_by_halving(limit, below):
+    assert largest(lambda n: n <= limit, below) == min(limit, below - 1)
