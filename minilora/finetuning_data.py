@@ -3,11 +3,13 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .display.progress import show_progress
 from .errors import ConfigError, nearest
 from .tasks.shipped import get_task
 from .text.batches import (
@@ -17,6 +19,7 @@ from .text.batches import (
     pair_batches,
     split_pairs,
     split_text,
+    text_digest,
     text_windows,
     training_window,
 )
@@ -62,18 +65,17 @@ def read_data(settings, examples, tokenizer, encode, context) -> Data:
     """The data that `settings` names. settings["valid"]: files that are held out, else a part of the data is."""
     rng, size = np.random.default_rng([settings["seed"], 2]), settings["batch_size"]
     if settings["text"]:
-        ids = encode_text(read_text(settings["text"]), tokenizer)
+        each = partial(show_progress, what="tokens")
+        ids = encode_text(read_text(settings["text"]), tokenizer, each)
         if settings["valid"]:
-            train, held_out = ids, encode_text(read_text(settings["valid"]), tokenizer)
+            train, held_out = ids, encode_text(read_text(settings["valid"]), tokenizer, each)
         else:
             train, held_out = split_text(ids)
         window = training_window(train, context)
         batches, valid = TextBatches(train, size, window, rng), text_windows(held_out, window, size)
-        digest = hashlib.sha256(ids.tobytes())
-        if settings["valid"]:
-            digest.update(held_out.tobytes())
+        digest = text_digest(ids, *([held_out] if settings["valid"] else []))
         rows, held = len(train) // window, sum(len(ids) for ids, _ in valid)
-        return Data(batches, valid, rows, held, digest.hexdigest())
+        return Data(batches, valid, rows, held, digest)
     if settings["task"]:
         task = get_task(settings["task"])
         train, held_out = task.examples("train"), task.examples("valid")

@@ -3,7 +3,6 @@
 `ml.pretrain(...)` in Python and `minilora pretrain` in a shell are this function.
 """
 
-import hashlib
 import sys
 import warnings
 from pathlib import Path
@@ -14,7 +13,7 @@ from .errors import ConfigError
 from .files.atomic import write_json, write_text
 from .files.shipped import shipped
 from .models.llama import LlamaConfig, LlamaForCausalLM
-from .text.batches import TextBatches, split_text, text_windows, training_window
+from .text.batches import TextBatches, split_text, text_digest, text_windows, training_window
 from .text.encoding import encode_text
 from .text.examples import Paths, path_names, read_text
 from .text.tokenizer import TextTokenizer, load_tokenizer
@@ -77,7 +76,7 @@ def pretrain(
     saved = begin_run(out, settings, adapter=False, resume=resume, overwrite=overwrite)
     made = out if resume and text and tokenizer is None else tokenizer  # the one that this run has made
     words, train, held_out = read_corpus(text, made, vocab)
-    digest = hashlib.sha256(train.tobytes()).hexdigest()
+    digest = text_digest(train)
     check_same_data(digest, saved, out)
 
     model = new_model(settings, words).init([seed, 0]).to(device)

@@ -57,7 +57,7 @@ def measure(
     check_one_source({"task": task, "text": text, "jsonl": jsonl})
     context = model.config.max_position_embeddings
     if text:
-        ids = encode_text(read_text(text), tokenizer)
+        ids = encode_text(read_text(text), tokenizer, partial(show_progress, what="tokens"))
         batches = text_windows(ids, training_window(ids, context), BATCH, most=len(ids))
         return Measured(*_loss(model, batches))
     examples = get_task(task).examples("test") if task else [e for path in path_names(jsonl) for e in read_jsonl(path)]

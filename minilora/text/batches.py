@@ -4,6 +4,7 @@ A batch is (ids, labels), both (B, T) int64 on the host and not yet shifted: `mo
 (-100) does not count; in a pair, prompt and padding have it.
 """
 
+import hashlib
 from collections import Counter
 
 import numpy as np
@@ -43,7 +44,7 @@ class TextBatches:
 
     def __init__(self, ids, batch_size: int, seq_len: int, rng: np.random.Generator):
         check_batch_size(batch_size)
-        self.ids = np.asarray(ids, dtype=np.int64)  # (N,)
+        self.ids = np.asarray(ids)  # (N,) as they are, int32: a long text is not copied
         self.batch_size, self.seq_len, self.rng = batch_size, seq_len, rng
         if len(self.ids) < seq_len:
             raise DataError(f"the text has {len(self.ids):,} tokens, expected at least {seq_len} (one window)")
@@ -53,7 +54,7 @@ class TextBatches:
 
     def __next__(self) -> Batch:
         starts = self.rng.integers(0, len(self.ids) - self.seq_len + 1, self.batch_size)
-        ids = self.ids[starts[:, None] + np.arange(self.seq_len)]
+        ids = self.ids[starts[:, None] + np.arange(self.seq_len)].astype(np.int64)
         return ids, ids.copy()
 
     def state(self) -> dict:
@@ -130,7 +131,7 @@ def text_windows(ids, length: int, batch_size: int, most: int = MOST_HELD_OUT) -
     if length < 2:
         return []
     windows = ids[: len(ids) // length * length].reshape(-1, length)
-    windows = windows[:: max(1, -(-len(windows) // most))]
+    windows = windows[:: max(1, -(-len(windows) // most))].astype(np.int64)
     return [(w, w) for w in np.array_split(windows, -(-len(windows) // batch_size))]
 
 
@@ -151,6 +152,15 @@ def encode_pairs(examples: list[dict], tokenizer, encode, context: int) -> list[
             raise DataError(f"{place}: {error}") from error
     check_lengths(pairs, context, places)
     return pairs
+
+
+def text_digest(*texts) -> str:  # each (N,)
+    """A digest of the ids of texts, the same for every integer type: by it a run that goes on knows its data."""
+    digest = hashlib.sha256()
+    for ids in texts:
+        for start in range(0, len(ids), 2**20):  # in parts: a long text is not copied whole
+            digest.update(ids[start : start + 2**20].astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 # ---- what is held out

@@ -1,9 +1,14 @@
 """Prompts, responses and plain text as token ids."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..errors import DataError, listed
 from .tokenizer import END, TextTokenizer
+
+PIECE = 2**18  # characters of plain text that are encoded at once, and a line more
+SEAM = 256  # characters on each side of a cut that must not change each other's ids
 
 
 def frame(prompt: str) -> str:
@@ -67,14 +72,36 @@ def encode_both(before: str, after: str, tokenizer: TextTokenizer) -> tuple[list
     return first, whole[len(first) :] if whole[: len(first)] == first else tokenizer.encode(after)
 
 
-def encode_text(text: str, tokenizer: TextTokenizer) -> np.ndarray:  # -> (N,) int64
-    """The ids of plain text. `<|endoftext|>` in it becomes the end token, also when the tokenizer has another name."""
-    parts = [text] if tokenizer.inner.token_to_id(END) is not None else [p.strip() for p in text.split(END)]
-    end = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
-    ids = tokenizer.start + tokenizer.encode(parts[0])
-    for part in parts[1:]:
-        ids += end + tokenizer.start + tokenizer.encode(part)
-    return np.asarray(ids, dtype=np.int64)
+def encode_text(text: str, tokenizer: TextTokenizer, each: Callable = iter) -> np.ndarray:  # -> (N,) int32
+    """The ids of plain text. `<|endoftext|>` in it becomes the end token, also when the tokenizer has another name.
+
+    The text is encoded in pieces of about PIECE characters, because the library takes over a hundred bytes of memory
+    for a byte of text. each: wraps the loop over the pieces, for example with a progress bar.
+    """
+    known = tokenizer.inner.token_to_id(END) is not None or END not in text
+    parts = [text] if known else [p.strip() for p in text.split(END)]
+    ends = ([] if tokenizer.eos_id is None else [tokenizer.eos_id]) + tokenizer.start
+    pieces = [(n, start, stop) for n, part in enumerate(parts) for start, stop in cut_text(part, tokenizer)]
+    found = [np.asarray(tokenizer.start, dtype=np.int32)]
+    for n, start, stop in each(pieces):
+        ids = tokenizer.encode(parts[n][start:stop])
+        found.append(np.asarray(ends + ids if n and not start else ids, dtype=np.int32))
+    return np.concatenate(found)
+
+
+def cut_text(text: str, tokenizer: TextTokenizer) -> list[tuple[int, int]]:
+    """(start, stop) of pieces of the text that have together the ids of the whole: cut at line breaks, where the ids of
+    the characters around are those of both sides. A tokenizer that puts a space in front of every text has one piece.
+    """
+    cuts, place, refused = [0], PIECE, 0
+    while refused < 50 and (place := text.find("\n", place) + 1):
+        before, after = text[max(0, place - SEAM) : place], text[place : place + SEAM]
+        if after and tokenizer.encode(before) + tokenizer.encode(after) == tokenizer.encode(before + after):
+            cuts.append(place)
+            place, refused = place + PIECE, 0
+        else:
+            refused += 1
+    return list(zip(cuts, [*cuts[1:], len(text)], strict=True))
 
 
 def check_lengths(pairs: list[tuple[list[int], list[int]]], max_length: int, places: list[str]) -> None:

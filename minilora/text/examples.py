@@ -24,7 +24,7 @@ def read_text(paths: Paths) -> str:
     paths = path_names(paths)
     texts = [read_utf8(path, DataError) for path in paths]
     for path, text in zip(paths, texts, strict=True):
-        if not text.strip():
+        if not text or text.isspace():
             raise DataError(f"{path} is empty, expected text")
     return f"\n{END}\n".join(texts)
 

@@ -101,5 +101,5 @@ def test_an_example_of_exactly_the_context_is_accepted(tokenizer):
 
 def test_end_marks_in_a_text_become_end_tokens(tokenizer):
     ids = encode_text("One.\n<|endoftext|>\nTwo.\n<|endoftext|>\n", tokenizer)
-    assert ids.dtype == np.int64
+    assert ids.dtype == np.int32
     assert ids.tolist() == [*tokenizer.encode("One."), tokenizer.eos_id, *tokenizer.encode("Two."), tokenizer.eos_id]

@@ -6,7 +6,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from minilora.files.shipped import shipped
 from minilora.tasks.shipped import TASKS
-from minilora.text.encoding import encode_pair, encode_prompt, encode_text, frame
+from minilora.text import encoding
+from minilora.text.encoding import cut_text, encode_pair, encode_prompt, encode_text, frame
 from minilora.text.tokenizer import END, load_tokenizer
 
 
@@ -42,7 +43,7 @@ def test_texts_are_parted_by_the_tokenizers_own_end_and_start(tmp_path):
     tokenizer = saved(tmp_path, sentencepiece(*LLAMA2))
     one, two = (tokenizer.inner.encode(text).ids for text in ("one.", "two."))
     ids = encode_text(f"one.\n{END}\ntwo.", tokenizer)
-    assert ids.dtype == np.int64 and ids.tolist() == [*one, tokenizer.eos_id, *two]
+    assert ids.dtype == np.int32 and ids.tolist() == [*one, tokenizer.eos_id, *two]
 
 
 def test_a_tokenizer_that_knows_the_end_mark_reads_it_in_the_text(tmp_path):
@@ -59,3 +60,32 @@ def test_the_shipped_examples_are_tokenized_as_prompt_and_response_apart():
         for e in task.examples("train")[:200]:
             apart = tokenizer.encode(frame(e["prompt"])), [*tokenizer.encode(e["response"]), tokenizer.eos_id]
             assert encode_pair(e, tokenizer) == apart
+
+
+def corpus():
+    return shipped("corpus_valid.txt").read_text(encoding="utf-8")[:20_000]
+
+
+def test_a_long_text_in_pieces_has_the_ids_of_the_whole(monkeypatch):
+    tokenizer, text = load_tokenizer(shipped("tokenizer.json")), corpus()
+    whole = tokenizer.encode(text)
+    monkeypatch.setattr(encoding, "PIECE", 300)
+    assert len(cut_text(text, tokenizer)) > 20
+    assert encode_text(text, tokenizer).tolist() == whole
+
+
+def test_a_text_is_not_cut_where_the_tokenizer_puts_a_space_in_front_of_every_piece(tmp_path, monkeypatch):
+    tokenizer, text = saved(tmp_path, sentencepiece(*LLAMA2)), "a cat.\n" * 200
+    whole = tokenizer.start + tokenizer.encode(text)
+    monkeypatch.setattr(encoding, "PIECE", 100)
+    assert cut_text(text, tokenizer) == [(0, len(text))]
+    assert encode_text(text, tokenizer).tolist() == whole
+
+
+def test_the_loop_over_the_pieces_can_be_watched(monkeypatch):
+    monkeypatch.setattr(encoding, "PIECE", 1000)
+    seen = []
+    encode_text(
+        corpus(), load_tokenizer(shipped("tokenizer.json")), each=lambda pieces: seen.append(len(pieces)) or pieces
+    )
+    assert seen[0] > 5
