@@ -168,8 +168,13 @@ def finetune(
     if out is not None and Path(out).resolve() == folder.resolve():
         raise ConfigError(f"{out} is the base itself; choose another folder for the result")
     model, tokenizer = load_base(base, device)
+    context = model.context_length - (virtual_tokens if method in ("prefix_tuning", "prompt_tuning") else 0)
+    if context < 2:
+        raise ConfigError(
+            f"virtual_tokens {virtual_tokens} leaves no room for text in a context of {model.context_length} tokens"
+        )
     encode = pair_encoder("chat" if chat else "framed", folder)
-    data = read_data(settings, examples, tokenizer, encode, model.config.max_position_embeddings)
+    data = read_data(settings, examples, tokenizer, encode, context)
     check_same_data(data.digest, saved, out)
     rows_a_step = batch_size * accumulate
     if epochs is not None:

@@ -243,3 +243,18 @@ def test_weight_decay_and_the_bound_on_the_norm_change_what_is_learned(base):
     plain = trained(finetune(base, examples=PAIRS, **SHORT))
     assert not same(plain, trained(finetune(base, examples=PAIRS, weight_decay=0.5, **SHORT)))
     assert not same(plain, trained(finetune(base, examples=PAIRS, max_grad_norm=0.01, **SHORT)))
+
+
+@pytest.mark.parametrize("method", ["prompt_tuning", "prefix_tuning"])
+def test_places_in_front_are_taken_from_the_context_in_training_and_in_scoring(method, tmp_path):
+    from minilora.tasks.scoring import measure
+
+    base, tokenizer = load_base(None, "cpu")
+    result = finetune(
+        task="reviews", method=method, virtual_tokens=4, steps=2, batch_size=2, progress=False, plot=False
+    )
+    measured = measure(result.model, tokenizer, task="reviews")
+    assert 0 <= measured.choice <= 1
+    room = base.config.max_position_embeddings
+    with pytest.raises(ConfigError, match=f"virtual_tokens {room} leaves no room"):
+        finetune(examples=PAIRS, method=method, virtual_tokens=room, **SHORT)

@@ -15,6 +15,8 @@ from ..nn import Module
 from .inject import AdaptedModel, SavedModule
 from .layer import AdaptedLayer
 
+LONGEST_NAME = 200  # of an adapter: it names a folder
+
 
 def get_peft_model(model, config, adapter_name: str = "default", seed: int = 0) -> "PeftModel":
     """`model` frozen, with a new trainable adapter in it. The model is changed in place, as in PEFT.
@@ -48,6 +50,13 @@ class PeftModel(Module):
         self._disabled = 0  # how many disable_adapter() blocks we are in
 
     config = property(lambda self: self.base_model.model.config)
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of a sequence: those of the model, less what the active adapters put in front."""
+        taken = sum(self.base_model.adapters[name].virtual_tokens for name in self._active)
+        return self.get_base_model().context_length - taken
+
     active_adapters = property(lambda self: list(self._active))
 
     @property
@@ -137,14 +146,14 @@ class PeftModel(Module):
         As in PEFT it notes where its base came from, unless its config says that already.
         """
         self._check_new(name)
-        self._unmerge_first("add_adapter")
         source = config.base_model_name_or_path or getattr(self.get_base_model(), "name_or_path", None)
         config = self.base_model.complete(replace(config, base_model_name_or_path=source))
-        self.base_model.add(name, config)
+        with self._as_before_on_failure(name, "add_adapter"):
+            self.base_model.add(name, config)
+            if any(p.is_filled for p in self.get_base_model().parameters()):  # not when counting by shape
+                self.base_model.start(name, np.random.default_rng(seed))
         self.peft_config[name] = config
         self.base_model.freeze_base()
-        if any(p.is_filled for p in self.get_base_model().parameters()):  # not when counting by shape
-            self.base_model.start(name, np.random.default_rng(seed))
 
     def delete_adapter(self, name):
         """Remove an adapter. When it was the only active one, the first that is left becomes active, as in PEFT."""
@@ -220,13 +229,17 @@ class PeftModel(Module):
         other keeps the old one.
         """
         names = self._names(adapter_names, self._active)
+        self._check_mergeable(names)
         self.set_adapter(names, inference_mode=True)  # unmerges first; refuses two copies of one module
         self._merge(names)
         self.base_model.install_trained_copies(names)
         return self._unwrap()
 
     def unload(self):
-        """The base model as it was before any adapter. Do not use this PeftModel afterwards."""
+        """The base model without adapters; its weights stay frozen, as in PEFT.
+
+        Do not use this PeftModel afterwards.
+        """
         self._unmerge_first("unload")
         return self._unwrap()
 
@@ -264,21 +277,17 @@ class PeftModel(Module):
 
         self._check_new(adapter_name)
         config, tensors = files.read(path)
-        self._unmerge_first("load_adapter")
-        try:
-            config = self.base_model.accept(config)
-            places = self.base_model.add(adapter_name, config)
-        except ConfigError as error:
-            raise ConfigError(f"{Path(path) / files.CONFIG}: {error}{self._made_for(config)}") from error
-        try:
-            files.match(tensors, places, self.base_model.base_parameters, path)
-            self.base_model.fill(adapter_name, tensors)
-        except FormatError as error:
-            self.base_model.remove(adapter_name)
-            raise FormatError(f"{error}{self._made_for(config)}") from error
-        except BaseException:
-            self.base_model.remove(adapter_name)
-            raise
+        with self._as_before_on_failure(adapter_name, "load_adapter"):
+            try:
+                config = self.base_model.accept(config)
+                places = self.base_model.add(adapter_name, config)
+            except ConfigError as error:
+                raise ConfigError(f"{Path(path) / files.CONFIG}: {error}{self._made_for(config)}") from error
+            try:
+                files.match(tensors, places, self.base_model.base_parameters, path)
+                self.base_model.fill(adapter_name, tensors)
+            except FormatError as error:
+                raise FormatError(f"{error}{self._made_for(config)}") from error
         self.peft_config[adapter_name] = config
         self.base_model.freeze_base()
         self.base_model.set_trainable(adapter_name, is_trainable)
@@ -320,19 +329,36 @@ class PeftModel(Module):
                 raise ConfigError(f"adapters {', '.join(having)} each have a copy of {path}: only one can be active")
 
     def _check_new(self, name):
+        is_word = isinstance(name, str) and name.strip() and name.isprintable() and len(name) <= LONGEST_NAME
+        if not is_word or any(c in name for c in "./\\{}"):
+            raise ConfigError(f"{name!r} cannot be an adapter's name: it is part of parameter and folder names")
         if name in self.peft_config:
             raise ConfigError(f"an adapter {name!r} exists already; delete_adapter() it first or choose another name")
-        if not name or any(c in name for c in "./\\{}"):
-            raise ConfigError(f"{name!r} cannot be an adapter's name: it is part of parameter and folder names")
 
     def _unmerge_first(self, why):
         if merged := self.merged_adapters:
             warnings.warn(f"{why}: adapters {', '.join(merged)} were merged and are unmerged first", stacklevel=3)
             self.unmerge_adapter()
 
-    def _merge(self, names):
+    @contextlib.contextmanager
+    def _as_before_on_failure(self, name, why):
+        """Unmerge, and let adapter `name` be added. When that fails, the model is as before."""
+        merged = self.merged_adapters
+        self._unmerge_first(why)
+        try:
+            yield
+        except BaseException:  # also no memory, and Ctrl-C
+            if name in self.base_model.adapters:
+                self.base_model.remove(name)
+            self._merge(merged)
+            raise
+
+    def _check_mergeable(self, names):
         for name in names:
             self.base_model.adapters[name].check_mergeable()
+
+    def _merge(self, names):
+        self._check_mergeable(names)
         try:
             for layer in self.base_model.layers:
                 layer.merge(names)

@@ -1,5 +1,6 @@
 """Options that several commands share, with one meaning everywhere."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -70,7 +71,8 @@ def with_adapters(model, folders: list[Path]):  # -> the model itself without fo
     model, names = PeftModel(model), []
     for folder in folders:
         name = re.sub(r"[./\\{}]", "_", folder.resolve().name) or "adapter"
-        names.append(name if name not in names else f"{name}_{len(names) + 1}")
+        free = (f"{name}_{n}" for n in itertools.count(2))
+        names.append(name if name not in names else next(n for n in free if n not in names))
         model.load_adapter(folder, names[-1])
     model.set_adapter(names, inference_mode=True)
     return model

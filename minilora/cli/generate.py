@@ -71,7 +71,7 @@ def generate(
     model = with_adapters(model, adapter)
     encode = prompt_encoder(form, tokenizer, folder)
     ids = [encode(p) for p in prompts]
-    count = room(ids, model.config.max_position_embeddings, max_new_tokens)
+    count = room(ids, model.context_length, max_new_tokens)
     behind = written_end(form, folder)
     ends = end_tokens(model.config, tokenizer, folder, behind) or None
     for start in range(0, len(ids), BATCH):

@@ -17,7 +17,7 @@ import numpy as np
 from .. import ops
 from ..autograd import record
 from ..backend import array_module, inner, like, to_host
-from ..errors import ConfigError
+from ..errors import ConfigError, nearest
 from ..nn import Parameter
 from . import fields
 from .base import Adapter, Method, PeftConfig
@@ -147,6 +147,9 @@ class AdaLoraConfig(PeftConfig):
             raise ConfigError(
                 f"tinit {self.tinit} and tfinal {self.tfinal} leave no step of the {self.total_step} to prune in"
             )
+        for name, mask in (self.rank_pattern or {}).items():
+            if len(mask) != self.init_r:
+                raise ConfigError(f"rank_pattern {name!r} has {len(mask)} values: expected init_r, {self.init_r}")
 
     def mask(self, path: str):  # -> list of bool, or None when nothing was pruned
         """Which of the init_r triplets of the module at `path` are left."""
@@ -205,6 +208,9 @@ class AdaLoraAdapter(Adapter):
 
     def __init__(self, config, places, model_config):
         super().__init__(config, places, model_config)
+        names = [f"{path}.lora_E" for path in self.methods]
+        if strange := sorted(set(config.rank_pattern or {}) - set(names)):
+            raise ConfigError(f"rank_pattern {strange[0]!r} is not an adapted module: {nearest(strange[0], names)}")
         self.importance, self.uncertainty, self.pattern = {}, {}, None
         self.is_final = config.rank_pattern is not None  # read from a file: its triplets are those that were left
 
@@ -237,6 +243,8 @@ class AdaLoraAdapter(Adapter):
         if self.is_final:
             self._apply()
         elif step >= c.total_step - c.tfinal:
+            if not self.importance:  # a training too short for any other step: without scores all would tie, and fall
+                self._score()
             self.is_final = True
             self._prune(self.budget(step))
         else:

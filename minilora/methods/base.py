@@ -142,6 +142,7 @@ class Adapter:
     config_class = PeftConfig
     kinds = {}  # kind of a Place -> class of the Method there
     alone = True  # whether it can be active only by itself
+    virtual_tokens = 0  # places that it takes from the context of every sequence
     shared_names = ()  # of the parameters that fit no layer
     shared_prefix = ""  # of their names in PEFT's file
     shared_is_frozen = False  # whether they are drawn once and never trained: then they are not counted either

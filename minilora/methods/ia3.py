@@ -57,9 +57,11 @@ class IA3Config(PeftConfig):
             raise ConfigError(f"feedforward_modules {extra[0]!r} is not among target_modules {targets}")
 
     def with_defaults(self, model_config):
-        if self.target_modules is not None:
-            return replace(self, feedforward_modules=self.feedforward_modules or [])
         targets, inputs = DEFAULTS.get(getattr(model_config, "model_type", None), DEFAULTS[None])
+        if self.target_modules is not None:
+            targets = self.target_modules
+        if self.feedforward_modules is not None:
+            inputs = self.feedforward_modules
         return replace(self, target_modules=targets, feedforward_modules=inputs)
 
     def scales_input(self, path: str) -> bool:

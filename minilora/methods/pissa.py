@@ -19,6 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..backend import to_host
+from ..errors import ConfigError
 from ..nn import Parameter
 from .lora import EmbeddingLora, Lora, LoraAdapter, low_rank_update
 
@@ -45,6 +46,10 @@ class Pissa(Lora):
 
     def __init__(self, place, config):
         super().__init__(place, config)
+        if self.scaling <= 0:
+            raise ConfigError(
+                f"lora_alpha must be above 0 for PiSSA and OLoRA, for {place.path} it gives {self.scaling:g}"
+            )
         self.frozen = {name: Parameter(self.parameters[name].shape) for name in self.names}
         self.A0, self.B0 = self.frozen.values()
         for parameter in self.frozen.values():
@@ -101,8 +106,8 @@ class PissaAdapter(LoraAdapter):
             config,
             r=2 * config.r,
             lora_alpha=more * config.lora_alpha,
-            rank_pattern={key: 2 * r for key, r in config.rank_pattern.items()},
-            alpha_pattern={key: more * alpha for key, alpha in config.alpha_pattern.items()},
+            rank_pattern={key: 2 * r for key, r in (config.rank_pattern or {}).items()},
+            alpha_pattern={key: more * alpha for key, alpha in (config.alpha_pattern or {}).items()},
             init_lora_weights=True,
         )
         return tensors, config

@@ -107,6 +107,7 @@ class PromptLearning(Adapter):
     shared_names = ("prompt_embeddings",)
 
     prompt = property(lambda self: self.parameters["prompt_embeddings"])
+    virtual_tokens = property(lambda self: self.config.num_virtual_tokens)
 
     def check_mergeable(self):
         raise ConfigError(
@@ -129,15 +130,21 @@ class PromptTuningAdapter(PromptLearning):
         if c.prompt_tuning_init == "RANDOM":
             return {"prompt_embeddings": generator.standard_normal(shape)}
         embedding = model.get_input_embeddings()
-        embedding = getattr(embedding, "base_layer", embedding).dense()  # without the adapters that others put on it
+        embedding = getattr(embedding, "base_layer", embedding)  # without the adapters that others put on it
+        rows, scale = embedding.dense(), getattr(embedding, "scale", 1)  # Gemma scales what it looks up
         if c.prompt_tuning_init == "SAMPLE_VOCAB":
-            ids = generator.integers(0, len(embedding), shape[0])
+            ids = generator.integers(0, len(rows), shape[0])
         else:
             from ..text.tokenizer import load_tokenizer  # here: only this start reads a text
 
             ids = load_tokenizer(c.tokenizer_name_or_path).inner.encode(c.prompt_tuning_init_text).ids
+            if max(ids, default=0) >= len(rows):
+                raise ConfigError(
+                    f"{c.tokenizer_name_or_path} makes token {max(ids)} of the text, and the model has {len(rows)} "
+                    "tokens: it is the tokenizer of another model"
+                )
             ids = np.resize(np.array(ids, dtype=np.int64), shape[0])  # repeated or cut
-        return {"prompt_embeddings": to_host(embedding)[ids]}
+        return {"prompt_embeddings": to_host(rows)[ids] * scale}
 
     def begin(self, context, batch_size):
         return replace(context, virtual=self.prompt.shape[0], front=repeat_rows(self.prompt, batch_size))

@@ -49,7 +49,7 @@ class VeraConfig(PeftConfig):
     r                    rows of A and columns of B, for all layers
     target_modules, layers_to_transform, layers_pattern, modules_to_save: as in LoraConfig
     projection_prng_key  seed of A and B
-    save_projection      whether A and B are saved; False is refused when a file is read
+    save_projection      whether A and B are saved; False is refused
     vera_dropout         probability, on the input of the adapter, in training only
     d_initial            every λd before the first step
     init_weights         True: λd = d_initial and λb = 0; False: λd random and λb = 1
@@ -82,15 +82,13 @@ class VeraConfig(PeftConfig):
     required = ("r", "target_modules")
     harmless = frozenset("peft_type peft_version auto_mapping revision inference_mode".split())
 
-    @classmethod
-    def from_file(cls, values):
-        config = cls(**values)
-        if not config.save_projection:
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.save_projection:
             raise ConfigError(
                 "save_projection is false: A and B come from PyTorch's random generator and cannot be made again here; "
                 "save the adapter with save_projection=True"
             )
-        return config
 
 
 class Vera(Method):

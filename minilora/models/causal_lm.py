@@ -27,6 +27,11 @@ class CausalLM(Module):
     head: Callable[..., Any]  # h (..., d), context -> (..., V)
     _filled = False  # whether it is known that every weight has values
 
+    @property
+    def context_length(self) -> int:
+        """Most tokens of a sequence."""
+        return self.config.max_position_embeddings
+
     def new_context(self, **fields) -> Context:
         """The Context of one forward. Raises GraphError when a weight is not filled."""
         if not self._filled:

@@ -55,7 +55,7 @@ def measure(
     MissingFileError. Shows progress bars in a terminal.
     """
     check_one_source({"task": task, "text": text, "jsonl": jsonl})
-    context = model.config.max_position_embeddings
+    context = model.context_length
     if text:
         ids = encode_text(read_text(text), tokenizer, partial(show_progress, what="tokens"))
         batches = text_windows(ids, training_window(ids, context), BATCH, most=len(ids))
@@ -92,7 +92,7 @@ def answers(
     each: wraps the loop over the batches, for example with a progress bar. Raises DataError when a prompt and its
     answer do not fit into the context.
     """
-    room = model.config.max_position_embeddings - max_new_tokens
+    room = model.context_length - max_new_tokens
     ids = [encode_prompt(p, tokenizer) for p in prompts]
     too_long = [p for p, i in zip(prompts, ids, strict=True) if len(i) > room]
     if too_long:
@@ -128,7 +128,8 @@ def forced_choice(
     with no_grad():
         for start in each(range(0, len(pairs), batch_size)):
             ids, labels = pad_pairs(pairs[start : start + batch_size], tokenizer.pad_id)
-            totals.extend(log_likelihood(to_host(model(ids).data), labels))
+            logits = to_host(model(ids).data)[:, -ids.shape[1] :]  # without the places that prompt tuning puts in front
+            totals.extend(log_likelihood(logits, labels))
     best = np.array(totals).reshape(len(examples), len(task.choices)).argmax(axis=1)
     return float(np.mean([task.choices[i] == e["response"] for i, e in zip(best, examples, strict=True)]))
 

@@ -219,3 +219,29 @@ def test_a_resumed_training_ends_with_the_same_bits(tmp_path):
     start = load_state(tmp_path, model, optimizer, batches, rng, history)
     train(model, batches, optimizer, 12, rng=rng, callbacks=[history], start=start)
     assert all(np.array_equal(p.data, w) for p, w in zip(trainable(model), whole, strict=True))
+
+
+@pytest.mark.parametrize(("total", "tfinal"), [(1, 0), (2, 1)])
+def test_a_training_of_too_few_steps_to_score_before_the_last_keeps_its_budget(total, tfinal):
+    config = AdaLoraConfig(init_r=4, target_r=1, target_modules=["q_proj"], total_step=total, tfinal=tfinal)
+    model = get_peft_model(tiny_llama(), config)
+    ids = random_ids()
+    optimizer = AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    model.loss(ids, ids).backward()
+    optimizer.step()
+    model.after_step(1)
+    assert sum(model.base_model.adapters["default"].ranks().values()) == 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ({"model.layers.0.self_attn.q_proj.lora_E": [True, False]}, "has 2 values: expected init_r, 4"),
+        ({"nonsense.lora_E": [True] * 4}, "is not an adapted module"),
+    ],
+)
+def test_a_rank_pattern_that_contradicts_the_rest_is_refused(pattern, words):
+    with pytest.raises(ConfigError, match=words):
+        get_peft_model(
+            tiny_llama(), AdaLoraConfig(init_r=4, target_r=1, target_modules=["q_proj"], rank_pattern=pattern)
+        )

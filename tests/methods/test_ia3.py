@@ -85,3 +85,8 @@ def test_a_saved_adapter_is_loaded_to_the_same_bits(tmp_path):
     model.save_pretrained(tmp_path)
     again = PeftModel.from_pretrained(tiny_llama(), tmp_path)
     assert np.array_equal(again(IDS).data, model(IDS).data)
+
+
+def test_feedforward_modules_that_are_not_given_are_pefts_also_with_targets_given():
+    model = get_peft_model(tiny_llama(), IA3Config(target_modules=["k_proj", "v_proj", "down_proj"]))
+    assert model.peft_config["default"].feedforward_modules == ["down_proj"]

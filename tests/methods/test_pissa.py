@@ -135,3 +135,20 @@ def test_dora_and_pissa_are_refused_together():
 def test_an_unknown_start_is_refused(start):
     with pytest.raises(ConfigError, match="init_lora_weights = .*: expected True, False, 'gaussian', 'pissa'"):
         LoraConfig(init_lora_weights=start)
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora"])
+@pytest.mark.parametrize("alpha", [0, -1])
+def test_a_scale_that_is_not_above_zero_has_no_root_and_is_refused(start, alpha):
+    with pytest.raises(ConfigError, match="lora_alpha must be above 0"):
+        get_peft_model(
+            tiny_llama(), LoraConfig(r=2, lora_alpha=alpha, init_lora_weights=start, target_modules=["q_proj"])
+        )
+
+
+def test_patterns_of_none_are_saved_as_no_patterns(tmp_path):
+    config = LoraConfig(
+        r=2, rank_pattern=None, alpha_pattern=None, init_lora_weights="pissa", target_modules=["q_proj"]
+    )
+    get_peft_model(tiny_llama(), config).save_pretrained(tmp_path)
+    assert PeftModel.from_pretrained(tiny_llama(), tmp_path).peft_config["default"].r == 4

@@ -10,6 +10,7 @@ from minilora import PeftModel, PromptTuningConfig, get_peft_model
 from minilora.errors import ConfigError
 from minilora.files.shipped import shipped
 from minilora.gradcheck import gradcheck
+from minilora.models.gemma import GemmaConfig, GemmaForCausalLM
 from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from minilora.text.tokenizer import load_tokenizer
 
@@ -110,3 +111,17 @@ def test_the_file_of_p_tuning_is_read_as_its_finished_vectors(tmp_path):
 def test_merging_is_refused_by_name():
     with pytest.raises(ConfigError, match="PROMPT_TUNING cannot be merged"):
         prompted(tiny_llama()).merge_adapter()
+
+
+def test_a_start_from_the_vocabulary_is_what_the_model_looks_up_also_where_it_scales_it():
+    sizes = {"hidden_size": 16, "intermediate_size": 20, "num_hidden_layers": 1, "num_attention_heads": 2}
+    gemma = GemmaForCausalLM(GemmaConfig(vocab_size=29, head_dim=8, model_type="gemma2", **sizes)).init(0)
+    embedded = gemma.get_input_embeddings()(np.arange(29), None).data
+    prompt = adapter_of(prompted(gemma, prompt_tuning_init="SAMPLE_VOCAB")).prompt.data
+    assert all(any(np.allclose(row, e) for e in embedded) for row in prompt)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused():
+    text = {"prompt_tuning_init_text": "zebra", "tokenizer_name_or_path": str(shipped("base"))}
+    with pytest.raises(ConfigError, match="the model has 29 tokens"):
+        prompted(llama(), prompt_tuning_init="TEXT", **text)

@@ -26,7 +26,7 @@ PROMPTS = ["sea", "a very long question about the tea", "boats", "x"]
 class Echo:
     """Answers every prompt with the prompt in capitals; notes how many it is asked at once."""
 
-    config = SimpleNamespace(max_position_embeddings=64)
+    context_length = 64
 
     def __init__(self):
         self.batches = []
@@ -58,9 +58,9 @@ def test_the_loop_over_the_batches_can_be_wrapped():
 def test_a_prompt_that_leaves_no_room_for_the_answer_is_refused_before_any_is_asked():
     model = Echo()
     longest = max(len(encode_prompt(p, TOKENIZER)) for p in PROMPTS)
-    model.config = SimpleNamespace(max_position_embeddings=20 + longest)
+    model.context_length = 20 + longest
     assert len(answers(model, TOKENIZER, PROMPTS, 20)) == 4
-    model.config, model.batches = SimpleNamespace(max_position_embeddings=19 + longest), []
+    model.context_length, model.batches = 19 + longest, []
     with pytest.raises(DataError, match=rf"1 prompt\(s\) longer than {longest - 1} tokens, the first: 'a very long"):
         answers(model, TOKENIZER, PROMPTS, 20)
     assert model.batches == []
