@@ -9,6 +9,7 @@ import ast
 import operator
 from collections import Counter
 from functools import cache, lru_cache
+from typing import Any
 
 from ...display.numbers import number_text
 from ...errors import FormatError, MiniloraError, nearest
@@ -40,7 +41,7 @@ def counted(model, targets, rank):
     return count(loaded(model), targets, rank)
 
 
-def evaluate(formula):  # str -> number, [str: how each function's number is made]
+def evaluate(formula: str) -> tuple[Any, list]:  # the number, [how each function's number is made]
     """Raises FormatError for anything but arithmetic and the known functions."""
     steps = []
     try:
