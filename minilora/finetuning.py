@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .adapters.files import read_adapter_config
 from .adapters.inject import can_adapt
-from .adapters.model import get_peft_model
-from .adapters.registry import config_named
+from .adapters.model import PeftModel, get_peft_model
+from .adapters.registry import config_named, name_of
 from .adapters.targets import HEAD, as_target_modules, leaves
 from .errors import ConfigError, UnknownNameError, nearest
 from .finetuning_data import kind_of_files, read_data
@@ -44,6 +45,7 @@ RATE_TIMES_WIDTH = {
     "prompt_tuning": 12.8,
     "full": 0.128,
 }
+KEPT = ("last", "best")
 FIELDS = {  # a setting that only some methods have -> the field of their configurations
     "rslora": "use_rslora",
     "init": "init_lora_weights",
@@ -51,7 +53,7 @@ FIELDS = {  # a setting that only some methods have -> the field of their config
     "layers": "layers_to_transform",
     "modules_to_save": "modules_to_save",
 }
-# full fine-tuning ignores these
+# full fine-tuning ignores these, and so does an adapter that goes on
 OF_AN_ADAPTER = ("rank", "alpha", "targets", "dropout", "lr_ratio", "virtual_tokens", *FIELDS)
 
 
@@ -66,6 +68,7 @@ def finetune(
     valid: Paths = (),
     chat: bool = False,
     out: str | Path | None = None,
+    adapter: str | Path | None = None,
     method: str = "lora",
     rank: int | None = None,
     alpha: float = LoraConfig.lora_alpha,
@@ -88,6 +91,8 @@ def finetune(
     schedule: str = "cosine",
     warmup: int = 10,
     eval_every: int = 25,
+    keep: str = "last",
+    patience: int | None = None,
     plot: bool = True,
     resume: bool = False,
     overwrite: bool = False,
@@ -116,6 +121,7 @@ def finetune(
     valid       files of the same kind for the validation loss; without: a task's "valid" split, or 5% of other data
     chat        write pairs in the base's chat template, not as the prompt, a line break and the response
 
+    adapter     folder of an adapter that goes on on this data: its base (unless `base` is given) and settings are used
     method      "lora", "dora", "pissa", "olora", "lora_plus", "adalora", "vera", "ia3", "prefix_tuning",
                 "prompt_tuning"; or "full": train every weight of the base
     rank        r; the update is alpha / r · B A. None: 8, and 256 for "vera". "adalora" starts with half as many more
@@ -134,12 +140,15 @@ def finetune(
     steps       optimizer steps, of `accumulate` batches of `batch_size` examples (or windows of at most 128 tokens)
     epochs      passes over the data, instead of `steps`; a part of a pass is allowed
     schedule    "cosine", "linear" or "constant", after `warmup` steps in which the learning rate rises
+    keep        "best": the result has the weights with the lowest validation loss; "last": those of the last step, as
+                in PEFT's examples (a few held-out rows measure it only roughly)
+    patience    stop after so many evaluations in a row without a lower validation loss; None: never
     seed        of the adapter's start, the order of the examples and dropout
 
     out         a folder for the result: the adapter in PEFT's format (method "full": the model), history.json, and the
                 state of the run, all saved every `eval_every` steps. None: nothing is saved
     plot        draw the losses into loss.png in `out`
-    resume      go on with the run in `out`; only steps, eval_every, device and plot may be others than before
+    resume      go on with the run in `out`; only steps, eval_every, patience, device and plot may be others than before
     overwrite   replace the run in `out`
     progress    show rows, passes and learning rate at the start, then loss, speed and time left, on standard error
 
@@ -147,7 +156,7 @@ def finetune(
     first Ctrl-C saves the run and returns; `interrupted` is then True. Raises MiniloraError of a fitting kind for every
     mistake; TrainingError when the loss is not finite.
     """
-    if rank is None and method != "full":
+    if rank is None and method != "full" and adapter is None:
         rank = VeraConfig.r if method == "vera" else LoraConfig.r
     if files:
         check_one_source({"files": files, "task": task, "text": text, "jsonl": jsonl, "examples": examples})
@@ -155,6 +164,7 @@ def finetune(
     settings = {
         "command": "train", "base": None if base is None else str(base), "task": task, "text": path_names(text),
         "jsonl": path_names(jsonl), "examples": None if examples is None else len(examples), "chat": chat,
+        "adapter": None if adapter is None else str(adapter), "keep": keep, "patience": patience,
         "method": method, "rank": rank, "alpha": alpha, "targets": targets, "dropout": dropout,
         "rslora": rslora, "init": init, "exclude": exclude, "layers": layers, "modules_to_save": modules_to_save,
         "lr_ratio": lr_ratio, "virtual_tokens": virtual_tokens, "lr": lr, "weight_decay": weight_decay,
@@ -164,7 +174,14 @@ def finetune(
     }  # fmt: skip
     saved = begin_run(out, settings, method != "full", resume, overwrite)
     check_settings(settings)
+    if adapter is not None:
+        config = read_adapter_config(adapter)
+        base = config.base_model_name_or_path if base is None else base
+        method = name_of(config) if method == "lora" else method
+        virtual_tokens = getattr(config, "num_virtual_tokens", 0)
     folder = base_folder(base)
+    if adapter is not None and out is not None and Path(out).resolve() == Path(adapter).resolve():
+        raise ConfigError(f"{out} is the adapter that goes on; choose another folder for the result")
     if out is not None and Path(out).resolve() == folder.resolve():
         raise ConfigError(f"{out} is the base itself; choose another folder for the result")
     model, tokenizer = load_base(base, device)
@@ -173,6 +190,7 @@ def finetune(
         raise ConfigError(
             f"virtual_tokens {virtual_tokens} leaves no room for text in a context of {model.context_length} tokens"
         )
+    width = model.config.hidden_size
     encode = pair_encoder("chat" if chat else "framed", folder)
     data = read_data(settings, examples, tokenizer, encode, context)
     check_same_data(data.digest, saved, out)
@@ -181,13 +199,17 @@ def finetune(
         settings["steps"] = steps = data.steps(epochs, rows_a_step)
         if saved:
             check_same_run(Path(out), settings)  # now that the number of steps is known
+    if not data.valid and (keep == "best" or patience):
+        raise ConfigError("keep best and patience need a validation loss; name a file with valid, or give more data")
     if not data.valid:
         warnings.warn("too little data to hold some out: there is no validation loss", stacklevel=2)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, adapter, is_trainable=True)
+    elif method != "full":
+        model = add_adapter(model, settings)
     if lr is None and saved:
         lr = saved["lr"]
-    rate = RATE_TIMES_WIDTH[method] / model.config.hidden_size if lr is None else lr
-    if method != "full":
-        model = add_adapter(model, settings)
+    rate = RATE_TIMES_WIDTH[method] / width if lr is None else lr
     extra = {} if method != "full" else {"tokenizer_from": folder}
     save_model = partial(model.save_pretrained, out, **extra)
     settings |= {"lr": rate, "digest": data.digest}
@@ -204,7 +226,7 @@ def finetune(
         model, data.batches, optimizer, steps, schedule=rate_schedule, accumulate=accumulate, max_norm=max_grad_norm,
         rng=np.random.default_rng([seed, 1]), valid=data.valid, eval_every=eval_every,
         out=None if out is None else RunFolder(Path(out), save_model, settings), resume=resume, progress=progress,
-        plot=plot,
+        plot=plot, keep_best=keep == "best", patience=patience,
     )  # fmt: skip
 
 
@@ -218,11 +240,19 @@ def check_settings(settings: dict) -> None:
     if settings["method"] not in RATE_TIMES_WIDTH:
         near = nearest(settings["method"], RATE_TIMES_WIDTH)
         raise UnknownNameError(f"no method {settings['method']!r}; there are: {near}")
-    if settings["method"] == "full":
+    if settings["keep"] not in KEPT:
+        raise UnknownNameError(f"keep {settings['keep']!r}: expected {' or '.join(KEPT)}")
+    if settings["patience"] is not None and settings["patience"] < 1:
+        raise ConfigError(f"patience {settings['patience']}: expected at least 1")
+    if settings["adapter"] and settings["method"] not in ("lora", "lora_plus"):
+        raise ConfigError(f"the adapter {settings['adapter']} has its own method; leave out {settings['method']}")
+    if settings["method"] == "full" or settings["adapter"]:
+        why = "the adapter has its own" if settings["adapter"] else "full fine-tuning has no adapter"
         defaults = inspect.signature(finetune).parameters
         for name in OF_AN_ADAPTER:
-            if settings[name] != defaults[name].default:
-                warnings.warn(f"{name} is ignored: full fine-tuning has no adapter", stacklevel=3)
+            given = settings[name] != defaults[name].default
+            if given and not (name == "lr_ratio" and settings["method"] == "lora_plus"):
+                warnings.warn(f"{name} is ignored: {why}", stacklevel=3)
 
 
 def add_adapter(model, settings: dict):  # -> PeftModel

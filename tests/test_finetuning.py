@@ -12,6 +12,7 @@ from minilora.adapters.model import PeftModel
 from minilora.cli.train import train as command
 from minilora.errors import ConfigError, DataError, TrainingError, UnknownNameError
 from minilora.finetuning import RATE_TIMES_WIDTH, finetune
+from minilora.finetuning_data import read_data
 from minilora.models.pretrained import load_base
 from minilora.text.batches import pair_batches
 from minilora.text.forms import pair_encoder
@@ -258,3 +259,73 @@ def test_places_in_front_are_taken_from_the_context_in_training_and_in_scoring(m
     room = base.config.max_position_embeddings
     with pytest.raises(ConfigError, match=f"virtual_tokens {room} leaves no room"):
         finetune(examples=PAIRS, method=method, virtual_tokens=room, **SHORT)
+
+
+# ---- the best state, and an adapter that goes on
+
+
+TOO_FAST = {
+    "examples": PAIRS,
+    "steps": 40,
+    "batch_size": 4,
+    "eval_every": 4,
+    "lr": 0.3,
+    "progress": False,
+    "plot": False,
+}
+
+
+def valid_loss(result, base):
+    """The loss on the held-out rows, of the model as it is now."""
+    data = read_data({"seed": 0, "batch_size": 4, "text": (), "task": None, "jsonl": (), "valid": []}, PAIRS,
+                     load_base(base, "cpu")[1], pair_encoder("framed", base), 128)  # fmt: skip
+    return loop.evaluate(result.model, data.valid)
+
+
+def test_the_best_state_is_the_result_in_memory_and_in_the_folder_when_it_is_kept(base, tmp_path):
+    result = finetune(base, keep="best", out=tmp_path / "out", **TOO_FAST)
+    step, best = result.history.best()
+    assert step < 40 and result.kept == step and result.step == 40
+    assert valid_loss(result, base) == pytest.approx(best, abs=1e-6)
+    again = PeftModel.from_pretrained(load_base(base, "cpu")[0], tmp_path / "out")
+    ids = np.arange(2, 12)[None]
+    assert np.array_equal(again(ids).data, result.model(ids).data)
+
+
+def test_the_last_state_is_the_result_otherwise(base):
+    result = finetune(base, **TOO_FAST)
+    assert result.kept == 40 and valid_loss(result, base) == pytest.approx(result.history.valid[-1][1], abs=1e-6)
+
+
+def test_a_run_that_keeps_the_best_goes_on_from_its_last_step_to_the_same_bits(base, tmp_path):
+    straight = finetune(base, keep="best", **TOO_FAST | {"steps": 48, "schedule": "constant"})
+    settings = TOO_FAST | {"keep": "best", "schedule": "constant", "out": tmp_path / "out"}
+    finetune(base, **settings | {"steps": 24})
+    resumed = finetune(base, resume=True, **settings | {"steps": 48})
+    assert resumed.kept == straight.kept and same(trained(resumed), trained(straight))
+
+
+def test_a_run_without_a_lower_loss_ends_after_the_patience_and_is_not_interrupted(base):
+    result = finetune(base, patience=2, **TOO_FAST)
+    assert result.step == result.history.best()[0] + 2 * 4 < 40 and not result.interrupted
+
+
+def test_an_adapter_goes_on_from_what_it_had_learned_on_its_base(base, tmp_path):
+    first = finetune(base, examples=PAIRS, rank=3, out=tmp_path / "first", **SHORT | {"steps": 30})
+    second = finetune(adapter=tmp_path / "first", examples=PAIRS, out=tmp_path / "second", **SHORT)
+    assert second.history.valid[0][1] == pytest.approx(first.history.valid[-1][1], abs=1e-6)
+    assert second.model.peft_config["default"].r == 3 and not same(trained(first), trained(second))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"keep": "bst"}, "keep 'bst': expected last or best"),
+        ({"patience": 0}, "patience 0"),
+        ({"adapter": "first", "method": "vera"}, "has its own method; leave out vera"),
+        ({"examples": PAIRS[:1], "keep": "best"}, "need a validation loss"),
+    ],
+)
+def test_what_cannot_be_kept_or_gone_on_with_is_refused(base, settings, says):
+    with pytest.raises((ConfigError, UnknownNameError), match=says):
+        finetune(base, **SHORT | {"examples": PAIRS} | settings)

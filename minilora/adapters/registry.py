@@ -52,6 +52,12 @@ def config_named(method: str, **settings) -> PeftConfig:
     return kind(**{name: v for name, v in settings.items() if name in own and v is not None} | fixed)
 
 
+def name_of(config: PeftConfig) -> str:
+    """The name in `NAMES` of a configuration's method. LoRA+ is "lora": an adapter does not note its optimizer."""
+    own = [n for n, (kind, fixed) in NAMES.items() if type(config) is kind and fixed.items() <= vars(config).items()]
+    return max(own, key=lambda name: len(NAMES[name][1]))
+
+
 def method_of(config: PeftConfig) -> type[Adapter]:
     """The class that makes adapters for a configuration."""
     flagged = [adapter for flag, adapter in FLAGS.items() if getattr(config, flag, False)]

@@ -60,4 +60,6 @@ def show_result(ctx: click.Context, result) -> None:
     change = f": validation loss {losses[0][1]:.4f} -> {losses[-1][1]:.4f}" if losses else ""
     if best := result.history.best():
         change += f", best {best[1]:.4f} at step {best[0]}"
+        if best[0] != result.step:
+            change += " (kept)" if best[0] == result.kept else " (the last is kept)"
     click.echo(f"saved in {out} after {result.step} steps{change}")

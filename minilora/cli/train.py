@@ -6,7 +6,7 @@ import click
 from click.core import ParameterSource
 
 from ..errors import ConfigError
-from ..finetuning import RATE_TIMES_WIDTH, finetune
+from ..finetuning import KEPT, RATE_TIMES_WIDTH, finetune
 from ..text.examples import check_one_source
 from ..training.optim import SCHEDULES
 from .common import FilesCommand, base_option, jsonl_option, text_option
@@ -46,6 +46,7 @@ class Listed(click.ParamType):
     "--out", type=click.Path(path_type=Path), metavar="DIR",
     help="Folder for the result.  [default: ./data-lora for data.jsonl]",
 )  # fmt: skip
+@click.option("--adapter", metavar="DIR", help="Go on with this adapter, on new data; its base and settings are used.")
 @click.option(
     "--method", default=DEFAULT["method"], show_default=True, type=click.Choice(list(RATE_TIMES_WIDTH)),
     help="Train an adapter of this kind, or every weight of the base.",
@@ -106,6 +107,13 @@ class Listed(click.ParamType):
     "--warmup", default=DEFAULT["warmup"], show_default=True, type=click.IntRange(0),
     help="Steps in which the learning rate rises.",
 )  # fmt: skip
+@click.option(
+    "--keep", default=DEFAULT["keep"], show_default=True, type=click.Choice(KEPT),
+    help="Save the weights of the last step, or those with the best validation loss.",
+)  # fmt: skip
+@click.option(
+    "--patience", type=click.IntRange(1), metavar="N", help="Stop after N evaluations without a better validation loss."
+)
 @training_options(finetune)
 @click.pass_context
 def train(ctx, files, out, **_):

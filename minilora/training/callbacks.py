@@ -12,6 +12,7 @@ import numpy as np
 from ..backend import array_module, to_host
 from ..errors import ConfigError, TrainingError
 from .loop import evaluate
+from .resume import learned
 
 
 @dataclass
@@ -132,6 +133,38 @@ class Evaluation:
             loss = evaluate(run.model, self.batches)
             check_finite(loss, run.step, "validation loss")
             self.history.valid.append([run.step, loss])
+
+
+class Best:
+    """Callback, after the evaluation: keeps copies of what was learned when the validation loss was lowest."""
+
+    def __init__(self, history: History):
+        self.history = history
+        self.arrays = {}  # see `resume.learned`
+
+    def __call__(self, run):
+        if self.is_of(run.step):
+            self.arrays = {name: array.copy() for name, array in learned(run.model).items()}
+
+    def is_of(self, step: int) -> bool:
+        best = self.history.best()
+        return best is not None and best[0] == step
+
+
+@dataclass
+class Patience:
+    """Callback, after the evaluation: ends the run after so many `evaluations` in a row without a lower loss."""
+
+    history: History
+    evaluations: float  # a whole number, or infinity
+    over: bool = False
+
+    def __call__(self, run):
+        valid = self.history.valid
+        if run.loss is not None and valid and valid[-1][0] == run.step:
+            best = self.history.best()
+            self.over = sum(step > best[0] for step, _ in valid) >= self.evaluations
+            run.stop = run.stop or self.over
 
 
 @dataclass

@@ -16,18 +16,21 @@ from ..files.safetensors import read_header, read_tensors, write_tensors
 FILE = "training_state.safetensors"
 KIND = "minilora training state 1"
 HOLDS = {"a run": FILE, "an adapter": "adapter_config.json", "a base": "config.json"}  # content of a folder -> its file
-MAY_CHANGE = ("steps", "eval_every", "device", "plot")  # settings that may differ when a run goes on
+MAY_CHANGE = ("steps", "eval_every", "device", "plot", "patience")  # settings that may differ when a run goes on
 
 
 # ---- the file
 
 
-def save_state(folder: str | Path, run, history, settings: dict) -> None:
-    """Write the run into `folder`. settings: any JSON values; `read_settings` returns them."""
+def save_state(folder: str | Path, run, history, settings: dict, best: dict | None = None) -> None:
+    """Write the run into `folder`. settings: any JSON values; `read_settings` returns them.
+
+    best: what `learned` gave at the best step, when that is to be kept.
+    """
     history.read(run)
-    tensors = {f"weights/{name}": p.data for name, p in trained(run.model)}
+    tensors = learned(run.model)
     tensors |= {f"optimizer/{name}": array for name, array in run.optimizer.state_dict().items()}
-    tensors |= {f"adapters/{name}": array for name, array in run.model.state().items()}
+    tensors |= {f"best/{name}": array for name, array in (best or {}).items()}
     description = {
         "step": run.step,
         "rng": run.rng.bit_generator.state,
@@ -38,19 +41,18 @@ def save_state(folder: str | Path, run, history, settings: dict) -> None:
     write_tensors(Path(folder) / FILE, tensors, {"format": KIND, "run": json.dumps(description)})
 
 
-def load_state(folder: str | Path, model, optimizer, batches, rng, history) -> int:
+def load_state(folder: str | Path, model, optimizer, batches, rng, history, best: dict | None = None) -> int:
     """Bring a freshly built run to the state that `save_state` wrote. Returns the step.
 
+    best: a dict that gets what was `best` for `save_state`.
     Raises FormatError for a damaged file or the file of another run. The model and the optimizer are as before then.
     """
     path = Path(folder) / FILE
     description = _read_description(path)
     tensors = read_tensors(path)
-    weights, arrays, adapters = (
-        {name.removeprefix(kind): a for name, a in tensors.items() if name.startswith(kind)}
-        for kind in ("weights/", "optimizer/", "adapters/")
-    )
-    _check_weights(weights, model, path)
+    arrays, saved_best = _of_kind(tensors, "optimizer/"), _of_kind(tensors, "best/")
+    for found in [tensors, saved_best] if saved_best else [tensors]:
+        _check_weights(_of_kind(found, "weights/"), model, path)
     optimizer.check_state_dict(arrays)
     try:
         batches.restore(description["batches"])
@@ -59,9 +61,9 @@ def load_state(folder: str | Path, model, optimizer, batches, rng, history) -> i
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, IndexError) as error:
         raise FormatError(f"{path}: the description of the run is damaged") from error
     optimizer.load_state_dict(arrays)
-    model.restore(adapters)
-    for name, p in trained(model):
-        p.data = like(weights[name], p.data)
+    put_back(model, tensors)
+    if best is not None:
+        best |= saved_best
     return description["step"]
 
 
@@ -72,6 +74,24 @@ def read_settings(folder: str | Path) -> tuple[dict, int]:
         raise MissingFileError(f"nothing to resume in {folder}: there is no {FILE}")
     description = _read_description(path)
     return description["settings"], description["step"]
+
+
+def learned(model) -> dict:
+    """{name: array} of what a training changes in a model; the arrays are the model's own."""
+    weights = {f"weights/{name}": p.data for name, p in trained(model)}
+    return weights | {f"adapters/{name}": array for name, array in model.state().items()}
+
+
+def put_back(model, arrays: dict) -> None:
+    """Bring the model to what `learned` gave. Other names in `arrays` are ignored."""
+    model.restore(_of_kind(arrays, "adapters/"))
+    weights = _of_kind(arrays, "weights/")
+    for name, p in trained(model):
+        p.data = like(weights[name], p.data)
+
+
+def _of_kind(arrays, kind):  # {"weights/a": array, ...}, "weights/" -> {"a": array}
+    return {name.removeprefix(kind): a for name, a in arrays.items() if name.startswith(kind)}
 
 
 def trained(model):  # -> list of (name, Parameter), in order

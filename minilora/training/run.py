@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +16,28 @@ from ..display.plots import loss_curve
 from ..display.progress import Progress
 from ..errors import MiniloraError, TrainingError
 from ..files.atomic import read_json, write_json
-from .callbacks import Evaluation, History, LastGood, Saving, StopOnInterrupt
+from .callbacks import Best, Evaluation, History, LastGood, Patience, Saving, StopOnInterrupt
 from .loop import train
 from .optim import Optimizer, Schedule
-from .resume import FILE, load_state, save_state
+from .resume import FILE, load_state, put_back, save_state
 
 HISTORY = "history.json"  # beside the result: the losses and the settings
 
 
 @dataclass
 class Result:
-    """A finished training. step: the last one; interrupted: Ctrl-C ended it before its last step."""
+    """A finished training.
+
+    step         the last one
+    interrupted  Ctrl-C ended it before its last step
+    kept         the step whose weights the model has
+    """
 
     model: Any
     history: History
     step: int
     interrupted: bool = False
+    kept: int = 0
 
 
 @dataclass
@@ -63,6 +70,8 @@ def run_training(
     resume: bool = False,
     progress: bool = False,
     plot: bool = False,
+    keep_best: bool = False,
+    patience: int | None = None,
     callbacks: Sequence = (),
 ) -> Result:
     """Train `model` for `steps` steps.
@@ -77,6 +86,8 @@ def run_training(
     resume      go on with the run saved in `out`
     progress    show loss, speed and time left on standard error
     plot        draw the losses into loss.png in `out`
+    keep_best   the weights with the lowest validation loss are the result, in the model and in `out`; not the last ones
+    patience    end after so many evaluations in a row without a lower validation loss; None: at `steps`
     callbacks   further ones, see `loop.train`
 
     With `out`, the first Ctrl-C ends the run after the current step, saves it and returns; without, Ctrl-C raises
@@ -84,19 +95,24 @@ def run_training(
     weights, which are also saved in `out`.
     """
     history = History()
-    start = load_state(out.path, model, optimizer, batches, rng, history) if out and resume else 0
-    good, saved_steps = LastGood(history), []
+    best, patient = Best(history), Patience(history, math.inf if patience is None else patience)
+    good, saved_steps, start = LastGood(history), [], 0
+    if out and resume:
+        start = load_state(out.path, model, optimizer, batches, rng, history, best.arrays)
     with contextlib.ExitStack() as stack:
         stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # History stops a run that overflows
-        attached = [history, Evaluation(valid, history, eval_every)]
+        attached = [history, Evaluation(valid, history, eval_every), patient, *([best] if keep_best else [])]
         if progress:
             attached.append(stack.enter_context(Progress(history)))
         if out:
 
             def save(run):
                 saved_steps.append(run.step)
-                out.save(history)
-                save_state(out.path, run, history, out.settings)
+                if keep_best and not best.is_of(run.step):
+                    write_history(out.path, history, out.settings)  # the model there is better
+                else:
+                    out.save(history)
+                save_state(out.path, run, history, out.settings, best.arrays)
 
             attached = [stack.enter_context(StopOnInterrupt()), *attached, Saving(save, eval_every)]
         try:
@@ -104,6 +120,9 @@ def run_training(
                         start=start, callbacks=[*attached, good, *callbacks])  # fmt: skip
         except TrainingError as error:
             step = good.restore(optimizer.params)
+            if best.arrays:
+                put_back(model, best.arrays)
+                step = history.best()[0]
             if step and out:
                 out.save(history)
                 if not (saved_steps or resume):  # the state there is of a run that this one replaces
@@ -111,7 +130,10 @@ def run_training(
             raise TrainingError(f"{error}; {_what_is_left(step, out)}") from error
     if plot and out:
         loss_curve(history, out.path / "loss.png")
-    return Result(model, history, run.step, interrupted=run.step < steps)
+    if best.arrays:
+        put_back(model, best.arrays)
+    kept = history.best()[0] if best.arrays else run.step
+    return Result(model, history, run.step, interrupted=run.step < steps and not patient.over, kept=kept)
 
 
 def _what_is_left(step, out):  # last good step or None, RunFolder or None -> the end of an error line
