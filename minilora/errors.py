@@ -68,6 +68,15 @@ def listed(names: list[str], limit: int = 4) -> str:
     return ", ".join(shown) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
+def printable(value: object) -> str:
+    """The value on one line: what a foreign file says may hold line breaks and control characters.
+
+    >>> printable("red\\x1b[31m")
+    'red\\\\x1b[31m'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))
+
+
 def first_line(error: BaseException, limit: int = 160) -> str:
     """The first line of another library's error message, at most `limit` characters; the error's class if it is empty.
 

@@ -8,13 +8,14 @@ import warnings
 
 import click
 
-from ..errors import MiniloraError, nearest
+from ..errors import MiniloraError, nearest, printable
 
 COMMANDS = {  # name -> file in this folder, line of help
     "tour": ("tour", "Train two adapters on one base in a minute: count, train, merge, switch."),
     "doctor": ("doctor", "Show versions, devices and threads, and estimate how long the tour takes here."),
     "pretrain": ("pretrain", "Train a small base model from scratch on plain text."),
     "train": ("train", "Fine-tune a base on a task or on your own files, with LoRA or in full."),
+    "data": ("data", "Show what training would read and learn from a file, token by token."),
     "eval": ("evaluate", "Score a base, with or without an adapter, on a task or a file."),
     "generate": ("generate", "Continue prompts, with a base and any adapters."),
     "merge": ("merge", "Write base + adapter as one ordinary checkpoint."),
@@ -33,6 +34,7 @@ OTHER_NAMES = {  # what a command is called elsewhere -> its name here
     "evaluate": "eval",
     "chat": "generate",
     "export": "merge",
+    "tokenize": "data",
 }
 
 
@@ -70,11 +72,6 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="minilora")
 def cli():
     """LoRA rebuilt by hand in NumPy: train, merge, switch and count adapters on one frozen base."""
-
-
-def printable(error) -> str:
-    """The message of an error on one line: what a foreign file says may hold line breaks and control characters."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(error))
 
 
 def show_note(message, category, *place, show_other=warnings.showwarning):

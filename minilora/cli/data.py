@@ -1,0 +1,93 @@
+"""`minilora data`: what a model will read and learn from a file, token by token, before it is trained."""
+
+import sys
+from itertools import groupby
+from pathlib import Path
+
+import click
+
+from ..errors import ConfigError, printable
+from ..finetuning_data import kind_of_files
+from .common import base_option
+
+SHOWN = 3  # rows
+MOST_TOKENS = 200  # of a row
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@base_option
+@click.option("--chat", is_flag=True, help="Write the rows in the base's chat template, as `train --chat` does.")
+def data(files, base, chat):
+    """Show what `minilora train FILE` would read and learn: the first rows as tokens, and counts of all.
+
+    The model reads what is masked and learns to write what is learned. Tokens are separated by |.
+    """
+    from ..models.pretrained import base_folder, read_config
+    from ..text.examples import read_jsonl
+    from ..text.forms import pair_encoder
+    from ..text.rows import recognised
+    from ..text.tokenizer import load_tokenizer
+
+    folder = base_folder(base)
+    tokenizer, context = load_tokenizer(folder), read_config(folder / "config.json").max_position_embeddings
+    if kind_of_files(files) == "text":
+        if chat:
+            raise ConfigError("--chat goes with rows of questions and answers; plain text has no turns")
+        rows, unit = text_rows(files, tokenizer, context)
+    else:
+        examples = [example for file in files for example in read_jsonl(file)]
+        rows, unit = example_rows(examples, tokenizer, pair_encoder("chat" if chat else "framed", folder)), "rows"
+        click.echo(f"rows of {recognised(examples)}, written {'in the chat template' if chat else 'with a line break'}")
+    for number, (ids, learned) in enumerate(rows[:SHOWN], start=1):
+        click.echo(f"{unit[:-1]} {number}: {len(ids)} tokens, {sum(learned)} learned")
+        show_row(ids, learned, tokenizer)
+    lengths = [len(ids) for ids, _ in rows]
+    labels = sum(sum(learned[1:]) for _, learned in rows)  # nothing is before the first token to predict it from
+    click.echo(f"{len(rows):,} {unit}, {sum(lengths):,} tokens; {labels:,} of them are learned")
+    too_long = sum(length > context for length in lengths)
+    click.echo(f"the longest has {max(lengths):,} tokens; {too_long:,} are longer than the context of {context:,}")
+
+
+def example_rows(examples: list[dict], tokenizer, encode) -> list[tuple[list[int], list[bool]]]:
+    """(ids, which of them are learned) of every row."""
+    from ..ops.loss import IGNORE
+    from ..text.batches import encode_pairs, pad_pairs
+
+    rows = []
+    for pair in encode_pairs(examples, tokenizer, encode, sys.maxsize):  # one that is too long is counted, not refused
+        ids, labels = pad_pairs([pair], tokenizer.pad_id)
+        rows.append((ids[0].tolist(), (labels[0] != IGNORE).tolist()))
+    return rows
+
+
+def text_rows(files, tokenizer, context: int):  # -> as `example_rows`, and what a row is called
+    from ..text.batches import training_window
+    from ..text.encoding import encode_text
+    from ..text.examples import read_text
+
+    ids = encode_text(read_text(files), tokenizer).tolist()
+    window = training_window(ids, context)
+    rows = [ids[start : start + window] for start in range(0, len(ids) - window + 1, window)]
+    return [(row, [True] * window) for row in rows], "windows"
+
+
+def show_row(ids: list[int], learned: list[bool], tokenizer) -> None:
+    """Print the tokens, a line for each stretch that is masked or learned."""
+    parts = list(zip(pieces(ids[:MOST_TOKENS], tokenizer), learned, strict=False))
+    for is_learned, stretch in groupby(parts, key=lambda part: part[1]):
+        text = "|".join(printable(piece) for piece, _ in stretch)
+        mark, style = ("learned", {"fg": "green"}) if is_learned else ("masked ", {"dim": True})
+        click.echo(f"  {mark}  {click.style(text, **style)}")
+    if len(ids) > MOST_TOKENS:
+        click.echo(f"  and {len(ids) - MOST_TOKENS:,} tokens more")
+
+
+def pieces(ids: list[int], tokenizer) -> list[str]:
+    """The text that each token adds to the tokens before it: alone, some tokenizers drop its space."""
+    texts = [tokenizer.inner.decode(ids[:n], skip_special_tokens=False) for n in range(len(ids) + 1)]
+    added = []
+    for n, (before, after) in enumerate(zip(texts, texts[1:], strict=False)):
+        whole = after.startswith(before)  # not when a character ends in this token
+        added.append(after[len(before) :] if whole else tokenizer.inner.decode([ids[n]], skip_special_tokens=False))
+    return added
