@@ -51,6 +51,7 @@ class ChatTemplate:
         """
         messages = _plain_messages(messages)
         names = {"tools": None, "documents": None} | self.special_tokens | variables
+        self._template.environment.begin()
         try:
             text = self._template.render(messages=messages, add_generation_prompt=add_generation_prompt, **names)
             text.encode()
@@ -155,11 +156,12 @@ def _compile(source):
         import jinja2
         import jinja2.nodes
         from jinja2.ext import Extension, loopcontrols
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
     except ImportError as error:
         raise ConfigError("chat templates need jinja2: install minilora[hf]") from error
     if tuple(int(n) for n in re.findall(r"\d+", jinja2.__version__)[:3]) < (3, 1, 6):
         raise ConfigError(f"jinja2 {jinja2.__version__} has an unsafe sandbox; chat templates need 3.1.6 or later")
+
+    from .template_bounds import BoundedEnvironment  # here: it needs jinja2
 
     class Generation(Extension):
         """{% generation %} ... {% endgeneration %} marks the assistant's words; it does not change the text."""
@@ -194,10 +196,9 @@ def _compile(source):
     def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
         return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+    environment = BoundedEnvironment(
+        {"tojson": tojson}, trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
     )
-    environment.filters["tojson"] = tojson
     environment.globals |= {
         "raise_exception": raise_exception,
         "strftime_now": lambda form: datetime.now().strftime(form),
@@ -205,6 +206,6 @@ def _compile(source):
     }
     try:
         return environment.from_string(source)
-    except (jinja2.TemplateError, RecursionError) as error:
+    except Exception as error:  # also Python's, of the code that jinja makes: blocks nested too deep, huge numbers
         line = getattr(error, "lineno", None)
         raise FormatError(f"the chat template does not parse: {first_line(error)} (line {line})") from error

@@ -1,0 +1,118 @@
+"""Bounds on what a chat template may do: a template is a program from a file, which may loop or compute for ever."""
+
+import functools
+import re
+import time
+
+from jinja2 import nodes
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+
+STEPS = 1_000_000  # rounds of loops, calls and filters of one rendering
+SECONDS = 10.0  # of one rendering; a long conversation takes milliseconds
+TEXT = 10_000_000  # characters of a text
+SIZE = 100_000  # of a number that says how long a text becomes
+BITS = 10_000  # of a whole number
+
+
+class BoundedEnvironment(ImmutableSandboxedEnvironment):
+    """The sandbox with a bound on steps, seconds and sizes. Nothing is computed while a template is compiled."""
+
+    intercepted_binops = frozenset(["+", "*", "%", "**"])
+
+    def __init__(self, filters, **options):  # filters: {name: function}, beside jinja's own
+        super().__init__(optimized=False, **options)
+        self.begin()
+        self.globals.pop("lipsum")
+        self.globals |= {"_step": lambda: None, "_joined": lambda *parts: self.concat(map(str, parts))}
+        self.filters = {name: self._bounded_filter(f) for name, f in (self.filters | filters).items()}
+
+    def begin(self) -> None:
+        """Count from zero: a rendering begins."""
+        self.steps, self.until = 0, time.monotonic() + SECONDS
+
+    def count(self) -> None:
+        self.steps += 1
+        if self.steps > STEPS or time.monotonic() > self.until:
+            raise SecurityError("it does not end, or takes too long")
+
+    def _parse(self, source, name, filename):
+        tree = _Counted().visit(super()._parse(source, name, filename))
+        return tree.set_environment(self)
+
+    def call(__self, __context, __obj, *args, **kwargs):  # noqa: N805: a template may name an argument "self"
+        __self.count()
+        owner = getattr(__obj, "__self__", None)
+        if isinstance(owner, str | list | int):
+            _check_sizes([*args, *kwargs.values()])
+            _check_format(owner)
+        return _checked(super().call(__context, __obj, *args, **kwargs))
+
+    def call_binop(self, context, operator, left, right):
+        self.count()
+        if isinstance(left, int) and isinstance(right, int):
+            bits = left.bit_length() * abs(right) if operator == "**" else left.bit_length() + right.bit_length()
+            _refuse(bits > BITS)
+        elif operator == "*":
+            for many, times in ((left, right), (right, left)):
+                if isinstance(many, str | list | tuple) and isinstance(times, int):
+                    _refuse(len(many) * times > TEXT)
+        elif operator == "%":
+            _check_format(left)
+        return _checked(super().call_binop(context, operator, left, right))
+
+    @staticmethod
+    def concat(parts) -> str:
+        found, length = [], 0
+        for part in parts:
+            length += len(part)
+            _refuse(length > TEXT)
+            found.append(part)
+        return "".join(found)
+
+    def _bounded_filter(self, inner):
+        own = 2 if hasattr(inner, "jinja_pass_arg") else 1  # arguments that are not the template's
+
+        @functools.wraps(inner)
+        def bounded(*args, **kwargs):
+            self.count()
+            _check_sizes([*args[own:], *kwargs.values()])
+            _check_format(args[own - 1])
+            return _checked(inner(*args, **kwargs))
+
+        return bounded
+
+
+class _Counted(NodeTransformer):
+    """A call at the start of every round of a loop, so that it is counted; `~` becomes a call too."""
+
+    def visit_For(self, node):  # noqa: N802: the name is jinja's
+        node.body.insert(0, nodes.ExprStmt(_call("_step", [], node), lineno=node.lineno))
+        return self.generic_visit(node)
+
+    def visit_Concat(self, node):
+        return _call("_joined", [self.visit(part) for part in node.nodes], node)
+
+
+def _call(name: str, arguments: list, at) -> nodes.Call:
+    return nodes.Call(nodes.Name(name, "load"), arguments, [], None, None, lineno=at.lineno)
+
+
+def _refuse(too_large: bool) -> None:
+    if too_large:
+        raise SecurityError("it makes a text or a number that is too large")
+
+
+def _check_sizes(values) -> None:
+    _refuse(any(isinstance(v, int) and abs(v) > SIZE for v in values))
+
+
+def _check_format(text) -> None:
+    """Refuse a width of five digits or more, or one that is given beside it, as in `%*d`."""
+    _refuse(isinstance(text, str) and len(text) < 1000 and bool(re.search(r"[%{][^}]{0,20}?(\d{6}|\*)", text)))
+
+
+def _checked(value):
+    _refuse(isinstance(value, str) and len(value) > TEXT)
+    return value

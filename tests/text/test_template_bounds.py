@@ -1,0 +1,53 @@
+"""A chat template is a program from a file: one that never ends, or fills the memory, is one line soon."""
+
+import time
+
+import pytest
+
+pytest.importorskip("jinja2")
+
+from minilora.errors import DataError, FormatError
+from minilora.text.chat_template import ChatTemplate
+
+ASK = [{"role": "user", "content": "Hi"}]
+DOUBLE = "{% set n = namespace(s='ab') %}{% for i in range(60) %}{% set n.s = BOTH %}{% endfor %}{{ n.s }}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ (10**10000000)|string }}", "{{ 10**(10**10) }}", "{{ 'a' * 10**9 }}", "{{ 10**9 * ['a'] }}",
+        "{% for i in range(10**9) %}x{% endfor %}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{% for i in range(99999) if range(99999)|list|length < 0 %}{% endfor %}",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+        DOUBLE.replace("BOTH", "n.s ~ n.s"), DOUBLE.replace("BOTH", "n.s + n.s"),
+        DOUBLE.replace("BOTH", "[n.s, n.s]|join"), DOUBLE.replace("BOTH", "n.s.replace('a', 'aa')"),
+        "{{ 'a'|center(1000000000) }}", "{{ 'a'.ljust(1000000000) }}", "{{ '%1000000000d'|format(1) }}",
+        "{{ '%1000000000d' % 1 }}", "{{ '{:>1000000000}'.format(1) }}", "{{ messages|tojson(indent=1000000000) }}",
+        "{% set s = 'x' * 1000000 %}{% for i in range(99999) %}{{ s }}{% endfor %}",
+    ],
+)  # fmt: skip
+def test_a_template_without_an_end_or_a_measure_is_refused_in_one_line(source, monkeypatch):
+    monkeypatch.setattr("minilora.text.template_bounds.STEPS", 20_000)
+    monkeypatch.setattr("minilora.text.template_bounds.SECONDS", 2)
+    began = time.monotonic()
+    with pytest.raises((DataError, FormatError)) as caught:
+        ChatTemplate(source).render(ASK)
+    assert time.monotonic() - began < 8 and "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_blocks_nested_too_deep_are_refused_in_one_line():
+    with pytest.raises(FormatError, match="does not parse"):
+        ChatTemplate("{% if messages %}" * 200 + "x" + "{% endif %}" * 200)
+
+
+def test_a_long_conversation_is_far_from_the_bounds():
+    source = "{% for m in messages %}{{ '<' ~ m.role ~ '>' + m['content'] | trim + '\\n' }}{% endfor %}"
+    assert ChatTemplate(source).render(ASK * 5_000) == "<user>Hi\n" * 5_000
+
+
+def test_each_rendering_is_counted_anew(monkeypatch):
+    monkeypatch.setattr("minilora.text.template_bounds.STEPS", 300)
+    template = ChatTemplate("{% for i in range(100) %}x{% endfor %}")
+    assert [template.render(ASK) for _ in range(5)] == ["x" * 100] * 5
