@@ -27,6 +27,7 @@ from .models.pretrained import base_folder, load_base
 from .nn import Embedding
 from .text.examples import Paths, check_one_source, path_names
 from .text.forms import pair_encoder
+from .training.card import write_card
 from .training.optim import AdamW, schedule_named
 from .training.resume import begin_run, check_same_data, check_same_run, trained
 from .training.run import Result, RunFolder, run_training
@@ -145,8 +146,8 @@ def finetune(
     patience    stop after so many evaluations in a row without a lower validation loss; None: never
     seed        of the adapter's start, the order of the examples and dropout
 
-    out         a folder for the result: the adapter in PEFT's format (method "full": the model), history.json, and the
-                state of the run, all saved every `eval_every` steps. None: nothing is saved
+    out         a folder for the result: the adapter in PEFT's format with a model card (method "full": the model),
+                history.json, and the state of the run, all saved every `eval_every` steps. None: nothing is saved
     plot        draw the losses into loss.png in `out`
     resume      go on with the run in `out`; only steps, eval_every, patience, device and plot may be others than before
     overwrite   replace the run in `out`
@@ -216,8 +217,13 @@ def finetune(
     groups = loraplus_groups(model, rate, lr_ratio, rate) if method == "lora_plus" else [p for _, p in trained(model)]
     optimizer = AdamW(groups, rate, weight_decay=weight_decay)
     rate_schedule = schedule_named(schedule, steps, warmup)
+    count, total = (sum(p.size for p in group) for group in (optimizer.params, model.parameters()))
+    result = None
+    if out is not None:
+        name = None if base is None else str(base)
+        describe = partial(write_card, Path(out), name, settings | {"method": method}, count)
+        result = RunFolder(Path(out), save_model, settings, None if method == "full" else describe)
     if progress:
-        count, total = (sum(p.size for p in group) for group in (optimizer.params, model.parameters()))
         print(f"training {count:,} of {total:,} parameters, base {folder}", file=sys.stderr)
         unit, passes = "windows" if text else "rows", steps * rows_a_step / data.rows
         plan = f"{steps:,} steps of {rows_a_step} are {passes:.3g} passes; learning rate {rate:.3g}"
@@ -225,8 +231,7 @@ def finetune(
     return run_training(
         model, data.batches, optimizer, steps, schedule=rate_schedule, accumulate=accumulate, max_norm=max_grad_norm,
         rng=np.random.default_rng([seed, 1]), valid=data.valid, eval_every=eval_every,
-        out=None if out is None else RunFolder(Path(out), save_model, settings), resume=resume, progress=progress,
-        plot=plot, keep_best=keep == "best", patience=patience,
+        out=result, resume=resume, progress=progress, plot=plot, keep_best=keep == "best", patience=patience,
     )  # fmt: skip
 
 

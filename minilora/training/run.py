@@ -42,16 +42,25 @@ class Result:
 
 @dataclass
 class RunFolder:
-    """Where a training is saved. save_model() writes the model there; settings: any JSON values, kept with the run."""
+    """Where a training is saved.
+
+    save_model  function () that writes the model there
+    settings    any JSON values, kept with the run
+    write_card  function (history) that writes the model card; None: there is none
+    """
 
     path: Path
     save_model: Callable[[], None]
     settings: dict
+    write_card: Callable[[History], None] | None = None
 
-    def save(self, history: History) -> None:
-        """Write the model and the history."""
-        self.save_model()
+    def save(self, history: History, model: bool = True) -> None:
+        """Write the model, the history and the card. model: False when the model there is better."""
+        if model:
+            self.save_model()
         write_history(self.path, history, self.settings)
+        if self.write_card:
+            self.write_card(history)
 
 
 def run_training(
@@ -108,10 +117,7 @@ def run_training(
 
             def save(run):
                 saved_steps.append(run.step)
-                if keep_best and not best.is_of(run.step):
-                    write_history(out.path, history, out.settings)  # the model there is better
-                else:
-                    out.save(history)
+                out.save(history, model=best.is_of(run.step) or not keep_best)
                 save_state(out.path, run, history, out.settings, best.arrays)
 
             attached = [stack.enter_context(StopOnInterrupt()), *attached, Saving(save, eval_every)]
