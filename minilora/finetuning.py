@@ -47,6 +47,7 @@ RATE_TIMES_WIDTH = {
     "full": 0.128,
 }
 KEPT = ("last", "best")
+OWN = {"rank": "r", "alpha": "lora_alpha", "targets": "target_modules", "dropout": "lora_dropout"}
 FIELDS = {  # a setting that only some methods have -> the field of their configurations
     "rslora": "use_rslora",
     "init": "init_lora_weights",
@@ -220,14 +221,17 @@ def finetune(
     count, total = (sum(p.size for p in group) for group in (optimizer.params, model.parameters()))
     result = None
     if out is not None:
-        name = None if base is None else str(base)
-        describe = partial(write_card, Path(out), name, settings | {"method": method}, count)
+        name = None if folder == base_folder() else str(base)
+        config = None if method == "full" else model.peft_config["default"]  # also of an adapter that goes on
+        own = {name: getattr(config, field, None) for name, field in OWN.items()}
+        describe = partial(write_card, Path(out), name, settings | {"method": method} | own, count)
         result = RunFolder(Path(out), save_model, settings, None if method == "full" else describe)
     if progress:
         print(f"training {count:,} of {total:,} parameters, base {folder}", file=sys.stderr)
         unit, passes = "windows" if text else "rows", steps * rows_a_step / data.rows
         plan = f"{steps:,} steps of {rows_a_step} are {passes:.3g} passes; learning rate {rate:.3g}"
-        print(f"{data.rows:,} {unit}, {data.held_out:,} held out; {plan}", file=sys.stderr)
+        form = f"; rows of {data.form}" if data.form else ""
+        print(f"{data.rows:,} {unit}, {data.held_out:,} held out; {plan}{form}", file=sys.stderr)
     return run_training(
         model, data.batches, optimizer, steps, schedule=rate_schedule, accumulate=accumulate, max_norm=max_grad_norm,
         rng=np.random.default_rng([seed, 1]), valid=data.valid, eval_every=eval_every,

@@ -25,6 +25,7 @@ from .text.batches import (
 )
 from .text.encoding import encode_text
 from .text.examples import Paths, check_examples, path_names, read_jsonl, read_text
+from .text.rows import recognised
 
 KINDS = {".jsonl": "jsonl", ".json": "jsonl", ".txt": "text"}  # the end of a file's name -> how it is read
 
@@ -38,6 +39,7 @@ class Data:
     rows: int
     held_out: int
     digest: str
+    form: str = ""  # of a user's own rows, in words
 
     def steps(self, epochs: float, rows_a_step: int) -> int:
         """Optimizer steps in so many passes, rounded up. Raises ConfigError for less than a part of a pass."""
@@ -83,6 +85,7 @@ def read_data(settings, examples, tokenizer, encode, context) -> Data:
         if examples is None:
             examples = [example for path in settings["jsonl"] for example in read_jsonl(path)]
         train, held_out = check_examples(examples), []
+    form = "" if settings["task"] else recognised(train)
     if settings["valid"]:
         held_out = [example for path in settings["valid"] for example in read_jsonl(path)]
     elif not settings["task"]:
@@ -93,4 +96,4 @@ def read_data(settings, examples, tokenizer, encode, context) -> Data:
     batches = PairBatches(train, tokenizer, size, context, rng, encode)
     pairs = encode_pairs(held_out, tokenizer, encode, context)
     digest = hashlib.sha256(repr(batches.pairs + pairs).encode()).hexdigest()
-    return Data(batches, pair_batches(pairs, size, tokenizer.pad_id), len(batches.pairs), len(pairs), digest)
+    return Data(batches, pair_batches(pairs, size, tokenizer.pad_id), len(batches.pairs), len(pairs), digest, form)

@@ -230,7 +230,10 @@ def test_a_run_by_epochs_is_resumed_by_epochs_or_steps(base, tmp_path):
 
 def test_what_is_trained_is_said_at_the_start(base, capsys):
     finetune(base, examples=PAIRS, lr=0.01, **SHORT | {"progress": True})
-    assert "38 rows, 2 held out; 6 steps of 4 are 0.632 passes; learning rate 0.01" in capsys.readouterr().err
+    assert (
+        "38 rows, 2 held out; 6 steps of 4 are 0.632 passes; learning rate 0.01; rows of prompt and response"
+        in capsys.readouterr().err
+    )
 
 
 def test_settings_of_lora_reach_its_configuration(base):

@@ -36,6 +36,13 @@ def test_a_card_has_the_settings_and_the_measured_losses(base, tmp_path):
     assert f"validation loss: {first:.4f} before training, {last:.4f} at step 6" in text
 
 
+def test_the_card_of_an_adapter_that_goes_on_has_the_adapters_own_settings(base, tmp_path):
+    finetune(base, examples=PAIRS, rank=3, targets=["q_proj"], out=tmp_path / "first", **SHORT)
+    finetune(base, adapter=tmp_path / "first", examples=PAIRS, out=tmp_path / "out", **SHORT)
+    text = (tmp_path / "out" / CARD).read_text(encoding="utf-8")
+    assert "- rank 3\n" in text and "- targets ['q_proj']\n" in text
+
+
 def test_a_card_names_files_without_the_folders_of_a_machine(base, tmp_path):
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in PAIRS), encoding="utf-8")
     finetune(files=tmp_path / "mine.jsonl", out=tmp_path / "out", **SHORT)
