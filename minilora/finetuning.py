@@ -199,7 +199,7 @@ def finetune(
     rows_a_step = batch_size * accumulate
     if epochs is not None:
         settings["steps"] = steps = data.steps(epochs, rows_a_step)
-        if saved:
+        if saved and out is not None:
             check_same_run(Path(out), settings)  # now that the number of steps is known
     if not data.valid and (keep == "best" or patience):
         raise ConfigError("keep best and patience need a validation loss; name a file with valid, or give more data")

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,6 @@ from ..errors import FormatError, MissingFileError
 from ..files.checkpoint import read_headers
 from ..files.hub import model_folder
 from ..files.safetensors import iterate_tensors
-from ..methods.base import PeftConfig
 from ..methods.lora import LoraConfig
 from ..models.pretrained import model_of, places_in, read_config
 from . import files
@@ -44,7 +44,7 @@ class Adapter:
     """
 
     folder: Path
-    config: PeftConfig
+    config: Any  # PeftConfig
     updates: list[Update] = field(default_factory=list)
     copies: dict = field(default_factory=dict)  # tensor name -> array: modules trained in full
     magnitudes: dict = field(default_factory=dict)  # path -> m (out,) of DoRA

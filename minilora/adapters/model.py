@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import ConfigError, FormatError, UnknownNameError, nearest
 from ..nn import Module
+from . import merging
 from .inject import AdaptedModel, SavedModule
 from .layer import AdaptedLayer
 
@@ -148,7 +149,7 @@ class PeftModel(Module):
         self._check_new(name)
         source = config.base_model_name_or_path or getattr(self.get_base_model(), "name_or_path", None)
         config = self.base_model.complete(replace(config, base_model_name_or_path=source))
-        with self._as_before_on_failure(name, "add_adapter"):
+        with merging.as_before_on_failure(self.base_model, name, self._unmerge_first("add_adapter")):
             self.base_model.add(name, config)
             if any(p.is_filled for p in self.get_base_model().parameters()):  # not when counting by shape
                 self.base_model.start(name, np.random.default_rng(seed))
@@ -213,12 +214,11 @@ class PeftModel(Module):
                 f"adapters {', '.join(self._active)} act in this order, and not all of them are sums: merge the first "
                 "ones, or all"
             )
-        self._merge(names)
+        merging.merge(self.base_model, names)
 
     def unmerge_adapter(self):
         """Restore the original weights: the same array objects, bit for bit."""
-        for layer in self.base_model.layers:
-            layer.unmerge()
+        merging.unmerge(self.base_model)
 
     def merge_and_unload(self, adapter_names=None):
         """The plain base model with the active adapters, or those named, in its weights.
@@ -229,9 +229,9 @@ class PeftModel(Module):
         other keeps the old one.
         """
         names = self._names(adapter_names, self._active)
-        self._check_mergeable(names)
+        merging.check_mergeable(self.base_model, names)
         self.set_adapter(names, inference_mode=True)  # unmerges first; refuses two copies of one module
-        self._merge(names)
+        merging.merge(self.base_model, names)
         self.base_model.install_trained_copies(names)
         return self._unwrap()
 
@@ -277,7 +277,7 @@ class PeftModel(Module):
 
         self._check_new(adapter_name)
         config, tensors = files.read(path)
-        with self._as_before_on_failure(adapter_name, "load_adapter"):
+        with merging.as_before_on_failure(self.base_model, adapter_name, self._unmerge_first("load_adapter")):
             try:
                 config = self.base_model.accept(config)
                 places = self.base_model.add(adapter_name, config)
@@ -335,36 +335,11 @@ class PeftModel(Module):
         if name in self.peft_config:
             raise ConfigError(f"an adapter {name!r} exists already; delete_adapter() it first or choose another name")
 
-    def _unmerge_first(self, why):
+    def _unmerge_first(self, why):  # -> names of the adapters that were merged
         if merged := self.merged_adapters:
             warnings.warn(f"{why}: adapters {', '.join(merged)} were merged and are unmerged first", stacklevel=3)
             self.unmerge_adapter()
-
-    @contextlib.contextmanager
-    def _as_before_on_failure(self, name, why):
-        """Unmerge, and let adapter `name` be added. When that fails, the model is as before."""
-        merged = self.merged_adapters
-        self._unmerge_first(why)
-        try:
-            yield
-        except BaseException:  # also no memory, and Ctrl-C
-            if name in self.base_model.adapters:
-                self.base_model.remove(name)
-            self._merge(merged)
-            raise
-
-    def _check_mergeable(self, names):
-        for name in names:
-            self.base_model.adapters[name].check_mergeable()
-
-    def _merge(self, names):
-        self._check_mergeable(names)
-        try:
-            for layer in self.base_model.layers:
-                layer.merge(names)
-        except BaseException:  # a broken adapter, no memory, Ctrl-C: not half of the layers
-            self.unmerge_adapter()
-            raise
+        return merged
 
     def _unwrap(self):
         for name in list(self.peft_config):

@@ -115,7 +115,9 @@ def peak_table(r):
     """Rows: arrays that are alive at the peak; columns: methods."""
     methods = list(r["memory"])
     short = {"full, 16-bit": "16-bit", "4-bit + LoRA": "4-bit", "4-bit + LoRA, prepared": "prepared"}
-    made = new_table("", *(short.get(m, m) for m in methods), text=1, title="What is alive at the peak, recomputed")
+    made = new_table(
+        "", *(short[m] if m in short else m for m in methods), text=1, title="What is alive at the peak, recomputed"
+    )
     peaks = {m: r["memory"][m]["peak"]["recomputed"] for m in methods}
     names = dict.fromkeys(item["name"] for m in methods for item in peaks[m]["items"])
     for name in names:

@@ -10,6 +10,7 @@ For one configuration:
 import json
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..adapters.files import PREFIX
 from ..adapters.registry import method_of
@@ -142,7 +143,7 @@ def count(architecture: Architecture, targets: str, rank: int) -> Count:
     return count_config(architecture, LoraConfig(r=rank, target_modules=as_target_modules(targets)), targets)
 
 
-def count_config(architecture: Architecture, config: LoraConfig, targets: str = "") -> Count:
+def count_config(architecture: Architecture, config: Any, targets: str = "") -> Count:
     """Count a whole configuration. targets: its target modules, as a person writes them.
 
     Raises ConfigError when a target matches nothing or something that cannot be adapted, and for another method than
@@ -152,7 +153,7 @@ def count_config(architecture: Architecture, config: LoraConfig, targets: str = 
         raise ConfigError(f"peft_type {config.peft_type!r} cannot be counted, only LORA")
     named = config.target_modules
     return Count(
-        architecture, targets or (named if isinstance(named, str) else ",".join(named)), config,
+        architecture, targets or (named if isinstance(named, str) else ",".join(named or ())), config,
         tuple(match_parts(architecture, config)), tuple(parts_to_save(architecture, config)),
     )  # fmt: skip
 
@@ -199,7 +200,8 @@ def safetensors_bytes(shapes, dtype):  # {name: shape}, "F32" | "BF16" | "F16" -
 
         {"__metadata__":{"format":"pt"},"name":{"dtype":"F32","shape":[8,64],"data_offsets":[0,2048]},...}
     """
-    header, end = {"__metadata__": {"format": "pt"}}, 0
+    header: dict[str, dict] = {"__metadata__": {"format": "pt"}}
+    end = 0
     for name in sorted(shapes):
         begin = end
         width = 4 if dtype == "F32" else 2

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -108,7 +108,7 @@ def answers(
 
 
 def score(
-    model, tokenizer: TextTokenizer, task: Task, examples: list[dict], each: Callable = iter
+    model, tokenizer: TextTokenizer, task: Task, examples: Sequence[dict], each: Callable = iter
 ) -> tuple[float, list[str]]:
     """The share of right answers (0 to 1, by the task's metric), and the answers."""
     written = answers(model, tokenizer, [e["prompt"] for e in examples], task.max_new_tokens, each=each)
@@ -116,7 +116,7 @@ def score(
 
 
 def forced_choice(
-    model, tokenizer: TextTokenizer, task: Task, examples: list[dict], batch_size: int = 64, each: Callable = iter
+    model, tokenizer: TextTokenizer, task: Task, examples: Sequence[dict], batch_size: int = 64, each: Callable = iter
 ) -> float:
     """The share of examples (0 to 1) whose response is, of all the task's `choices`, the most likely to the model.
 

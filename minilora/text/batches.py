@@ -6,6 +6,7 @@ A batch is (ids, labels), both (B, T) int64 on the host and not yet shifted: `mo
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -141,7 +142,7 @@ def pair_batches(pairs: list[Pair], batch_size: int, pad_id: int) -> list[Batch]
     return [pad_pairs(pairs[i : i + batch_size], pad_id) for i in range(0, len(pairs), batch_size)]
 
 
-def encode_pairs(examples: list[dict], tokenizer, encode, context: int) -> list[Pair]:
+def encode_pairs(examples: Sequence[dict], tokenizer, encode, context: int) -> list[Pair]:
     """Every example as tokens. Raises DataError naming one that cannot be encoded, or those that are too long."""
     places = [getattr(example, "where", f"example {n}") for n, example in enumerate(examples, start=1)]
     pairs = []
@@ -172,7 +173,7 @@ def split_text(ids, share: float = HELD_OUT):  # (N,) -> (N - M,) to train on, (
 
 
 def split_pairs(
-    examples: list[dict], share: float = HELD_OUT, most: int = MOST_HELD_OUT, seed: int = 0
+    examples: Sequence[dict], share: float = HELD_OUT, most: int = MOST_HELD_OUT, seed: int = 0
 ) -> tuple[list[dict], list[dict]]:
     """Examples to train on, and those held out. All examples of a prompt are on the same side.
 

@@ -76,7 +76,7 @@ class ChatTemplate:
         if "text" in example:
             raise DataError('a row with "text" has no turns; leave out chat')
         messages = example.get("messages") or [{"role": role, "content": example[key]} for role, key in TURNS]
-        variables = {"strftime_now": A_DAY.strftime}
+        variables: dict[str, Any] = {"strftime_now": A_DAY.strftime}
         for key in [key for key in ("tools",) if example.get(key)] + _keys_of_tools(messages):
             if key not in self.source:
                 raise DataError(f'the chat template has no place for "{key}"')
