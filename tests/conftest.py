@@ -13,6 +13,12 @@ settings.load_profile("steady")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C; some tests press it
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("reference"):  # whoever asks for "not slow" waits for no other library
+            item.add_marker("slow")
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

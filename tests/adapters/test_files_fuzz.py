@@ -93,6 +93,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 def test_configs_with_values_changed_at_random_load_or_are_refused(original):
     outcomes = set()
 

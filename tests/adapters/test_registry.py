@@ -4,8 +4,8 @@ import pytest
 from tiny import random_ids, tiny_llama
 
 from minilora import LoraConfig, get_peft_model
-from minilora.adapters.registry import ADAPTERS, FLAGS, NAMES, STARTS, config_class, method_of
-from minilora.errors import ConfigError
+from minilora.adapters.registry import ADAPTERS, FLAGS, NAMES, STARTS, config_class, config_named, method_of
+from minilora.errors import ConfigError, UnknownNameError
 from minilora.finetuning import RATE_TIMES_WIDTH
 from minilora.methods.dora import DoraAdapter
 from minilora.methods.lora import LoraAdapter
@@ -38,6 +38,26 @@ def test_fields_of_a_lora_config_choose_its_method(options, expected):
 
 def test_every_method_that_has_a_name_has_a_learning_rate_for_training():
     assert RATE_TIMES_WIDTH.keys() == NAMES.keys() | {"full"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_method_can_be_asked_for_by_its_name(name):
+    given = {"r": 3, "target_modules": ["q_proj", "down_proj"], "num_virtual_tokens": 4, "lora_dropout": None}
+    config = config_named(name, no_such_field=1, **given)
+    assert isinstance(config, NAMES[name][0])
+    for field, value in NAMES[name][1].items():
+        assert getattr(config, field) == value
+    if hasattr(config, "r"):
+        assert config.r == 3
+
+
+def test_a_setting_that_is_none_leaves_the_default():
+    assert config_named("lora", r=None, lora_alpha=5) == LoraConfig(lora_alpha=5)
+
+
+def test_a_method_that_has_no_name_is_refused_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="no method 'dorra'; there are: dora"):
+        config_named("dorra")
 
 
 def test_every_flag_and_start_is_a_field_of_lora():

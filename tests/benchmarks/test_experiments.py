@@ -60,10 +60,12 @@ def measured(monkeypatch):
 # ---- a run
 
 
+@pytest.mark.slow
 def test_a_run_gives_the_same_numbers_again():
     assert measure(TINY) == measure(TINY)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_loss():
     assert measure(TINY)["test_loss"] != measure(replace(TINY, seed=1))["test_loss"]
 

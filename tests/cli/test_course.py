@@ -84,6 +84,7 @@ def test_hints_come_level_by_level(in_folder):
     assert first != last
 
 
+@pytest.mark.slow
 def test_a_class_is_graded_in_one_command_and_one_that_hangs_hides_nobody(in_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("minilora.course.runner.check.__defaults__", (3, 1024))
     monkeypatch.setattr("minilora.cli.course.LESSONS", (1,))

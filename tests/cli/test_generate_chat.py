@@ -20,6 +20,8 @@ def work(tmp_path, monkeypatch):
     (tmp_path / "base" / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
     lines = "".join(json.dumps({"messages": chat}) + "\n" for chat in CHATS)
     (tmp_path / "chats.jsonl").write_text(lines * 8, encoding="utf-8")
+    short = "".join(json.dumps({"messages": chat}) + "\n" for chat in CHATS if len(chat) == 2)
+    (tmp_path / "short.jsonl").write_text(short * 8, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -32,11 +34,16 @@ def test_what_is_trained_in_the_template_answers_in_the_template(minilora, work)
     assert minilora(*ask, "--framed").out != "In Tidewick.\n"
 
     def loss(base, *options):
-        return float(minilora("eval", "--base", base, "--jsonl", "chats.jsonl", *options).out.split("loss ")[1][:6])
+        return float(minilora("eval", "--base", base, "--jsonl", "short.jsonl", *options).out.split("loss ")[1][:6])
 
     assert loss("tuned", "--chat") < min(1, loss("tuned", "--framed") / 2)
     assert loss("tuned") == loss("tuned", "--chat")
     assert loss("base", "--chat") > 2
+
+
+def test_a_system_message_is_not_dropped_where_the_frame_has_no_place_for_it(minilora, work):
+    result = minilora("eval", "--base", "base", "--jsonl", "chats.jsonl", "--framed")
+    assert refused(result, "chats.jsonl, line 2", "system, user, assistant")
 
 
 @pytest.mark.parametrize("command", [["train", "--out", "out"], ["eval"]])
@@ -57,4 +64,4 @@ def test_a_conversation_that_the_template_refuses_is_named_by_its_place(minilora
     source = "{% if messages[0].role == 'system' %}{{ raise_exception('no system here') }}{% endif %}" + TEMPLATE
     (work / "base" / "chat_template.jinja").write_text(source, encoding="utf-8")
     result = minilora("train", "--base", "base", "--jsonl", "chats.jsonl", "--chat", "--out", "out")
-    assert refused(result, "example 2", "no system here")
+    assert refused(result, "chats.jsonl, line 2", "no system here")

@@ -11,7 +11,6 @@ from click.testing import CliRunner
 
 from minilora.cli.params import MEMORY, params
 from minilora.counting.architectures.presets import PRESETS
-from minilora.counting.figures import card_names
 from minilora.errors import ConfigError, MiniloraError
 
 KEYS = {
@@ -208,11 +207,6 @@ def test_a_bad_plot_name_writes_nothing(tmp_path):
             params, ["gpt2", "--plot", str(tmp_path / "a.jpg")], catch_exceptions=False, standalone_mode=False
         )
     assert list(tmp_path.iterdir()) == []
-
-
-def test_cards_that_lie_close_together_in_a_figure_share_one_name():
-    assert card_names([8, 12, 16, 24, 48, 80], 4) == [f"{gb} GB card" for gb in (8, 12, 16, 24, 48, 80)]
-    assert card_names([8, 12, 16, 24, 48, 80], 10) == ["", "", "", "8 to 24 GB", "48 GB card", "80 GB card"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from minilora.cli.tour import TASKS
 from minilora.text.forms import form_trained_on
 from minilora.training.run import settings_in_history
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def toured(tmp_path_factory):

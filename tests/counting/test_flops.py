@@ -1,4 +1,4 @@
-"""Operations and serving: LoRA saves the dW products and nothing else."""
+"""Operations: LoRA saves the dW products and nothing else."""
 
 from dataclasses import replace
 
@@ -10,7 +10,6 @@ from minilora.counting.architectures.catalog import from_config, load, one_matri
 from minilora.counting.architectures.presets import PRESETS
 from minilora.counting.count import count, count_config
 from minilora.counting.flops import flops
-from minilora.counting.serving import serving
 from minilora.methods.lora import LoraConfig
 
 
@@ -103,27 +102,3 @@ def test_attention_grows_with_the_length_and_the_matrices_do_not():
 def test_the_forward_pass_is_two_operations_for_each_weight_that_multiplies():
     f = flops(counted("gpt2"), 1)
     assert f.forward == 2 * (12 * 12 * 768 * 768 + 50257 * 768)  # the tied head multiplies; the embedding does not
-
-
-def test_serving_adds_the_adapters_and_the_cache_to_one_base():
-    made = serving(counted("llama-3-8b", "q_proj,v_proj", 16), adapters=300, batch=4, length=1000, dtype="bfloat16")
-    base, adapters, cache = (i.bytes for i in made.memory)
-    assert base == 2 * 8_030_261_248
-    assert adapters == 300 * 2 * 6_815_744
-    assert cache == 4 * 1000 * 2 * 2 * 32 * 8 * 128  # keys and values, 32 layers, 8 heads of 128
-    assert made.total == base + adapters + cache
-
-
-@pytest.mark.parametrize(
-    ("name", "per_token"), [("gpt2", 2 * 12 * 768), ("bert-base-uncased", 0), ("t5-small", 4 * 6 * 512)]
-)
-def test_the_cache_keeps_what_a_decoder_looks_back_at(name, per_token):
-    made = serving(counted(name), adapters=1, batch=1, length=1, dtype="float32")
-    assert made.memory[2].bytes == 4 * per_token
-
-
-def test_switching_moves_nothing_or_the_adapter_or_all_adapted_weights_twice():
-    made = serving(counted("llama-3-8b", "all-linear", 16), adapters=1, batch=1, length=1, dtype="bfloat16")
-    assert made.switch_resident == 0
-    assert made.switch_load == 2 * 41_943_040
-    assert made.switch_merge == 2 * 2 * 6_979_321_856

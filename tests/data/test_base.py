@@ -32,6 +32,7 @@ def test_the_recorded_validation_loss_is_that_of_the_shipped_weights(base):
     assert history["valid"][-1][0] == settings["steps"] == len(history["loss"])
 
 
+@pytest.mark.slow
 def test_the_record_is_of_the_corpus_that_ships(base):
     from minilora.text.batches import text_digest
 

@@ -33,6 +33,7 @@ def examples(name):
     return [example for split in SPLITS for example in TASKS[name].examples(split)]
 
 
+@pytest.mark.slow
 def test_a_rebuild_from_the_seed_is_byte_identical(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "data.make.build", "--out", str(tmp_path)], cwd=ROOT, check=True, capture_output=True
@@ -56,6 +57,7 @@ def test_the_tokenizer_has_1024_tokens_and_both_special_ones(tokenizer):
     assert (tokenizer.eos_id, tokenizer.pad_id) == (0, 1)
 
 
+@pytest.mark.slow
 def test_every_token_of_every_answer_stands_at_least_50_times_in_the_base_text(tokenizer, paragraphs):
     counts = Counter(tokenizer.encode(shipped("corpus.txt").read_text(encoding="utf-8")))
     rare = {

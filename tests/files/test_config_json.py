@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minilora.errors import ConfigError, FormatError, MiniloraError, MissingFileError
 from minilora.models.gpt2 import GPT2Config
-from minilora.models.llama import LlamaConfig, inverse_frequencies
+from minilora.models.llama import LlamaConfig
 from minilora.models.pretrained import config_from_json, config_to_json, model_of, read_config
 
 LLAMA = {
@@ -108,13 +108,6 @@ def test_a_config_without_a_model_type_is_refused():
 )  # fmt: skip
 def test_both_spellings_of_the_rotary_settings_mean_the_same(old, new):
     assert read(**old) == read(**new)
-
-
-def test_llama3_scaling_divides_slow_frequencies_by_the_factor_and_leaves_fast_ones():
-    settings = {"rope_scaling": {"rope_type": "llama3"} | LLAMA3, "rope_theta": 5e5, "head_dim": 64}
-    scaled, plain = inverse_frequencies(read(**settings)), inverse_frequencies(read(rope_theta=5e5, head_dim=64))
-    assert scaled[0] == plain[0] and scaled[-1] == plain[-1] / 8
-    assert ((scaled <= plain) & (scaled >= plain / 8)).all() and (scaled[:-1] > scaled[1:]).all()
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,11 @@ def test_a_token_is_one_id_or_several(value):
     assert keys({"eos_token_id": value}).token_ids()["eos_token_id"] == value
 
 
-@pytest.mark.parametrize("value", [-1, [-1], True, [True], 1.0, "</s>"])
+def test_minus_1_is_no_token_as_some_tools_write_it():
+    assert keys({"eos_token_id": -1}).token_ids()["eos_token_id"] is None
+
+
+@pytest.mark.parametrize("value", [-2, [-1], True, [True], 1.0, "</s>"])
 def test_what_is_no_token_id_is_refused(value):
     with pytest.raises(FormatError, match="eos_token_id = .*, expected a token id or a list of them"):
         keys({"eos_token_id": value}).token_ids()

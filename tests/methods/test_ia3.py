@@ -90,3 +90,10 @@ def test_a_saved_adapter_is_loaded_to_the_same_bits(tmp_path):
 def test_feedforward_modules_that_are_not_given_are_pefts_also_with_targets_given():
     model = get_peft_model(tiny_llama(), IA3Config(target_modules=["k_proj", "v_proj", "down_proj"]))
     assert model.peft_config["default"].feedforward_modules == ["down_proj"]
+
+
+@pytest.mark.parametrize("inputs", [["down_proj"], r".*\.down_proj"], ids=["list", "regular expression"])
+def test_feedforward_modules_choose_the_layers_whose_input_is_scaled(inputs):
+    model = get_peft_model(tiny_llama(), IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=inputs))
+    shapes = {n.split(".")[-3]: p.shape for n, p in model.named_parameters() if "ia3_l" in n}
+    assert shapes == {"k_proj": (12, 1), "down_proj": (1, 20)}  # (out, 1) scales the output, (1, in) the input

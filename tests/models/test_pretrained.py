@@ -9,6 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from checkpoints import GOLDEN, MODELS, copy_of, edit_json, expected
+from commands import make_base
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import SIZES, random_ids, tiny_llama, with_lora
@@ -16,7 +17,9 @@ from tiny import SIZES, random_ids, tiny_llama, with_lora
 import minilora as ml
 from minilora.errors import ConfigError, FormatError, MiniloraError, MissingFileError
 from minilora.files.safetensors import read_header, read_tensors, write_tensors
+from minilora.files.shipped import shipped
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM
+from minilora.models.pretrained import base_folder, load_base
 
 INDEX = "model.safetensors.index.json"
 
@@ -81,6 +84,24 @@ def test_another_working_type_is_refused(folder, dtype):
 def test_a_loaded_model_is_in_eval_mode_and_every_weight_can_be_trained(folder):
     model = ml.load_pretrained(folder)
     assert not model.training and all(p.requires_grad for p in model.parameters())
+
+
+def test_a_loaded_model_knows_what_it_was_loaded_from(folder):
+    assert ml.load_pretrained(folder).name_or_path == str(folder)
+
+
+def test_without_a_path_it_is_the_shipped_base():
+    model, tokenizer = load_base()
+    assert base_folder() == shipped("base")
+    assert model.name_or_path == str(shipped("base"))
+    assert tokenizer.vocab_size == model.config.vocab_size == 1024
+
+
+def test_a_base_and_its_tokenizer_are_those_of_the_folder(tmp_path):
+    make_base(tmp_path / "base")
+    model, tokenizer = load_base(tmp_path / "base")
+    assert base_folder(tmp_path / "base") == tmp_path / "base"
+    assert model.name_or_path == str(tmp_path / "base") and tokenizer.vocab_size == model.config.vocab_size < 1024
 
 
 def test_a_device_that_is_not_there_is_refused(folder):

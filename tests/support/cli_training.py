@@ -4,10 +4,9 @@ import json
 import subprocess
 import sys
 
+import commands
 import numpy as np
 import pytest
-
-from minilora.cli import main
 
 SMALL = "--vocab 300 --width 16 --layers 1 --heads 2 --kv-heads 1 --mlp 24 --context 64 --length 32".split()
 WORDS = "the sea is grey and the boat is old but the tea is hot".split()
@@ -23,20 +22,7 @@ def pairs(count, repeat=1):
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """run("train", "--task", ...) -> exit code, standard output, standard error; the process stays."""
-
-    def command(*args):
-        monkeypatch.setattr(sys, "argv", ["minilora", *map(str, args)])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *capsys.readouterr()
-
-    return command
+run = commands.minilora  # a fixture
 
 
 @pytest.fixture(scope="module")

@@ -30,13 +30,14 @@ def minilora(capsys, monkeypatch):
     def run(*argv, stdin=b""):
         monkeypatch.setattr(sys, "argv", ["minilora", *map(str, argv)])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
-        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # `main` sets it
         capsys.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
+        with warnings.catch_warnings():  # a warning is a note on stderr, as it is for a user; `main` sets showwarning
+            warnings.simplefilter("default")
+            try:
+                main()
+                code = 0
+            except SystemExit as end:
+                code = end.code or 0
         return Result(code, *capsys.readouterr())
 
     return run

@@ -1,6 +1,7 @@
 """Reading text and examples: what is accepted, and the one line that names what is wrong."""
 
 import json
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -155,17 +156,26 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
-@given(lines=st.lists(st.one_of(json_values.map(json.dumps), st.text()), max_size=4), junk=st.binary(max_size=12))
-def test_any_bytes_give_pairs_or_one_line(tmp_path_factory, lines, junk):
-    path = tmp_path_factory.mktemp("fuzz") / "f.jsonl"
-    path.write_bytes("\n".join(lines).encode("utf-8", "surrogatepass") + junk)
-    try:
-        examples = read_jsonl(path)
-    except MiniloraError as error:
-        assert "\n" not in str(error) and str(path) in str(error)
-    else:
-        assert examples and all(isinstance(e[key], str) for e in examples for key in ("prompt", "response"))
+def test_any_bytes_give_pairs_or_one_line(tmp_path):
+    path, seen = tmp_path / "f.jsonl", Counter()
+    pair = st.fixed_dictionaries({"prompt": st.text(), "response": st.text()}).map(json.dumps)
+    line = st.one_of(pair, pair, pair, json_values.map(json.dumps), st.text())
+
+    @settings(max_examples=300)
+    @given(lines=st.lists(line, max_size=4), junk=st.one_of(st.just(b""), st.binary(max_size=12)))
+    def check(lines, junk):
+        path.write_bytes("\n".join(lines).encode("utf-8", "surrogatepass") + junk)
+        try:
+            examples = read_jsonl(path)
+        except MiniloraError as error:
+            assert "\n" not in str(error) and str(path) in str(error)
+            seen["refused"] += 1
+        else:
+            assert examples and all(isinstance(e[key], str) for e in examples for key in ("prompt", "response"))
+            seen["read"] += 1
+
+    check()
+    assert seen["refused"] > 20 and seen["read"] > 20, seen
 
 
 @settings(max_examples=100, deadline=None)

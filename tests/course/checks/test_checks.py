@@ -19,11 +19,13 @@ def functions_in(path):  # -> {name: source node}
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
+@pytest.mark.slow
 @each
 def test_every_stub_is_not_started(exercise):
     assert runner.check(exercise.number, STUBS).state == "not started"
 
 
+@pytest.mark.slow
 @each
 def test_every_solution_passes(exercise):
     verdict = runner.check(exercise.number, SOLUTIONS)
@@ -80,6 +82,7 @@ def test_no_hint_is_in_a_stub(lesson):
     assert [h for h in hints if h in text] == []
 
 
+@pytest.mark.slow
 def test_pytest_checks_the_own_file_by_lesson(tmp_path):
     for source in (STUBS / "test_exercises.py", SOLUTIONS / "lesson_01.py"):
         shutil.copy(source, tmp_path)
