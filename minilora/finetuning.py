@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -177,7 +178,7 @@ def finetune(
     saved = begin_run(out, settings, method != "full", resume, overwrite)
     check_settings(settings)
     if adapter is not None:
-        config = read_adapter_config(adapter)
+        config: Any = read_adapter_config(adapter)
         base = config.base_model_name_or_path if base is None else base
         method = name_of(config) if method == "lora" else method
         virtual_tokens = getattr(config, "num_virtual_tokens", 0)
@@ -222,7 +223,7 @@ def finetune(
     result = None
     if out is not None:
         name = None if folder == base_folder() else str(base)
-        config = None if method == "full" else model.peft_config["default"]  # also of an adapter that goes on
+        config = getattr(model, "peft_config", {}).get("default")  # also of an adapter that goes on
         own = {name: getattr(config, field, None) for name, field in OWN.items()}
         describe = partial(write_card, Path(out), name, settings | {"method": method} | own, count)
         result = RunFolder(Path(out), save_model, settings, None if method == "full" else describe)

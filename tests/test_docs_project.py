@@ -158,6 +158,6 @@ def test_every_command_that_a_page_names_exists(page):
     assert set(re.findall(r"`minilora ([a-z]+)", text)) <= set(COMMANDS)
 
 
-def test_the_changelog_of_the_first_version_lists_every_command():
-    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("## [0.1.0]")[1]
-    assert set(COMMANDS) <= set(re.findall(r"`([a-z]+)`", text))
+def test_the_changelog_names_every_command():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert set(COMMANDS) <= set(re.findall(r"`(?:minilora )?([a-z]+)", text))

@@ -1,6 +1,7 @@
 """`minilora data`: what a model will read and learn from a file, token by token, before it is trained."""
 
 import sys
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def data(files, base, chat):
     click.echo(f"the longest has {max(lengths):,} tokens; {too_long:,} are longer than the context of {context:,}")
 
 
-def example_rows(examples: list[dict], tokenizer, encode) -> list[tuple[list[int], list[bool]]]:
+def example_rows(examples: Sequence[dict], tokenizer, encode) -> list[tuple[list[int], list[bool]]]:
     """(ids, which of them are learned) of every row."""
     from ..ops.loss import IGNORE
     from ..text.batches import encode_pairs, pad_pairs
@@ -77,8 +78,10 @@ def show_row(ids: list[int], learned: list[bool], tokenizer) -> None:
     parts = list(zip(pieces(ids[:MOST_TOKENS], tokenizer), learned, strict=False))
     for is_learned, stretch in groupby(parts, key=lambda part: part[1]):
         text = "|".join(printable(piece) for piece, _ in stretch)
-        mark, style = ("learned", {"fg": "green"}) if is_learned else ("masked ", {"dim": True})
-        click.echo(f"  {mark}  {click.style(text, **style)}")
+        mark, text = (
+            ("learned", click.style(text, fg="green")) if is_learned else ("masked ", click.style(text, dim=True))
+        )
+        click.echo(f"  {mark}  {text}")
     if len(ids) > MOST_TOKENS:
         click.echo(f"  and {len(ids) - MOST_TOKENS:,} tokens more")
 

@@ -60,6 +60,8 @@ class IA3Config(PeftConfig):
         targets, inputs = DEFAULTS.get(getattr(model_config, "model_type", None), DEFAULTS[None])
         if self.target_modules is not None:
             targets = self.target_modules
+            if isinstance(targets, list):
+                inputs = [name for name in targets if any(name.endswith(default) for default in inputs)]
         if self.feedforward_modules is not None:
             inputs = self.feedforward_modules
         return replace(self, target_modules=targets, feedforward_modules=inputs)

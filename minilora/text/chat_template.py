@@ -51,7 +51,8 @@ class ChatTemplate:
         """
         messages = _plain_messages(messages)
         names = {"tools": None, "documents": None} | self.special_tokens | variables
-        self._template.environment.begin()
+        bounded: Any = self._template.environment
+        bounded.begin()
         try:
             text = self._template.render(messages=messages, add_generation_prompt=add_generation_prompt, **names)
             text.encode()

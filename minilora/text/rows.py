@@ -4,6 +4,8 @@ Every key of a row is used, known to hold no content for the model, or refused b
 """
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 from ..errors import DataError, listed
 
@@ -70,7 +72,7 @@ def row_form(value: dict) -> str:
     raise DataError(f'no "{missing}"; expected {", ".join(FORMS)}; found {keys}')
 
 
-def recognised(examples: list[Example]) -> str:
+def recognised(examples: Sequence[Any]) -> str:
     """The forms of the examples in words, such as "prompt and response" or "messages, text"."""
     return ", ".join(dict.fromkeys(example.form for example in examples))
 

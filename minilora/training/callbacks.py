@@ -63,7 +63,7 @@ class History:
         """Mean of the latest losses that were read; nan before the first."""
         return float(np.mean(self.loss[-last:])) if self.loss else math.nan
 
-    def best(self) -> list | None:
+    def best(self) -> Any:  # [step, loss], or None without a validation
         """The first [step, loss] with the lowest validation loss; before the first step nothing was learned."""
         return min((pair for pair in self.valid if pair[0]), key=lambda pair: pair[1], default=None)
 
