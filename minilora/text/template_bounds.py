@@ -87,7 +87,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 class _Counted(NodeTransformer):
     """A call at the start of every round of a loop, so that it is counted; `~` becomes a call too."""
 
-    def visit_For(self, node):  # noqa: N802: the name is jinja's
+    def visit_For(self, node):  # the name is jinja's
         node.body.insert(0, nodes.ExprStmt(_call("_step", [], node), lineno=node.lineno))
         return self.generic_visit(node)
 
