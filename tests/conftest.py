@@ -17,6 +17,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("reference"):  # whoever asks for "not slow" waits for no other library
             item.add_marker("slow")
+            item.add_marker(pytest.mark.filterwarnings("default"))  # what they warn of is shown, and fails nothing
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         tree = _Counted().visit(super()._parse(source, name, filename))
         return tree.set_environment(self)
 
-    def call(__self, __context, __obj, *args, **kwargs):  # noqa: N805: a template may name an argument "self"
+    def call(__self, __context, __obj, *args, **kwargs):  # a template may name an argument "self"
         __self.count()
         owner = getattr(__obj, "__self__", None)
         if isinstance(owner, str | list | int):
