@@ -161,7 +161,7 @@ def find_function(path: Path, name: str) -> tuple:  # -> (function, None) or (No
 
 def own_lines(error: BaseException, path: Path) -> str:
     """The error and the lines of the student's own file that led to it, without those inside NumPy and minilora."""
-    if isinstance(error, SyntaxError) and "null bytes" in str(error):
+    if isinstance(error, SyntaxError | ValueError) and "null bytes" in str(error):  # a ValueError before Python 3.11.4
         return f"{path.name} is not plain text: save it as UTF-8"
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename) == path:
         return f"{path.name}, line {error.lineno}: {(error.text or '').strip()}\n{type(error).__name__}: {error.msg}"
