@@ -6,6 +6,7 @@ act, never a side effect of train() or eval(); whatever changes the set of adapt
 
 import contextlib
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -158,7 +159,7 @@ class PeftModel(Module):
 
     def delete_adapter(self, name):
         """Remove an adapter. When it was the only active one, the first that is left becomes active, as in PEFT."""
-        self._names(name)
+        self._names([name])
         self._unmerge_first("delete_adapter")
         self.base_model.remove(name)
         del self.peft_config[name]
@@ -172,7 +173,7 @@ class PeftModel(Module):
         They become trainable, all others frozen; with `inference_mode` these are frozen too.
         Raises UnknownNameError, ConfigError when two of them have a copy of the same module.
         """
-        names = self._names(names)
+        names = self._names([None] if names is None else names)
         self._check_copies(names)
         self._unmerge_first("set_adapter")
         self._active = tuple(names)
@@ -316,10 +317,11 @@ class PeftModel(Module):
         return f"; it was made for {source}" if source and source != own else ""
 
     def _names(self, given, otherwise=()):  # name, names or None -> list of known names, each once
-        given = otherwise if given is None else [given] if isinstance(given, str) else given
+        given = otherwise if given is None else given
+        given = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
         for name in given:
-            if name not in self.peft_config:
-                raise UnknownNameError(f"no adapter {name!r}; loaded: {nearest(name, self.peft_config)}")
+            if name not in list(self.peft_config):  # a list: what cannot be a key is no name either
+                raise UnknownNameError(f"no adapter {name!r}; loaded: {nearest(str(name), self.peft_config)}")
         return list(dict.fromkeys(given))
 
     def _check_copies(self, names):

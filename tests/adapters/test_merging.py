@@ -6,7 +6,7 @@ from tiny import random_ids, tiny_gpt2, tiny_llama, with_lora
 
 from minilora import LoraConfig, PrefixTuningConfig, PromptTuningConfig, VeraConfig, get_peft_model
 from minilora.adapters.layer import AdaptedLayer
-from minilora.errors import ConfigError, MiniloraError
+from minilora.errors import ConfigError, MiniloraError, UnknownNameError
 
 IDS = random_ids()
 NO_TOKENIZER = PromptTuningConfig(
@@ -66,6 +66,16 @@ def test_what_cannot_name_a_folder_cannot_name_an_adapter(name):
     model = with_lora(tiny_llama())
     with pytest.raises(ConfigError, match="cannot be an adapter's name"):
         model.add_adapter(name, LoraConfig(target_modules=["q_proj"]))
+
+
+@pytest.mark.parametrize("name", [5, None, b"default", ["default", 5], [["default"]]], ids=str)
+def test_what_is_no_name_is_refused_as_an_unknown_adapter(name):
+    model = with_lora(tiny_llama())
+    before = state(model)
+    for act in (model.set_adapter, model.delete_adapter):
+        with pytest.raises(UnknownNameError, match="no adapter"):
+            act(name)
+    assert state(model) == before
 
 
 def test_virtual_tokens_are_taken_from_the_context():
