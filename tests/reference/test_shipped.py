@@ -115,9 +115,8 @@ def test_the_adapters_of_the_tour_open_in_peft_to_the_same_logits_and_text(tmp_p
     monkeypatch.setattr(tour, "STEPS", STEPS)
     show = Console(quiet=True)
     model, _ = tour.wrap(ours(BASE), seed=0)
-    for name in tour.TASKS:
-        tour.learn(show, model, TOKENIZER, get_task(name), seed=0)
-    tour.save(show, model, tmp_path)
+    histories = {name: tour.learn(show, model, TOKENIZER, get_task(name), seed=0) for name in tour.TASKS}
+    tour.save(show, model, tmp_path, histories)
     there = opened_there(tmp_path / tour.TASKS[0])
     quietly(there.load_adapter, tmp_path / tour.TASKS[1], "second")
     for name, loaded in zip(tour.TASKS, ("default", "second"), strict=True):
