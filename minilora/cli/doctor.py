@@ -39,12 +39,24 @@ ROOM = 100 * 2**20  # bytes free on a disk, below which to warn
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For scripts: everything as one JSON object.")
+@click.option("--fits", metavar="MODEL", help="Say whether MODEL, named as in `minilora params`, can be trained here.")
+@click.option("--batch", default=1, show_default=True, type=click.IntRange(1, 10**6), help="With --fits: sequences.")
+@click.option(
+    "--length", default=512, show_default=True, type=click.IntRange(1, 10**8), help="With --fits: tokens of each."
+)
 @device_option
-def doctor(as_json, device):
+def doctor(as_json, fits, batch, length, device):
     """Versions, devices and threads; how long a training step takes here, so how long the tour and the lessons.
 
-    Takes a few seconds, changes nothing and needs no network.
+    With --fits the command only says what can be trained here: with minilora in the memory of this machine, with
+    transformers and PEFT on each card. It takes a few seconds, changes nothing and needs no network.
     """
+    if fits is not None:
+        from . import doctor_fits
+
+        found = doctor_fits.fits(fits, batch, length, devices())
+        click.echo(json.dumps(found, indent=2)) if as_json else doctor_fits.show(found)
+        return
     report = {
         "versions": versions(),
         "optional": optional_packages(),

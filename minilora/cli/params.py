@@ -30,17 +30,17 @@ JSON: an array, one object for each rank and target set. Its keys:
   working, counted, notes   the sum; how it was confirmed; what to know
   adapter_bytes_fp32, adapter_bytes_16bit      bytes of the trained numbers
   file_bytes_fp32, file_bytes_16bit            bytes of the file
-  dtype, batch, length      as asked; assumed: for all of the memory
+  dtype, batch, length, engine    as asked; assumed: for all of the memory
   memory                    {method: assumes, states, peak, variants, cards}:
     states, peak            items {name, formula, bytes}; peak.recomputed and
                             peak.kept also have the moment, the total, and the
-                            bytes of every moment
+                            bytes of every moment (engine minilora: kept alone)
     variants                {name: total, card, cards_of_80}: bytes, the
                             smallest card in GB, how many of 80 GB
-    cards                   [{gb, gib, verdict}] with recomputation
+    cards                   [{gb, gib, verdict}] of the first of the peaks
   flops_per_token           operations, not time
   serving                   items; bytes that a switch of adapters moves
-CSV: version to length, then bytes at the peak (activations recomputed) as
+CSV: version to length, engine, then bytes at the first of the peaks as
 memory_full, memory_full_16bit, memory_lora, memory_4bit_lora and
 memory_4bit_lora_prepared, then full_over_lora (operations).
 """
@@ -65,6 +65,10 @@ memory_4bit_lora_prepared, then full_over_lora (operations).
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(1, 10**6), help="Sequences in a batch.")
 @click.option("--length", default=512, show_default=True, type=click.IntRange(1, 10**8), help="Tokens per sequence.")
 @click.option(
+    "--engine", default="huggingface", show_default=True, type=click.Choice(["huggingface", "minilora"]),
+    help="Whose memory is predicted: that of transformers and PEFT on a card, or minilora's own, in float32.",
+)  # fmt: skip
+@click.option(
     "--card", type=click.Choice([f"{gb:g}" for gb in CARDS]), metavar="GB",
     help="Say first what fits on a card of this size, and what would make the rest fit: "
     + ", ".join(f"{gb:g}" for gb in CARDS) + " (T4: 15, L4 and A10: 22.5, L40S: 45).",
@@ -77,8 +81,10 @@ memory_4bit_lora_prepared, then full_over_lora (operations).
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, see below.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Write the figure to this new PNG file.")
 @click.option("--overwrite", is_flag=True, help="Replace the file of --plot.")
-def params(model, ranks, target_sets, adapter_config, dtype, batch, length, card, adapters, as_json, as_csv, plot,
-           overwrite):  # fmt: skip
+def params(
+    model, ranks, target_sets, adapter_config, dtype, batch, length, engine, card, adapters, as_json, as_csv, plot,
+    overwrite,
+):  # fmt: skip
     """Count LoRA on MODEL: a preset (see below), an id of the hub, a config.json or its folder, or one matrix
     (4096x4096).
 
@@ -102,18 +108,18 @@ def params(model, ranks, target_sets, adapter_config, dtype, batch, length, card
         counts = [
             count(architecture, t, rank) for t in target_sets for rank in parse_ranks("8" if ranks is None else ranks)
         ]
-    rows = [row(c, cross_check(c), batch, length, dtype, adapters) for c in counts]
+    rows = [row(c, cross_check(c), batch, length, dtype, adapters, engine) for c in counts]
 
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif as_csv:
         click.echo(as_lines(rows), nl=False)
     else:
-        print_tables(rows, counts, card and float(card), batch, length, dtype)
+        print_tables(rows, counts[0], card and float(card), batch, length, dtype)
     if plot:
         from ..counting.figures import draw
 
-        draw(counts, batch, length, dtype, plot)
+        draw(counts, batch, length, dtype, plot, engine)
         click.echo(f"figure: {plot}", err=True)
 
 
@@ -136,13 +142,18 @@ def count_file(architecture, path, others):
     return count_config(architecture, read_adapter_config(path / "adapter_config.json" if path.is_dir() else path))
 
 
-def print_tables(rows, counts, card, batch, length, dtype):
-    from ..counting.fits import answers
+def print_tables(rows, count, card, batch, length, dtype):
+    from ..counting.cards import OVERHEAD
+    from ..counting.engine import OVERHEAD as OWN_OVERHEAD
+    from ..counting.fits import answers, own_answers
     from .params_tables import show
 
-    trains = card and counts[0].architecture.model_type
-    found = answers(counts[0], batch, length, dtype, CARDS[card]) if trains else []
-    show(rows, card if trains else None, found)
+    found = []
+    if card and rows[0].get("engine") == "minilora":  # on a card it has the overhead of a card
+        found = own_answers(count, batch, length, CARDS[card] - OVERHEAD + OWN_OVERHEAD)
+    elif card and "memory" in rows[0]:
+        found = answers(count, batch, length, dtype, CARDS[card])
+    show(rows, card if found else None, found)
 
 
 def parse_ranks(text):  # "8,16" -> [8, 16]
@@ -154,11 +165,11 @@ def parse_ranks(text):  # "8,16" -> [8, 16]
 
 def as_lines(rows):
     lines = io.StringIO()
-    columns = (*COLUMNS, *MEMORY, "full_over_lora")
+    columns = (*COLUMNS, "engine", *MEMORY, "full_over_lora")
     writer = csv.DictWriter(lines, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         memory = row.get("memory", {})
-        peaks = {column: memory[m]["peak"]["recomputed"]["total"] for column, m in MEMORY.items() if m in memory}
+        peaks = {c: next(iter(memory[m]["peak"].values()))["total"] for c, m in MEMORY.items() if m in memory}
         writer.writerow(row | peaks | {"full_over_lora": row.get("flops_per_token", {}).get("full_over_lora")})
     return lines.getvalue()

@@ -79,21 +79,26 @@ def card_table(r, card, answers):
 
 
 def variants_table(r):
-    """Rows: methods; columns: three ways to train, with the peak and the smallest card."""
-    title = f"Memory of training {r['batch']} x {r['length']} tokens: GiB at the peak, smallest card"
-    made = new_table("", "recomputed", "chunked loss", "all kept", text=1, title=title)
+    """Rows: methods; columns: the ways to train, with the peak and the smallest card."""
+    title = f"Memory of training {r['batch']} x {r['length']} tokens with {r['engine']}: peak in GiB, card"
+    columns = {"recomputed": "recomputed", "recomputed, chunked loss": "chunked loss", "kept": "all kept"}
+    first = next(iter(r["memory"].values()))["variants"]
+    names = [name for name in columns if name in first]
+    made = new_table("", *(columns[name] for name in names), text=1, title=title)
     for method, budget in r["memory"].items():
-        variants = (budget["variants"][name] for name in ("recomputed", "recomputed, chunked loss", "kept"))
+        variants = (budget["variants"][name] for name in names)
         made.add_row(method, *(f"{gib(v['total'])} {card_name(v):>7}" for v in variants))
     return made
 
 
 def caption(r):
     """The lines under the table of memory."""
-    yield (
-        "recomputed: activations (gradient checkpointing). chunked loss: recomputed too, and the loss computed for a "
-        "few tokens at a time (Liger, Unsloth, torchtune), so that no logits are kept. all kept: nothing is recomputed."
-    )
+    if r["engine"] == "huggingface":
+        yield (
+            "recomputed: activations (gradient checkpointing). chunked loss: recomputed too, and the loss computed "
+            "for a few tokens at a time (Liger, Unsloth, torchtune), so that no logits are kept. all kept: nothing is "
+            "recomputed."
+        )
     yield f"Assumed: {r['assumed']}."
     lean = [(m, b["variants"]) for m, b in r["memory"].items() if "recomputed, flash attention" in b["variants"]]
     if lean:
@@ -114,11 +119,11 @@ def card_name(variant):  # of "variants" -> "24 GB"
 def peak_table(r):
     """Rows: arrays that are alive at the peak; columns: methods."""
     methods = list(r["memory"])
+    kind = next(iter(r["memory"][methods[0]]["peak"]))
     short = {"full, 16-bit": "16-bit", "4-bit + LoRA": "4-bit", "4-bit + LoRA, prepared": "prepared"}
-    made = new_table(
-        "", *(short[m] if m in short else m for m in methods), text=1, title="What is alive at the peak, recomputed"
-    )
-    peaks = {m: r["memory"][m]["peak"]["recomputed"] for m in methods}
+    names = (short[m] if m in short else m for m in methods)
+    made = new_table("", *names, text=1, title=f"Arrays that are alive at the peak, {kind}")
+    peaks = {m: r["memory"][m]["peak"][kind] for m in methods}
     names = dict.fromkeys(item["name"] for m in methods for item in peaks[m]["items"])
     for name in names:
         sizes = [sum(i["bytes"] for i in peaks[m]["items"] if i["name"] == name) for m in methods]
@@ -129,8 +134,8 @@ def peak_table(r):
 
 
 def formulas_table(r, method):
-    peak = r["memory"][method]["peak"]["recomputed"]
-    made = new_table("", "formula", "GiB", text=1, title=f"{method}, recomputed, {peak['moment']}")
+    kind, peak = next(iter(r["memory"][method]["peak"].items()))
+    made = new_table("", "formula", "GiB", text=1, title=f"{method}, {kind}, {peak['moment']}")
     for item in peak["items"]:
         made.add_row(item["name"], item["formula"], f"{item['bytes'] / GIB:,.3f}")
     return made

@@ -12,11 +12,13 @@ The equations need little; the libraries keep more, and all of it must fit. For 
     matrices     dW = gᵀ x and dA = s (g B)ᵀ x need the input x              w in once, where W itself is trained
                  PEFT copies x to float32 for each adapter                   4 in, for each adapter
     LoRA         dB = s gᵀ u needs u = x Aᵀ                                  4 r, for each adapter
+                 DoRA needs W x and B A x                                    (w + 4) out, for each adapter
+                 dropout on x: a copy for each adapter, and a mask           8 in, for each adapter
     dropout      which numbers were kept                                     w d, after each block
 
-Overestimated: layers below the lowest adapter are counted although they keep nothing. With recomputation only the input
-of each layer is kept, and one layer at a time is computed again in the backward pass (Chen et al. 2016, arXiv
-1604.06174). `benchmarks/MEMORY.md` compares the sums with the libraries themselves.
+Overestimated: in the lowest layer that is trained, what is below its lowest adapter keeps nothing. With recomputation
+only the input of each layer is kept, and one layer at a time is computed again in the backward pass (Chen et al. 2016,
+arXiv 1604.06174). `benchmarks/MEMORY.md` compares the sums with the libraries themselves.
 """
 
 from collections import Counter, defaultdict
@@ -28,6 +30,7 @@ from .styles import NAMES_OF_ACTIVATION, STEPS, STYLES, Style
 
 SCORES = "attention scores, T x T"
 INPUT = "input of each layer"
+OUTSIDE = ("", "encoder")  # of the layers; "encoder": Whisper's convolutions
 SEES = ("model.vision_tower", "model.multi_modal_projector")
 CONVOLVED = ("sound", "conv1")  # what Whisper's convolutions read: 3000 places of a sound, then 1500
 
@@ -65,15 +68,18 @@ class Kept:
     """What one training step keeps, and makes for a moment, in each layer; "" is what lies outside of the layers.
 
     layers     {layer: Counter {kind: bytes per token}}, in the order of the forward pass
-    inputs     the same with recomputation: the input of each layer
+    above      the same without the layers below the lowest one that is trained: they keep nothing
+    inputs     with recomputation: the input of each layer
     gradients  {layer: bytes per token that its backward pass makes for a moment}
 
     trained: {path: rank of its adapter, or 0 where the weight itself is trained}; batch sequences of `length` tokens;
-    flash: T x T scores are never kept, also where the family's code or dropout on them prevents that.
+    flash: T x T scores are never kept, also where the family's code or dropout on them prevents that; drops: the
+    adapters have dropout; dora: they have magnitudes.
     """
 
-    def __init__(self, architecture, trained, precision, batch, length, flash=False):
+    def __init__(self, architecture, trained, precision, batch, length, flash=False, drops=False, dora=False):
         self.trained, self.precision, self.batch, self.length = trained, precision, batch, length
+        self.drops, self.dora = drops, dora
         self.model_type, self.config = architecture.model_type, architecture.config
         self.sizes = Sizes(self.config, architecture.name, DEFAULTS[self.model_type])
         parts = architecture.parts
@@ -90,9 +96,16 @@ class Kept:
         for part in parts:
             self.parts.setdefault("encoder" if part.reads in CONVOLVED else part.block, []).append(part)
         self.layers = {block: self._layer(block) for block in self.parts}
-        outside = {block: self.layers[block] for block in ("", "encoder") if block in self.layers}
+        outside = {block: self.layers[block] for block in OUTSIDE if block in self.layers}
         self.inputs = {b: Counter({INPUT: self._entering(b)}) for b in self.layers} | outside
+        self.above = self._above()
         self.gradients = {block: self._gradients(block) for block in self.layers if block}
+
+    def _above(self):
+        trains = [any(p.path in self.trained for p in parts) for parts in self.parts.values()]
+        of_input = any(p.path in self.trained for p in self.parts[""] if p.kind == "embedding")
+        lowest = 0 if of_input else next((i for i, t in enumerate(trains) if t and i), len(trains))
+        return {b: kept for i, (b, kept) in enumerate(self.layers.items()) if b in OUTSIDE or i >= lowest}
 
     def tokens(self, block: str) -> int:
         """Tokens of the batch in a layer. Whisper's encoder and ViT have as many as their sound or image has places."""
@@ -134,6 +147,9 @@ class Kept:
                 kept["activation functions"] += self._activation(parts, readers[0])
                 kept["outputs of the experts"] += self.precision.product * ends * (readers[0].kind == "experts")
                 kept["dropout masks"] += self.precision.stream * ends * bool(self.rate_after_block)
+        if self.dora:  # W x and B A x, apart
+            adapted = [p for p in parts if self.trained.get(p.path)]
+            kept["outputs for the magnitudes"] = sum(p.times * p.out for p in adapted) * (self.precision.product + 4)
         kept["x A of the adapters"] = sum(self.precision.narrow * p.times * self.trained.get(p.path, 0) for p in parts)
         if not block:
             kept["attention mask"] += self.length * self.is_causal  # once for all layers: true or false
@@ -195,8 +211,9 @@ class Kept:
             return p.product * x
         of_attention = name.startswith("attention")
         in_16_bit = of_attention or name == "activation"  # with autocast
-        copies = p.adapter * len(adapted) + p.weight * len(whole) * (not in_16_bit)
-        shares = adapted and not p.adapter or whole and (in_16_bit or not p.weight)
+        copy = p.adapter or 4 * self.drops  # with dropout each adapter has an x of its own, and which numbers were kept
+        copies = (copy + 4 * self.drops) * len(adapted) + p.weight * len(whole) * (not in_16_bit)
+        shares = adapted and not copy or whole and (in_16_bit or not p.weight)
         if of_attention and not self.scores and not self.style.copies_out:
             shares = False  # it is the attention's output, kept already
         return x * (copies + (p.attention if of_attention else p.product) * bool(shares))
@@ -213,7 +230,8 @@ class Kept:
         each = 6 if self.rate_on_scores else 8
         scores = self.heads * (self.tokens(block) // self.batch) * each if self.scores else 0
         kept_by_mlp = self.layers[block]["activation functions"]
-        return max(mlp, scores - kept_by_mlp) + 6 * self._entering(block)
+        stream = 12 if self.precision.stream < 4 else 4  # bytes, of the width of the hidden states
+        return max(mlp, scores - kept_by_mlp) + stream * self._entering(block) // self.precision.stream
 
     def _entering(self, block):
         """Bytes of the hidden state that enters a layer: as wide as the first thing in it."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 from ..display.plots import COLOURS, LINES, figure
 from .cards import CARDS, GIB, SEVERAL, cards_needed, smallest_card
 from .count import count_config
+from .engine import own_budgets
 from .memory import LOGITS, LOSS, budgets
 from .report import gathered
 
@@ -24,7 +25,7 @@ NAMES = {  # of methods, under a bar
 }  # fmt: skip
 
 
-def draw(counts: list, batch: int, length: int, dtype: str, path) -> None:
+def draw(counts: list, batch: int, length: int, dtype: str, path, engine: str) -> None:
     """A PNG: left, parameters against rank, a line for each target set; right, memory of every configuration.
 
     One matrix is not trained alone: there is no right half then.
@@ -37,7 +38,7 @@ def draw(counts: list, batch: int, length: int, dtype: str, path) -> None:
             return
         left, right = sheet.subplots(1, 2, width_ratios=(2, 3))
         draw_ranks(counts, left)
-        draw_memory(counts, batch, length, dtype, right)
+        draw_memory(counts, batch, length, dtype, right, engine)
 
 
 def draw_ranks(counts, axes):
@@ -69,10 +70,10 @@ def at_rank(counted, rank):
     return count_config(counted.architecture, replace(counted.config, r=rank), counted.targets)
 
 
-def draw_memory(counts, batch, length, dtype, axes):
+def draw_memory(counts, batch, length, dtype, axes, engine):
     """Stacked bars, side by side for each method; the numbers stand below them, off the lines of the cards."""
     some = counts if len(counts) <= MOST else [min(counts, key=size), max(counts, key=size)]
-    bars = bars_of(some, batch, length, dtype)
+    bars = bars_of(some, batch, length, dtype, engine)
     heights = [plan.peak.bytes / GIB for _, _, plan in bars]
     top = 1.35 * max(heights)  # room for the legend
     for kind, (colour, hatch) in KINDS.items():
@@ -92,7 +93,8 @@ def draw_memory(counts, batch, length, dtype, axes):
     axes.set_xticks(range(len(bars)), [label(*bar) for bar in bars], fontsize=letters)
     axes.set_ylabel("GiB")
     drawn = "" if some is counts else f"the least and the most trained of {len(counts)} configurations\n"
-    axes.set_title(f"{drawn}Peak memory of {batch} x {length} tokens, activations recomputed", fontsize=17)
+    recomputed = "" if engine == "minilora" else ", activations recomputed"
+    axes.set_title(f"{drawn}Peak memory of {batch} x {length} tokens with {engine}{recomputed}", fontsize=17)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], loc="upper right", fontsize=14, framealpha=1, ncols=2).set_zorder(6)
 
@@ -101,12 +103,14 @@ def size(count):
     return count.trainable
 
 
-def bars_of(counts, batch, length, dtype):  # -> [(method, what is under its name, Plan)]
+def bars_of(counts, batch, length, dtype, engine):  # -> [(method, what is under its name, Plan)]
     """A bar for each method and configuration; full fine-tuning is the same for all of them."""
     found, sets = {}, len({c.targets for c in counts}) > 1
     for i, counted in enumerate(counts):
         name = clip(counted.targets, 12) + "\n" if sets else ""
-        for budget in budgets(counted, batch, length, dtype):
+        own = engine == "minilora"
+        made = own_budgets(counted, batch, length) if own else budgets(counted, batch, length, dtype)
+        for budget in made:
             full = budget.method.startswith("full")
             if not full or i == 0:
                 whole = gathered(counted.architecture, budget.method)

@@ -4,15 +4,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from .cards import GIB, OVERHEAD
-from .memory import budget, budgets
+from .engine import OVERHEAD as OWN_OVERHEAD
+from .engine import own_budget, own_methods
+from .memory import budget, methods_of
 
 STEP = 128  # tokens: lengths are tried in multiples of it
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One method. total: bytes at the peak with recomputation; remedies: changes that make it fit, as sentences; empty
-    when it fits, or when nothing helps."""
+    """One method. total: bytes at the peak; remedies: changes that make it fit, as phrases; none when it fits, or when
+    nothing helps."""
 
     method: str
     total: int
@@ -20,20 +22,36 @@ class Answer:
     remedies: tuple
 
 
-def answers(count, batch: int, length: int, dtype: str, gib: float, overhead: float = OVERHEAD) -> list:
-    """An Answer for each method on a device of `gib` GiB, of which `overhead` are not free for arrays."""
-    room = int((gib - overhead) * GIB)
-    found = []
-    for made in budgets(count, batch, length, dtype):
-        plan = partial(_plan, made.method, count, dtype)
-        fits = made.total_recomputed <= room
-        remedies = () if fits else tuple(_remedies(plan, batch, length, room))
-        found.append(Answer(made.method, made.total_recomputed, fits, remedies))
-    return found
+def answers(count, batch: int, length: int, dtype: str, gib: float) -> list:
+    """An Answer for each method of Hugging Face's engine, activations recomputed, on a card of `gib` GiB."""
+    room = int((gib - OVERHEAD) * GIB)
+    return [
+        _answer(method, partial(_plan, method, count, dtype), batch, length, room)
+        for method in methods_of(count.architecture, dtype)
+    ]
+
+
+def own_answers(count, batch: int, length: int, gib: float) -> list:
+    """An Answer for each method of minilora's engine, where `gib` GiB are free. Raises ConfigError for a family that
+    minilora cannot train."""
+    room = int((gib - OWN_OVERHEAD) * GIB)
+    return [
+        _answer(method, partial(_own_plan, method, count), batch, length, room)
+        for method in own_methods(count.architecture)
+    ]
 
 
 def _plan(method, count, dtype, batch, length, flash=False):
     return budget(method, count, batch, length, dtype, flash).recomputed
+
+
+def _own_plan(method, count, batch, length, flash=False):
+    return own_budget(method, count, batch, length).kept
+
+
+def _answer(method, plan, batch, length, room):
+    total = plan(batch, length).peak.bytes
+    return Answer(method, total, total <= room, () if total <= room else tuple(_remedies(plan, batch, length, room)))
 
 
 def _remedies(plan, batch, length, room):
@@ -48,10 +66,12 @@ def _remedies(plan, batch, length, room):
         yield f"--batch {smaller}"
     elif shorter := largest(lambda n: plan(1, n * STEP).peak.bytes <= room, length // STEP):
         yield f"--batch 1 --length {shorter * STEP}" if batch > 1 else f"--length {shorter * STEP}"
-    elif chunked > room and (
-        n := largest(lambda n: plan(1, n * STEP).with_chunked_loss.peak.bytes <= room, length // STEP)
-    ):
-        yield f"a chunked loss and --batch 1 --length {n * STEP}"
+    elif chunked > room and (both := largest(lambda n: _chunked(plan, n * STEP) <= room, length // STEP)):
+        yield f"a chunked loss and --batch 1 --length {both * STEP}"
+
+
+def _chunked(plan, length):
+    return plan(1, length).with_chunked_loss.peak.bytes
 
 
 def largest(fits, below: int) -> int:

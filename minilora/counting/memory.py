@@ -84,13 +84,15 @@ class Budget:
         return {gb: verdict(self.total_recomputed, gb) for gb in CARDS}
 
 
-def budgets(count, batch: int, length: int, dtype: str, flash: bool = False) -> list:
-    """The Budget of each method for a Count; see `budget`. "full, 16-bit" is left out for a base in float32, and the
-    4-bit methods for families that are NOT_IN_4_BIT."""
+def methods_of(architecture, dtype: str) -> list:
+    """The METHODS that there are: "full, 16-bit" not for a base in float32, 4 bit not for families NOT_IN_4_BIT."""
     methods = [m for m in METHODS if dtype != "float32" or m != "full, 16-bit"]
-    if count.architecture.model_type in NOT_IN_4_BIT:
-        methods = [m for m in methods if "4-bit" not in m]
-    return [budget(method, count, batch, length, dtype, flash) for method in methods]
+    return [m for m in methods if architecture.model_type not in NOT_IN_4_BIT or "4-bit" not in m]
+
+
+def budgets(count, batch: int, length: int, dtype: str, flash: bool = False) -> list:
+    """The Budget of each method that there is for a Count; see `budget`."""
+    return [budget(m, count, batch, length, dtype, flash) for m in methods_of(count.architecture, dtype)]
 
 
 def budget(method: str, count, batch: int, length: int, dtype: str, flash: bool = False) -> Budget:
@@ -98,10 +100,10 @@ def budget(method: str, count, batch: int, length: int, dtype: str, flash: bool 
 
     dtype: of the base and of the products. flash: T x T scores are never kept.
     """
-    return _Step(method, count, batch, length, dtype, flash).budget()
+    return Step(method, count, batch, length, dtype, flash).budget()
 
 
-class _Step:
+class Step:
     """A training step with one of the METHODS."""
 
     def __init__(self, method, count, batch, length, dtype, flash):
@@ -111,7 +113,8 @@ class _Step:
         self.is_autocast = self.w == 2 and method in ("full", "4-bit + LoRA, prepared")
         trained = {p.path: 0 for p in self.architecture.parts} if self.is_full else count.trained
         self.gradient_bytes = self.w if method == "full, 16-bit" else 4
-        self.kept = Kept(self.architecture, trained, self._precision(), batch, length, flash)
+        drops, dora = (bool(x) and not self.is_full for x in (count.config.lora_dropout, count.config.use_dora))
+        self.kept = Kept(self.architecture, trained, self._precision(), batch, length, flash, drops, dora)
 
     def _precision(self):
         if self.is_full and self.is_autocast:
@@ -125,21 +128,23 @@ class _Step:
         weights, gradients, optimizer = self._states()
         before, after = weights + optimizer, weights + gradients + optimizer
         loss, logits, forward_loss = self._loss()
-        kept, inputs = (self.kept.items(layers) for layers in (self.kept.layers, self.kept.inputs))
+        kept, inputs = (self.kept.items(layers) for layers in (self.kept.above, self.kept.inputs))
+        norms = self._norm_of_dora()
         all_copies, head = self._copies(self.architecture.parts), self._copy_of_head()
         step = Moment("in the optimizer's step", after + self._optimizer_work(), logits)
         return Budget(
             self.method,
             after,
             Plan((
+                *([Moment("in the forward pass of the last layer", before, kept + norms)] if norms else []),
                 Moment("in the loss", before, kept + (all_copies or head) + self._updated_experts() + loss),
-                self._backward(before, self.kept.layers, (all_copies or head) + self._updated_experts(), logits),
+                self._backward(before, self.kept.above, all_copies + self._updated_experts(), logits),
                 step,
             )),
             Plan((
                 Moment("as the forward pass ends", before, inputs + (all_copies or head) + forward_loss),
                 Moment("in the loss", before, inputs + head + loss),
-                self._backward(before, self.kept.inputs, head, logits),
+                self._backward(before, self.kept.inputs, (), logits),
                 step,
             )),
         )  # fmt: skip
@@ -168,10 +173,19 @@ class _Step:
     def _within(self, block, kept):
         """What is there only while the backward pass of this layer runs."""
         found = self.kept.items({block: Counter({"gradients in one layer": self.kept.gradients[block]})})
-        if kept is self.kept.layers:
+        if kept is self.kept.above:
             return found
         whole = self.kept.items({block: Counter({"one layer, computed again": self.kept.layers[block].total()})})
-        return whole + found + self._copies(self.kept.parts[block]) + self._updated_experts(block)
+        return (
+            whole + found + self._copies(self.kept.parts[block]) + self._updated_experts(block) + self._norm_of_dora()
+        )
+
+    def _norm_of_dora(self):
+        """PEFT finds the norms of W + s B A from dense float32 matrices: the identity, B A, s B A, W and the sum."""
+        if not self.kept.dora:
+            return ()
+        n_in, out = max(((p.n_in, p.out) for p in self.count.chosen), key=lambda sides: sides[0] * sum(sides))
+        return (Item("norms of DoRA", f"{n_in:,} x ({n_in:,} + 4 x {out:,}) x 4 B", n_in * (n_in + 4 * out) * 4),)
 
     def _gradients_of(self, block):
         """Bytes of the gradients of a layer, or outside of all. The gradient of an embedding is made last."""

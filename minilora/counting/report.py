@@ -1,24 +1,29 @@
 """One configuration with all its numbers, as the dictionary that `minilora params --json` prints."""
 
 from .cards import CARDS, GIB, OVERHEAD, cards_needed, smallest_card, verdict
+from .engine import OVERHEAD as OWN_OVERHEAD
+from .engine import own_budgets
 from .flops import flops
 from .memory import NF4_BITS, budgets
 from .serving import serving
 
 VERSION = 2  # of the keys; it grows when one of them changes its meaning or goes
-ASSUMED = (
-    "transformers and PEFT on one card, AdamW, SDPA attention, a padded batch, the loss over all tokens; "
-    f"{OVERHEAD} GiB on top for the CUDA context and the allocator"
-)
+ENGINES = ("huggingface", "minilora")
+ASSUMED = {
+    "huggingface": "transformers and PEFT on one card, AdamW, SDPA attention, a padded batch, the loss over all "
+    f"tokens; {OVERHEAD} GiB on top for the CUDA context and the allocator",
+    "minilora": "minilora on one machine or card, AdamW, everything in float32, nothing recomputed, the loss over all "
+    f"tokens; on top {OWN_OVERHEAD} GiB for Python and its libraries, on a card {OVERHEAD} GiB",
+}
 
 
-def row(count, counted: str, batch: int, length: int, dtype: str, adapters: int) -> dict:
+def row(count, counted: str, batch: int, length: int, dtype: str, adapters: int, engine: str = ENGINES[0]) -> dict:
     """All numbers of a Count.
 
     counted: how the count was confirmed; batch and length: of the training batch and of the cache, in sequences and
     tokens; dtype: of the frozen base; adapters: served at the same time. Bytes are whole numbers; percent is of base +
     trainable, as PEFT prints it; reduction is base / trainable. One matrix alone has no memory, no operations and no
-    serving.
+    serving. engine: whose memory is predicted, one of ENGINES.
     """
     narrow = "F16" if dtype == "float16" else "BF16"
     found = {
@@ -47,8 +52,9 @@ def row(count, counted: str, batch: int, length: int, dtype: str, adapters: int)
     if not count.architecture.model_type:
         return found
     return found | {
-        "assumed": ASSUMED,
-        "memory": memory(count, batch, length, dtype),
+        "engine": engine,
+        "assumed": ASSUMED[engine],
+        "memory": own_memory(count, batch, length) if engine == "minilora" else memory(count, batch, length, dtype),
         "flops_per_token": _flops(flops(count, length)),
         "serving": _serving(serving(count, adapters, batch, length, dtype)),
     }
@@ -58,6 +64,26 @@ def memory(count, batch: int, length: int, dtype: str) -> dict:  # {method: {...
     """What each method needs, and the leaner variants of it."""
     lean = {b.method: b for b in budgets(count, batch, length, dtype, flash=True)}
     return {b.method: _budget(b, lean[b.method], count, dtype) for b in budgets(count, batch, length, dtype)}
+
+
+def own_memory(count, batch: int, length: int) -> dict:  # {method: {...}}
+    """The same for minilora's engine. Raises ConfigError for a family that it cannot train."""
+    return {
+        b.method: {
+            "assumes": OWN_ASSUMES[b.method],
+            "states": _items(b.states),
+            "peak": {"kept": _peak(b.kept)},
+            "variants": {"kept": _variant(b.kept, 0)},
+            "cards": _cards(b.total),
+        }
+        for b in own_budgets(count, batch, length)
+    }
+
+
+OWN_ASSUMES = {
+    "full": "weights, gradients, m and v: 16 B a parameter",
+    "LoRA": "a frozen base, 4 B a parameter; 16 B for each number of the adapters",
+}
 
 
 def gathered(architecture, method: str) -> int:
@@ -80,8 +106,12 @@ def _budget(budget, lean, count, dtype):
         "states": _items(budget.states),
         "peak": {"recomputed": _peak(budget.recomputed), "kept": _peak(budget.kept)},
         "variants": {name: _variant(plan, whole) for name, plan in cases.items()},
-        "cards": [{"gb": gb, "gib": gib, "verdict": verdict(budget.total_recomputed, gb)} for gb, gib in CARDS.items()],
+        "cards": _cards(budget.total_recomputed),
     }
+
+
+def _cards(total):
+    return [{"gb": gb, "gib": gib, "verdict": verdict(total, gb)} for gb, gib in CARDS.items()]
 
 
 def _peak(plan):

@@ -102,6 +102,16 @@ def test_every_assumption_is_beside_the_numbers():
         assert words in text, words
 
 
+def test_the_engine_says_whose_memory_is_predicted():
+    (own,) = json.loads(run("smollm2-135m", "--engine", "minilora", "--json"))
+    (theirs,) = json.loads(run("smollm2-135m", "--json"))
+    assert (own["engine"], theirs["engine"]) == ("minilora", "huggingface")
+    assert list(own["memory"]) == ["full", "LoRA"] and list(own["memory"]["LoRA"]["peak"]) == ["kept"]
+    text = " ".join(run("smollm2-135m", "--engine", "minilora").split())
+    assert "Memory of training 1 x 512 tokens with minilora" in text and "everything in float32" in text
+    assert "no model file for opt" in refused("opt-125m", "--engine", "minilora")
+
+
 def test_several_cards_are_counted_where_one_is_not_enough():
     (row,) = json.loads(run("llama-3.1-405b", "--rank", "16", "--targets", "all-linear", "--json"))
     variants = {m: b["variants"]["recomputed"] for m, b in row["memory"].items()}

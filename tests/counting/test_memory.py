@@ -177,3 +177,34 @@ def test_text_alone_passes_the_vision_tower_by():
     parts = count(load("gemma-3-4b"), "q_proj,v_proj", 8)
     kept = budget("LoRA", parts, 1, 512, "bfloat16").kept
     assert "model.language_model" in kept.moments[1].name
+
+
+def adapted(model, **fields):
+    config = LoraConfig(r=16, target_modules=["q_proj", "v_proj"], **fields)
+    return budget("LoRA", count_config(load(model), config), 2, 512, "bfloat16")
+
+
+def test_layers_below_the_lowest_adapter_keep_nothing():
+    all_layers, last = adapted("llama-3.2-1b"), adapted("llama-3.2-1b", layers_to_transform=[15])
+    kept = [sizes(b.kept.moments[0])["activation functions"] for b in (all_layers, last)]
+    assert kept[0] == 16 * kept[1]
+    assert sizes(last.recomputed.moments[1])["input of each layer"] == 16 * 2 * 512 * 2 * 2048
+
+
+def test_a_trained_embedding_makes_every_layer_keep_its_activations():
+    saved = adapted("llama-3.2-1b", layers_to_transform=[15], modules_to_save=["embed_tokens"])
+    kept = [sizes(b.kept.moments[0])["activation functions"] for b in (saved, adapted("llama-3.2-1b"))]
+    assert kept[0] == kept[1]
+
+
+def test_dora_keeps_both_outputs_and_needs_dense_matrices_for_its_norms():
+    dora = adapted("llama-3.2-1b", use_dora=True)
+    assert sizes(dora.kept.moments[1])["outputs for the magnitudes"] == 16 * 2 * 512 * (2048 + 512) * (2 + 4)
+    assert sizes(dora.kept.moments[0])["norms of DoRA"] == 2048 * (2048 + 4 * 2048) * 4
+
+
+def test_dropout_of_an_adapter_keeps_an_input_and_a_mask_for_each():
+    kept = [
+        sizes(adapted("llama-3.2-1b", lora_dropout=p).kept.moments[0])["inputs of trained matrices"] for p in (0.0, 0.1)
+    ]
+    assert kept[1] == 2 * kept[0]

@@ -1,0 +1,130 @@
+"""Memory of training with minilora itself: everything in float32, on a CPU or through CuPy. Bytes.
+
+What its operations keep for the backward pass, per token, with 4 bytes a number:
+
+    norms        the input, or the normalised x                              d
+    attention    q scaled, k, v, the output before and after the heads       q + k + v + 2 (heads x head width)
+                 are joined; E = e^score of the keys that a block of         heads x (T + QUERY_BLOCK) / 2
+                 QUERY_BLOCK queries sees
+                 cos and sin, repeated for each head                         2 x heads x head width, once for a batch
+    activation   gate and up; a gelu its input and tanh                      2 m
+    matrices     the input, once for all that are trained or adapted         in
+    LoRA         s · x A                                                     r
+    loss         the gradient of what a frozen head reads, and ROW_BLOCK     d, and V for ROW_BLOCK tokens
+                 rows of logits; a head that is trained keeps the logits     3 V
+
+`tests/counting/test_engine.py` compares the sums with what small models take.
+"""
+
+from collections import Counter, defaultdict
+
+from ..errors import ConfigError, nearest
+from ..files.families import LOADABLE
+from ..ops.attention import QUERY_BLOCK
+from ..ops.loss import ROW_BLOCK
+from .activations import Item, Kept
+from .memory import LOGITS, LOSS, Budget, Moment, Plan, Step
+
+METHODS = ("full", "LoRA")
+OVERHEAD = 0.25  # GiB: Python with its libraries, and what the system's allocator holds back
+W = 4  # bytes of a number
+NO_ROTATION = ("gpt2",)  # it learns its positions
+LAZY_HEAD = ("gemma2", "gemma3_text")  # their logits are made as a whole, for they may be capped
+
+
+def own_methods(architecture) -> tuple:
+    """METHODS. Raises ConfigError for a family that minilora cannot train."""
+    kind = architecture.model_type
+    if kind not in LOADABLE:
+        raise ConfigError(f"minilora has no model file for {kind or 'one matrix'}; it trains {nearest(kind, LOADABLE)}")
+    return METHODS
+
+
+def own_budget(method: str, count, batch: int, length: int) -> Budget:
+    """What a training step of minilora needs for batch sequences of `length` tokens; nothing is recomputed."""
+    return OwnStep(method, count, batch, length).budget()
+
+
+def own_budgets(count, batch: int, length: int) -> list:
+    """The Budget of each method. Raises ConfigError for a family that minilora cannot train."""
+    return [own_budget(method, count, batch, length) for method in own_methods(count.architecture)]
+
+
+class OwnKept(Kept):
+    """What minilora's operations keep."""
+
+    def _layer(self, block):
+        parts, read, kept = self.parts[block], defaultdict(list), Counter()
+        for part in parts:
+            if part.reads:
+                read[part.reads].append(part)
+        kept["norms"] = W * sum(p.times * p.shape[0] for p in parts if p.kind == "norm")
+        for name, readers in read.items():
+            width = readers[0].n_in
+            if any(r.path in self.trained for r in readers) and name != "final":
+                kept["inputs of trained matrices"] += W * width
+            if name == "attention":
+                kept |= self._own_attention(parts, width)
+            if name == "activation":
+                steps = 2 if self.style.activation.startswith("gelu") and self.model_type != "gpt2" else 1
+                gated = sum(p.out for p in parts if p.feeds == "activation") > width
+                kept["activation functions"] += W * width * (2 * steps if gated else 2)
+        kept["x A of the adapters"] = W * sum(self.trained.get(p.path, 0) for p in parts)
+        return kept
+
+    def _own_attention(self, parts, width):
+        """width: heads x head width."""
+        feeding = [p for p in parts if p.feeds == "attention"]
+        keys = sum(p.cached for p in feeding)  # of k and v
+        fused = len(feeding) == 1
+        rotated = self.model_type not in NO_ROTATION
+        kept = {"attention: q, k, v, output": W * (2 * width + (width + keys + keys // 2 * rotated if fused else keys))}
+        seen = self.length if self.length <= QUERY_BLOCK else (self.length + QUERY_BLOCK) / 2
+        kept[SCORES_SEEN] = round(W * self.heads * seen)
+        if rotated:
+            kept["cos and sin"] = -(-W * 2 * (width + keys // 2) // self.batch)
+        return Counter(kept)
+
+    def _gradients(self, block):
+        """Of the MLP, and of the hidden states."""
+        down = next(p for p in self.parts[block] if p.reads == "activation")
+        return W * (4 * down.n_in + 3 * down.out)
+
+
+SCORES_SEEN = "attention scores that are seen"
+
+
+class OwnStep(Step):
+    """A training step of minilora."""
+
+    def __init__(self, method, count, batch, length):
+        super().__init__(method, count, batch, length, "float32", False)
+        trained = {p.path: 0 for p in self.architecture.parts} if self.is_full else count.trained
+        self.kept = OwnKept(self.architecture, trained, self._precision(), batch, length)
+
+    def budget(self):
+        weights, gradients, optimizer = self._states()
+        before, after = weights + optimizer, weights + gradients + optimizer
+        loss, after_loss, _ = self._loss()
+        plan = Plan((
+            Moment("in the loss", before, self.kept.items(self.kept.above) + loss),
+            self._backward(before, self.kept.above, (), after_loss),
+            Moment("in the optimizer's step", after + self._optimizer_work(), ()),
+        ))  # fmt: skip
+        return Budget(self.method, after, plan, plan)
+
+    def _loss(self):
+        head = next(p for p in self.architecture.parts if p.head)
+        classes, width = head.out, head.n_in
+        is_frozen = head.path not in self.kept.trained and self.architecture.model_type not in LAZY_HEAD
+        if is_frozen:
+            rows = min(ROW_BLOCK, self.tokens)
+            of_h = Item("gradient of h", f"2 x {self.tokens:,} x {width:,} x {W} B", 2 * self.tokens * width * W)
+            return (of_h, Item(LOSS, f"{rows:,} x {classes:,} x {W} B", rows * classes * W)), (of_h,), ()
+        n = self.tokens * classes * W
+        return (Item(LOSS, f"3 x {self.tokens:,} x {classes:,} x {W} B", 3 * n),), (Item(LOGITS, f"{n:,} B", n),), ()
+
+    def _optimizer_work(self):
+        parts = self.architecture.parts if self.is_full else self.count.saved
+        n = max((p.weights for p in parts), default=0)
+        return (Item("AdamW's work", f"{n:,} x {W} B", n * W),) if n else ()

@@ -1,0 +1,78 @@
+"""minilora's own memory: what is predicted beside what NumPy takes in a real training step."""
+
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+
+import minilora as ml
+from minilora.counting.architectures.catalog import from_config, load
+from minilora.counting.count import count
+from minilora.counting.engine import own_budget, own_budgets
+from minilora.errors import ConfigError
+from minilora.models.pretrained import config_from_json, model_of
+from minilora.training.optim import AdamW
+
+LLAMA = {
+    "model_type": "llama", "hidden_size": 192, "intermediate_size": 520, "num_hidden_layers": 3,
+    "num_attention_heads": 6, "num_key_value_heads": 2, "vocab_size": 1500, "max_position_embeddings": 1024,
+    "tie_word_embeddings": True,
+}  # fmt: skip
+GPT2 = {"model_type": "gpt2", "n_embd": 192, "n_layer": 3, "n_head": 6, "n_positions": 1024, "vocab_size": 1500}
+MODELS = {
+    "llama": LLAMA, "gpt2": GPT2,
+    "qwen2": LLAMA | {"model_type": "qwen2", "tie_word_embeddings": False, "num_key_value_heads": 6},
+    "qwen3": LLAMA | {"model_type": "qwen3", "head_dim": 48, "vocab_size": 9000},
+    "mistral": LLAMA | {"model_type": "mistral", "intermediate_size": 300},
+    "phi3": LLAMA | {"model_type": "phi3", "tie_word_embeddings": False, "pad_token_id": 0},
+    "gemma3_text": LLAMA | {"model_type": "gemma3_text", "head_dim": 32},
+}  # fmt: skip
+
+
+def measured(config, targets, batch, length):
+    """Bytes that NumPy holds at the peak of two training steps."""
+    tracemalloc.start()
+    model = model_of(config_from_json(config, "config.json")).init(0)
+    if targets:
+        with warnings.catch_warnings():  # GPT-2 stores its weights transposed
+            warnings.simplefilter("ignore")
+            model = ml.get_peft_model(model, ml.LoraConfig(r=8, lora_alpha=16, target_modules=targets))
+    optimizer = AdamW([p for p in model.train().parameters() if p.requires_grad])
+    ids = np.random.default_rng(0).integers(0, config["vocab_size"], (batch, length))
+    tracemalloc.reset_peak()
+    for _ in range(2):
+        model.loss(ids, ids).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize(("batch", "length"), [(6, 100), (1, 500)])
+@pytest.mark.parametrize("method", ["all-linear", "default", "full"])
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_prediction_is_within_10_percent_of_what_a_step_takes(kind, method, batch, length):
+    names = {"gpt2": "c_attn", "phi3": "qkv_proj"}.get(kind, "q_proj,v_proj") if method == "default" else "all-linear"
+    counted = count(from_config(MODELS[kind], kind), names, 8)
+    predicted = own_budget("full" if method == "full" else "LoRA", counted, batch, length).total
+    targets = None if method == "full" else names if names == "all-linear" else names.split(",")
+    assert abs(predicted / measured(MODELS[kind], targets, batch, length) - 1) <= 0.10
+
+
+def test_full_fine_tuning_takes_16_bytes_a_parameter_and_lora_4():
+    full, lora = own_budgets(count(load("smollm2-135m"), "q_proj,v_proj", 8), 1, 64)
+    assert sum(i.bytes for i in full.states) == 16 * 134_515_008
+    assert sum(i.bytes for i in lora.states) == 4 * 134_515_008 + 16 * 460_800
+
+
+def test_a_frozen_head_keeps_the_logits_of_a_few_rows_only():
+    few, many = (own_budget("LoRA", count(load("smollm2-135m"), "q_proj", 8), 1, n).kept.moments[0] for n in (256, 512))
+    logits = [next(i.bytes for i in m.items if i.name.startswith("loss")) for m in (few, many)]
+    assert logits == [256 * 49_152 * 4] * 2
+
+
+def test_a_family_that_minilora_cannot_train_is_refused():
+    with pytest.raises(ConfigError, match="minilora has no model file for opt; it trains gpt2"):
+        own_budgets(count(load("opt-125m"), "q_proj", 8), 1, 8)
