@@ -176,6 +176,7 @@ def test_the_help_names_every_preset():
     assert all(name in text for name in PRESETS)
 
 
+@pytest.mark.slow
 def test_a_figure_is_written_as_a_png(tmp_path):
     sizes = {"n_embd": 2**31 - 1, "n_layer": 10, "n_head": 1, "n_positions": 2**31 - 1, "vocab_size": 2**31 - 1}
     (tmp_path / "largest.json").write_text(json.dumps({"model_type": "gpt2"} | sizes), encoding="utf-8")

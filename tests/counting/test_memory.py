@@ -116,6 +116,7 @@ def test_lora_on_two_matrices_keeps_fewer_inputs_than_full_fine_tuning():
 
 
 @given(st.sampled_from(sorted(PRESETS)), st.integers(1, 64), st.integers(1, 4096))
+@pytest.mark.slow
 def test_every_item_equals_its_formula_and_recomputing_never_keeps_more(name, batch, length):
     architecture = load(name)
     for b in budgets(count(architecture, default_targets(architecture), 8), batch, length, "bfloat16"):

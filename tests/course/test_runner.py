@@ -29,17 +29,20 @@ def test_a_right_file_passes(submit):
     assert submit(GOOD).state == "passed"
 
 
+@pytest.mark.slow
 def test_an_endless_loop_is_stopped_and_named(submit):
     verdict = submit(one_that("while True: pass"), seconds=3)
     assert (verdict.state, verdict.failing) == ("stopped", "returns one number")
     assert "after 3 seconds" in verdict.message
 
 
+@pytest.mark.slow
 def test_the_properties_that_held_before_a_hang_are_kept(submit):
     verdict = submit(one_that("while eps == 0.1: pass", "return (f(x + eps) - f(x - eps)) / (2 * eps)"), seconds=3)
     assert len(verdict.passed) == 3
 
 
+@pytest.mark.slow
 def test_an_endless_loop_while_loading_is_stopped(submit):
     assert "while loading the file" in submit("while True: pass", seconds=3).message
 
@@ -138,6 +141,7 @@ def test_a_file_from_any_editor_is_read(submit, tmp_path, encode):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not keep processes together")
 @pytest.mark.parametrize("then", ["while True: pass", "return 0.0"])
+@pytest.mark.slow
 def test_nothing_that_a_submission_started_outlives_the_check(submit, tmp_path, then):
     beat = tmp_path / "beat"
     code = f"import time\nwhile True: open({str(beat)!r}, 'a').write('.'); time.sleep(0.05)"

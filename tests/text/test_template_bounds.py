@@ -28,6 +28,7 @@ DOUBLE = "{% set n = namespace(s='ab') %}{% for i in range(60) %}{% set n.s = BO
         "{% set s = 'x' * 1000000 %}{% for i in range(99999) %}{{ s }}{% endfor %}",
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_template_without_an_end_or_a_measure_is_refused_in_one_line(source, monkeypatch):
     monkeypatch.setattr("minilora.text.template_bounds.STEPS", 20_000)
     monkeypatch.setattr("minilora.text.template_bounds.SECONDS", 2)
