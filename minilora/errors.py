@@ -51,11 +51,20 @@ def nearest(name: object, known: Iterable[str], limit: int = 6) -> str:
     >>> nearest("q_prj", ["k_proj", "q_proj"])
     'q_proj, k_proj'
     """
+    known = list(dict.fromkeys(known))
+    close = similar(name, known, limit)
+    return listed(close + [k for k in known if k not in close], limit) if known else "none"
+
+
+def similar(name: object, known: Iterable[str], limit: int = 6) -> list[str]:
+    """Of the known names at most `limit` that are like `name`, the most similar first; none where none is.
+
+    >>> similar("q_prj", ["k_proj", "q_proj", "embedding"], limit=1)
+    ['q_proj']
+    """
     import difflib  # imported only when somebody makes this mistake: it would slow every start
 
-    known = list(dict.fromkeys(known))
-    close = difflib.get_close_matches(str(name), known, n=limit, cutoff=0.5)
-    return listed(close + [k for k in known if k not in close], limit) if known else "none"
+    return difflib.get_close_matches(str(name), list(known), n=limit, cutoff=0.5)
 
 
 def listed(names: list[str], limit: int = 4) -> str:

@@ -53,11 +53,21 @@ def row(count, counted: str, batch: int, length: int, dtype: str, adapters: int,
         return found
     return found | {
         "engine": engine,
-        "assumed": ASSUMED[engine],
+        "assumed": ASSUMED[engine] + places(count.architecture, length),
         "memory": own_memory(count, batch, length) if engine == "minilora" else memory(count, batch, length, dtype),
         "flops_per_token": _flops(flops(count, length)),
         "serving": _serving(serving(count, adapters, batch, length, dtype)),
     }
+
+
+def places(architecture, length: int) -> str:
+    """What to know where the places of a sequence are not simply `length`; "" otherwise."""
+    read = {"vit": ("position_embeddings", "an image"), "whisper": ("encoder.embed_positions", "a sound")}
+    if architecture.model_type not in read:
+        return ""
+    table, what = read[architecture.model_type]
+    count = next(part.shape[-2] for part in architecture.parts if part.path.endswith(table))
+    return f"; {what} has {count:,} places, " + (f"its text {length:,}" if what == "a sound" else "whatever the length")
 
 
 def memory(count, batch: int, length: int, dtype: str) -> dict:  # {method: {...}}

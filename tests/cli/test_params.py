@@ -194,6 +194,7 @@ def test_a_figure_is_written_as_a_png(tmp_path):
         (("gpt2", "--rank", ""), "--rank ''"),
         (("gpt2", "--targets", "q_proj"), "no module matches target 'q_proj'; the model has: "),
         (("gtp2",), "no model 'gtp2': the nearest are gpt2"),
+        (("zzz",), "no model 'zzz': --help lists"),
         (("gpt2", "--json", "--csv"), "exclude each other"),
         (("gpt2", "--plot", "a.pdf"), "expected a name that ends in .png"),
         (("0x5",), "each side must be"),
@@ -210,6 +211,15 @@ def test_the_command_refuses_in_one_line_with_exit_code_2():
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("error: no model 'gtp2'") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [("whisper-small", "a sound has 1,500 places, its text 64"), ("vit-base", "197 places, whatever")],
+)
+def test_where_the_places_are_not_the_length_the_assumptions_say_so(model, said):
+    (row,) = json.loads(run(model, "--length", "64", "--json"))
+    assert said in row["assumed"]
 
 
 def test_a_bad_plot_name_writes_nothing(tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import ConfigError, FormatError, MissingFileError, UnknownNameError, nearest
+from ...errors import ConfigError, FormatError, MissingFileError, UnknownNameError, nearest, similar
 from ...files.atomic import read_json
 from ...files.families import DEFAULTS
 from . import decoders, encoders, experts, llamas, multimodal, seq2seq
@@ -84,9 +84,10 @@ def load(model: str) -> Architecture:
         return from_config(PRESETS[preset], preset)
     if model.strip() and (path.suffix == ".json" or path.name == "config.json"):
         raise MissingFileError(f"no such file: {path}")
-    near = nearest(model.lower().rpartition("/")[2], [*PRESETS, *ALIASES], limit=4)
+    near = similar(model.lower().rpartition("/")[2], [*PRESETS, *ALIASES], limit=4)
+    near = f"the nearest are {', '.join(near)}; " if near else ""
     raise UnknownNameError(
-        f"no model {model!r}: the nearest are {near} (see --help); or give a config.json, or a size as 4096x4096"
+        f"no model {model!r}: {near}--help lists {len(PRESETS)} names; or give a config.json, or a size as 4096x4096"
     )
 
 

@@ -29,9 +29,16 @@ def of_seeds(name, metric, which):  # -> [float], one for each seed in order; no
     return [found[seed] for seed in sorted(found)]
 
 
+def numbers(name, metric, which):  # -> [float], one for each seed; FormatError where a training overflowed
+    found = of_seeds(name, metric, which)
+    if None in found:
+        raise FormatError(f"{name}: a training of {which} overflowed, so it has no {metric}")
+    return found
+
+
 def share(name, ours, others):
     """100 x the scores of `ours` / those of `others`, all seeds added up."""
-    upper, lower = (of_seeds(name, "score", which) for which in (ours, others))
+    upper, lower = (numbers(name, "score", which) for which in (ours, others))
     sums = (" + ".join(f"{v:g}" for v in values) for values in (upper, lower))
     return 100 * sum(upper) / sum(lower), "100 x ({}) / ({})".format(*sums)
 
@@ -49,11 +56,11 @@ def best_rate(name, which):
 def seeds_where(name, metric, more, less, more_then=None, less_then=None):
     """Percent of the seeds at which `metric` of `more` is above that of `less`; with the last two, at which the
     difference is above that of these."""
-    terms = [of_seeds(name, metric, which) for which in (more, less)]
+    terms = [numbers(name, metric, which) for which in (more, less)]
     texts = [f"{a:.4g} > {b:.4g}" for a, b in zip(*terms, strict=True)]
     holds = [a > b for a, b in zip(*terms, strict=True)]
     if more_then:
-        terms += [of_seeds(name, metric, which) for which in (more_then, less_then)]
+        terms += [numbers(name, metric, which) for which in (more_then, less_then)]
         texts = [f"{a:.4g} - {b:.4g} > {c:.4g} - {d:.4g}" for a, b, c, d in zip(*terms, strict=True)]
         holds = [a - b > c - d for a, b, c, d in zip(*terms, strict=True)]
     return 100 * sum(holds) / len(holds), f"100 x ({' + '.join(f'({t})' for t in texts)}) / {len(holds)}"

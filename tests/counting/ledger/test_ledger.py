@@ -271,9 +271,10 @@ def test_settings_that_choose_no_row_or_several_for_a_seed_are_refused(which):
 
 
 @pytest.mark.usefixtures("trainings")
-def test_a_measure_that_overflowed_is_no_number():
-    with pytest.raises(FormatError, match="formula .share"):
-        evaluate("share('x', {'r': 8, 'lr': 0.05}, {'r': 0})")
+@pytest.mark.parametrize("formula", ["share('x', {0}, {1})", "seeds_where('x', 'score', {0}, {1})"])
+def test_a_measure_that_overflowed_is_no_number(formula):
+    with pytest.raises(FormatError, match="x: a training of .* overflowed, so it has no score"):
+        evaluate(formula.format("{'r': 8, 'lr': 0.05}", "{'r': 0}"))
 
 
 @pytest.mark.usefixtures("trainings")
