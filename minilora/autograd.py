@@ -25,13 +25,22 @@ _recording = contextvars.ContextVar("recording", default=True)
 
 
 @contextlib.contextmanager
-def no_grad() -> Iterator[None]:
-    """Inside this block operations record no nodes: they compute the forward and keep nothing for a backward."""
-    token = _recording.set(False)
+def _record_nodes(on: bool) -> Iterator[None]:
+    token = _recording.set(on)
     try:
         yield
     finally:
         _recording.reset(token)
+
+
+def no_grad() -> contextlib.AbstractContextManager:
+    """Inside this block operations record no nodes: they compute the forward and keep nothing for a backward."""
+    return _record_nodes(False)
+
+
+def enable_grad() -> contextlib.AbstractContextManager:
+    """Inside this block operations record nodes, also inside `no_grad`."""
+    return _record_nodes(True)
 
 
 def is_recording() -> bool:
@@ -146,22 +155,31 @@ class Tensor:
         if gradient.shape != self.shape:
             raise ShapeError(f"gradient of shape {gradient.shape} for a tensor of shape {self.shape}")
 
-        order = _post_order(self.node or self)
-        gradients = {order[-1]: gradient}  # the sum so far for each node and leaf
-        owned = set()  # the nodes and leaves whose array in `gradients` nobody else holds: `+=` may change it
-        while order:
-            place = order.pop()  # the results computed from `place` were popped before it: its gradient is complete
-            g = gradients.pop(place, None)
-            if g is None:
-                continue
-            if isinstance(place, Tensor):
-                _add_to_leaf(place, g if place in owned else g.copy())
-                continue
-            for parent, pg in zip(place.parents, place.backward(g), strict=True):
-                if parent is not None and pg is not None:
-                    _add_gradient(gradients, owned, parent, pg, g)
-            if not retain_graph:
-                place.free()
+        for leaf, g in leaf_gradients(self, gradient, retain_graph):
+            _add_to_leaf(leaf, g)
+
+
+def leaf_gradients(root: Tensor, gradient, retain_graph: bool = False) -> Iterator[tuple[Tensor, Any]]:
+    """(leaf, d(loss)/d(leaf)) for every leaf that `root` depends on, as soon as it is complete.
+
+    gradient: d(loss)/d(root), an array of its shape. Nobody else holds the arrays that are given out.
+    """
+    order = _post_order(root.node or root)
+    gradients = {order[-1]: gradient}  # the sum so far for each node and leaf
+    owned = set()  # the nodes and leaves whose array in `gradients` nobody else holds: `+=` may change it
+    while order:
+        place = order.pop()  # the results computed from `place` were popped before it: its gradient is complete
+        g = gradients.pop(place, None)
+        if g is None:
+            continue
+        if isinstance(place, Tensor):
+            yield place, g if place in owned else g.copy()
+            continue
+        for parent, pg in zip(place.parents, place.backward(g), strict=True):
+            if parent is not None and pg is not None:
+                _add_gradient(gradients, owned, parent, pg, g)
+        if not retain_graph:
+            place.free()
 
 
 def _add_gradient(gradients, owned, key, pg, g):

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import ConfigError, FormatError, UnknownNameError, nearest
-from ..nn import Module
+from ..models.recompute import Checkpointing
 from . import merging
 from .inject import AdaptedModel, SavedModule
 from .layer import AdaptedLayer
@@ -32,7 +32,7 @@ def get_peft_model(model, config, adapter_name: str = "default", seed: int = 0) 
     return wrapped
 
 
-class PeftModel(Module):
+class PeftModel(Checkpointing):
     """A CausalLM with adapters: forward, loss and generate as before, with the active adapters added.
 
     It makes the Context of a forward, which names the active adapters. The rest happens in the model.

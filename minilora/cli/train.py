@@ -114,6 +114,10 @@ class Listed(click.ParamType):
 @click.option(
     "--patience", type=click.IntRange(1), metavar="N", help="Stop after N evaluations without a better validation loss."
 )
+@click.option(
+    "--checkpointing", is_flag=True,
+    help="Compute every block again in the backward pass: less memory, a third more work, the same result.",
+)  # fmt: skip
 @training_options(finetune)
 @click.pass_context
 def train(ctx, files, out, **_):

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..autograd import is_recording
 from ..errors import ConfigError, ShapeError, listed
-from ..nn import Linear, Module, check_filled
+from ..nn import Linear, check_filled
 from ..ops.loss import IGNORE
 from .context import Context
 from .generation import generate
+from .recompute import Checkpointing, recomputed
 
 
-class CausalLM(Module):
+class CausalLM(Checkpointing):
     """A decoder that predicts the next token.
 
     A subclass defines what is declared here. lm_head is a layer without bias.
@@ -71,6 +73,12 @@ class CausalLM(Module):
         if type(self.lm_head) is Linear and not self.lm_head.weight.requires_grad:
             return ops.linear_cross_entropy(h, self.lm_head.weight, target, IGNORE)
         return ops.cross_entropy(self.head(h, context), target, IGNORE)
+
+    def run(self, block, x, shared, context):  # (B, T, d) -> (B, T, d)
+        """block(x, shared, context), computed again in the backward if gradient checkpointing is on."""
+        if self.recomputes and is_recording():
+            return recomputed(block, x, shared, context)
+        return block(x, shared, context)
 
     def embed(self, ids, context):  # (B, T) int -> (B, n + T, d), (B or 1, n + T) int64 host array, S, mask or None
         """The embedded tokens, behind what is in front of them; the place of each in its sequence; keys and their mask.

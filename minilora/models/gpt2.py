@@ -138,7 +138,7 @@ class GPT2LMHeadModel(CausalLM):
         bias = ops.causal_bias(x.shape[1], S, mask, x.dtype)
         bias = None if bias is None else like(bias, x.data)
         for block in self.transformer.h:
-            x = block(x, bias, context)
+            x = self.run(block, x, bias, context)
         return self.transformer.ln_f(x, context)
 
     def get_input_embeddings(self):

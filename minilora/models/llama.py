@@ -160,7 +160,7 @@ class LlamaForCausalLM(CausalLM):
         x, positions, S, mask = self.embed(ids, context)
         shared = self.positions_and_masks(positions, S, mask, x.data)
         for layer in self.model.layers:
-            x = layer(x, shared, context)
+            x = self.run(layer, x, shared, context)
         return self.model.norm(x, context)
 
     def get_input_embeddings(self):

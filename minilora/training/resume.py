@@ -16,7 +16,8 @@ from ..files.safetensors import read_header, read_tensors, write_tensors
 FILE = "training_state.safetensors"
 KIND = "minilora training state 1"
 HOLDS = {"a run": FILE, "an adapter": "adapter_config.json", "a base": "config.json"}  # content of a folder -> its file
-MAY_CHANGE = ("steps", "eval_every", "device", "plot", "patience")  # settings that may differ when a run goes on
+# settings that may differ when a run goes on
+MAY_CHANGE = ("steps", "eval_every", "device", "plot", "patience", "checkpointing")
 
 
 # ---- the file
