@@ -97,6 +97,7 @@ def finetune(
     keep: str = "last",
     patience: int | None = None,
     checkpointing: bool = False,
+    chunked_loss: bool = False,
     plot: bool = True,
     resume: bool = False,
     overwrite: bool = False,
@@ -148,6 +149,7 @@ def finetune(
                 in PEFT's examples (a few held-out rows measure it only roughly)
     patience    stop after so many evaluations in a row without a lower validation loss; None: never
     checkpointing  compute every block again in the backward: less memory, a third more work, the same bits
+    chunked_loss  never hold the logits of all positions, also of a head that is trained: less memory, equal to rounding
     seed        of the adapter's start, the order of the examples and dropout
 
     out         a folder for the result: the adapter in PEFT's format with a model card (method "full": the model),
@@ -170,7 +172,7 @@ def finetune(
         "command": "train", "base": None if base is None else str(base), "task": task, "text": path_names(text),
         "jsonl": path_names(jsonl), "examples": None if examples is None else len(examples), "chat": chat,
         "adapter": None if adapter is None else str(adapter), "keep": keep, "patience": patience,
-        "checkpointing": checkpointing,
+        "checkpointing": checkpointing, "chunked_loss": chunked_loss,
         "method": method, "rank": rank, "alpha": alpha, "targets": targets, "dropout": dropout,
         "rslora": rslora, "init": init, "exclude": exclude, "layers": layers, "modules_to_save": modules_to_save,
         "lr_ratio": lr_ratio, "virtual_tokens": virtual_tokens, "lr": lr, "weight_decay": weight_decay,
@@ -191,6 +193,7 @@ def finetune(
     if out is not None and Path(out).resolve() == folder.resolve():
         raise ConfigError(f"{out} is the base itself; choose another folder for the result")
     model, tokenizer = load_base(base, device)
+    model.chunked_loss = chunked_loss
     context = model.context_length - (virtual_tokens if method in ("prefix_tuning", "prompt_tuning") else 0)
     if context < 2:
         raise ConfigError(

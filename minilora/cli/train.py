@@ -118,6 +118,10 @@ class Listed(click.ParamType):
     "--checkpointing", is_flag=True,
     help="Compute every block again in the backward pass: less memory, a third more work, the same result.",
 )  # fmt: skip
+@click.option(
+    "--chunked-loss", is_flag=True,
+    help="Never hold the logits of all positions, also of a head that is trained: less memory.",
+)  # fmt: skip
 @training_options(finetune)
 @click.pass_context
 def train(ctx, files, out, **_):

@@ -11,6 +11,7 @@ from ..autograd import is_recording
 from ..errors import ConfigError, ShapeError, listed
 from ..nn import Linear, check_filled
 from ..ops.loss import IGNORE
+from .chunked_loss import chunked_cross_entropy
 from .context import Context
 from .generation import generate
 from .recompute import Checkpointing, recomputed
@@ -27,6 +28,7 @@ class CausalLM(Checkpointing):
     hidden: Callable[..., Any]  # ids (B, T) int, context -> (B, T, d), the states that the head reads
     get_input_embeddings: Callable[[], Any]  # the module that embeds tokens
     head: Callable[..., Any]  # h (..., d), context -> (..., V)
+    chunked_loss = False  # whether the loss never holds the logits of all positions, also of a head that is trained
     _filled = False  # whether it is known that every weight has values
 
     @property
@@ -72,6 +74,8 @@ class CausalLM(Checkpointing):
         target = target.reshape(-1)[index]
         if type(self.lm_head) is Linear and not self.lm_head.weight.requires_grad:
             return ops.linear_cross_entropy(h, self.lm_head.weight, target, IGNORE)
+        if self.chunked_loss:
+            return chunked_cross_entropy(h, lambda some: self.head(some, context), self.lm_head.parameters(), target)
         return ops.cross_entropy(self.head(h, context), target, IGNORE)
 
     def run(self, block, x, shared, context):  # (B, T, d) -> (B, T, d)
