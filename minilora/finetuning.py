@@ -234,7 +234,7 @@ def finetune(
         config = getattr(model, "peft_config", {}).get("default")  # also of an adapter that goes on
         own = {name: getattr(config, field, None) for name, field in OWN.items()}
         describe = partial(write_card, Path(out), name, settings | {"method": method} | own, count)
-        result = RunFolder(Path(out), save_model, settings, None if method == "full" else describe)
+        result = RunFolder(Path(out), save_model, settings, None if method == "full" else describe, overwrite)
     if progress:
         print(f"training {count:,} of {total:,} parameters, base {folder}", file=sys.stderr)
         unit, passes = "windows" if text else "rows", steps * rows_a_step / data.rows

@@ -100,7 +100,8 @@ def pretrain(
     return run_training(
         model, batches, optimizer_for(model, lr), steps, schedule=cosine(steps, min(100, steps // 10)),
         rng=np.random.default_rng([seed, 1]), valid=valid, eval_every=eval_every,
-        out=RunFolder(out, save_model, settings | {"digest": digest}), resume=resume, progress=progress, plot=plot,
+        out=RunFolder(out, save_model, settings | {"digest": digest}, replace=overwrite),
+        resume=resume, progress=progress, plot=plot,
     )  # fmt: skip
 
 

@@ -27,7 +27,13 @@ NO_SOURCE_FILE = {  # a test of several files, or of the repository
     "test_cupy_names.py", "test_strict_cupy.py", "test_gpu.py",  # every file that computes
     "test_docs_project.py", "test_house.py", "test_mirror.py", "test_package.py", "test_readme.py",
 }  # fmt: skip
-OTHER_ROOMS = ("reference", "lessons", "benchmarks", "data")  # comparisons, and what is not in the package
+OTHER_ROOMS = (
+    "reference",
+    "lessons",
+    "benchmarks",
+    "data",
+    "hostile",
+)  # comparisons, what is not in the package, fuzzing
 
 
 def files_tested_by(test):  # test_b_subject.py -> b_subject.py, b.py

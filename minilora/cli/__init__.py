@@ -3,7 +3,9 @@
 import importlib
 import io
 import os
+import signal
 import sys
+import threading
 import warnings
 
 import click
@@ -82,8 +84,25 @@ def show_note(message, category, *place, show_other=warnings.showwarning):
         show_other(message, category, *place)
 
 
+class Terminated(SystemExit):
+    """SIGTERM, or the terminal was closed: every `with` and `finally` on the way out cleans up."""
+
+
+def terminate(number, frame):
+    raise Terminated(128 + number)
+
+
+def end_tidily() -> None:
+    """Turn SIGTERM and SIGHUP into an exception, unless the process was started to ignore them (`nohup`)."""
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
+                signal.signal(getattr(signal, name), terminate)
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    end_tidily()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # print "?" for a character that the console does not have
@@ -94,6 +113,9 @@ def main() -> None:
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
+    except Terminated:
+        click.echo("terminated", err=True)
+        raise
     except click.ClickException as error:
         is_help = isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ()))  # `minilora` alone
         click.echo(error.format_message() if is_help else f"error: {error.format_message()}", err=True)

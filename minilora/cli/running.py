@@ -50,12 +50,12 @@ def options_of(ctx: click.Context) -> dict:
 
 
 def show_result(ctx: click.Context, result) -> None:
-    """Print where the result is. Ends the process with exit code 130 when Ctrl-C ended the training."""
+    """Print where the result is. Ends the process with exit code 130 (Ctrl-C) or 143 (SIGTERM) when it was stopped."""
     out = ctx.params["out"]
     if result.interrupted:
         click.echo(f"stopped at step {result.step}; everything is saved. To go on:", err=True)
         click.echo(f'  minilora {ctx.command.name} --resume --out "{out}"', err=True)
-        raise SystemExit(130)
+        raise SystemExit(128 + result.signal)
     losses = result.history.valid
     change = f": validation loss {losses[0][1]:.4f} -> {losses[-1][1]:.4f}" if losses else ""
     if best := result.history.best():

@@ -12,6 +12,7 @@ import numpy as np
 from ..adapters.model import PeftModel
 from ..errors import ConfigError, MiniloraError
 from ..files.atomic import read_json, write_json
+from ..files.lock import is_left_over, only_writer
 from ..models.pretrained import load_pretrained
 from ..training.run import HISTORY, settings_in_history
 
@@ -83,8 +84,8 @@ def check_target(out: Path, sources: Sequence[Path]) -> None:
 
 
 def foreign_files(out: Path) -> list[str]:
-    """The files in `out` that no merge wrote, by name."""
-    found = sorted(f.name for f in out.iterdir()) if out.is_dir() else []
+    """The files in `out` that no merge wrote, by name, without those of a merge that was killed."""
+    found = [f.name for f in out.iterdir() if not is_left_over(f.name)] if out.is_dir() else []
     return sorted(set(found) - set(merged_files(out)))
 
 
@@ -98,23 +99,21 @@ def merged_files(out: Path) -> list[str]:
 def filled_folder(out: Path) -> Iterator[Path]:
     """Yield a temporary folder. Its files replace those of an earlier merge in `out` when the block succeeds; otherwise
     `out` stays as it was. Raises MiniloraError (one line) when it cannot be written."""
-    is_new, temporary = not out.exists(), None
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".merging.", dir=out))
-        yield temporary
-        before = merged_files(out)
-        for file in out.iterdir():
-            if file.name in before:
-                file.unlink()
-        for file in sorted(temporary.iterdir(), key=lambda f: (f.name == "config.json", f.name != MARK)):
-            file.replace(out / file.name)  # config.json last: until then no program takes the folder for a model
-    except OSError as error:
-        if isinstance(error, MiniloraError):
-            raise
-        raise MiniloraError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-        if is_new and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
+    temporary = None
+    with only_writer(out):
+        try:
+            temporary = Path(tempfile.mkdtemp(prefix=".merging.", dir=out))
+            yield temporary
+            before = merged_files(out)
+            for file in out.iterdir():
+                if file.name in before:
+                    file.unlink()
+            for file in sorted(temporary.iterdir(), key=lambda f: (f.name == "config.json", f.name != MARK)):
+                file.replace(out / file.name)  # config.json last: until then no program takes the folder for a model
+        except OSError as error:
+            if isinstance(error, MiniloraError):
+                raise
+            raise MiniloraError(f"cannot write {out}: {error.strerror or error}") from error
+        finally:
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)

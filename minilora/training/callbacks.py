@@ -1,7 +1,8 @@
-"""Callbacks of the training loop: the history, the last good weights, validation, saving, a stop on Ctrl-C."""
+"""Callbacks of the training loop: the history, the last good weights, validation, saving, a stop on a signal."""
 
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from ..backend import array_module, to_host
 from ..errors import ConfigError, TrainingError
 from .loop import evaluate
 from .resume import learned
+
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows: two
 
 
 @dataclass
@@ -180,29 +183,35 @@ class Saving:
 
 
 class StopOnInterrupt:
-    """Callback and context: the first Ctrl-C ends the run after the current step, so that it can be saved whole. The
-    second one raises KeyboardInterrupt at once.
+    """Callback and context: the first Ctrl-C, or SIGTERM (which clusters and containers send), ends the run after the
+    current step, so that it can be saved whole. The second one does at once what it does elsewhere.
 
-    Python delivers signals only to the main thread; in another thread this does nothing.
+    signal  the number of the one that ended the run; 0: none
+
+    Python delivers signals only to the main thread; in another thread this does nothing. A signal that the process
+    ignores (`nohup` makes it ignore SIGHUP) stays ignored.
     """
 
-    asked = False
+    signal = 0
 
     def __call__(self, run):
-        run.stop = run.stop or self.asked
+        run.stop = run.stop or bool(self.signal)
 
     def __enter__(self):
-        try:
-            self._before = signal.signal(signal.SIGINT, self._ask)
-        except ValueError:  # not the main thread
-            self._before = None
+        self._before = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPPING:
+                if (before := signal.getsignal(number)) not in (signal.SIG_IGN, None):  # None: not Python's
+                    self._before[number] = before
+                    signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *_):
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
     def _ask(self, number, frame):
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+        if self.signal:
+            signal.signal(number, self._before[number])
+            signal.raise_signal(number)
+        self.signal = number

@@ -5,15 +5,20 @@ step, the random generators, the position in the data, the history and the setti
 either complete or absent; it holds numbers and JSON, so that it cannot run code.
 """
 
+import contextlib
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..backend import like
 from ..errors import ConfigError, FormatError, MissingFileError, listed
 from ..files.atomic import check_writable
+from ..files.lock import only_writer
 from ..files.safetensors import read_header, read_tensors, write_tensors
 
 FILE = "training_state.safetensors"
+ASIDE = f".{FILE}.replaced.part"  # the state of a run that is being replaced; the name of a left-over, see files/lock
 KIND = "minilora training state 1"
 HOLDS = {"a run": FILE, "an adapter": "adapter_config.json", "a base": "config.json"}  # content of a folder -> its file
 # settings that may differ when a run goes on
@@ -144,7 +149,39 @@ def begin_run(
     else:
         check_new_run(Path(out), adapter, overwrite)
     check_writable(out)
-    return saved
+    with only_writer(out):  # for now; the training asks again
+        return saved
+
+
+@contextlib.contextmanager
+def only_run(out: Path, resume: bool, replace: bool) -> Iterator[None]:
+    """In the block no other process writes into `out`, and nothing can go on with a run that a new one replaces.
+
+    The state of that run is aside. It is back after the block, unless `drop_old_state` was called: something is saved.
+    Raises MiniloraError when another process is writing, or when one has saved a result that may not be replaced.
+    """
+    with only_writer(out):
+        if not (resume or replace) and (found := content_of(out)):
+            raise ConfigError(
+                f"another run has saved {found} in {out} meanwhile; choose another folder or pass overwrite"
+            )
+        if not resume and (out / FILE).is_file():
+            os.replace(out / FILE, out / ASIDE)
+        try:
+            yield
+        finally:
+            if (out / ASIDE).is_file():
+                os.replace(out / ASIDE, out / FILE)
+
+
+def drop_old_state(out: Path) -> None:
+    """Remove the state of the run that a new one has replaced."""
+    (out / ASIDE).unlink(missing_ok=True)
+
+
+def content_of(out: Path) -> str:
+    """What `out` holds, in two words; "" when it holds no result."""
+    return next((name for name, file in HOLDS.items() if (out / file).is_file()), "")
 
 
 def check_new_run(out: Path, adapter: bool, overwrite: bool) -> None:
@@ -157,8 +194,7 @@ def check_new_run(out: Path, adapter: bool, overwrite: bool) -> None:
     new, other = ("the adapter", "a base") if adapter else ("the base", "an adapter")
     if holds[other]:
         raise ConfigError(f"{out} already contains {other}; choose another folder for {new}")
-    if any(holds.values()) and not overwrite:
-        content = next(name for name, exists in holds.items() if exists)
+    if (content := content_of(out)) and not overwrite:
         resume = "resume to go on with it, or " if holds["a run"] else ""
         raise ConfigError(f"{out} already contains {content}; pass {resume}overwrite to replace it")
 

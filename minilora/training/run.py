@@ -1,4 +1,4 @@
-"""A training of a ready model with ready batches: evaluated, saved, resumed, drawn, stopped by Ctrl-C.
+"""A training of a ready model with ready batches: evaluated, saved, resumed, drawn, stopped by Ctrl-C or SIGTERM.
 
 `loop.train` takes the steps. This file adds what every longer training needs, by callbacks.
 """
@@ -19,7 +19,7 @@ from ..files.atomic import read_json, write_json
 from .callbacks import Best, Evaluation, History, LastGood, Patience, Saving, StopOnInterrupt
 from .loop import train
 from .optim import Optimizer, Schedule
-from .resume import FILE, load_state, put_back, save_state
+from .resume import drop_old_state, load_state, only_run, put_back, save_state
 
 HISTORY = "history.json"  # beside the result: the losses and the settings
 
@@ -29,8 +29,9 @@ class Result:
     """A finished training.
 
     step         the last one
-    interrupted  Ctrl-C ended it before its last step
+    interrupted  Ctrl-C or SIGTERM ended it before its last step
     kept         the step whose weights the model has
+    signal       number of the signal that ended it; 0: none
     """
 
     model: Any
@@ -38,6 +39,7 @@ class Result:
     step: int
     interrupted: bool = False
     kept: int = 0
+    signal: int = 0
 
 
 @dataclass
@@ -47,17 +49,20 @@ class RunFolder:
     save_model  function () that writes the model there
     settings    any JSON values, kept with the run
     write_card  function (history) that writes the model card; None: there is none
+    replace     whether a result that is there when the training begins is replaced
     """
 
     path: Path
     save_model: Callable[[], None]
     settings: dict
     write_card: Callable[[History], None] | None = None
+    replace: bool = True
 
     def save(self, history: History, model: bool = True) -> None:
         """Write the model, the history and the card. model: False when the model there is better."""
         if model:
             self.save_model()
+        drop_old_state(self.path)
         write_history(self.path, history, self.settings)
         if self.write_card:
             self.write_card(history)
@@ -99,16 +104,18 @@ def run_training(
     patience    end after so many evaluations in a row without a lower validation loss; None: at `steps`
     callbacks   further ones, see `loop.train`
 
-    With `out`, the first Ctrl-C ends the run after the current step, saves it and returns; without, Ctrl-C raises
-    KeyboardInterrupt as usual. Raises TrainingError when a loss is not finite: the model then has the last good
-    weights, which are also saved in `out`.
+    With `out`, the first Ctrl-C or SIGTERM ends the run after the current step, saves it and returns; without, both do
+    what they do elsewhere. Raises TrainingError when a loss is not finite: the model then has the last good weights,
+    which are also saved in `out`. Raises MiniloraError when another process is writing into `out`.
     """
-    history = History()
+    history, stop = History(), StopOnInterrupt()
     best, patient = Best(history), Patience(history, math.inf if patience is None else patience)
-    good, saved_steps, start = LastGood(history), [], 0
-    if out and resume:
-        start = load_state(out.path, model, optimizer, batches, rng, history, best.arrays)
+    good, start = LastGood(history), 0
     with contextlib.ExitStack() as stack:
+        if out:
+            stack.enter_context(only_run(out.path, resume, out.replace))
+        if out and resume:
+            start = load_state(out.path, model, optimizer, batches, rng, history, best.arrays)
         stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # History stops a run that overflows
         attached = [history, Evaluation(valid, history, eval_every), patient, *([best] if keep_best else [])]
         if progress:
@@ -116,11 +123,10 @@ def run_training(
         if out:
 
             def save(run):
-                saved_steps.append(run.step)
                 out.save(history, model=best.is_of(run.step) or not keep_best)
                 save_state(out.path, run, history, out.settings, best.arrays)
 
-            attached = [stack.enter_context(StopOnInterrupt()), *attached, Saving(save, eval_every)]
+            attached = [stack.enter_context(stop), *attached, Saving(save, eval_every)]
         try:
             run = train(model, batches, optimizer, steps, schedule, max_norm, accumulate, rng,
                         start=start, callbacks=[*attached, good, *callbacks])  # fmt: skip
@@ -131,15 +137,13 @@ def run_training(
                 step = history.best()[0]
             if step and out:
                 out.save(history)
-                if not (saved_steps or resume):  # the state there is of a run that this one replaces
-                    (out.path / FILE).unlink(missing_ok=True)
             raise TrainingError(f"{error}; {_what_is_left(step, out)}") from error
-    if plot and out:
-        loss_curve(history, out.path / "loss.png")
+        if plot and out:
+            loss_curve(history, out.path / "loss.png")
     if best.arrays:
         put_back(model, best.arrays)
     kept = history.best()[0] if best.arrays else run.step
-    return Result(model, history, run.step, interrupted=run.step < steps and not patient.over, kept=kept)
+    return Result(model, history, run.step, run.step < steps and not patient.over, kept, stop.signal)
 
 
 def _what_is_left(step, out):  # last good step or None, RunFolder or None -> the end of an error line

@@ -116,9 +116,11 @@ def test_one_example_alone_is_trained_on_without_validation(run, base, files):
 # ---- stopping and going on
 
 
-@pytest.fixture
-def stopped(run, base, files, monkeypatch):
-    """The result of a run that Ctrl-C stops in its seventh step of 12; its folder is files / "stopped"."""
+@pytest.fixture(params=["SIGINT", "SIGTERM"])  # Ctrl-C; what clusters and containers send
+def stopped(run, base, files, monkeypatch, request):
+    """The result of a run that a signal stops in its seventh step of 12, and the signal's number. Its folder is
+    files / "stopped"."""
+    number = getattr(signal, request.param)
     from minilora.training import loop as training
 
     real, calls = training.add_gradients, []
@@ -126,22 +128,33 @@ def stopped(run, base, files, monkeypatch):
     def pressed_in_the_seventh_step(run, batches):
         calls.append(run.step)
         if len(calls) == 7:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return real(run, batches)
 
     monkeypatch.setattr(training, "add_gradients", pressed_in_the_seventh_step)
-    return trained_to(run, base, files, files / "stopped")
+    return trained_to(run, base, files, files / "stopped"), number
 
 
-def test_ctrl_c_saves_the_run_and_says_how_to_resume(files, stopped):
-    code, _, err = stopped
-    assert code == 130
+def test_a_signal_saves_the_run_and_says_how_to_resume(files, stopped):
+    (code, _, err), number = stopped
+    assert code == 128 + number
     assert "stopped at step 7;" in err
     assert "train --resume --out" in err
     assert (files / "stopped" / "adapter_model.safetensors").exists()
+    assert not [f.name for f in (files / "stopped").iterdir() if f.name.startswith(".")]
 
 
-def test_a_run_stopped_by_ctrl_c_resumes_to_the_same_bits(run, base, files, stopped):
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send SIGTERM there")
+def test_a_command_that_saves_nothing_ends_with_one_word_on_sigterm(base):
+    args = [sys.executable, "-m", "minilora", "generate", "--base", str(base)]  # waits for prompts
+    with subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        time.sleep(1.5)  # the handler is there after a moment
+        process.terminate()
+        assert process.communicate() == (b"", b"terminated\n")
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_run_stopped_by_a_signal_resumes_to_the_same_bits(run, base, files, stopped):
     trained_to(run, base, files, files / "straight")
     code, _, _ = run("train", "--resume", "--out", files / "stopped")
     assert code == 0

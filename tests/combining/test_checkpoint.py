@@ -59,3 +59,19 @@ def test_a_block_that_fails_leaves_the_folder_as_it_was(tmp_path, exists):
         (temporary / "config.json").write_text("{}", encoding="utf-8")
         raise OSError(28, "No space left on device")
     assert folder_bytes(tmp_path) == before and (tmp_path / "out").exists() == exists
+
+
+def test_what_a_killed_merge_left_is_removed_and_refuses_nothing(tmp_path):
+    (tmp_path / "out" / ".merging.abcd_123").mkdir(parents=True)
+    check_target(tmp_path / "out", [])
+    with filled_folder(tmp_path / "out") as temporary:
+        (temporary / "config.json").write_text("{}", encoding="utf-8")
+    assert set(folder_bytes(tmp_path)) == {"out/config.json"}
+
+
+def test_two_merges_into_one_folder_are_refused_the_second_time(tmp_path):
+    with filled_folder(tmp_path / "out") as temporary:
+        (temporary / "config.json").write_text("{}", encoding="utf-8")
+        with pytest.raises(MiniloraError, match="another process is writing into"), filled_folder(tmp_path / "out"):
+            pass
+    assert set(folder_bytes(tmp_path)) == {"out/config.json"}

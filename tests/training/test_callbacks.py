@@ -108,18 +108,29 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run_too():
 # ---- Ctrl-C
 
 
-def test_the_first_ctrl_c_ends_the_run_after_the_step_at_hand():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_ends_the_run_after_the_step_at_hand(number):
     model, optimizer = fresh()
     history = History()
 
     def press(run):
         if run.step == 3:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
     with StopOnInterrupt() as stop:
         run = train(model, endless(), optimizer, 50, callbacks=[press, stop, history])
     assert run.step == 3
-    assert len(history.loss) == 3
+    assert len(history.loss) == 3 and stop.signal == number
+
+
+def test_a_signal_that_the_process_ignores_stays_ignored():
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with StopOnInterrupt() as stop:
+            signal.raise_signal(signal.SIGTERM)
+        assert not stop.signal
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_the_second_ctrl_c_ends_the_program_at_once():

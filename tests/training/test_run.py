@@ -6,9 +6,10 @@ import signal
 import numpy as np
 import pytest
 from checkpoints import read_npz
+from commands import folder_bytes
 from tiny import SIZES, random_ids, tiny_llama, with_lora
 
-from minilora.errors import ConfigError, TrainingError
+from minilora.errors import ConfigError, MiniloraError, TrainingError
 from minilora.text.batches import TextBatches
 from minilora.training.optim import AdamW, cosine
 from minilora.training.resume import FILE, trained
@@ -106,6 +107,47 @@ def test_ctrl_c_saves_the_run_and_returns_and_the_resumed_run_has_the_same_bits(
     assert resumed.step == STEPS and not resumed.interrupted
     assert same(weights(resumed), weights(straight))
     assert resumed.history.loss == straight.history.loss
+
+
+def test_a_second_run_into_a_folder_is_refused_while_the_first_one_writes(tmp_path):
+    refused = []
+
+    def begin_another(this):
+        if this.step == 3:
+            with pytest.raises(MiniloraError, match="another process is writing into .*out; wait for it") as error:
+                run_in(tmp_path / "out")
+            refused.append(error)
+
+    result = run_in(tmp_path / "out", callbacks=[begin_another])
+    assert refused and result.step == STEPS
+
+
+def test_a_result_that_another_run_saved_meanwhile_is_not_replaced(tmp_path):
+    run_in(tmp_path / "out")
+    before = folder_bytes(tmp_path)
+    with pytest.raises(ConfigError, match="another run has saved a run in .*out meanwhile"):
+        run(build(), out=RunFolder(tmp_path / "out", lambda: None, {}, replace=False))
+    assert folder_bytes(tmp_path) == before
+
+
+def test_while_a_run_replaces_another_nothing_can_go_on_with_the_old_one(tmp_path):
+    run_in(tmp_path / "out")
+    seen = []
+    run_in(tmp_path / "out", callbacks=[lambda this: seen.append((tmp_path / "out" / FILE).exists())])
+    assert seen[:5] == [False] * 5 and all(seen[5:])  # the first saving is after step 5
+
+
+def test_a_run_that_fails_before_it_has_saved_leaves_the_old_one_as_it_was(tmp_path):
+    run_in(tmp_path / "out")
+    before = folder_bytes(tmp_path)
+
+    def fail(this):
+        if this.step == 3:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        run_in(tmp_path / "out", callbacks=[fail])
+    assert folder_bytes(tmp_path) == before
 
 
 def test_ctrl_c_without_a_folder_is_a_keyboard_interrupt():
