@@ -2,11 +2,27 @@
 
 import contextlib
 
+from ..errors import ConfigError
+
 
 def check_mergeable(adapted, names):  # AdaptedModel, names of adapters
     """Raises ConfigError when one of them can never be merged."""
     for name in names:
         adapted.adapters[name].check_mergeable()
+
+
+def in_order(adapted, names, active, merged):  # -> those of `names` and `merged` in the order in which they act
+    """Raises ConfigError when merging `names` would change the function that the `active` adapters compute."""
+    if inactive := [n for n in names if n not in active]:
+        acting = ", ".join(active) or "none"
+        raise ConfigError(f"adapter {inactive[0]!r} is not active ({acting}): merging it would change the function")
+    names = [n for n in active if n in names or n in merged]
+    if names != list(active[: len(names)]) and not adapted.is_additive(active):
+        raise ConfigError(
+            f"adapters {', '.join(active)} act in this order, and not all of them are sums: merge the first ones, "
+            "or all"
+        )
+    return names
 
 
 def merge(adapted, names):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ConfigError, FormatError, UnknownNameError, nearest
 from ..models.recompute import Checkpointing
-from . import merging
+from . import merging, weighting
 from .inject import AdaptedModel, SavedModule
 from .layer import AdaptedLayer
 
@@ -206,15 +206,7 @@ class PeftModel(Checkpointing):
         names = self._names(adapter_names, self._active)
         if self._disabled:
             raise ConfigError("merge_adapter inside disable_adapter(): the adapters do not act here")
-        if inactive := [n for n in names if n not in self._active]:
-            active = ", ".join(self._active) or "none"
-            raise ConfigError(f"adapter {inactive[0]!r} is not active ({active}): merging it would change the function")
-        names = [n for n in self._active if n in names or n in self.merged_adapters]  # in the order in which they act
-        if names != list(self._active[: len(names)]) and not self.base_model.is_additive(self._active):
-            raise ConfigError(
-                f"adapters {', '.join(self._active)} act in this order, and not all of them are sums: merge the first "
-                "ones, or all"
-            )
+        names = merging.in_order(self.base_model, names, self._active, self.merged_adapters)
         merging.merge(self.base_model, names)
 
     def unmerge_adapter(self):
@@ -243,6 +235,12 @@ class PeftModel(Checkpointing):
         """
         self._unmerge_first("unload")
         return self._unwrap()
+
+    # ---- weighting
+
+    set_scale, scale_layer, unscale_layer = weighting.set_scale, weighting.scale_layer, weighting.unscale_layer
+    get_delta_weight = weighting.get_delta_weight
+    add_weighted_adapter = weighting.add_weighted_adapter
 
     # ---- counting
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..adapters.model import PeftModel
 from ..errors import ConfigError, MiniloraError
 from ..files.atomic import read_json, write_json
 from ..files.lock import is_left_over, only_writer
@@ -32,8 +31,8 @@ class Merged:
     bytes: int
 
 
-def merge_to_folder(model: PeftModel, out: Path, base: Path, adapters: Sequence[Path]) -> Merged:
-    """Write `model`, merged, into `out` in float32, with the tokenizer of `base`. The model is used up.
+def merge_to_folder(model, out: Path, base: Path, adapters: Sequence[Path]) -> Merged:
+    """Write `model`, a PeftModel, merged, into `out` in float32, with the tokenizer of `base`. The model is used up.
 
     base, adapters: the folders that the model was loaded from; the settings of a training go along, so that the result
     is asked as it was trained. Raises MiniloraError when `out` cannot be written; it is as before then.
