@@ -20,6 +20,8 @@ NO_TEST_FILE = {  # file, or pattern -> where it is tested instead
     "course/compare.py": "checks/test_lesson_*.py: wrong answers and what is said of them",
     "course/lab/*": "the lessons that call them",
     "models/context.py": "a record without code",
+    "quantization/blockwise.py": "test_nf4.py and test_double_quantization.py",
+    "quantization/stored.py": "the tests of the formats",
 }
 NO_SOURCE_FILE = {  # a test of several files, or of the repository
     "cli/test_bad_files.py", "cli/test_hostile.py",  # every command

@@ -212,6 +212,7 @@ def _in_place(ufunc):
 for _names, _ufunc in {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "floordiv": np.floor_divide,
     "mod": np.remainder, "pow": np.power, "matmul": np.matmul, "and": np.bitwise_and, "or": np.bitwise_or,
+    "lshift": np.left_shift, "rshift": np.right_shift,
 }.items():  # fmt: skip
     setattr(ndarray, f"__{_names}__", _binary(_ufunc, swap=False))
     setattr(ndarray, f"__r{_names}__", _binary(_ufunc, swap=True))
