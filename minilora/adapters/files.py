@@ -25,7 +25,7 @@ FINGERPRINT = "minilora_base"  # key of the metadata of a file of tensors
 
 FEATURE_OF_TENSOR = {  # ending of a tensor's name -> what it belongs to
     "lora_magnitude_vector": "of DoRA, but the config does not say use_dora",
-    "lora_B.bias": "of lora_bias, which is not supported",
+    "lora_B.bias": "of lora_bias, but the config does not say so",
     "trainable_tokens_delta": "of trainable_token_indices, which is not supported",
     "lora_E": "of AdaLoRA, but the config is of another method",
     "base_layer.bias": "of bias, which is not supported",

@@ -61,6 +61,8 @@ class AdaptedModel(Module):
         places = self._places(config)
         if note := self._rank_note(config, places):
             raise ConfigError(note)
+        if getattr(config, "lora_bias", False) and (bare := [p.path for p in places if not p.bias]):
+            warnings.warn(f"lora_bias: {bare[0]} has no bias, so this adapter cannot be merged", stacklevel=4)
         self._warn_of_settings_without_effect(config, places)
         return self._orient(config, places, warn=True)
 
@@ -80,17 +82,18 @@ class AdaptedModel(Module):
 
     def _places(self, config):
         """Where `config` puts adapters. Raises ConfigError when a module cannot have one."""
-        places = []
-        if not method_of(config).kinds:
+        places, method = [], method_of(config)
+        if not method.kinds:
             return places
         for path in match_targets(config, self._modules, self._linear):
             if not can_adapt(self._modules[path]):
-                method = method_of(config)
                 raise ConfigError(
                     f"target_modules {config.target_modules!r} matches {path}, a {type(self._modules[path]).__name__}; "
                     f"{method.adapts}: {nearest(path, leaves(self._linear))}"
                 )
-            places.append(Place.of(path, self._modules[path]))
+            place = Place.of(path, self._modules[path])
+            method.method_class(place)  # raises where the method has none for this kind of layer
+            places.append(place)
         return places
 
     @staticmethod

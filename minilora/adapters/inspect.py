@@ -47,7 +47,7 @@ class Adapter:
     config: Any  # PeftConfig
     updates: list[Update] = field(default_factory=list)
     copies: dict = field(default_factory=dict)  # tensor name -> array: modules trained in full
-    magnitudes: dict = field(default_factory=dict)  # path -> m (out,) of DoRA
+    vectors: dict = field(default_factory=dict)  # tensor name -> m (out,) of DoRA or the bias (out,) of lora_bias
     others: dict = field(default_factory=dict)  # tensor name -> array
     frozen: dict = field(default_factory=dict)  # tensor name -> array: drawn once, never trained
     base_copies: dict = field(default_factory=dict)  # tensor name -> array: weights of the base that PEFT saves along
@@ -55,7 +55,7 @@ class Adapter:
     @property
     def parameters(self) -> int:
         """How many numbers are trained."""
-        arrays = [a for u in self.updates for a in (u.A, u.B)] + [*self.copies.values(), *self.magnitudes.values()]
+        arrays = [a for u in self.updates for a in (u.A, u.B)] + [*self.copies.values(), *self.vectors.values()]
         arrays += self.others.values()
         return sum(a.size for a in arrays)
 
@@ -79,8 +79,8 @@ def read_adapter(folder: str | Path) -> Adapter:
         return adapter
     halves = {}  # path -> {"A": array, "B": array}
     for (path, place), array in tensors.items():
-        if place == "lora_magnitude_vector":
-            adapter.magnitudes[path] = array
+        if place in ("lora_magnitude_vector", "lora_B.bias"):
+            adapter.vectors[f"{path}.{place}"] = array
         elif place.startswith("lora_"):
             halves.setdefault(path, {})["A" if "_A" in place else "B"] = array
         elif path.endswith(".base_layer"):

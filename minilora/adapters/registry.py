@@ -8,6 +8,7 @@ from ..methods.base import Adapter, PeftConfig
 from ..methods.dora import DoraAdapter
 from ..methods.ia3 import IA3Adapter, IA3Config
 from ..methods.lora import LoraAdapter, LoraConfig
+from ..methods.lora_bias import LoraBiasAdapter
 from ..methods.pissa import OloraAdapter, PissaAdapter
 from ..methods.prefix_tuning import PrefixTuningAdapter, PrefixTuningConfig
 from ..methods.prompt_tuning import PromptEncoderAdapter, PromptTuningAdapter, PromptTuningConfig
@@ -22,7 +23,7 @@ ADAPTERS = {  # PEFT's peft_type -> class of the adapter
     "P_TUNING": PromptEncoderAdapter,
     "VERA": VeraAdapter,
 }
-FLAGS = {"use_dora": DoraAdapter}  # a field that makes another method of the same peft_type
+FLAGS = {"use_dora": DoraAdapter, "lora_bias": LoraBiasAdapter}  # a field that makes another method of a peft_type
 STARTS = {"pissa": PissaAdapter, "olora": OloraAdapter}  # an init_lora_weights that does, up to its "_niter_"
 
 # A method's name in `train --method NAME` -> its configuration, and the fields that make it this method.

@@ -99,6 +99,7 @@ class LoraConfig(PeftConfig):
                          False: B random too, so that the update is not zero at the start;
                          "pissa", "pissa_niter_4" or "olora": see methods/pissa.py
     use_dora             True: DoRA, see methods/dora.py
+    lora_bias            True: B has a bias that learns, see methods/lora_bias.py
     """
 
     r: int = 8
@@ -114,6 +115,7 @@ class LoraConfig(PeftConfig):
     modules_to_save: list | None = None
     init_lora_weights: bool | str = True
     use_dora: bool = False
+    lora_bias: bool = False
     fan_in_fan_out: bool = False
     bias: str = "none"
     task_type: str | None = None
@@ -136,6 +138,7 @@ class LoraConfig(PeftConfig):
         ),
         "use_rslora": fields.FLAG,
         "use_dora": fields.FLAG,
+        "lora_bias": fields.FLAG,
     }
     required = ("r", "lora_alpha", "target_modules")
     # where an adapter comes from, how it was started, sizes of features that are off
@@ -151,6 +154,9 @@ class LoraConfig(PeftConfig):
                 f"use_dora with init_lora_weights {self.init_lora_weights!r}: DoRA's norm needs the whole "
                 "base, so the two cannot be one adapter"
             )
+        if self.lora_bias and (self.use_dora or isinstance(self.init_lora_weights, str)):
+            other = "use_dora" if self.use_dora else f"init_lora_weights {self.init_lora_weights!r}"
+            raise ConfigError(f"lora_bias with {other}: it belongs to plain LoRA, with init_lora_weights True or False")
 
     @classmethod
     def from_file(cls, values):

@@ -22,7 +22,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("bias", "all"), ("bias", "lora_only"), ("lora_bias", True),
+        ("bias", "all"), ("bias", "lora_only"),
         ("trainable_token_indices", [1, 2]), ("target_parameters", ["x"]), ("layer_replication", [[0, 1]]),
         ("alora_invocation_tokens", [3]), ("arrow_config", {"top_k": 1}), ("use_qalora", True),
         ("use_bdlora", {"nblocks": 2}), ("kasa_config", {"beta": 1}), ("monteclora_config", {"n": 1}),
@@ -132,7 +132,7 @@ def bare(tensors):
             "1 that match no module of this model: model.layers.5",
         ),
         (extra(Q0 + ".lora_magnitude_vector"), f"1 of DoRA, but the config does not say use_dora: {Q0}"),
-        (extra(Q0 + ".lora_B.bias"), "1 of lora_bias, which is not supported"),
+        (extra(Q0 + ".lora_B.bias"), "1 of lora_bias, but the config does not say so"),
         (extra("model.embed_tokens.token_adapter.trainable_tokens_delta"), "1 of trainable_token_indices"),
         (extra(Q0 + ".base_layer.bias"), "1 of bias, which is not supported"),
         (extra("model.norm.weight"), r"1 base weights of another shape .*\(16,\) is expected\): model.norm.weight"),

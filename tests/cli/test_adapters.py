@@ -85,10 +85,10 @@ def test_one_that_cannot_be_read_does_not_hide_the_others(minilora, tmp_path):
     for name in ("a", "b", "c"):
         make_adapter(tmp_path / name)
     for name in ("b", "c"):
-        edit_json(tmp_path / name / "adapter_config.json", lora_bias=True)
+        edit_json(tmp_path / name / "adapter_config.json", use_qalora=True)
     result = minilora("adapters", tmp_path)
     assert result.code == 2 and [row[0] for row in rows(result.out)] == [str(tmp_path / "a")]
-    error = f"error: {tmp_path / 'b' / 'adapter_config.json'}: lora_bias = True is not supported (and 1 more)\n"
+    error = f"error: {tmp_path / 'b' / 'adapter_config.json'}: use_qalora = True is not supported (and 1 more)\n"
     assert result.err == error
 
 

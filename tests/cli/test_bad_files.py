@@ -97,7 +97,7 @@ ADAPTERS = {name: (TENSORS, *case) for name, case in FILES.items()} | {
     "a config without a scale": (
         "adapter_config.json", lambda path: edit_json(path, lora_alpha=...), ["lora_alpha missing"],
     ),
-    "a feature that is not here": ("adapter_config.json", lambda path: edit_json(path, lora_bias=True), ["lora_bias"]),
+    "a feature that is not here": ("adapter_config.json", lambda path: edit_json(path, bias="all"), ["bias"]),
     "another kind of adapter": ("adapter_config.json", lambda path: edit_json(path, peft_type="LOHA"), ["LOHA"]),
     "no tensors but a pickle": (TENSORS, renamed_to("adapter_model.bin"), ["adapter_model.bin", "convert with"]),
 }  # fmt: skip

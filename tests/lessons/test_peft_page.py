@@ -117,7 +117,7 @@ def test_the_page_names_every_peft_type_that_is_supported():
 
 @pytest.mark.parametrize(
     "key, value",
-    [("bias", "all"), ("lora_bias", True), ("trainable_token_indices", [1]),
+    [("bias", "all"), ("trainable_token_indices", [1]),
      ("target_parameters", ["x"]), ("layer_replication", [[0, 1]]), ("peft_type", "LOHA")]
     + [("init_lora_weights", kind) for kind in ("pissa", "olora", "corda", "loftq", "lora_ga")],
 )  # fmt: skip

@@ -48,6 +48,17 @@ CASES = {
     "no init": ("llama", {"target_modules": ["q_proj", "embed_tokens"], "init_lora_weights": False}),
     "task type": ("llama", {"target_modules": ["q_proj"], "task_type": "CAUSAL_LM"}),
     "rank above the side": ("llama", {"target_modules": ["k_proj"], "r": 23}),
+    "lora bias": ("qwen2", {"target_modules": ["q_proj", "v_proj"], "lora_bias": True}),
+    "lora bias, rslora, random": (
+        "gpt2",
+        {
+            "target_modules": ["c_proj", "c_attn"],
+            "fan_in_fan_out": True,
+            "lora_bias": True,
+            "use_rslora": True,
+            "init_lora_weights": False,
+        },
+    ),
     "gpt2": ("gpt2", {"target_modules": ["c_attn"], "fan_in_fan_out": True}),
     "gpt2 all-linear": ("gpt2", {"target_modules": "all-linear", "fan_in_fan_out": True}),
     "gpt2 tables and head": ("gpt2", {"target_modules": ["wte", "wpe", "c_fc", "lm_head"], "fan_in_fan_out": True}),
