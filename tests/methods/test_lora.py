@@ -232,6 +232,7 @@ PEFTS_DEFAULTS = {  # of LoraConfig in PEFT 0.21
     "use_rslora": False,
     "init_lora_weights": True,
     "use_dora": False,
+    "lora_bias": False,
     "bias": "none",
     "fan_in_fan_out": False,
     "rank_pattern": {},
