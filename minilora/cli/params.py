@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import textwrap
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -38,6 +39,8 @@ JSON: an array, one object for each rank and target set. Its keys:
     variants                {name: total, card, cards_of_80}: bytes, the
                             smallest card in GB, how many of 80 GB
     cards                   [{gb, gib, verdict}] of the first of the peaks
+  on                        with --card: cards, gb, gib, and answers {method,
+                            total (bytes on each card), fits, remedies}
   flops_per_token           operations, not time
   serving                   items; bytes that a switch of adapters moves
 CSV: version to length, engine, then bytes at the first of the peaks as
@@ -69,8 +72,8 @@ memory_4bit_lora_prepared, then full_over_lora (operations).
     help="Whose memory is predicted: that of transformers and PEFT on a card, or minilora's own, in float32.",
 )  # fmt: skip
 @click.option(
-    "--card", type=click.Choice([f"{gb:g}" for gb in CARDS]), metavar="GB",
-    help="Say first what fits on a card of this size, and what would make the rest fit: "
+    "--card", metavar="[Nx]GB",
+    help="Say first what fits on a card of this size, or on N of them (2x48), and what would make the rest fit: "
     + ", ".join(f"{gb:g}" for gb in CARDS) + " (T4: 15, L4 and A10: 22.5, L40S: 45).",
 )  # fmt: skip
 @click.option(
@@ -88,16 +91,22 @@ def params(
     """Count LoRA on MODEL: a preset (see below), an id of the hub, a config.json or its folder, or one matrix
     (4096x4096).
 
-    With one rank and one target set the command prints all about that configuration, with several a table. Every count
-    is made twice: by the closed formula, and by building the model that trains, where there is one.
+    With one rank and one target set the command prints all about that configuration, with several a table of counts
+    and one of memory. Every count is made twice: by the closed formula, and by building the model that trains, where
+    there is one.
     """
     from ..counting.architectures.catalog import default_targets, load
     from ..counting.build import cross_check
+    from ..counting.cards import as_cards
     from ..counting.count import count
     from ..counting.report import row
+    from .params_tables import show
 
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other")
+    asked = as_cards(card) if card else None
+    if asked and asked[0] > 1 and engine == "minilora":
+        raise ConfigError("--engine minilora trains on one card; expected --card GB without a number of cards")
     if plot:
         check_plot(plot, overwrite)
     architecture = load(model)
@@ -110,12 +119,16 @@ def params(
         ]
     rows = [row(c, cross_check(c), batch, length, dtype, adapters, engine) for c in counts]
 
+    if asked and "memory" in rows[0]:
+        for made, counted in zip(rows, counts, strict=True):
+            made["on"] = answers_on(asked, counted, batch, length, dtype, engine)
+
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif as_csv:
         click.echo(as_lines(rows), nl=False)
     else:
-        print_tables(rows, counts[0], card and float(card), batch, length, dtype)
+        show(rows)
     if plot:
         from ..counting.figures import draw
 
@@ -142,18 +155,17 @@ def count_file(architecture, path, others):
     return count_config(architecture, read_adapter_config(path / "adapter_config.json" if path.is_dir() else path))
 
 
-def print_tables(rows, count, card, batch, length, dtype):
+def answers_on(asked, count, batch, length, dtype, engine):  # (number of cards, GB) -> what the key "on" has
     from ..counting.cards import OVERHEAD
     from ..counting.engine import OVERHEAD as OWN_OVERHEAD
     from ..counting.fits import answers, own_answers
-    from .params_tables import show
 
-    found = []
-    if card and rows[0].get("engine") == "minilora":  # on a card it has the overhead of a card
-        found = own_answers(count, batch, length, CARDS[card] - OVERHEAD + OWN_OVERHEAD)
-    elif card and "memory" in rows[0]:
-        found = answers(count, batch, length, dtype, CARDS[card])
-    show(rows, card if found else None, found)
+    cards, gb = asked
+    if engine == "minilora":  # on a card it has the overhead of a card
+        found = own_answers(count, batch, length, CARDS[gb] - OVERHEAD + OWN_OVERHEAD)
+    else:
+        found = answers(count, batch, length, dtype, CARDS[gb], cards)
+    return {"cards": cards, "gb": gb, "gib": CARDS[gb], "answers": [asdict(answer) for answer in found]}
 
 
 def parse_ranks(text):  # "8,16" -> [8, 16]

@@ -2,30 +2,39 @@
 
 import textwrap
 
-from ..counting.cards import CARDS, OVERHEAD, SEVERAL
+from ..counting.cards import LESS, OVERHEAD, SEVERAL
 from ..display.numbers import GIB
 from ..display.tables import new_table
 
 WIDTH = 80
+SHORT = {"full, 16-bit": "16-bit", "4-bit + LoRA": "4-bit", "4-bit + LoRA, prepared": "prepared"}
 
 
-def show(rows: list, card: float | None, answers: list) -> None:
-    """Print rows of counting.report, or all about one. card: GB, whose `answers` are printed first."""
+def show(rows: list) -> None:
+    """Print rows of counting.report, or all about one; first what is known of the cards that were asked for."""
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.width = max(console.width, WIDTH)
     first = rows[0]
     console.print(f"{first['model']} ({first['model_class']}): {first['base']:,} parameters")
-    if card:
-        console.print(card_table(first, card, answers))
+    if "on" in first:
+        for text in about_cards(first):
+            console.print(wrap(text))
+        if len(rows) == 1:
+            console.print(card_table(first["on"]["answers"]))
     console.print(counts_table(rows))
     for text in dict.fromkeys(f"{r['targets']}: {r['counted']}" for r in rows):
         console.print(wrap(text))
     for text in dict.fromkeys(f"note: {note}" for r in rows for note in r["notes"]):
         console.print(wrap(text))
     if len(rows) > 1:
-        console.print("\nWith one rank and one target set the command also prints memory and operations.")
+        if "memory" in first:
+            console.print(memory_table(rows))
+            full = ", ".join(f"{m} {peak_and_card(first, m)}" for m in first["memory"] if m.startswith("full"))
+            console.print(wrap(f"At any rank: {' '.join(full.split())}."))
+            console.print(wrap(f"Assumed: {first['assumed']}."))
+        console.print("\nWith one rank and one target set the command prints more: all that it counts.")
         return
     console.print(wrap(f"trainable = r x sum of (in + out) = {first['working']} = {first['trainable']:,}"))
     for name, key in (("fp32", "fp32"), ("16 bit", "16bit")):
@@ -68,14 +77,57 @@ def breakable(names):  # so that a name is not cut where a table folds
     return names.replace(",", ", ")
 
 
-def card_table(r, card, answers):
-    title = f"A card of {card:g} GB has {CARDS[card]:g} GiB; {CARDS[card] - OVERHEAD:.1f} of them are free for arrays"
-    made = new_table("", "GiB", "", title=title, text=1)
+def about_cards(r):
+    """The lines above what fits."""
+    on = r["on"]
+    cards, gb, gib = on["cards"], on["gb"], on["gib"]
+    what = f"A card of {gb:g} GB has" if cards == 1 else f"{cards} cards of {gb:g} GB have"
+    yield f"{what} {gib:g} GiB{' each' * (cards > 1)}; {gib - OVERHEAD:.1f} of them are free for arrays"
+    if gb in LESS:
+        yield f"({LESS[gb][1]} is sold as {gb:g} GB and has less: --card {LESS[gb][0]})"
+    if cards > 1:
+        yield (
+            "The cards share weights, gradients and optimizer evenly (FSDP, ZeRO 3). Each trains on "
+            f"{r['batch']} x {r['length']} tokens of its own. GiB are of each card."
+        )
+
+
+def card_table(answers):
+    made = new_table("", "GiB", "", text=1)
     made.columns[2].justify, made.columns[2].no_wrap = "left", False
     for answer in answers:
-        remedy = "no; it would fit with " + ", or with ".join(answer.remedies) if answer.remedies else "no"
-        made.add_row(answer.method, gib(answer.total), "fits" if answer.fits else remedy)
+        remedies = answer["remedies"]
+        remedy = "no; it would fit with " + ", or with ".join(remedies) if remedies else "no"
+        made.add_row(answer["method"], gib(answer["total"]), "fits" if answer["fits"] else remedy)
     return made
+
+
+def memory_table(rows):
+    """Rows: configurations; columns: the methods that depend on them, with the peak, and its card or whether the asked
+    one fits."""
+    first = rows[0]
+    methods = [m for m in first["memory"] if not m.startswith("full")]
+    title = (
+        f"Peak of {first['batch']} x {first['length']} tokens with {first['engine']}, {way_of(first)}: "
+        f"GiB, {'fits' if 'on' in first else 'card'}"
+    )
+    made = new_table("targets", "rank", *(SHORT.get(m, m) for m in methods), text=1, title=title)
+    for above, r in zip([None, *rows], rows, strict=False):
+        targets = "" if above and above["targets"] == r["targets"] else breakable(r["targets"])
+        made.add_row(targets, str(r["rank"]), *(peak_and_card(r, m) for m in methods))
+    return made
+
+
+def way_of(r):  # the first of "variants": "recomputed", or "kept" with minilora
+    return next(iter(next(iter(r["memory"].values()))["variants"]))
+
+
+def peak_and_card(r, method):  # "14.3   16 GB", or of the card that was asked for "14.3   no"
+    if "on" in r:
+        answer = next(a for a in r["on"]["answers"] if a["method"] == method)
+        return f"{gib(answer['total'])} {'fits' if answer['fits'] else 'no':>4}"
+    variant = r["memory"][method]["variants"][way_of(r)]
+    return f"{gib(variant['total'])} {card_name(variant):>7}"
 
 
 def variants_table(r):
@@ -99,6 +151,12 @@ def caption(r):
             "for a few tokens at a time (Liger, Unsloth, torchtune), so that no logits are kept. all kept: nothing is "
             "recomputed."
         )
+    variants = [v for budget in r["memory"].values() for v in budget["variants"].values()]
+    if any(not v["card"] for v in variants):
+        yield (
+            f"3 x {SEVERAL}: three cards of {SEVERAL} GB, which share weights, gradients and optimizer (FSDP, ZeRO 3); "
+            "each has the activations of its own sequences. none: these alone do not fit."
+        )
     yield f"Assumed: {r['assumed']}."
     lean = [(m, b["variants"]) for m, b in r["memory"].items() if "recomputed, flash attention" in b["variants"]]
     if lean:
@@ -120,8 +178,7 @@ def peak_table(r):
     """Rows: arrays that are alive at the peak; columns: methods."""
     methods = list(r["memory"])
     kind = next(iter(r["memory"][methods[0]]["peak"]))
-    short = {"full, 16-bit": "16-bit", "4-bit + LoRA": "4-bit", "4-bit + LoRA, prepared": "prepared"}
-    names = (short[m] if m in short else m for m in methods)
+    names = (SHORT.get(m, m) for m in methods)
     made = new_table("", *names, text=1, title=f"Arrays that are alive at the peak, {kind}")
     peaks = {m: r["memory"][m]["peak"][kind] for m in methods}
     names = dict.fromkeys(item["name"] for m in methods for item in peaks[m]["items"])

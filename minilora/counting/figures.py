@@ -6,8 +6,7 @@ from ..display.plots import COLOURS, LINES, figure
 from .cards import CARDS, GIB, SEVERAL, cards_needed, smallest_card
 from .count import count_config
 from .engine import own_budgets
-from .memory import LOGITS, LOSS, budgets
-from .report import gathered
+from .memory import LOGITS, LOSS, budgets, gathered
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 MOST = 4  # configurations whose memory is drawn

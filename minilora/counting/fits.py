@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 from functools import partial
 
-from .cards import GIB, OVERHEAD
+from .cards import GIB, OVERHEAD, on_each
 from .engine import OVERHEAD as OWN_OVERHEAD
 from .engine import own_budget, own_methods
-from .memory import budget, methods_of
+from .memory import budget, gathered, methods_of
 
 STEP = 128  # tokens: lengths are tried in multiples of it
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One method. total: bytes at the peak; remedies: changes that make it fit, as phrases; none when it fits, or when
-    nothing helps."""
+    """One method. total: bytes at the peak, on each card; remedies: changes that make it fit, as phrases; none when it
+    fits, or when nothing helps."""
 
     method: str
     total: int
@@ -22,13 +22,15 @@ class Answer:
     remedies: tuple
 
 
-def answers(count, batch: int, length: int, dtype: str, gib: float) -> list:
-    """An Answer for each method of Hugging Face's engine, activations recomputed, on a card of `gib` GiB."""
+def answers(count, batch: int, length: int, dtype: str, gib: float, cards: int = 1) -> list:
+    """An Answer for each method of Hugging Face's engine, activations recomputed, on cards of `gib` GiB. Several cards
+    share as in cards.on_each, and each trains on `batch` sequences of its own."""
     room = int((gib - OVERHEAD) * GIB)
     return [
-        _answer(method, partial(_plan, method, count, dtype), batch, length, room)
+        _answer(method, partial(_plan, method, count, dtype), batch, length, room,
+                partial(on_each, gathered=gathered(count.architecture, method), n=cards))
         for method in methods_of(count.architecture, dtype)
-    ]
+    ]  # fmt: skip
 
 
 def own_answers(count, batch: int, length: int, gib: float) -> list:
@@ -36,7 +38,7 @@ def own_answers(count, batch: int, length: int, gib: float) -> list:
     minilora cannot train."""
     room = int((gib - OWN_OVERHEAD) * GIB)
     return [
-        _answer(method, partial(_own_plan, method, count), batch, length, room)
+        _answer(method, partial(_own_plan, method, count), batch, length, room, partial(on_each, gathered=0, n=1))
         for method in own_methods(count.architecture)
     ]
 
@@ -49,29 +51,28 @@ def _own_plan(method, count, batch, length, flash=False):
     return own_budget(method, count, batch, length).kept
 
 
-def _answer(method, plan, batch, length, room):
-    total = plan(batch, length).peak.bytes
-    return Answer(method, total, total <= room, () if total <= room else tuple(_remedies(plan, batch, length, room)))
+def _answer(method, plan, batch, length, room, size):  # size: Plan -> bytes on each card
+    total = size(plan(batch, length))
+    fits = total <= room
+    return Answer(method, total, fits, () if fits else tuple(_remedies(plan, batch, length, room, size)))
 
 
-def _remedies(plan, batch, length, room):
+def _remedies(plan, batch, length, room, size):
     """Each change alone that is enough; if none is, the longest sequence with a chunked loss."""
-    chunked = plan(batch, length).with_chunked_loss.peak.bytes
+    chunked = size(plan(batch, length).with_chunked_loss)
     if chunked <= room:
         yield f"a chunked loss: {chunked / GIB:.1f} GiB"
-    flash = plan(batch, length, flash=True).peak.bytes
+    flash = size(plan(batch, length, flash=True))
     if flash <= room:
         yield f"flash attention: {flash / GIB:.1f} GiB"
-    if smaller := largest(lambda b: plan(b, length).peak.bytes <= room, batch):
+    if smaller := largest(lambda b: size(plan(b, length)) <= room, batch):
         yield f"--batch {smaller}"
-    elif shorter := largest(lambda n: plan(1, n * STEP).peak.bytes <= room, length // STEP):
+    elif shorter := largest(lambda n: size(plan(1, n * STEP)) <= room, length // STEP):
         yield f"--batch 1 --length {shorter * STEP}" if batch > 1 else f"--length {shorter * STEP}"
-    elif chunked > room and (both := largest(lambda n: _chunked(plan, n * STEP) <= room, length // STEP)):
+    elif chunked > room and (
+        both := largest(lambda n: size(plan(1, n * STEP).with_chunked_loss) <= room, length // STEP)
+    ):
         yield f"a chunked loss and --batch 1 --length {both * STEP}"
-
-
-def _chunked(plan, length):
-    return plan(1, length).with_chunked_loss.peak.bytes
 
 
 def largest(fits, below: int) -> int:

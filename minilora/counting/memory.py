@@ -276,3 +276,14 @@ def four_bit(architecture, rest_bytes: int = 2) -> tuple:  # (Item, Item, Item)
         Item(f"frozen {8 * rest_bytes}-bit weights", f"{rest:,} x {rest_bytes} B", rest * rest_bytes),
         Item("one matrix at a time in 16 bit", f"{largest:,} x 2 B", largest * 2),
     )
+
+
+def gathered(architecture, method: str) -> int:
+    """Bytes that each of several cards holds whole at a moment: the weights of the layer at work and of the next one,
+    with full fine-tuning the gradient of the first; and all that is outside of the layers (FSDP's root)."""
+    small = {p.path for p in architecture.linears} if "4-bit" in method else ()
+    sizes = Counter()
+    for part in architecture.parts:
+        sizes[part.block] += part.size * (NF4_BITS / 8 if part.path in small else 2)
+    outside = sizes.pop("", 0)
+    return round((3 if method.startswith("full") else 2) * max(sizes.values()) + outside)

@@ -4,7 +4,7 @@ from .cards import CARDS, GIB, OVERHEAD, cards_needed, smallest_card, verdict
 from .engine import OVERHEAD as OWN_OVERHEAD
 from .engine import own_budgets
 from .flops import flops
-from .memory import NF4_BITS, budgets
+from .memory import NF4_BITS, budgets, gathered
 from .serving import serving
 
 VERSION = 2  # of the keys; it grows when one of them changes its meaning or goes
@@ -94,14 +94,6 @@ OWN_ASSUMES = {
     "full": "weights, gradients, m and v: 16 B a parameter",
     "LoRA": "a frozen base, 4 B a parameter; 16 B for each number of the adapters",
 }
-
-
-def gathered(architecture, method: str) -> int:
-    """Bytes of the weights that several cards hold whole at a moment: of the layer at work and the next one."""
-    sizes = {}
-    for part in architecture.parts:
-        sizes[part.block] = sizes.get(part.block, 0) + part.size * bool(part.block)
-    return round(2 * max(sizes.values()) * (NF4_BITS / 8 if "4-bit" in method else 2))
 
 
 def _budget(budget, lean, count, dtype):

@@ -115,7 +115,7 @@ def test_the_engine_says_whose_memory_is_predicted():
 def test_several_cards_are_counted_where_one_is_not_enough():
     (row,) = json.loads(run("llama-3.1-405b", "--rank", "16", "--targets", "all-linear", "--json"))
     variants = {m: b["variants"]["recomputed"] for m, b in row["memory"].items()}
-    assert variants["LoRA"]["card"] is None and variants["LoRA"]["cards_of_80"] == 13
+    assert variants["LoRA"]["card"] is None and variants["LoRA"]["cards_of_80"] == 14
     assert "4 x 80" in run("llama-3.1-405b")
 
 
@@ -125,6 +125,52 @@ def test_a_card_is_answered_first_with_the_setting_that_makes_it_fit():
     assert lines[1] == "A card of 24 GB has 24 GiB; 22.5 of them are free for arrays"
     assert "4-bit + LoRA 21.7 fits" in lines
     assert any(line.startswith("4-bit + LoRA, prepared 26.6 no; it would fit with a chunked loss") for line in lines)
+
+
+def words_of(*arguments):  # -> the lines, with one space between words
+    return [" ".join(line.split()) for line in run(*arguments).splitlines()]
+
+
+def test_every_rank_is_answered_for_the_card_that_is_asked_for():
+    """Rank 8 fits into 16 GB and rank 128 does not."""
+    lines = words_of("qwen2.5-7b", "--length", "4096", "--rank", "8,128", "--targets", "all-linear", "--card", "16")
+    assert "all-linear 8 23.4 no 14.3 fits 18.2 no" in lines
+    assert "128 26.8 no 17.7 no 21.5 no" in lines
+    assert "At any rank: full 118.7 no, full, 16-bit 59.9 no." in lines
+
+
+def test_several_ranks_have_a_table_of_memory_with_the_smallest_card_of_each():
+    lines = words_of("qwen2.5-7b", "--length", "4096", "--rank", "8,128", "--targets", "all-linear")
+    assert "all-linear 8 23.4 32 GB 14.3 16 GB 18.2 22.5 GB" in lines
+    assert "128 26.8 32 GB 17.7 22.5 GB 21.5 24 GB" in lines
+
+
+def test_a_card_that_others_are_sold_as_says_so():
+    assert "(a T4 is sold as 16 GB and has less: --card 15)" in words_of("gpt2", "--card", "16")
+    assert "sold as" not in run("gpt2", "--card", "15")
+
+
+def test_two_cards_share_what_one_cannot_hold():
+    lines = words_of("llama-3.1-70b", "--card", "2x48")
+    assert lines[1] == "2 cards of 48 GB have 48 GiB each; 46.5 of them are free for arrays"
+    assert "LoRA 74.4 no" in lines and "4-bit + LoRA, prepared 27.4 fits" in lines
+
+
+def test_the_answers_for_cards_are_in_the_json_too():
+    (row,) = json.loads(run("llama-3.1-70b", "--card", "2 x 48 GB", "--json"))
+    on = row["on"]
+    assert (on["cards"], on["gb"], on["gib"]) == (2, 48, 48)
+    assert {a["method"]: a["fits"] for a in on["answers"]}["4-bit + LoRA"]
+    assert all(a.keys() == {"method", "total", "fits", "remedies"} for a in on["answers"])
+
+
+@pytest.mark.parametrize("card", ["47", "2x47", "x", "0x48", "2xx48", "-2x48", "24GiB"])
+def test_a_card_that_is_not_known_is_refused(card):
+    assert f"--card {card!r}: expected a card of 8, 12, 15, 16, 22.5, 24" in refused("gpt2", "--card", card)
+
+
+def test_minilora_is_not_asked_about_several_cards():
+    assert "trains on one card" in refused("gpt2", "--engine", "minilora", "--card", "2x24")
 
 
 def test_an_adapter_config_is_counted_with_all_its_fields(tmp_path):
@@ -249,4 +295,4 @@ def test_names_of_targets_stay_whole():
 
 
 def test_a_sweep_names_a_target_set_once():
-    assert run("gpt2", "--rank", "1,2,3", "--targets", "c_fc").count("  c_fc ") == 1
+    assert run("gpt2", "--rank", "1,2,3", "--targets", "c_fc").count("  c_fc ") == 2  # once in each of two tables

@@ -3,7 +3,7 @@
 import pytest
 
 from minilora.counting.activations import Item
-from minilora.counting.cards import CARDS, GIB, cards_needed, smallest_card, verdict
+from minilora.counting.cards import CARDS, GIB, as_cards, cards_needed, on_each, smallest_card, verdict
 from minilora.counting.memory import Moment, Plan
 
 
@@ -42,3 +42,17 @@ def test_cards_share_the_states_and_have_activations_of_their_own():
 
 def test_no_number_of_cards_helps_when_the_activations_are_too_large():
     assert cards_needed(plan((10, 79)), 0) is None
+
+
+def test_one_card_holds_all_and_each_of_several_its_share():
+    one = plan((300, 3), (10, 70))
+    assert on_each(one, GIB, 1) == 303 * GIB
+    assert on_each(one, GIB, 4) == (75 + 3 + 1) * GIB
+    assert on_each(one, GIB, 10) == (1 + 70 + 1) * GIB
+
+
+@pytest.mark.parametrize(
+    ("text", "cards"), [("24", (1, 24)), ("22.5", (1, 22.5)), ("2x48", (2, 48)), ("8 X 80 GB", (8, 80))]
+)
+def test_cards_are_written_as_people_write_them(text, cards):
+    assert as_cards(text) == cards

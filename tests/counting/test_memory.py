@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from minilora.counting.architectures.catalog import default_targets, from_config, load
 from minilora.counting.architectures.presets import PRESETS
 from minilora.counting.count import count, count_config
-from minilora.counting.memory import LOGITS, LOSS, METHODS, budget, budgets, four_bit
+from minilora.counting.memory import LOGITS, LOSS, METHODS, budget, budgets, four_bit, gathered
 from minilora.methods.lora import LoraConfig
 
 TINY = {
@@ -209,3 +209,11 @@ def test_dropout_of_an_adapter_keeps_an_input_and_a_mask_for_each():
         sizes(adapted("llama-3.2-1b", lora_dropout=p).kept.moments[0])["inputs of trained matrices"] for p in (0.0, 0.1)
     ]
     assert kept[1] == 2 * kept[0]
+
+
+def test_each_of_several_cards_holds_two_layers_and_what_is_outside_of_the_layers():
+    model = load("llama-3.1-70b")
+    layer, outside = 855_654_400, 2 * 128_256 * 8192 + 8192
+    assert gathered(model, "LoRA") == 2 * (2 * layer + outside)
+    assert gathered(model, "full") == 2 * (3 * layer + outside)
+    assert gathered(model, "4-bit + LoRA") < 2 * layer + 2 * outside
