@@ -111,7 +111,7 @@ def memory_table(rows):
         f"Peak of {first['batch']} x {first['length']} tokens with {first['engine']}, {way_of(first)}: "
         f"GiB, {'fits' if 'on' in first else 'card'}"
     )
-    made = new_table("targets", "rank", *(SHORT.get(m, m) for m in methods), text=1, title=title)
+    made = new_table("targets", "rank", *(short(m) for m in methods), text=1, title=title)
     for above, r in zip([None, *rows], rows, strict=False):
         targets = "" if above and above["targets"] == r["targets"] else breakable(r["targets"])
         made.add_row(targets, str(r["rank"]), *(peak_and_card(r, m) for m in methods))
@@ -168,6 +168,10 @@ def caption(r):
         yield "The T x T scores of attention are kept here; with a flash kernel: " + ", ".join(sizes) + "."
 
 
+def short(method):
+    return SHORT[method] if method in SHORT else method
+
+
 def card_name(variant):  # of "variants" -> "24 GB"
     if variant["card"]:
         return f"{variant['card']:g} GB"
@@ -178,7 +182,7 @@ def peak_table(r):
     """Rows: arrays that are alive at the peak; columns: methods."""
     methods = list(r["memory"])
     kind = next(iter(r["memory"][methods[0]]["peak"]))
-    names = (SHORT.get(m, m) for m in methods)
+    names = (short(m) for m in methods)
     made = new_table("", *names, text=1, title=f"Arrays that are alive at the peak, {kind}")
     peaks = {m: r["memory"][m]["peak"][kind] for m in methods}
     names = dict.fromkeys(item["name"] for m in methods for item in peaks[m]["items"])
