@@ -1,7 +1,9 @@
 """Options that several commands share, with one meaning everywhere."""
 
 import itertools
+import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -18,16 +20,32 @@ base_option = click.option(
 )
 
 
-def _folders(ctx, param, value):  # "a,b" -> [Path("a"), Path("b")]; a comma may also be part of a folder's name
+def _folders(ctx, param, value):  # "a=0.7,b" -> {Path("a"): 0.7, Path("b"): 1.0}; a folder's name may have , and =
     parts = [] if value is None else [value] if Path(value).is_dir() else [p.strip() for p in value.split(",")]
     if not all(parts):
         raise ConfigError(f"--adapter {value!r}: expected one folder, or several joined by commas")
-    return [Path(p) for p in parts]
+    weighted = [_weighted(part) for part in parts]
+    if len(folders := dict(weighted)) < len(weighted):
+        raise ConfigError(f"--adapter {value!r} names a folder twice; give it one weight, as in DIR=2")
+    return folders
+
+
+def _weighted(part):  # "a=0.7" -> (Path("a"), 0.7)
+    folder, equals, weight = part.rpartition("=")
+    if not equals or Path(part).is_dir():
+        return Path(part), 1.0
+    try:
+        number = float(weight)
+    except ValueError:
+        number = math.nan
+    if not folder or not math.isfinite(number):
+        raise ConfigError(f"--adapter {part!r}: no such folder, and {weight!r} is not a weight; expected as in DIR=0.7")
+    return Path(folder), number
 
 
 adapter_option = click.option(
-    "--adapter", metavar="DIR[,DIR]", callback=_folders,
-    help="Adapter folders in PEFT's format. The updates of several are added.",
+    "--adapter", metavar="DIR[=W][,DIR]", callback=_folders,
+    help="Adapter folders in PEFT's format. The updates of several are added, each times its weight: a=0.7,b=0.3.",
 )  # fmt: skip
 seed_option = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
 text_option = click.option(
@@ -62,18 +80,23 @@ class FilesCommand(click.Command):
         return super().parse_args(ctx, spread)
 
 
-def with_adapters(model, folders: list[Path]):  # -> the model itself without folders, else a PeftModel
-    """The model with the adapters in `folders` loaded, active and frozen. They are named after their folders."""
+def with_adapters(model, folders: dict[Path, float]):  # -> the model itself without folders, else a PeftModel
+    """The model with the adapters in `folders` ({folder: weight}) loaded, active and frozen, named after them."""
     from ..adapters.model import PeftModel
+    from ..adapters.registry import name_of
 
     if not folders:
         return model
     model, names = PeftModel(model), []
-    for folder in folders:
+    for folder, weight in folders.items():
         name = re.sub(r"[./\\{}]", "_", folder.resolve().name) or "adapter"
         free = (f"{name}_{n}" for n in itertools.count(2))
         names.append(name if name not in names else next(n for n in free if n not in names))
         model.load_adapter(folder, names[-1])
+        if weight != 1:
+            if (method := name_of(model.peft_config[names[-1]])) != "lora":
+                raise ConfigError(f"--adapter {folder}={weight:g}: only LoRA can have a weight, and this is {method}")
+            model.set_scale(names[-1], weight)
     model.set_adapter(names, inference_mode=True)
     return model
 
@@ -86,7 +109,7 @@ def only_one(**flags) -> str | None:
     return given[0] if given else None
 
 
-def trained_form(adapters: list[Path], base: Path) -> str | None:
+def trained_form(adapters: Iterable[Path], base: Path) -> str | None:
     """The form of prompts that the adapters were trained on, or the base when they note none; None: not known.
 
     Raises ConfigError when two adapters were trained on different forms.

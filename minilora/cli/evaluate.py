@@ -50,7 +50,8 @@ def eval(base, adapter, task, text, jsonl, framed, chat, device):
     model = with_adapters(model, adapter)
     found = measure(model, tokenizer, task=task, text=text, jsonl=jsonl, encode=encode)
 
-    click.echo(f"base {folder}, adapter {', '.join(map(str, adapter)) or 'none'}")
+    names = [str(path) if weight == 1 else f"{path}={weight:g}" for path, weight in adapter.items()]
+    click.echo(f"base {folder}, adapter {', '.join(names) or 'none'}")
     click.echo(f"loss {found.loss:.4f} nats per token, perplexity {found.perplexity:.2f}, {found.labels:,} tokens")
     if task:
         task = get_task(task)

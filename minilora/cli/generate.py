@@ -1,6 +1,7 @@
 """`minilora generate`: what a base, with any adapters, writes after a prompt."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -88,7 +89,7 @@ def generate(
             )  # click.echo would write UTF-8 on a console that knows only ASCII
 
 
-def trained_task(adapters: list[Path]) -> str | None:
+def trained_task(adapters: Iterable[Path]) -> str | None:
     """The shipped task that all the adapters were trained on; None when there is no such task."""
     from ..tasks.shipped import TASKS
 

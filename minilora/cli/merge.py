@@ -22,10 +22,10 @@ def merge(base, adapter, out, device):
     from ..models.pretrained import base_folder, load_pretrained
 
     if not adapter:
-        raise ConfigError("no adapter to merge; expected --adapter DIR[,DIR]")
+        raise ConfigError("no adapter to merge; expected --adapter DIR[=W][,DIR]")
     folder = base_folder(base)
     check_target(out, [folder, *adapter])
-    merged = merge_to_folder(with_adapters(load_pretrained(folder, device=device), adapter), out, folder, adapter)
+    merged = merge_to_folder(with_adapters(load_pretrained(folder, device=device), adapter), out, folder, list(adapter))
     if merged.untied:
         click.echo("head and embedding shared one weight and one of them was adapted: both are saved now")
     click.echo(

@@ -58,6 +58,54 @@ def test_two_adapters_add(minilora, base, tmp_path):
     assert result.out == continuation(model, base, PROMPTS[0]) + "\n"
 
 
+def test_each_adapter_acts_with_the_weight_behind_its_folder(minilora, base, tmp_path):
+    folders = [make_adapter(tmp_path / name, seed) for name, seed in (("a", 1), ("b", 2), ("b,c=2", 2))]
+    model = ml.PeftModel(ml.load_pretrained(base))
+    for folder, name in zip(folders[:2], "ab", strict=True):
+        model.load_adapter(folder, name)
+    model.set_adapter(["a", "b"])
+    ask = ["generate", "--base", base, "--prompt", PROMPTS[0], "--max-new-tokens", 12, "--adapter"]
+    for weights in ((0.7, 0.3), (-1, 2.5), (0, 1)):
+        for name, weight in zip("ab", weights, strict=True):
+            model.set_scale(name, weight)
+        both = f"{folders[0]}={weights[0]},{folders[1]}={weights[1]}"
+        assert minilora(*ask, both).out == continuation(model, base, PROMPTS[0]) + "\n"
+    model.set_adapter("b")
+    model.set_scale("b", 1)  # a folder's name may have , and =
+    assert minilora(*ask, folders[2]).out == continuation(model, base, PROMPTS[0]) + "\n"
+
+
+def test_with_weight_0_an_adapter_writes_what_the_base_writes(minilora, base, tmp_path):
+    ask = ["generate", "--base", base, "--prompt", PROMPTS[0], "--max-new-tokens", 12]
+    weighted = minilora(*ask, "--adapter", f"{make_adapter(tmp_path / 'a')}=0")
+    assert weighted.code == 0 and weighted.out == minilora(*ask).out
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ("{a}=0.7,{a}=0.3", ["names a folder twice"]),
+        ("{a},{a}", ["names a folder twice"]),
+        ("{a}=much", ["a=much", "no such folder", "'much' is not a weight", "DIR=0.7"]),
+        ("{a}=nan", ["'nan' is not a weight"]),
+        ("{a}=inf", ["'inf' is not a weight"]),
+        ("{a}=", ["'' is not a weight"]),
+        ("=0.7", ["'=0.7': no such folder"]),
+        ("{a}=0.7,", ["expected one folder, or several joined by commas"]),
+        ("{d}=0.7", ["d=0.7", "only LoRA can have a weight, and this is dora"]),
+        ("{a},{v}=0.7", ["v=0.7", "only LoRA can have a weight, and this is vera"]),
+    ],
+)
+def test_a_weight_that_cannot_be_is_refused(minilora, base, tmp_path, given, words):
+    make_adapter(tmp_path / "a")
+    for name, config in (("d", ml.LoraConfig(target_modules=["q_proj"], use_dora=True)),
+                         ("v", ml.VeraConfig(r=2, target_modules=["q_proj"]))):  # fmt: skip
+        ml.get_peft_model(ml.load_pretrained(base), config).save_pretrained(tmp_path / name)
+    given = given.format(**{name: tmp_path / name for name in "adv"})
+    result = minilora("generate", "--base", base, "--adapter", given, "--prompt", "a")
+    assert refused(result, *words), result
+
+
 def test_each_of_several_prompts_stands_above_what_it_gives_alone(minilora, base):
     model = ml.load_pretrained(base)
     given = [word for prompt in PROMPTS for word in ("--prompt", prompt)]
