@@ -50,24 +50,35 @@ def build(kind, size):
 
 
 def adapted(kind, size, targets, r=8):
-    """(PeftModel here, the same in PEFT): one base, one adapter with B != 0, handed over as files."""
+    """(PeftModel here, the same in PEFT): one base, one LoRA adapter with B != 0."""
+    return in_both(kind, size, ml.LoraConfig(r=r, lora_alpha=2 * r, target_modules=targets, task_type="CAUSAL_LM"))
+
+
+def in_both(kind, size, config):
+    """(PeftModel here, the same in PEFT): the values are handed over as files. A B that starts at zero is made random.
+
+    PiSSA and OLoRA start in PEFT anew, because their files hold the finished update as a plain LoRA.
+    """
+    import peft
     import torch
-    from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     with tempfile.TemporaryDirectory() as folder:
+        base, adapter = Path(folder) / "base", Path(folder) / "adapter"
         model = build(kind, size)
-        model.save_pretrained(Path(folder) / "base")
-        config = ml.LoraConfig(r=r, lora_alpha=2 * r, target_modules=targets, task_type="CAUSAL_LM")
+        model.save_pretrained(base)
         model = ml.get_peft_model(model, config)
         rng = np.random.default_rng(1)
         for name, p in model.named_parameters():
-            if ".lora_B." in name:
+            if ".lora_B." in name and not p.data.any():
                 p.data = (rng.standard_normal(p.shape) * 0.01).astype(np.float32)
-        model.save_pretrained(Path(folder) / "adapter")
         no_dropout = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0} if kind == "gpt2" else {}
-        theirs = AutoModelForCausalLM.from_pretrained(Path(folder) / "base", dtype=torch.float32, **no_dropout)
-        theirs = PeftModel.from_pretrained(theirs, Path(folder) / "adapter", is_trainable=True)
+        theirs = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, **no_dropout)
+        fields = vars(model.peft_config["default"])
+        theirs = peft.get_peft_model(theirs, getattr(peft, type(config).__name__)(**fields))
+        if fields.get("init_lora_weights") not in ("pissa", "olora"):
+            model.save_pretrained(adapter)
+            peft.set_peft_model_state_dict(theirs, peft.load_peft_weights(adapter))
     return model.train(), theirs.train()
 
 

@@ -7,6 +7,8 @@ of the middle half of them.
 `kernel` is the code that NumPy's OpenBLAS chose for this processor; `--avx2` holds both sides to AVX2. A step labelled
 33% is an instruction batch: two thirds of every row are masked prompt, and the vocabulary has 8,192 tokens. minilora
 computes no logits for masked positions; transformers computes all, except in "33%, both", which says how many to keep.
+
+`--method dora,vera` measures a step of these methods instead, beside LoRA's here and beside PEFT's (method_step.py).
 """
 
 import json
@@ -17,6 +19,9 @@ import tempfile
 
 import click
 
+from minilora.adapters.registry import NAMES as METHODS
+
+from .method_step import measure_method
 from .models import SIZES
 from .options import OneLine, Refused, Several, environment, need_reference
 
@@ -25,6 +30,8 @@ HEADS = {
     "  here/floor   tok/s  full tok/s  lora/full  loss diff",
     "forward": "model  size    thr  kernel    forward ms  torch ms  here/torch  middle half",
     "generation": "model  size    thr  kernel    batch  tokens/s  transformers  here/theirs  middle half",
+    "method": "method         size    thr  kernel      here ms  torch ms  here/lora  middle half  here/torch"
+    "  lora/torch   MiB  lora MiB  loss diff",
 }
 
 
@@ -39,15 +46,17 @@ HEADS = {
 @click.option("--sizes", default="lesson,256,768", show_default=True, type=Several(SIZES))
 @click.option("--repeats", default=15, show_default=True, type=click.IntRange(3))
 @click.option("--what", default="step,forward,generation", show_default=True, type=Several(HEADS))
+@click.option("--method", "methods", type=Several(METHODS), help="Measure a step of these methods instead.")
 @click.option("--avx2", is_flag=True, help="Hold both sides to AVX2, as on a processor without AVX-512.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line instead of tables.")
 @click.option("--here", is_flag=True, hidden=True, help="Measure in this process.")
-def main(threads, sizes, repeats, what, avx2, as_json, here):
+def main(threads, sizes, repeats, what, methods, avx2, as_json, here):
     """Median times and ratios."""
+    what = ["method"] if methods else what
     if here:
         n = int(threads[0])
         for kind in what:
-            for case in cases(kind, sizes):
+            for case in cases(kind, sizes, methods or METHODS):
                 print(json.dumps({"what": kind, "threads": n, "kernel": kernel(), "rounds": repeats}
                                  | MEASURES[kind](*case, n, repeats)), flush=True)  # fmt: skip
         return
@@ -59,14 +68,15 @@ def main(threads, sizes, repeats, what, avx2, as_json, here):
         if not as_json:
             print(HEADS[kind])
         for n in threads:
-            for line in measured(kind, n, sizes, repeats, avx2):
+            for line in measured(kind, n, sizes, methods or METHODS, repeats, avx2):
                 print(line.strip() if as_json else ROWS[kind](json.loads(line)), flush=True)
 
 
-def measured(kind, threads, sizes, repeats, avx2):
+def measured(kind, threads, sizes, methods, repeats, avx2):
     """The JSON lines that a new process prints."""
     command = [sys.executable, "-m", __spec__.name, "--here", "--what", kind, "--threads", threads]
     command += ["--sizes", ",".join(sizes), "--repeats", str(repeats)]
+    command += ["--method", ",".join(methods)] if kind == "method" else []
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         with subprocess.Popen(
             command, env=environment(threads, avx2), stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8"
@@ -85,8 +95,11 @@ def kernel():  # -> which code OpenBLAS chose for this processor: "Haswell" (AVX
     return next((x["architecture"] for x in threadpool_info() if x.get("internal_api") == "openblas"), "other")
 
 
-def cases(what, sizes):  # -> arguments of the measurement
+def cases(what, sizes, methods):  # -> arguments of the measurement
     for size in sizes:
+        if what == "method":
+            yield from ((method, size) for method in methods)
+            continue
         for kind in ("llama", "gpt2"):
             if what == "step":
                 yield from ((kind, size, targets, 0.0, False) for targets in ("qv", "all-linear"))
@@ -252,8 +265,19 @@ def generation_row(r):
             f" {middle_half([1 / q for q in reversed(r['quartiles'])]):>12}")  # fmt: skip
 
 
-MEASURES = {"step": measure_step, "forward": measure_forward, "generation": measure_generation}
-ROWS = {"step": step_row, "forward": forward_row, "generation": generation_row}
+def method_row(r):
+    return (f"{r['method']:14} {r['size']:7} {r['threads']:>3}  {r['kernel']:9} {r['here']:9.1f} {r['torch']:9.1f}"
+            f" {r['here/lora']:10.2f} {middle_half(r['quartiles']):>12} {r['here/torch']:11.2f} {r['lora/torch']:11.2f}"
+            f" {r['mib']:5.0f} {r['lora_mib']:9.0f} {r['loss_difference']:10.1e}")  # fmt: skip
+
+
+MEASURES = {
+    "step": measure_step,
+    "forward": measure_forward,
+    "generation": measure_generation,
+    "method": measure_method,
+}
+ROWS = {"step": step_row, "forward": forward_row, "generation": generation_row, "method": method_row}
 
 if __name__ == "__main__":
     main()

@@ -14,6 +14,7 @@ from benchmarks import costs, gpu, memory, options, speed_figure, start, step
     [
         (step, ["--sizes", "256,lessn"], "no 'lessn'; there are: lesson, 256, 768"),
         (step, ["--what", "steps"], "no 'steps'; there are: step"),
+        (step, ["--method", "lora,dorra"], "no 'dorra'; there are: dora"),
         (step, ["--threads", "0"], "'0' is not a whole number"),
         (step, ["--threads", "1,two"], "'two' is not a whole number"),
         (step, ["--threads", ""], "'' is not a whole number"),
