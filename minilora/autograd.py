@@ -22,25 +22,34 @@ from .backend import array_module, device_of, to_device, to_host
 from .errors import GraphError, ShapeError
 
 _recording = contextvars.ContextVar("recording", default=True)
+_rounding: contextvars.ContextVar[Callable | None] = contextvars.ContextVar("rounding", default=None)
 
 
 @contextlib.contextmanager
-def _record_nodes(on: bool) -> Iterator[None]:
-    token = _recording.set(on)
+def _inside(variable, value) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        _recording.reset(token)
+        variable.reset(token)
 
 
 def no_grad() -> contextlib.AbstractContextManager:
     """Inside this block operations record no nodes: they compute the forward and keep nothing for a backward."""
-    return _record_nodes(False)
+    return _inside(_recording, False)
 
 
 def enable_grad() -> contextlib.AbstractContextManager:
     """Inside this block operations record nodes, also inside `no_grad`."""
-    return _record_nodes(True)
+    return _inside(_recording, True)
+
+
+def rounded_by(rounding: Callable) -> contextlib.AbstractContextManager:
+    """Inside this block every result and every gradient is rounded by `rounding`, a function of an array.
+
+    Single numbers are not: a loss stays exact. The gradients of an operation are rounded if it was computed here.
+    """
+    return _inside(_rounding, rounding)
 
 
 def is_recording() -> bool:
@@ -241,9 +250,23 @@ def record(data, parents: tuple[Tensor, ...], backward: Callable) -> Tensor:
     frozen parent. It must not write to g. It may return g or a view of g, or a new array; it must not return an array
     that it, or anyone else, still uses.
     """
+    if (rounding := _rounding.get()) is not None:
+        data, backward = _rounded(data, rounding), _with_rounded_gradients(backward, rounding)
     if _recording.get() and any(p.requires_grad for p in parents):
         return Tensor(data, True, Node(parents, backward))
     return Tensor(data)
+
+
+def _rounded(a, rounding):
+    return rounding(a) if getattr(a, "shape", ()) else a  # neither None nor a single number
+
+
+def _with_rounded_gradients(backward, rounding):
+    def rounded(g):  # g may be a sum of rounded gradients; a SlicedGradient has values of g
+        found = backward(_rounded(g, rounding))
+        return [pg if isinstance(pg, SlicedGradient) else _rounded(pg, rounding) for pg in found]
+
+    return rounded
 
 
 def as_tensor(x, beside: Tensor | None = None) -> Tensor:

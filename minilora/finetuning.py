@@ -30,6 +30,7 @@ from .text.examples import Paths, check_one_source, path_names
 from .text.forms import pair_encoder
 from .training.card import write_card
 from .training.optim import AdamW, schedule_named
+from .training.precision import precision_named
 from .training.resume import begin_run, check_same_data, check_same_run, trained
 from .training.run import Result, RunFolder, run_training
 
@@ -96,6 +97,7 @@ def finetune(
     eval_every: int = 25,
     keep: str = "last",
     patience: int | None = None,
+    precision: str = "float32",
     checkpointing: bool = False,
     chunked_loss: bool = False,
     plot: bool = True,
@@ -148,6 +150,7 @@ def finetune(
     keep        "best": the result has the weights with the lowest validation loss; "last": those of the last step, as
                 in PEFT's examples (a few held-out rows measure it only roughly)
     patience    stop after so many evaluations in a row without a lower validation loss; None: never
+    precision   "float16" or "bfloat16": compute in 16 bits, with float32 masters; on a CPU the values of the hardware
     checkpointing  compute every block again in the backward: less memory, a third more work, the same bits
     chunked_loss  never hold the logits of all positions, also of a head that is trained: less memory, equal to rounding
     seed        of the adapter's start, the order of the examples and dropout
@@ -172,7 +175,7 @@ def finetune(
         "command": "train", "base": None if base is None else str(base), "task": task, "text": path_names(text),
         "jsonl": path_names(jsonl), "examples": None if examples is None else len(examples), "chat": chat,
         "adapter": None if adapter is None else str(adapter), "keep": keep, "patience": patience,
-        "checkpointing": checkpointing, "chunked_loss": chunked_loss,
+        "precision": precision, "checkpointing": checkpointing, "chunked_loss": chunked_loss,
         "method": method, "rank": rank, "alpha": alpha, "targets": targets, "dropout": dropout,
         "rslora": rslora, "init": init, "exclude": exclude, "layers": layers, "modules_to_save": modules_to_save,
         "lr_ratio": lr_ratio, "virtual_tokens": virtual_tokens, "lr": lr, "weight_decay": weight_decay,
@@ -245,6 +248,7 @@ def finetune(
         model, data.batches, optimizer, steps, schedule=rate_schedule, accumulate=accumulate, max_norm=max_grad_norm,
         rng=np.random.default_rng([seed, 1]), valid=data.valid, eval_every=eval_every,
         out=result, resume=resume, progress=progress, plot=plot, keep_best=keep == "best", patience=patience,
+        precision=precision,
     )  # fmt: skip
 
 
@@ -258,6 +262,7 @@ def check_settings(settings: dict) -> None:
     if settings["method"] not in RATE_TIMES_WIDTH:
         near = nearest(settings["method"], RATE_TIMES_WIDTH)
         raise UnknownNameError(f"no method {settings['method']!r}; there are: {near}")
+    precision_named(settings["precision"])
     if settings["keep"] not in KEPT:
         raise UnknownNameError(f"keep {settings['keep']!r}: expected {' or '.join(KEPT)}")
     if settings["patience"] is not None and settings["patience"] < 1:

@@ -9,6 +9,7 @@ from ..errors import ConfigError
 from ..finetuning import KEPT, RATE_TIMES_WIDTH, finetune
 from ..text.examples import check_one_source
 from ..training.optim import SCHEDULES
+from ..training.precision import PRECISIONS
 from .common import FilesCommand, base_option, jsonl_option, text_option
 from .running import defaults_of, options_of, show_result, training_options
 
@@ -114,6 +115,10 @@ class Listed(click.ParamType):
 @click.option(
     "--patience", type=click.IntRange(1), metavar="N", help="Stop after N evaluations without a better validation loss."
 )
+@click.option(
+    "--precision", default=DEFAULT["precision"], show_default=True, type=click.Choice(list(PRECISIONS)),
+    help="Compute in this type, with float32 master weights. On a CPU: the values of 16 bits, not the speed.",
+)  # fmt: skip
 @click.option(
     "--checkpointing", is_flag=True,
     help="Compute every block again in the backward pass: less memory, a third more work, the same result.",

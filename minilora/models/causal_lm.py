@@ -75,7 +75,7 @@ class CausalLM(Checkpointing):
         if type(self.lm_head) is Linear and not self.lm_head.weight.requires_grad:
             return ops.linear_cross_entropy(h, self.lm_head.weight, target, IGNORE)
         if self.chunked_loss:
-            return chunked_cross_entropy(h, lambda some: self.head(some, context), self.lm_head.parameters(), target)
+            return chunked_cross_entropy(h, self.head, self.lm_head.parameters(), target, context)
         return ops.cross_entropy(self.head(h, context), target, IGNORE)
 
     def run(self, block, x, shared, context):  # (B, T, d) -> (B, T, d)

@@ -6,7 +6,7 @@
 import numpy as np
 
 from ..autograd import Tensor, as_tensor, record
-from ..backend import array_module, like, scatter_add
+from ..backend import array_module, like, product, scatter_add
 from ..errors import ShapeError
 
 
@@ -24,7 +24,7 @@ def linear(x, W, b=None, fan_in_fan_out: bool = False) -> Tensor:  # (..., in), 
     if shape[-1] != n_in:
         raise ShapeError(f"linear: x has {shape[-1]} features, W of shape {W.shape} expects {n_in}")
     x2 = x.data.reshape(-1, n_in)  # (N, in): one large product is faster than one per batch row
-    y = x2 @ weight.T  # (N, out)
+    y = product(x2, weight.T)  # (N, out)
     if b is not None:
         y += b.data
     y = y.reshape(shape[:-1] + (n_out,))
@@ -32,7 +32,7 @@ def linear(x, W, b=None, fan_in_fan_out: bool = False) -> Tensor:  # (..., in), 
 
     def backward(g):
         g2 = g.reshape(-1, n_out)  # (N, out)
-        dx = None if to_x is None else (g2 @ weight).reshape(to_x)
+        dx = None if to_x is None else product(g2, weight).reshape(to_x)
         dW = None if kept is None else kept.T @ g2 if fan_in_fan_out else g2.T @ kept  # in the shape of W
         return (dx, dW) if b is None else (dx, dW, g2.sum(axis=0) if b.requires_grad else None)
 

@@ -9,7 +9,7 @@ product x stays as it is. LLM.int8 rounds x to 8 bits too when it does not train
 import numpy as np
 
 from ..backend import array_module
-from .sixteen_bit import round_to
+from ..rounding import round_to
 from .stored import Stored, blocks_of_rows, check_finite
 
 TO_ONE = np.float32(7.874015718698502e-3)  # 1 / 127 in the digits of bitsandbytes

@@ -18,9 +18,9 @@ import numpy as np
 
 from ..backend import array_module, like
 from ..errors import ConfigError
+from ..rounding import round_to
 from .blockwise import midpoints, normalize, scale
 from .double_quantization import dequantize_absmax, quantize_absmax
-from .sixteen_bit import round_to
 from .stored import Stored, blocks_of_rows, check_finite
 
 SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # numbers of a block

@@ -10,29 +10,10 @@ NumPy has no bfloat16: here its 16 bits are a uint16, so that nothing else is ne
 import numpy as np
 
 from ..backend import array_module
+from ..rounding import narrow, widen
 from .stored import Stored, blocks_of_rows, check_finite
 
 KINDS = ("bfloat16", "float16")
-
-
-def narrow(x, kind: str):  # float32 -> uint16 (bfloat16) or float16, of the same shape
-    """x rounded to the nearest number of 16 bits, a tie to the even one. Beyond float16's range it is inf."""
-    if kind == "float16":
-        with np.errstate(over="ignore"):
-            return x.astype(np.float16)
-    bits = array_module(x).ascontiguousarray(x).view(np.uint32)
-    bits = bits + (np.uint32(0x7FFF) + ((bits >> 16) & 1))
-    return (bits >> 16).astype(np.uint16)
-
-
-def widen(x):  # uint16 (bfloat16) or float16 -> float32
-    """The same numbers in float32, which is exact."""
-    return x.astype(np.float32) if x.dtype == np.float16 else (x.astype(np.uint32) << 16).view(np.float32)
-
-
-def round_to(x, kind: str):  # float32 -> float32
-    """x rounded to the numbers that `kind` has; x itself for "float32"."""
-    return x if kind == "float32" else widen(narrow(x, kind))
 
 
 class SixteenBit(Stored):

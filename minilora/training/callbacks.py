@@ -133,7 +133,7 @@ class Evaluation:
         done = self.history.valid and self.history.valid[-1][0] == run.step  # a resumed run was evaluated when saved
         if self.batches and not done and (run.step % self.every == 0 or run.last):
             self.history.read(run)
-            loss = evaluate(run.model, self.batches)
+            loss = evaluate(run.model, self.batches, run.precision)
             check_finite(loss, run.step, "validation loss")
             self.history.valid.append([run.step, loss])
 

@@ -8,11 +8,14 @@
         optimizer.step(schedule(step))          # p <- p - lr · ...
         optimizer.zero_grad()
 
+With float16 the gradients are scaled before the backward and unscaled before clipping. A step that overflows is
+taken again, with the next batches (see precision.py).
+
 Callbacks are called with the `Run` before the first step and after every step. A loss stays on its device until a
 callback reads it, so the host does not wait for a GPU at each step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ from ..backend import array_module, to_host
 from ..errors import ConfigError
 from ..ops.loss import IGNORE
 from .optim import Optimizer, Schedule, clip_grad_norm_, constant
+from .precision import Precision
 
 
 @dataclass
@@ -34,6 +38,7 @@ class Run:
     steps: int
     rng: Any = None
     step: int = 0
+    precision: Precision = field(default_factory=Precision)
     loss: Any = None
     penalty: Any = None  # of the adapters, beside the loss; 0-d array, None when there is none
     norm: Any = None  # global norm of the gradients before clipping; 0-d array
@@ -55,6 +60,7 @@ def train(
     rng: np.random.Generator | None = None,
     callbacks=(),
     start: int = 0,
+    precision: Precision | None = None,
 ) -> Run:
     """Train until step `steps`; a resumed run begins after step `start`.
 
@@ -64,23 +70,22 @@ def train(
     accumulate  batches per step; their gradients add up to that of one large batch
     rng         for dropout
     callbacks   functions of the Run, called in order
+    precision   of the forward and backward; None: float32
 
     Raises ConfigError for no steps or no batches.
     """
     if steps < 1 or accumulate < 1:
         raise ConfigError(f"steps {steps}, accumulate {accumulate}: expected at least 1")
     schedule = schedule or constant()
-    run = Run(model, batches, optimizer, steps, rng, start)
+    run = Run(model, batches, optimizer, steps, rng, start, precision or Precision())
     model.train()
     for callback in callbacks:
         callback(run)
     while not run.last:
         run.step += 1
         run.factor = schedule(run.step)
-        run.loss = add_gradients(run, [next(batches) for _ in range(accumulate)])
-        if (penalty := model.penalty()) is not None:  # once a step, not once a batch, and not part of the loss shown
-            penalty.backward()
-            run.penalty = penalty.data
+        while not fill_gradients(run, [next(batches) for _ in range(accumulate)]):
+            optimizer.zero_grad()
         run.norm = clip_grad_norm_(optimizer.params, max_norm)
         optimizer.step(run.factor)
         model.after_step(run.step)
@@ -89,6 +94,16 @@ def train(
             callback(run)
     model.eval()
     return run
+
+
+def fill_gradients(run, micro_batches) -> bool:  # list of (ids, labels)
+    """The gradients of a step. False when they overflow; nothing but the loss scale has changed then."""
+    with run.precision.computing(run.model):
+        run.loss = add_gradients(run, micro_batches)
+    if (penalty := run.model.penalty()) is not None:  # once a step, not once a batch, and not part of the loss shown
+        penalty.backward(array_module(penalty.data).full_like(penalty.data, run.precision.scale))
+        run.penalty = penalty.data
+    return run.precision.unscale_(run.optimizer.params)
 
 
 def add_gradients(run, micro_batches):  # list of (ids, labels) -> 0-d array
@@ -102,7 +117,7 @@ def add_gradients(run, micro_batches):  # list of (ids, labels) -> 0-d array
     for (ids, labels), count in zip(micro_batches, counts, strict=True):
         loss = run.model.loss(ids, labels, rng=run.rng)
         share = count / sum(counts)
-        loss.backward(array_module(loss.data).full_like(loss.data, share))
+        loss.backward(array_module(loss.data).full_like(loss.data, share * run.precision.scale))
         total = total + loss.data * share
         run.tokens += ids.size
     return total
@@ -113,12 +128,16 @@ def count_labels(labels) -> int:  # (B, T) int
     return int(np.count_nonzero(labels[:, 1:] != IGNORE))
 
 
-def evaluate(model, batches) -> float:  # iterable of (ids, labels)
-    """Mean loss over all labels, in nats, without dropout. Waits for the device once, at the end."""
+def evaluate(model, batches, precision: Precision | None = None) -> float:  # iterable of (ids, labels)
+    """Mean loss over all labels, in nats, without dropout. Waits for the device once, at the end.
+
+    precision: of the forward; None: float32.
+    """
+    precision = precision or Precision()
     was_training = model.training
     model.eval()
     total, count = 0, 0
-    with no_grad():
+    with no_grad(), precision.computing(model):
         for ids, labels in batches:
             n = count_labels(labels)
             total, count = total + model.loss(ids, labels).data * n, count + n

@@ -42,15 +42,18 @@ def save_state(folder: str | Path, run, history, settings: dict, best: dict | No
         "rng": run.rng.bit_generator.state,
         "batches": run.batches.state(),
         "history": history.as_json(),
+        "precision": run.precision.state(),
         "settings": settings,
     }
     write_tensors(Path(folder) / FILE, tensors, {"format": KIND, "run": json.dumps(description)})
 
 
-def load_state(folder: str | Path, model, optimizer, batches, rng, history, best: dict | None = None) -> int:
+def load_state(
+    folder: str | Path, model, optimizer, batches, rng, history, best: dict | None = None, precision=None
+) -> int:
     """Bring a freshly built run to the state that `save_state` wrote. Returns the step.
 
-    best: a dict that gets what was `best` for `save_state`.
+    best: a dict that gets what was `best` for `save_state`. precision: that of the run; None: float32.
     Raises FormatError for a damaged file or the file of another run. The model and the optimizer are as before then.
     """
     path = Path(folder) / FILE
@@ -64,6 +67,8 @@ def load_state(folder: str | Path, model, optimizer, batches, rng, history, best
         batches.restore(description["batches"])
         rng.bit_generator.state = description["rng"]
         history.restore(description["history"], description["step"])
+        if precision is not None:
+            precision.restore(description["precision"])
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, IndexError) as error:
         raise FormatError(f"{path}: the description of the run is damaged") from error
     optimizer.load_state_dict(arrays)

@@ -19,6 +19,7 @@ from ..files.atomic import read_json, write_json
 from .callbacks import Best, Evaluation, History, LastGood, Patience, Saving, StopOnInterrupt
 from .loop import train
 from .optim import Optimizer, Schedule
+from .precision import precision_named
 from .resume import drop_old_state, load_state, only_run, put_back, save_state
 
 HISTORY = "history.json"  # beside the result: the losses and the settings
@@ -86,6 +87,7 @@ def run_training(
     plot: bool = False,
     keep_best: bool = False,
     patience: int | None = None,
+    precision: str = "float32",
     callbacks: Sequence = (),
 ) -> Result:
     """Train `model` for `steps` steps.
@@ -102,6 +104,7 @@ def run_training(
     plot        draw the losses into loss.png in `out`
     keep_best   the weights with the lowest validation loss are the result, in the model and in `out`; not the last ones
     patience    end after so many evaluations in a row without a lower validation loss; None: at `steps`
+    precision   of the forward and backward: "float32", "float16" or "bfloat16"; see precision.py
     callbacks   further ones, see `loop.train`
 
     With `out`, the first Ctrl-C or SIGTERM ends the run after the current step, saves it and returns; without, both do
@@ -110,12 +113,12 @@ def run_training(
     """
     history, stop = History(), StopOnInterrupt()
     best, patient = Best(history), Patience(history, math.inf if patience is None else patience)
-    good, start = LastGood(history), 0
+    good, start, computing = LastGood(history), 0, precision_named(precision)
     with contextlib.ExitStack() as stack:
         if out:
             stack.enter_context(only_run(out.path, resume, out.replace))
         if out and resume:
-            start = load_state(out.path, model, optimizer, batches, rng, history, best.arrays)
+            start = load_state(out.path, model, optimizer, batches, rng, history, best.arrays, computing)
         stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # History stops a run that overflows
         attached = [history, Evaluation(valid, history, eval_every), patient, *([best] if keep_best else [])]
         if progress:
@@ -129,7 +132,7 @@ def run_training(
             attached = [stack.enter_context(stop), *attached, Saving(save, eval_every)]
         try:
             run = train(model, batches, optimizer, steps, schedule, max_norm, accumulate, rng,
-                        start=start, callbacks=[*attached, good, *callbacks])  # fmt: skip
+                        start=start, callbacks=[*attached, good, *callbacks], precision=computing)  # fmt: skip
         except TrainingError as error:
             step = good.restore(optimizer.params)
             if best.arrays:

@@ -12,6 +12,7 @@ from minilora.autograd import Tensor
 from minilora.gradcheck import gradcheck
 from minilora.methods.lora import low_rank_update
 from minilora.models.chunked_loss import chunked_cross_entropy
+from minilora.models.context import Context
 from minilora.models.gemma import GemmaConfig, GemmaForCausalLM
 from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from minilora.models.llama import LlamaConfig, LlamaForCausalLM
@@ -27,14 +28,20 @@ def leaf(*shape):
 
 
 def test_the_gradients_of_states_and_head_are_those_of_central_differences():
-    gradcheck(lambda h, W: chunked_cross_entropy(h, lambda x: ops.linear(x, W), [W], TARGETS), [leaf(N, 2), leaf(3, 2)])
+    def loss(h, W):
+        return chunked_cross_entropy(h, lambda x, _: ops.linear(x, W), [W], TARGETS, Context())
+
+    gradcheck(loss, [leaf(N, 2), leaf(3, 2)])
 
 
 def test_the_gradients_of_an_adapter_on_a_frozen_head_are_those_of_central_differences():
     W, h = Tensor(RNG.standard_normal((3, 2))), Tensor(RNG.standard_normal((N, 2)))
 
     def loss(A, B):
-        return chunked_cross_entropy(h, lambda x: low_rank_update(ops.linear(x, W), x, A, B, 0.7), [W, A, B], TARGETS)
+        def head(x, _):
+            return low_rank_update(ops.linear(x, W), x, A, B, 0.7)
+
+        return chunked_cross_entropy(h, head, [W, A, B], TARGETS, Context())
 
     gradcheck(loss, [leaf(1, 2), leaf(3, 1)])
 

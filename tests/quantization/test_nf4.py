@@ -12,7 +12,7 @@ from minilora.backend import to_host
 from minilora.errors import ConfigError, FormatError
 from minilora.quantization import stored
 from minilora.quantization.nf4 import SIZES, VALUES, FourBit, dequantize, quantize
-from minilora.quantization.sixteen_bit import narrow, widen
+from minilora.rounding import narrow, widen
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "nf4.npz")
 CASES = ["A_128x192_f32", "B_64x64_zero_const_f32", "C_1d_1000_f32", "D_2x64_ties_f32"]

@@ -7,7 +7,8 @@ import strict_cupy
 
 from minilora.backend import to_host
 from minilora.errors import FormatError
-from minilora.quantization.sixteen_bit import SixteenBit, narrow, round_to, widen
+from minilora.quantization.sixteen_bit import SixteenBit
+from minilora.rounding import narrow, round_to, widen
 
 KINDS = [("bfloat16", ml_dtypes.bfloat16), ("float16", np.float16)]
 
@@ -27,6 +28,13 @@ def test_bfloat16_is_rounded_as_ml_dtypes_rounds_it():
     with np.errstate(over="ignore"):
         expected = awkward().astype(ml_dtypes.bfloat16).view(np.uint16)
     np.testing.assert_array_equal(narrow(awkward(), "bfloat16"), expected)
+
+
+@pytest.mark.parametrize("kind, dtype", KINDS)
+def test_infinities_and_every_nan_stay_what_they_are(kind, dtype):
+    nans = np.array([0x7F800001, 0x7FC00000, 0x7FFFFFFF, 0xFFFFFFFF, 0xFF800001], np.uint32).view(np.float32)
+    assert np.isnan(round_to(nans, kind)).all()
+    np.testing.assert_array_equal(round_to(np.array([np.inf, -np.inf], np.float32), kind), [np.inf, -np.inf])
 
 
 @pytest.mark.parametrize("kind, dtype", KINDS)

@@ -17,7 +17,8 @@ from bitsandbytes.functional import create_dynamic_map, dequantize_blockwise, qu
 from minilora.quantization.double_quantization import dynamic_map  # noqa: E402
 from minilora.quantization.int8 import Int8  # noqa: E402
 from minilora.quantization.nf4 import SIZES, VALUES, FourBit  # noqa: E402
-from minilora.quantization.sixteen_bit import SixteenBit, round_to  # noqa: E402
+from minilora.quantization.sixteen_bit import SixteenBit  # noqa: E402
+from minilora.rounding import round_to  # noqa: E402
 
 pytestmark = [pytest.mark.reference, pytest.mark.slow]
 SHAPES = [(1, 1), (1, 63), (1, 64), (1, 65), (1, 127), (3, 4095), (3, 4096), (3, 4097), (64, 64), (96, 160), (257, 130)]
