@@ -41,6 +41,10 @@ class TrainingError(MiniloraError, ArithmeticError):
     """Training that cannot continue: the loss is not finite."""
 
 
+class BusyError(MiniloraError, RuntimeError):
+    """A server has no room now: the same request may succeed later."""
+
+
 class GraphError(MiniloraError, RuntimeError):
     """A backward pass that is impossible: a freed graph, a merged adapter, a tensor without a graph."""
 

@@ -26,6 +26,8 @@ class SavedModule(Module):
         self.modules_to_save = {}  # adapter name -> copy
 
     def forward(self, x, context):
+        if context.rows is not None:
+            return context.rows.select(self, x, context)
         name = next((n for n in context.adapters if n in self.modules_to_save), None)
         return (self.original_module if name is None else self.modules_to_save[name])(x, context)
 
@@ -142,10 +144,9 @@ class AdaptedModel(Module):
 
         Nothing is touched when that is not possible. Raises ConfigError.
         """
-        places = self._places(config)
-        adapter = method_of(config)(config, places, self._config)
+        adapter = self.make(config)
         copies = {path: self._duplicate(path) for path in self._paths_to_save(config)}
-        adapted = {p.path for p in places}
+        adapted = set(adapter.methods)
         if both := sorted(set(copies) & {*adapted, *self._layers} | adapted & set(self._saved)):
             raise ConfigError(f"{both[0]} cannot be both adapted and in modules_to_save")
 
@@ -156,6 +157,14 @@ class AdaptedModel(Module):
             self._wrapper(path, self._saved, SavedModule).modules_to_save[name] = module
         self.set_trainable(name, False)
         return self.parameters_of(name)
+
+    def make(self, config):  # -> Adapter
+        """An adapter with its places in this model, which is not put there and not filled."""
+        return method_of(config)(config, self._places(config), self._config)
+
+    def wrap(self, path):  # -> AdaptedLayer
+        """The layer at `path`, ready for adapters."""
+        return self._wrapper(path, self._layers, AdaptedLayer)
 
     def start(self, name, generator):
         """Fill adapter `name` as its method starts; copies of modules get their values. Needs a filled base."""
@@ -174,7 +183,11 @@ class AdaptedModel(Module):
 
         Trained in float32 whatever the base's type, in float64 when the base is float64 (gradient checks).
         """
-        for place, parameter in self.parameters_of(name).items():
+        self.assign(self.parameters_of(name), values)
+
+    def assign(self, parameters, values):  # {place: Parameter}, {place: host array}
+        """Give parameters their values, in the type and on the device of an adapter of this model."""
+        for place, parameter in parameters.items():
             parameter.assign(self._converted(values[place]))
 
     def _converted(self, array):  # host array -> array in the type and on the device of an adapter
@@ -213,10 +226,7 @@ class AdaptedModel(Module):
 
     def parameters_of(self, name):  # -> {(path, tensor name): Parameter}
         """All that belongs to adapter `name`: "lora_A.weight" of each adapted module, "weight" of each copy."""
-        adapter = self.adapters[name]
-        on_layers = {(path, tensor): p for path, m in adapter.methods.items() for tensor, p in m.parameters.items()}
-        shared = {(full, ""): p for full, p in adapter.parameters.items()}
-        return on_layers | shared | self._copied_parameters(name)
+        return self.adapters[name].own_parameters() | self._copied_parameters(name)
 
     def exported(self, name):  # -> {(path, tensor name): Parameter}, config
         """What is written to a file for adapter `name`."""

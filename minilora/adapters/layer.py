@@ -40,6 +40,8 @@ class AdaptedLayer(Module):
         return base
 
     def forward(self, x, context):
+        if context.rows is not None:
+            return context.rows.forward(self, x, context)
         # y = W x + s B A x for each active adapter; one that is merged is in W already
         active = [n for n in context.adapters if n in self.adapters]
         for name in active:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ConfigError, FormatError, UnknownNameError, nearest
 from ..models.recompute import Checkpointing
-from . import merging, weighting
+from . import merging, mixed, weighting
 from .inject import AdaptedModel, SavedModule
 from .layer import AdaptedLayer
 
@@ -33,9 +33,8 @@ def get_peft_model(model, config, adapter_name: str = "default", seed: int = 0) 
 
 
 class PeftModel(Checkpointing):
-    """A CausalLM with adapters: forward, loss and generate as before, with the active adapters added.
-
-    It makes the Context of a forward, which names the active adapters. The rest happens in the model.
+    """A CausalLM with adapters: forward, loss and generate as before, with the active adapters added. It makes the
+    Context of a forward, which names them; the rest happens in the model.
 
     peft_config      {adapter name: LoraConfig}
     active_adapters  names of the adapters that act, in order; their updates add up
@@ -87,11 +86,14 @@ class PeftModel(Checkpointing):
 
     def generate(self, ids, max_new_tokens: int, **options) -> list:
         """See `generation.generate`."""
-        context = self.new_context()
+        context = self.new_context(adapter_names=options.pop("adapter_names", None))
         return self.base_model.model.generate(ids, max_new_tokens, context=context, begin=self._start, **options)
 
     def new_context(self, **fields):  # -> Context
-        """The Context of one forward: the active adapters, or those named as in `model(ids, adapters=("b",))`."""
+        """The Context of one forward: the active adapters, those that `adapters=("b",)` names, or one for each row of
+        the batch: `adapter_names=["a", "__base__"]`, in inference."""
+        if (names := fields.pop("adapter_names", None)) is not None:
+            return self.base_model.model.new_context(training=False, rows=mixed.new_rows(self, names), **fields)
         if "adapters" in fields:
             fields["adapters"] = tuple(self._names(fields["adapters"]))
             self._check_copies(fields["adapters"])
@@ -116,8 +118,8 @@ class PeftModel(Checkpointing):
 
     def state(self):  # -> {name: array}
         """What a training must save beside parameters and optimizer: AdaLoRA's scores."""
-        adapters = self.base_model.adapters
-        return {f"{name}/{key}": array for name in self._active for key, array in adapters[name].state().items()}
+        kept = {name: self.base_model.adapters[name].state() for name in self._active}
+        return {f"{name}/{key}": array for name, state in kept.items() for key, array in state.items()}
 
     def restore(self, state):
         """Take over what `state` returned."""
@@ -148,8 +150,8 @@ class PeftModel(Checkpointing):
         As in PEFT it notes where its base came from, unless its config says that already.
         """
         self._check_new(name)
-        source = config.base_model_name_or_path or getattr(self.get_base_model(), "name_or_path", None)
-        config = self.base_model.complete(replace(config, base_model_name_or_path=source))
+        made_for = config.base_model_name_or_path or getattr(self.get_base_model(), "name_or_path", None)
+        config = self.base_model.complete(replace(config, base_model_name_or_path=made_for))
         with merging.as_before_on_failure(self.base_model, name, self._unmerge_first("add_adapter")):
             self.base_model.add(name, config)
             if any(p.is_filled for p in self.get_base_model().parameters()):  # not when counting by shape

@@ -121,6 +121,13 @@ class Method:
         """The output of the adapted layer, given what the frozen layer `base` made of x. y may be written into."""
         return y
 
+    def stacked(self, base):  # -> (A (r, in), B (out, r), s, g (out,) or None) or None
+        """The update as s · B A x, all of it scaled by g, for a batch with an adapter for each row.
+
+        None: the method is something else, and such a batch calls `input` and `update` for its rows.
+        """
+        return None
+
     def merged(self, weight, bias, base):  # arrays -> (weight, bias)
         """The weight and bias that do the adapter's work, given those so far. Raises ConfigError when none can.
 
@@ -204,7 +211,11 @@ class Adapter:
     def restore(self, state):
         """Take over what `state` returned."""
 
+    def own_parameters(self):  # -> {(path, name): Parameter}
+        """On its layers, and under (name, "") what fits no layer."""
+        tensors = {(path, name): p for path, m in self.methods.items() for name, p in m.parameters.items()}
+        return tensors | {(name, ""): p for name, p in self.parameters.items()}
+
     def exported(self):  # -> {(path, name): Parameter}, PeftConfig
         """What is written to a file."""
-        tensors = {(path, name): p for path, m in self.methods.items() for name, p in m.parameters.items()}
-        return tensors | {(name, ""): p for name, p in self.parameters.items()}, self.config
+        return self.own_parameters(), self.config

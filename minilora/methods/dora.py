@@ -100,6 +100,9 @@ class Dora(Lora):
         both = dora_update(frozen * 1.0, x, self.A, self.B, self.m, n, self.scaling, None)
         return y + both - frozen
 
+    def stacked(self, base):
+        return self.A.data, self.B.data, self.scaling, self.m.data / self.norm(base)
+
     def merged(self, weight, bias, base):
         """g ⊙ (W + s B A), row by row; the bias is not scaled."""
         g = self.m.data / self.norm(base)

@@ -217,6 +217,9 @@ class Lora(Method):
         """y + s B A x; dropout acts on this branch only."""
         return low_rank_update(y, self.drop(x, context), self.A, self.B, self.scaling)
 
+    def stacked(self, base):
+        return self.A.data, self.B.data, self.scaling, None
+
     def drop(self, x, context):
         """x with dropout, in training."""
         return ops.dropout(x, self.dropout, context.rng) if context.training and self.dropout else x
@@ -250,6 +253,9 @@ class EmbeddingLora(Lora):
         u = ops.embedding(self.A.transpose(1, 0), ids)  # (..., r)
         scale = getattr(base, "scale", 1)  # an embedding that multiplies its rows (Gemma) does so to what is added
         return y + ops.linear(u, self.B) * (self.scaling * scale)
+
+    def stacked(self, base):
+        return None  # its input is an index
 
     def delta(self):  # -> array (V, d)
         return super().delta().T

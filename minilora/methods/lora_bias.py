@@ -43,6 +43,9 @@ class LoraWithBias(Lora):
         c = generator.uniform(-bound, bound, self.c.shape) if self.init is False else np.zeros(self.c.shape)
         return super().start(base, generator) | {"lora_B.bias": c}
 
+    def stacked(self, base):
+        return None  # the bias is no part of B A
+
     def update(self, y, x, base, context):  # (..., out), (..., in) -> (..., out)
         return add_scaled_bias(super().update(y, x, base, context), self.c, self.scaling)
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..backend import to_host
+from ..backend import array_module, to_host
 from ..errors import ConfigError
 from ..nn import Parameter
 from .lora import EmbeddingLora, Lora, LoraAdapter, low_rank_update
@@ -75,6 +75,11 @@ class Pissa(Lora):
         """The same update as a LoRA of twice the rank."""
         A, A0, B, B0 = (to_host(p.data) for p in (self.A, self.A0, self.B, self.B0))
         return np.concatenate([A, A0]), np.concatenate([B, -B0], axis=1)
+
+    def stacked(self, base):
+        xp = array_module(self.A.data)
+        A, B = xp.concatenate([self.A.data, self.A0.data]), xp.concatenate([self.B.data, -self.B0.data], axis=1)
+        return A, B, self.scaling, None
 
 
 class Olora(Pissa):

@@ -19,6 +19,7 @@ class Context:
     front      Tensor (B, n, d) that is read before the embedded tokens, when the cache is empty; None: nothing
     virtual    how many places n a prefix or `front` takes; positions and mask do not count them
     adapters   names of the active adapters, in order; () is the base alone
+    rows       which adapter each row has (adapters.mixed.Rows), instead of `adapters`; None: all rows have the same
     memo       a dict in which methods keep what cannot change while one `generate` runs; None: they keep nothing
     """
 
@@ -30,4 +31,5 @@ class Context:
     front: Any = None
     virtual: int = 0
     adapters: tuple = ()
+    rows: Any = None
     memo: dict | None = None

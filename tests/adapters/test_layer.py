@@ -8,12 +8,11 @@ from minilora import LoraConfig, Tensor
 from minilora.adapters.layer import AdaptedLayer
 from minilora.errors import GraphError
 from minilora.methods.lora import EmbeddingLora, Lora
+from minilora.models.context import Context
 from minilora.models.gpt2 import Conv1D
 from minilora.nn import Embedding, Linear, Parameter
 
-
-class Active:
-    training, adapters = False, ("a",)
+ACTIVE = Context(adapters=("a",))
 
 
 @pytest.mark.parametrize("kind", [Linear, Embedding, Conv1D])
@@ -34,9 +33,9 @@ def test_a_merged_layer_equals_the_unmerged_one_within_the_bound_of_float_roundi
     else:
         x = Tensor(rng.standard_normal((11, n_in)).astype(np.float32))
         size, n = abs(x.data) @ (W + s * B @ A).T, n_in + r + 3
-    before = layer(x, Active).numpy().astype(np.float64)
+    before = layer(x, ACTIVE).numpy().astype(np.float64)
     layer.merge(["a"])
-    after = layer(x, Active).numpy().astype(np.float64)
+    after = layer(x, ACTIVE).numpy().astype(np.float64)
     gamma = n * 2.0**-24 / (1 - n * 2.0**-24)
     assert layer.merged == ["a"] and np.any(layer.base_layer.weight.data != layer.original[0].data)
     assert np.all(abs(after - before) <= 2 * gamma * size)

@@ -12,6 +12,7 @@ from minilora import LoraConfig, PeftModel, Tensor, get_peft_model, gradcheck, n
 from minilora.adapters.layer import AdaptedLayer
 from minilora.errors import ConfigError
 from minilora.methods.lora import EmbeddingLora, Lora, low_rank_update, scaling
+from minilora.models.context import Context
 from minilora.nn import Embedding, Linear
 
 IDS = random_ids()
@@ -97,11 +98,8 @@ def test_gradients_of_an_adapted_layer_are_those_of_the_equations(rng):
     layer.adapters["a"] = Lora.beside(base, LoraConfig(r=r, lora_alpha=s * r, init_lora_weights=False), seed=1)
     W, A, B = base.weight.data, layer.adapters["a"].A, layer.adapters["a"].B
 
-    class Active:
-        training, adapters = False, ("a",)
-
     leaf = Tensor(x, requires_grad=True)
-    y = layer(leaf, Active)
+    y = layer(leaf, Context(adapters=("a",)))
     y.backward(g)
     assert np.allclose(y.numpy(), x @ W.T + s * (x @ A.data.T) @ B.data.T, rtol=1e-12)
     assert np.allclose(B.grad, s * g.T @ (x @ A.data.T), rtol=1e-12)
@@ -128,7 +126,7 @@ def test_the_embedding_adapter_passes_the_gradient_check(rng):
     def update(E, A, B):
         base.weight.data, adapter.A.data, adapter.B.data = E.data, A.data, B.data
         base.weight, adapter.A, adapter.B = E, A, B
-        return layer(ids, type("Active", (), {"training": False, "adapters": ("a",)}))
+        return layer(ids, Context(adapters=("a",)))
 
     values = [base.weight.data, adapter.A.data, adapter.B.data]
     gradcheck(update, [Tensor(v.copy(), requires_grad=True) for v in values])
