@@ -226,7 +226,7 @@ def finetune(
     rate = RATE_TIMES_WIDTH[method] / width if lr is None else lr
     extra = {} if method != "full" else {"tokenizer_from": folder}
     save_model = partial(model.save_pretrained, out, **extra)
-    settings |= {"lr": rate, "digest": data.digest}
+    settings |= {"lr": rate, "digest": data.digest, "system": data.system}
     groups = loraplus_groups(model, rate, lr_ratio, rate) if method == "lora_plus" else [p for _, p in trained(model)]
     optimizer = AdamW(groups, rate, weight_decay=weight_decay)
     rate_schedule = schedule_named(schedule, steps, warmup)

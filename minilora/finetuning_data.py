@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,7 @@ class Data:
     held_out: int
     digest: str
     form: str = ""  # of a user's own rows, in words
+    system: str | None = None  # the system message that every row begins with
 
     def steps(self, epochs: float, rows_a_step: int) -> int:
         """Optimizer steps in so many passes, rounded up. Raises ConfigError for less than a part of a pass."""
@@ -61,6 +63,13 @@ def kind_of_files(files: Paths) -> str:
     if len(kinds) > 1:
         raise ConfigError(f"{' and '.join(kinds.values())} are of two kinds; expected examples or plain text")
     return next(iter(kinds))
+
+
+def common_system(examples: Sequence[dict]) -> str | None:
+    """The system message that every example begins with; None when there is none, or there are several."""
+    first = [example.get("messages", [{}])[0] for example in examples]
+    found = {message["content"] if message.get("role") == "system" else None for message in first}
+    return found.pop() if len(found) == 1 else None
 
 
 def read_data(settings, examples, tokenizer, encode, context) -> Data:
@@ -85,7 +94,7 @@ def read_data(settings, examples, tokenizer, encode, context) -> Data:
         if examples is None:
             examples = [example for path in settings["jsonl"] for example in read_jsonl(path)]
         train, held_out = check_examples(examples), []
-    form = "" if settings["task"] else recognised(train)
+    form, system = "" if settings["task"] else recognised(train), common_system(train)
     if settings["valid"]:
         held_out = [example for path in settings["valid"] for example in read_jsonl(path)]
     elif not settings["task"]:
@@ -96,4 +105,6 @@ def read_data(settings, examples, tokenizer, encode, context) -> Data:
     batches = PairBatches(train, tokenizer, size, context, rng, encode)
     pairs = encode_pairs(held_out, tokenizer, encode, context)
     digest = hashlib.sha256(repr(batches.pairs + pairs).encode()).hexdigest()
-    return Data(batches, pair_batches(pairs, size, tokenizer.pad_id), len(batches.pairs), len(pairs), digest, form)
+    return Data(
+        batches, pair_batches(pairs, size, tokenizer.pad_id), len(batches.pairs), len(pairs), digest, form, system
+    )

@@ -17,6 +17,7 @@ from minilora.models.pretrained import load_base
 from minilora.text.batches import pair_batches
 from minilora.text.forms import pair_encoder
 from minilora.training import loop
+from minilora.training.run import settings_in_history
 
 PAIRS = [{"prompt": f"apple {i}", "response": "cake " * (i % 3 + 1)} for i in range(40)]
 SHORT = {"steps": 6, "batch_size": 4, "eval_every": 3, "progress": False, "plot": False}
@@ -332,3 +333,31 @@ def test_an_adapter_goes_on_from_what_it_had_learned_on_its_base(base, tmp_path)
 def test_what_cannot_be_kept_or_gone_on_with_is_refused(base, settings, says):
     with pytest.raises((ConfigError, UnknownNameError), match=says):
         finetune(base, **SHORT | {"examples": PAIRS} | settings)
+
+
+def conversation(number, system):
+    turns = [{"role": "user", "content": f"Hello {number}"}, {"role": "assistant", "content": "Arr"}]
+    return {"messages": [{"role": "system", "content": system}, *turns] if system else turns}
+
+
+@pytest.mark.parametrize(
+    ("systems", "noted"),
+    [
+        (["Speak as a pirate."] * 8, "Speak as a pirate."),
+        (["a", "b"] * 4, None),
+        ([None, "a"] * 4, None),
+        ([None] * 8, None),
+    ],
+)
+def test_the_system_message_of_every_example_is_noted_with_the_run(base, tmp_path, systems, noted):
+    pytest.importorskip("jinja2")
+    (base / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}.{% endfor %}", encoding="utf-8")
+    examples = [conversation(n, system) for n, system in enumerate(systems)]
+    finetune(base, examples=examples, chat=True, out=tmp_path / "out", **SHORT)
+    assert settings_in_history(tmp_path / "out")["system"] == noted
+
+
+def test_an_adapter_of_the_shipped_base_does_not_note_where_the_package_lies(tmp_path):
+    finetune(examples=PAIRS, out=tmp_path / "out", **SHORT | {"steps": 1})
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["base_model_name_or_path"] is None

@@ -20,6 +20,7 @@ COMMANDS = {  # name -> file in this folder, line of help
     "data": ("data", "Show what training would read and learn from a file, token by token."),
     "eval": ("evaluate", "Score a base, with or without an adapter, on a task or a file."),
     "generate": ("generate", "Continue prompts, with a base and any adapters."),
+    "chat": ("chat", "Converse with a base and its adapters, and switch between them."),
     "merge": ("merge", "Write base + adapter as one ordinary checkpoint."),
     "adapters": ("adapters", "List adapters: targets, rank, scale, parameters, bytes."),
     "inspect": ("adapters", "Show what is in an adapter or a base, and whether an adapter fits a base."),
@@ -34,7 +35,7 @@ OTHER_NAMES = {  # what a command is called elsewhere -> its name here
     "fine-tune": "train",
     "sft": "train",
     "evaluate": "eval",
-    "chat": "generate",
+    "talk": "chat",
     "export": "merge",
     "tokenize": "data",
 }

@@ -3,21 +3,25 @@
 import itertools
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ..errors import ConfigError
+from ..errors import ConfigError, printable
+from ..text.chat_template import find_template
 from ..text.forms import form_trained_on
 from ..training.run import settings_in_history
 
+NEW_TOKENS = 128  # most tokens of an answer, unless said otherwise
 device_option = click.option(
     "--device", default="cpu", show_default=True, metavar="DEVICE", help="Where to compute: cpu, cuda or cuda:N (CuPy)."
 )
 base_option = click.option(
-    "--base", metavar="DIR", help="Folder of the base model, or its name on the hub.  [default: the shipped base]"
-)
+    "--base", metavar="DIR",
+    help="Folder of the base model, or its name on the hub.  [default: the adapter's base, or the shipped one]",
+)  # fmt: skip
 
 
 def _folders(ctx, param, value):  # "a=0.7,b" -> {Path("a"): 0.7, Path("b"): 1.0}; a folder's name may have , and =
@@ -47,6 +51,11 @@ adapter_option = click.option(
     "--adapter", metavar="DIR[=W][,DIR]", callback=_folders,
     help="Adapter folders in PEFT's format. The updates of several are added, each times its weight: a=0.7,b=0.3.",
 )  # fmt: skip
+system_option = click.option(
+    "--system",
+    metavar="TEXT",
+    help="System message of the chat form.  [default: the one that the adapter was trained with]",
+)
 seed_option = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
 text_option = click.option(
     "--text",
@@ -62,6 +71,27 @@ jsonl_option = click.option(
 framed_option = click.option(
     "--framed", is_flag=True, help="Ask with the prompt and a line break, as `train --jsonl` does without --chat."
 )
+
+
+def sampling_options(command):
+    """The options of `generate` and `chat` that choose each token."""
+    options = [
+        click.option("--temperature", default=0.0, show_default=True,
+                     help="0 takes the likeliest token; above 0, tokens are sampled."),
+        click.option("--top-k", type=int, help="Sample only among the k likeliest tokens."),
+        click.option("--top-p", type=float, help="Sample only among the likeliest tokens whose probabilities reach p."),
+        seed_option,
+        device_option,
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    ignored = [name for name, value in (("--top-k", top_k), ("--top-p", top_p)) if value is not None]
+    if ignored and temperature == 0:
+        raise ConfigError(f"{ignored[0]} has no effect at temperature 0; add --temperature above 0")
 
 
 class FilesCommand(click.Command):
@@ -101,6 +131,21 @@ def with_adapters(model, folders: dict[Path, float]):  # -> the model itself wit
     return model
 
 
+def base_of(base: str | None, adapters: Collection[Path]) -> str | None:
+    """The name of the base: --base, else the one that the first adapter notes, if it is a folder or a name on the hub.
+
+    None: the shipped base. An adapter that does not fit the base found so is refused, or named in a note, as it loads.
+    """
+    from ..adapters.files import read_adapter_config
+    from ..files.hub import HUB_NAME
+
+    if base is not None or not adapters:
+        return base
+    config: Any = read_adapter_config(next(iter(adapters)))
+    noted = config.base_model_name_or_path
+    return noted if noted and (Path(noted).is_dir() or HUB_NAME.fullmatch(noted)) else None
+
+
 def only_one(**flags) -> str | None:
     """The name of the one option that is given; None without any. Raises ConfigError for several."""
     given = [name for name, value in flags.items() if value]
@@ -109,16 +154,38 @@ def only_one(**flags) -> str | None:
     return given[0] if given else None
 
 
-def trained_form(adapters: Iterable[Path], base: Path) -> str | None:
+def trained_form(adapters: Collection[Path], base: Path) -> str | None:
     """The form of prompts that the adapters were trained on, or the base when they note none; None: not known.
 
-    Raises ConfigError when two adapters were trained on different forms.
+    An adapter of another tool that has a chat template in its folder was trained in it. Raises ConfigError when two
+    adapters were trained on different forms.
     """
-    forms = {}  # form -> the first adapter with it
-    for folder in adapters:
-        if form := form_trained_on(settings_in_history(folder)):
-            forms.setdefault(form, folder)
-    if len(forms) > 1:
-        trained = ", ".join(f"{folder} on {form} prompts" for form, folder in forms.items())
-        raise ConfigError(f"the adapters were trained differently: {trained}; choose a form, for example --framed")
-    return next(iter(forms), None) or form_trained_on(settings_in_history(base))
+    form = agreed({folder: _form_of(folder) for folder in adapters}, "prompts", "choose a form, for example --framed")
+    return form or form_trained_on(settings_in_history(base))
+
+
+def _form_of(adapter):
+    settings = settings_in_history(adapter)
+    return form_trained_on(settings) or ("chat" if not settings and find_template(adapter) is not None else None)
+
+
+def asked_system(form: str, system: str | None, adapters: Collection[Path], base: Path) -> str | None:
+    """The system message: the one of the command line, else that of every example that the adapters were trained on.
+
+    Raises ConfigError where the form has no place for it, or when two adapters were trained with different ones.
+    """
+    if form != "chat":
+        if system:
+            raise ConfigError(f"the {form} form has no place for a system message; only chat has one")
+        return None
+    found = {folder: settings_in_history(folder).get("system") for folder in adapters or [base]}
+    return system or agreed(found, "as system message", "choose one with --system")
+
+
+def agreed(found: dict, what: str, choose: str) -> str | None:  # {adapter: what it was trained on, or None}
+    """The one value that is not None. what, choose: words of the ConfigError about two values."""
+    first = {value: folder for folder, value in reversed(found.items()) if isinstance(value, str)}
+    if len(first) > 1:
+        trained = ", ".join(f"{folder} on {printable(value)[:60]} {what}" for value, folder in reversed(first.items()))
+        raise ConfigError(f"the adapters were trained differently: {trained}; {choose}")
+    return next(iter(first), None)

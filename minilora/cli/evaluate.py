@@ -7,6 +7,7 @@ from ..text.examples import check_one_source
 from .common import (
     FilesCommand,
     adapter_option,
+    base_of,
     base_option,
     device_option,
     framed_option,
@@ -42,10 +43,11 @@ def eval(base, adapter, task, text, jsonl, framed, chat, device):
     form = only_one(framed=framed, chat=chat)
     if form and not jsonl:
         raise ConfigError(f"--{form} goes with --jsonl: plain text and the shipped tasks have their own form")
+    base = base_of(base, adapter)
     folder = base_folder(base)
     if jsonl:
         form = form or trained_form(adapter, folder)
-    encode = pair_encoder("chat" if form == "chat" else "framed", folder)
+    encode = pair_encoder("chat" if form == "chat" else "framed", *adapter, folder)
     model, tokenizer = load_base(base, device)
     model = with_adapters(model, adapter)
     found = measure(model, tokenizer, task=task, text=text, jsonl=jsonl, encode=encode)

@@ -9,18 +9,21 @@ import click
 from ..errors import ConfigError, DataError
 from ..training.run import settings_in_history
 from .common import (
+    NEW_TOKENS,
     adapter_option,
+    asked_system,
+    base_of,
     base_option,
-    device_option,
+    check_sampling,
     framed_option,
     only_one,
-    seed_option,
+    sampling_options,
+    system_option,
     trained_form,
     with_adapters,
 )
 
 BATCH = 64  # prompts at once; their keys and values are kept for every token
-NEW_TOKENS = 128  # the default; fewer when the context is nearly full
 
 
 @click.command()
@@ -34,21 +37,17 @@ NEW_TOKENS = 128  # the default; fewer when the context is nearly full
 @click.option("--plain", is_flag=True, help="Continue the prompt as it is.")
 @framed_option
 @click.option("--chat", is_flag=True, help="Ask in the base's chat template; the prompt is the user's message.")
+@system_option
 @click.option("--task", metavar="NAME", help="Ask as this shipped task does.")
 @click.option(
     "--max-new-tokens", type=click.IntRange(1),
     help=f"Most tokens to write.  [default: {NEW_TOKENS}, the length of a task's answers, or the room in the context]",
 )  # fmt: skip
-@click.option(
-    "--temperature", default=0.0, show_default=True, help="0 takes the likeliest token; above 0, tokens are sampled."
-)
-@click.option("--top-k", type=int, help="Sample only among the k likeliest tokens.")
-@click.option("--top-p", type=float, help="Sample only among the likeliest tokens whose probabilities reach p.")
-@seed_option
-@device_option
+@sampling_options
 def generate(
-    base, adapter, prompt, file, plain, framed, chat, task, max_new_tokens, temperature, top_k, top_p, seed, device
-):
+    base, adapter, prompt, file, plain, framed, chat, system, task, max_new_tokens, temperature, top_k, top_p, seed,
+    device,
+):  # fmt: skip
     """Continue prompts, with a base and any adapters.
 
     An adapter that was trained here is asked as it was trained; --plain, --framed, --chat and --task choose another
@@ -62,25 +61,31 @@ def generate(
     form = only_one(task=task, plain=plain, framed=framed, chat=chat)
     check_sampling(temperature, top_k, top_p)
     prompts = read_prompts(prompt, file)
-    if form is None:
+    if form is None and system is None:
         task = trained_task(adapter)
     if task:
         max_new_tokens = max_new_tokens or get_task(task).max_new_tokens
+    base = base_of(base, adapter)
     folder = base_folder(base)
     form = "framed" if task else form or trained_form(adapter, folder) or "plain"
+    system = asked_system(form, system, adapter, folder)
     model, tokenizer = load_base(base, device)
     model = with_adapters(model, adapter)
-    encode = prompt_encoder(form, tokenizer, folder)
+    encode = prompt_encoder(form, tokenizer, *adapter, folder, system=system)
     ids = [encode(p) for p in prompts]
     count = room(ids, model.context_length, max_new_tokens)
-    behind = written_end(form, folder)
+    behind = written_end(form, *adapter, folder)
     ends = end_tokens(model.config, tokenizer, folder, behind) or None
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "eos_token_id": ends}
+    if len(ids) == 1 and sys.stdout.isatty():
+        stream = Stream(ids[0], tokenizer, behind)
+        model.generate(ids, count, seed=seed, each=stream.show, **options)
+        stream.end()
+        return
     for start in range(0, len(ids), BATCH):
         batch = ids[start : start + BATCH]
-        rows = model.generate(
-            batch, count, temperature=temperature, top_k=top_k, top_p=top_p, eos_token_id=ends,
-            seed=seed + (start << 32),  # a row's random stream depends on this and on its place in the batch
-        )  # fmt: skip
+        # a row's random stream depends on the seed and on its place in the batch
+        rows = model.generate(batch, count, seed=seed + (start << 32), **options)
         for i, (before, row) in enumerate(zip(batch, rows, strict=True), start=start):
             if len(prompts) > 1:
                 print(("\n" if i else "") + f"==> {' '.join(prompts[i].split())} <==")
@@ -89,18 +94,35 @@ def generate(
             )  # click.echo would write UTF-8 on a console that knows only ASCII
 
 
+class Stream:
+    """Prints an answer while its tokens arrive; `text` is what was printed."""
+
+    def __init__(self, prompt_ids: list[int], tokenizer, behind: str):
+        from ..text.streaming import TextStream
+
+        self._stream, self.text = TextStream(prompt_ids, tokenizer, behind), ""
+
+    def show(self, tokens: list) -> bool:
+        """Print what one more token makes certain; True after the mark that ends the answer."""
+        self._print(self._stream.push(tokens[0]))
+        return self._stream.ended
+
+    def end(self) -> None:
+        """Print the rest and a line break."""
+        self._print(self._stream.finish())
+        print()
+
+    def _print(self, text):
+        self.text += text
+        print(text, end="", flush=True)
+
+
 def trained_task(adapters: Iterable[Path]) -> str | None:
     """The shipped task that all the adapters were trained on; None when there is no such task."""
     from ..tasks.shipped import TASKS
 
     tasks = [settings_in_history(folder).get("task") for folder in adapters]
     return tasks[0] if tasks and all(t == tasks[0] for t in tasks) and tasks[0] in list(TASKS) else None
-
-
-def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
-    ignored = [name for name, value in (("--top-k", top_k), ("--top-p", top_p)) if value is not None]
-    if ignored and temperature == 0:
-        raise ConfigError(f"{ignored[0]} has no effect at temperature 0; add --temperature above 0")
 
 
 def read_prompts(given: tuple[str, ...], file: Path | None) -> list[str]:

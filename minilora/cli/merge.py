@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ..errors import ConfigError
-from .common import adapter_option, base_option, device_option, with_adapters
+from .common import adapter_option, base_of, base_option, device_option, with_adapters
 
 
 @click.command()
@@ -23,6 +23,7 @@ def merge(base, adapter, out, device):
 
     if not adapter:
         raise ConfigError("no adapter to merge; expected --adapter DIR[=W][,DIR]")
+    base = base_of(base, adapter)
     folder = base_folder(base)
     check_target(out, [folder, *adapter])
     merged = merge_to_folder(with_adapters(load_pretrained(folder, device=device), adapter), out, folder, list(adapter))

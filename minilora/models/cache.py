@@ -14,7 +14,7 @@ class KVCache:
 
     def __init__(self, capacity=0):
         self.capacity = capacity
-        self.entries = {}  # layer -> (keys, values)
+        self.entries: dict[int, tuple] = {}  # layer -> (keys, values)
         self._buffers = {}  # (layer, 0 or 1) -> the array with room, and the Tensor that is its front so far
 
     @property
@@ -27,6 +27,13 @@ class KVCache:
         old_k, old_v = self.entries.get(layer, (None, None))
         self.entries[layer] = self._join((layer, 0), old_k, k), self._join((layer, 1), old_v, v)
         return self.entries[layer]
+
+    def cut(self, length):
+        """Forget the keys and values behind the first `length` tokens."""
+        if length:
+            self.entries = {i: (k[:, :length], v[:, :length]) for i, (k, v) in self.entries.items()}
+        else:
+            self.entries.clear()
 
     def _join(self, place, old, new):
         if is_recording():

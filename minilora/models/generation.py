@@ -1,6 +1,8 @@
 """Decoding with a key/value cache: greedy or sampled, several prompts of different length at once."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +10,28 @@ from ..autograd import no_grad
 from ..backend import to_host
 from ..errors import ConfigError, ShapeError
 from .cache import KVCache
+
+
+@dataclass
+class Kept:
+    """What a generation leaves for the next one of the same sequence: keys and values of its tokens.
+
+    A conversation grows at its end, so only its new tokens are computed. Make a new one when the active adapters or any
+    weight change.
+    """
+
+    ids: list[int] = field(default_factory=list)  # the tokens whose keys and values are in the cache
+    context: Any = None  # with the cache, and what adapters put in front of the tokens
+
+    def rewind(self, prompt: list[int]) -> int:
+        """Forget what does not begin `prompt`; returns how many of its tokens are known, at most all but the last."""
+        same = 0
+        while same < min(len(self.ids), len(prompt) - 1) and self.ids[same] == prompt[same]:
+            same += 1
+        self.ids = self.ids[:same]
+        if self.context is not None:
+            self.context.cache.cut(self.context.virtual + same)
+        return same
 
 
 def generate(
@@ -21,6 +45,8 @@ def generate(
     seed=0,
     context=None,
     begin=None,
+    each: Callable[[list], bool | None] | None = None,
+    kept: Kept | None = None,
 ):
     """Continue each prompt by at most `max_new_tokens` tokens; returns a list of 1-D int64 host arrays.
 
@@ -32,12 +58,16 @@ def generate(
     seed          row i draws from its own stream [seed, i], so its tokens do not depend on its neighbours
     context       a Context that says which adapters are active; None: a new one of `model`
     begin         function (context, batch size) -> context, called once before the first token: a prefix comes from it
+    each          function called with the new token of every row, None for a row that has ended; True ends generation
+    kept          of one prompt: what an earlier call knows of its first tokens is not computed again
 
     Shorter prompts are padded on the left; a padded place is hidden from every query and takes no position. Dropout
     does not act while decoding, not even in the middle of a training. Raises ConfigError, ShapeError.
     """
     prompts = _as_prompts(ids)
     _check_sampling(max_new_tokens, temperature, top_k, top_p, seed)
+    if kept is not None and len(prompts) > 1:
+        raise ConfigError(f"kept with {len(prompts)} prompts: expected one")
     ends = set(np.atleast_1d(eos_token_id).tolist()) if eos_token_id is not None else set()
     B, longest = len(prompts), max(len(p) for p in prompts)
     tokens = np.zeros((B, longest), dtype=np.int64)
@@ -48,21 +78,30 @@ def generate(
     positions = np.maximum(np.cumsum(mask, axis=1, dtype=np.int64) - 1, 0)  # (B, T); padding is at 0, unseen
 
     mask = None if mask.all() else mask
-    context = replace(context or model.new_context(), training=False, memo={}, cache=KVCache(longest + max_new_tokens))
     streams = [np.random.default_rng([seed, row]) for row in range(B)]
     new, done = [[] for _ in range(B)], [False] * B
     with no_grad():
-        context = context if begin is None else begin(context, B)
+        if kept is not None and kept.context is not None:
+            known, context = kept.rewind(prompts[0].tolist()), kept.context
+            tokens, positions = tokens[:, known:], positions[:, known:]
+            context.cache.capacity = context.virtual + longest + max_new_tokens
+        else:
+            cache = KVCache(longest + max_new_tokens)
+            context = replace(context or model.new_context(), training=False, memo={}, cache=cache)
+            context = context if begin is None else begin(context, B)
         for _ in range(max_new_tokens):
-            context = replace(context, positions=positions, mask=mask)
-            h = model.hidden(tokens, context)  # (B, T, d)
+            h = model.hidden(tokens, replace(context, positions=positions, mask=mask))  # (B, T, d)
+            if kept is not None:
+                kept.ids.extend(tokens[0].tolist())
+                kept.context = context
             logits = to_host(model.head(h[:, -1], context).data)  # (B, V): the one copy to the host per token
             tokens = sample_tokens(logits, temperature, top_k, top_p, streams)[:, None]  # (B, 1)
-            for row, token in enumerate(tokens[:, 0].tolist()):
-                if not done[row]:
+            fresh = [None if ended else token for token, ended in zip(tokens[:, 0].tolist(), done, strict=True)]
+            for row, token in enumerate(fresh):
+                if token is not None:
                     new[row].append(token)
                     done[row] = token in ends
-            if all(done):
+            if (each is not None and each(fresh)) or all(done):
                 break
             positions = positions[:, -1:] + 1
             mask = None if mask is None else np.concatenate([mask, np.ones((B, 1), dtype=bool)], axis=1)

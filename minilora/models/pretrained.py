@@ -64,6 +64,8 @@ def base_folder(path: str | Path | None = None) -> Path:
 def load_base(path: str | Path | None = None, device: str = "cpu") -> tuple[CausalLM, TextTokenizer]:
     """The base `path` and its tokenizer; the shipped base when it is None. See `load_pretrained`."""
     model = load_pretrained(shipped("base") if path is None else path, device=device)
+    if path is None:
+        model.name_or_path = None  # where the package lies here means nothing elsewhere; an adapter would note it
     return model, load_tokenizer(base_folder(path))
 
 

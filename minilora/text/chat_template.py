@@ -31,14 +31,19 @@ class ChatTemplate:
         self._template = _compile(source)
 
     @classmethod
-    def from_folder(cls, folder: str | Path) -> "ChatTemplate":
+    def from_folder(cls, *folders: str | Path) -> "ChatTemplate":
         """Read a model's template: from chat_template.jinja, else tokenizer_config.json, else chat_template.json.
 
-        Raises ConfigError when the folder has none.
+        folders: of adapters, then of the base. The first that has a template has its say; the special tokens are those
+        of all folders. Raises ConfigError when no folder has a template.
         """
-        folder = Path(folder)
-        settings = read_token_settings(folder)
-        source = _find_template(folder, settings)
+        source = next((found for folder in folders if (found := find_template(folder)) is not None), None)
+        if source is None:
+            where = "chat_template.jinja, or chat_template in tokenizer_config.json"
+            raise ConfigError(f"{folders[-1]} has no chat template ({where}); use plain prompts (drop --chat)")
+        settings = {}
+        for folder in reversed(folders):
+            settings |= {key: token for key, token in read_token_settings(folder).items() if token is not None}
         tokens = {key: token_text(settings.get(key)) for key in SPECIAL_TOKENS}
         return cls(source, {key: text for key, text in tokens.items() if text is not None})
 
@@ -122,20 +127,18 @@ def _keys_of_tools(messages) -> list[str]:
     return ["tool_calls"] if any(m.get("tool_calls") for m in messages) else []
 
 
-def _find_template(folder, settings):  # -> str
-    file, legacy = folder / "chat_template.jinja", folder / "chat_template.json"
+def find_template(folder: str | Path) -> str | None:
+    """The source of the chat template in a folder; None when there is none."""
+    file, legacy = Path(folder) / "chat_template.jinja", Path(folder) / "chat_template.json"
     if file.is_file():
         return read_utf8(file)
-    template = settings.get("chat_template")
+    template = read_token_settings(folder).get("chat_template")
     if template is None and legacy.is_file():
         template = read_json(legacy).get("chat_template")
     if isinstance(template, list):  # [{"name": "default", "template": ...}, {"name": "tool_use", ...}]
         defaults = [t.get("template") for t in template if isinstance(t, dict) and t.get("name") == "default"]
         template = defaults[-1] if defaults else None
-    if template is None:
-        where = "chat_template.jinja, or chat_template in tokenizer_config.json"
-        raise ConfigError(f"{folder} has no chat template ({where}); use plain prompts (drop --chat)")
-    if not isinstance(template, str):
+    if not isinstance(template, str | None):
         raise FormatError(f"{folder}: chat_template is a {type(template).__name__}, expected text")
     return template
 

@@ -9,11 +9,13 @@ A model answers best in the form that it was trained in.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import UnknownNameError, nearest
 from ..files.atomic import read_json
 from .chat_template import ChatTemplate
 from .encoding import encode_pair, encode_prompt, end_of_answer
+from .streaming import end_mark
 from .tokenizer import TextTokenizer
 
 FORMS = ("plain", "framed", "chat")
@@ -26,28 +28,36 @@ def form_trained_on(settings: dict) -> str | None:
     return "plain" if settings.get("text") else None
 
 
-def prompt_encoder(form: str, tokenizer: TextTokenizer, folder: str | Path) -> Callable[[str], list[int]]:
-    """The function that turns a prompt into token ids. folder: of the base, which has the chat template.
+def prompt_encoder(
+    form: str, tokenizer: TextTokenizer, *folders: str | Path, system: str | None = None
+) -> Callable[[Any], list[int]]:
+    """The function that turns a prompt into token ids. In "chat" it also takes the messages of a conversation.
 
+    folders: of adapters, then of the base; the first with a chat template is used. system: what "chat" says first.
     A plain and a framed prompt begin with the ids that tokenizer.json puts before every text (the BOS of many models);
     a chat template writes them itself. Raises UnknownNameError, ConfigError for a base without a template.
     """
     check_form(form, FORMS)
     if form == "chat":
-        template = ChatTemplate.from_folder(folder)
-        return lambda prompt: template.encode([{"role": "user", "content": prompt}], tokenizer)
+        template = ChatTemplate.from_folder(*folders)
+        first = [{"role": "system", "content": system}] if system else []
+        return lambda prompt: template.encode(first + _as_messages(prompt), tokenizer)
     if form == "framed":
         return lambda prompt: encode_prompt(prompt, tokenizer)
     return lambda prompt: tokenizer.start + tokenizer.encode(prompt)  # no end: the text goes on
 
 
-def pair_encoder(form: str, folder: str | Path):  # -> function: example, tokenizer -> (prompt ids, response ids)
-    """The function that turns an example into token ids, "framed" or in "chat". folder: of the base.
+def _as_messages(prompt):
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+
+
+def pair_encoder(form: str, *folders: str | Path):  # -> function: example, tokenizer -> (prompt ids, response ids)
+    """The function that turns an example into token ids, "framed" or in "chat". folders: as of `prompt_encoder`.
 
     Raises UnknownNameError, ConfigError for a base without a template.
     """
     check_form(form, ("framed", "chat"))
-    return ChatTemplate.from_folder(folder).encode_pair if form == "chat" else encode_pair
+    return ChatTemplate.from_folder(*folders).encode_pair if form == "chat" else encode_pair
 
 
 def check_form(form: str, forms: Sequence[str]) -> None:
@@ -55,9 +65,9 @@ def check_form(form: str, forms: Sequence[str]) -> None:
         raise UnknownNameError(f"no form {form!r} of a prompt; there are: {nearest(form, forms)}")
 
 
-def written_end(form: str, folder: str | Path) -> str:
-    """The text that the form writes behind an answer: of "chat" by the template in `folder`, otherwise none."""
-    return ChatTemplate.from_folder(folder).behind_answer if form == "chat" else ""
+def written_end(form: str, *folders: str | Path) -> str:
+    """The text that the form writes behind an answer: of "chat" by the template, otherwise none. folders: as above."""
+    return ChatTemplate.from_folder(*folders).behind_answer if form == "chat" else ""
 
 
 def end_tokens(config, tokenizer: TextTokenizer, folder: str | Path, behind: str = "") -> list[int]:
@@ -74,12 +84,12 @@ def end_tokens(config, tokenizer: TextTokenizer, folder: str | Path, behind: str
 
 
 def text_after(prompt_ids: list[int], row, tokenizer: TextTokenizer, behind: str = "") -> str:
-    """The text after the prompt. row (T,): the prompt and what follows. It ends before `behind`, see `written_end`.
+    """The text after the prompt. row (T,): the prompt and what follows. It ends before the mark in `behind`.
 
-    A mark of fewer than four characters, such as a full stop, may be part of an answer: it ends nothing. Prompt and row
-    are decoded together: some tokenizers drop the space before a first word.
+    behind: see `written_end` and `streaming.end_mark`. Prompt and row are decoded together: some tokenizers drop the
+    space before a first word. `streaming.TextStream` gives the same text piece by piece.
     """
     before, whole = tokenizer.decode(prompt_ids), tokenizer.decode(row)
     text = whole[len(before) :] if whole.startswith(before) else tokenizer.decode(row[len(prompt_ids) :])
-    mark = behind.strip()
-    return text.partition(mark)[0] if len(mark) > 3 else text
+    mark = end_mark(behind)
+    return text.partition(mark)[0] if mark else text

@@ -323,3 +323,61 @@ def test_a_reader_that_goes_early_is_no_error():
     command = f'"{sys.executable}" -m minilora claims | head -1'
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert done.stderr == "" and len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--temperature", 0.9), ("--framed",)])
+def test_in_a_terminal_the_text_comes_in_pieces_and_is_the_same(minilora, base, monkeypatch, capsys, options):
+    ask = ("generate", "--base", base, "--prompt", PROMPTS[0], "--max-new-tokens", 40, *options)
+    wanted = minilora(*ask)
+    pieces, write = [], sys.stdout.write
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stdout, "write", lambda text: pieces.append(text) or write(text))
+    assert minilora(*ask) == wanted
+    assert "".join(pieces) == wanted.out
+    assert sum(bool(piece) for piece in pieces) > 10
+
+
+def test_the_base_that_an_adapter_notes_is_used(minilora, base, tmp_path):
+    from minilora.methods.lora import LoraConfig
+
+    model = ml.get_peft_model(ml.load_pretrained(base), LoraConfig(target_modules=["q_proj"]), seed=1)
+    model.save_pretrained(tmp_path / "adapter")
+    ask = ("--adapter", tmp_path / "adapter", "--prompt", PROMPTS[0], "--max-new-tokens", 8)
+    assert minilora("generate", *ask) == minilora("generate", "--base", base, *ask)
+    (tmp_path / "x.jsonl").write_text('{"prompt": "a", "response": "b"}\n', encoding="utf-8")
+    found = minilora("eval", "--adapter", tmp_path / "adapter", "--jsonl", tmp_path / "x.jsonl")
+    assert f"base {base}," in found.out
+    merged = minilora("merge", "--adapter", tmp_path / "adapter", "--out", tmp_path / "merged")
+    assert merged.code == 0 and (tmp_path / "merged" / "model.safetensors").is_file()
+
+
+def test_an_adapter_that_notes_a_folder_of_another_machine_is_tried_on_the_shipped_base(minilora, base, tmp_path):
+    config = make_adapter(tmp_path / "adapter") / "adapter_config.json"
+    fields = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps(fields | {"base_model_name_or_path": "/of/another/machine"}), encoding="utf-8")
+    result = minilora("generate", "--adapter", tmp_path / "adapter", "--prompt", "a")
+    assert refused(result, "it was made for /of/another/machine")
+
+
+@pytest.mark.parametrize("options", [("--chat",), ()])
+def test_a_chat_is_asked_with_the_system_message_of_the_training_or_of_the_command_line(asked, tmp_path, options):
+    pytest.importorskip("jinja2")
+    note(tmp_path / "adapter", **CHAT, system="Be brief.")
+    with pytest.raises(KeyError):  # in none of the three forms without a system message
+        asked(*options)
+    note(tmp_path / "adapter", **CHAT)
+    assert asked(*options) == "--chat"
+    with pytest.raises(KeyError):
+        asked(*options, "--system", "Be brief.")
+
+
+def test_a_system_message_without_a_chat_is_refused(minilora, base):
+    result = minilora("generate", "--base", base, "--prompt", "a", "--system", "b")
+    assert refused(result, "the plain form has no place for a system message; only chat has one")
+
+
+def test_an_adapter_with_a_chat_template_of_another_tool_is_asked_in_it(asked, base, tmp_path):
+    (base / "chat_template.jinja").rename(tmp_path / "adapter" / "chat_template.jinja")
+    assert asked() == asked("--chat") == "--chat"
+    note(tmp_path / "adapter", **FRAMED)
+    assert asked() == "--framed"

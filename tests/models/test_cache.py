@@ -52,6 +52,18 @@ def test_entries_that_somebody_put_into_a_cache_count_and_are_not_written_over(r
         assert np.array_equal(keys.data, np.concatenate([2 * older[0].data, other.data], axis=1))
 
 
+def test_a_cut_cache_goes_on_behind_what_is_left(rng):
+    cache = KVCache(9)
+    with no_grad():
+        first = [t.data.copy() for t in cache.extend(0, entry(rng, 3), entry(rng, 3))]
+        cache.cut(2)
+        assert cache.length == 2
+        keys, _ = cache.extend(0, entry(rng, 2), entry(rng, 2))
+        assert np.array_equal(keys.data[:, :2], first[0][:, :2])
+        cache.cut(0)
+        assert cache.length == 0
+
+
 def test_keys_and_values_that_were_recorded_are_not_written_over_by_decoding(rng):
     cache = KVCache()
     flat = Tensor(rng.standard_normal((20, 6)), requires_grad=True)

@@ -1,5 +1,7 @@
 """Decoding: the cache changes nothing, neighbours change nothing, sampling draws from the distribution it should."""
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,8 @@ from tiny import SIZES, random_ids, tiny_llama, with_lora
 
 from minilora.autograd import no_grad
 from minilora.errors import ConfigError, MiniloraError, ShapeError
-from minilora.models.generation import generate, sample_tokens
+from minilora.models.cache import KVCache
+from minilora.models.generation import Kept, generate, sample_tokens
 from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
 
 V = SIZES["vocab_size"]
@@ -253,3 +256,86 @@ def test_top_k_of_one_is_greedy():
 
 
 # ---- the cache itself: whose memory is it
+
+
+# ---- tokens as they arrive, and a sequence that goes on
+
+
+@some
+@given(prompts)
+def test_each_is_called_with_every_new_token_and_none_for_a_row_that_has_ended(batch):
+    plain = MODEL.generate(batch, 5)
+    end = int(plain[0][len(batch[0])])
+    seen = []
+    rows = MODEL.generate(batch, 5, eos_token_id=end, each=lambda tokens: seen.append(tokens))
+    for i, (prompt, row) in enumerate(zip(batch, rows, strict=True)):
+        assert [tokens[i] for tokens in seen if tokens[i] is not None] == row[len(prompt) :].tolist()
+
+
+def test_each_ends_the_generation_when_it_returns_true():
+    whole = MODEL.generate([3, 1, 4], 6)[0].tolist()
+    seen = []
+    [row] = MODEL.generate([3, 1, 4], 6, each=lambda tokens: seen.append(tokens) or len(seen) == 2)
+    assert row.tolist() == whole[:5]
+
+
+def counting_tokens(model, monkeypatch):
+    """A list that gets how many tokens each forward of the model computes."""
+    lengths, inner = [], getattr(model, "get_base_model", lambda: model)()
+    hidden = inner.hidden
+    monkeypatch.setattr(inner, "hidden", lambda ids, context: lengths.append(ids.shape[1]) or hidden(ids, context))
+    return lengths
+
+
+@some
+@given(st.lists(st.lists(tokens, min_size=1, max_size=4), min_size=2, max_size=4), st.integers(0, 2), st.data())
+def test_a_sequence_that_goes_on_gets_the_tokens_it_gets_anew(turns, which, data):
+    model = [MODEL, ADAPTED, with_prefix()][which]
+    kept, ids = Kept(), []
+    for turn in turns:
+        ids = ids[: data.draw(st.integers(0, len(ids)))] + turn  # a conversation may lose its end, or all
+        [row] = model.generate(ids, 3, kept=kept)
+        assert row.tolist() == model.generate(ids, 3)[0].tolist()
+        ids = row.tolist()
+
+
+@functools.cache
+def with_prefix():
+    from minilora.adapters.model import get_peft_model
+    from minilora.methods.prefix_tuning import PrefixTuningConfig
+
+    return get_peft_model(tiny_llama(), PrefixTuningConfig(num_virtual_tokens=3)).eval()
+
+
+def test_only_new_tokens_are_computed(monkeypatch):
+    lengths, kept = counting_tokens(MODEL, monkeypatch), Kept()
+    [row] = MODEL.generate([3, 1, 4, 1], 3, kept=kept)
+    MODEL.generate([*row.tolist(), 5], 1, kept=kept)
+    assert lengths == [4, 1, 1, 2]  # the last new token was never an input
+
+
+def test_what_ctrl_c_leaves_can_go_on(monkeypatch):
+    kept, wanted = Kept(), MODEL.generate([3, 1, 4, 1], 4)[0].tolist()
+
+    def interrupt(tokens):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        MODEL.generate([3, 1, 4, 1], 4, kept=kept, each=interrupt)
+    extend, calls = KVCache.extend, []
+
+    def fail_once(cache, layer, *new):
+        calls.append(layer)
+        if len(calls) == 2:
+            raise KeyboardInterrupt  # the first layer has its new keys already
+        return extend(cache, layer, *new)
+
+    monkeypatch.setattr(KVCache, "extend", fail_once)
+    with pytest.raises(KeyboardInterrupt):
+        MODEL.generate([3, 1, 4, 1], 4, kept=kept)
+    assert MODEL.generate([3, 1, 4, 1], 4, kept=kept)[0].tolist() == wanted
+
+
+def test_several_prompts_cannot_go_on():
+    with pytest.raises(ConfigError, match="kept with 2 prompts: expected one"):
+        MODEL.generate([[1], [2]], 1, kept=Kept())
