@@ -26,7 +26,7 @@ FINGERPRINT = "minilora_base"  # key of the metadata of a file of tensors
 FEATURE_OF_TENSOR = {  # ending of a tensor's name -> what it belongs to
     "lora_magnitude_vector": "of DoRA, but the config does not say use_dora",
     "lora_B.bias": "of lora_bias, but the config does not say so",
-    "trainable_tokens_delta": "of trainable_token_indices, which is not supported",
+    "trainable_tokens_delta": "of trainable_token_indices, but the config does not name tokens",
     "lora_E": "of AdaLoRA, but the config is of another method",
     "base_layer.bias": "of bias, which is not supported",
 }
@@ -176,9 +176,11 @@ def _is_or_rounds_to(own, stored):
 
 
 def _name_pattern(name):  # "lora_A.weight" -> the expression for a path, that name, and an adapter's name inside it
-    first, dot, rest = name.partition(".")
-    end = re.escape(dot + rest) if rest else r"(?:\.weight)?"  # PEFT's magnitudes have both spellings
-    return re.compile(rf"(.+)\.{re.escape(first)}(\.(?!weight$)[^.]+)?{end}")
+    module, dot, last = name.rpartition(".")
+    if last not in ("weight", "bias"):
+        module, dot, last = name, "", ""
+    end = re.escape(dot + last) if last else r"(?:\.weight)?"  # PEFT's magnitudes have both spellings
+    return re.compile(rf"(.+)\.{re.escape(module)}(\.(?!weight$)[^.]+)?{end}")
 
 
 def _place(key, patterns):  # "q_proj.lora_A.default.weight" -> ("q_proj", "lora_A.weight"), ".default"

@@ -11,10 +11,11 @@ from ..backend import device_of, to_device, to_host
 from ..errors import ConfigError, nearest
 from ..methods.base import Place
 from ..methods.lora import first_match
+from ..methods.trainable_tokens import TokenRows
 from ..nn import Embedding, Module, Parameter, fill_parameters
 from .layer import AdaptedLayer, named_for
 from .registry import method_of
-from .targets import leaves, match_targets, names_match, spell_out, spell_out_all_linear
+from .targets import HEAD, leaves, match_targets, names_match, row_places, spell_out, spell_out_all_linear
 
 
 class SavedModule(Module):
@@ -98,6 +99,18 @@ class AdaptedModel(Module):
             places.append(place)
         return places
 
+    def _row_places(self, config):
+        """Where `config` trains single rows of an embedding or head."""
+        if not getattr(config, "trainable_token_indices", None):
+            return []
+        embeddings = {p: m for p, m in self._modules.items() if getattr(m, "kind", "") == "embedding"}
+        heads = {p: m for p, m in self._modules.items() if p == HEAD and can_adapt(m)}
+        own = self.model.get_input_embeddings()
+        own = getattr(own, "base_layer", getattr(own, "original_module", own))  # without what other adapters put on it
+        places = {path: Place.of(path, module) for path, module in (embeddings | heads).items()}
+        path = next(path for path, module in embeddings.items() if module is own)
+        return row_places(config, places, path, getattr(self._config, "tie_word_embeddings", False))
+
     @staticmethod
     def _rank_note(config, places):  # -> str or None
         """A sentence when a rank is higher than a matrix can use."""
@@ -160,7 +173,10 @@ class AdaptedModel(Module):
 
     def make(self, config):  # -> Adapter
         """An adapter with its places in this model, which is not put there and not filled."""
-        return method_of(config)(config, self._places(config), self._config)
+        places, rows = self._places(config), self._row_places(config)
+        if twice := {p.path for p in places} & {p.path for p in rows}:
+            raise ConfigError(f"{min(twice)} cannot be both in target_modules and in trainable_token_indices")
+        return method_of(config)(config, places + rows, self._config)
 
     def wrap(self, path):  # -> AdaptedLayer
         """The layer at `path`, ready for adapters."""
@@ -261,6 +277,11 @@ class AdaptedModel(Module):
         if alone and len(names) > 1:
             kind = self.adapters[alone[0]].config.peft_type
             raise ConfigError(f"adapter {alone[0]!r} ({kind}) can be active only by itself; LoRA and DoRA add up")
+        for layer in self.layers:
+            acting = [n for n in names if n in layer.adapters]
+            if len(acting) > 1 and any(isinstance(layer.adapters[n], TokenRows) for n in acting):
+                both = f"adapters {', '.join(acting)} act on {layer.path}"
+                raise ConfigError(f"{both}, where trainable_token_indices replaces rows: only one can be active")
 
     def move_frozen(self, device):
         """Move what belongs to adapters and is no parameter of the model."""

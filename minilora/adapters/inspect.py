@@ -12,6 +12,7 @@ from ..files.checkpoint import read_headers
 from ..files.hub import model_folder
 from ..files.safetensors import iterate_tensors
 from ..methods.lora import LoraConfig
+from ..methods.trainable_tokens import NAME as TOKEN_ROWS
 from ..models.pretrained import model_of, places_in, read_config
 from . import files
 from .inject import AdaptedModel
@@ -48,6 +49,7 @@ class Adapter:
     updates: list[Update] = field(default_factory=list)
     copies: dict = field(default_factory=dict)  # tensor name -> array: modules trained in full
     vectors: dict = field(default_factory=dict)  # tensor name -> m (out,) of DoRA or the bias (out,) of lora_bias
+    tokens: dict = field(default_factory=dict)  # path -> trained rows (n, width) of an embedding or head
     others: dict = field(default_factory=dict)  # tensor name -> array
     frozen: dict = field(default_factory=dict)  # tensor name -> array: drawn once, never trained
     base_copies: dict = field(default_factory=dict)  # tensor name -> array: weights of the base that PEFT saves along
@@ -56,6 +58,7 @@ class Adapter:
     def parameters(self) -> int:
         """How many numbers are trained."""
         arrays = [a for u in self.updates for a in (u.A, u.B)] + [*self.copies.values(), *self.vectors.values()]
+        arrays += self.tokens.values()
         arrays += self.others.values()
         return sum(a.size for a in arrays)
 
@@ -81,6 +84,8 @@ def read_adapter(folder: str | Path) -> Adapter:
     for (path, place), array in tensors.items():
         if place in ("lora_magnitude_vector", "lora_B.bias"):
             adapter.vectors[f"{path}.{place}"] = array
+        elif place == TOKEN_ROWS:
+            adapter.tokens[path] = array
         elif place.startswith("lora_"):
             halves.setdefault(path, {})["A" if "_A" in place else "B"] = array
         elif path.endswith(".base_layer"):

@@ -27,7 +27,7 @@ class AdaptedLayer(Module):
     def children(self):
         yield "base_layer", self.base_layer
         for adapter, method in self.adapters.items():
-            for name, parameter in method.parameters.items():
+            for name, parameter in (method.parameters | method.borrowed).items():
                 yield named_for(adapter, name), parameter
 
     @property
@@ -96,6 +96,6 @@ class AdaptedLayer(Module):
 
 
 def named_for(adapter, name):  # "default", "lora_A.weight" -> "lora_A.default.weight"
-    """The name of a parameter in the model, as in PEFT's: with the adapter's name behind its first part."""
-    first, dot, rest = name.partition(".")
-    return f"{first}.{adapter}{dot}{rest}"
+    """The name of a parameter in the model, as in PEFT's: the adapter's name is before "weight" and "bias", or last."""
+    module, dot, last = name.rpartition(".")
+    return f"{module}.{adapter}.{last}" if last in ("weight", "bias") else f"{name}.{adapter}"

@@ -2,6 +2,9 @@
 
 import contextlib
 
+import numpy as np
+
+from ..backend import to_host
 from ..errors import ConfigError
 
 
@@ -31,9 +34,19 @@ def merge(adapted, names):
     try:
         for layer in adapted.layers:
             layer.merge(names)
+        _share_equal(adapted.layers)
     except BaseException:  # a broken adapter, no memory, Ctrl-C: not half of the layers
         unmerge(adapted)
         raise
+
+
+def _share_equal(layers):
+    """Let layers that shared a weight, and were changed alike (trained tokens of a tied head), share one again."""
+    first = {}  # id of the original weight -> the first layer that had it
+    for layer in layers:
+        twin = layer if layer.original is None else first.setdefault(id(layer.original[0]), layer)
+        if twin is not layer and np.array_equal(to_host(twin.base_layer.dense()), to_host(layer.base_layer.dense())):
+            layer.base_layer.weight = twin.base_layer.weight
 
 
 def unmerge(adapted):

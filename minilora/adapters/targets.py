@@ -87,6 +87,32 @@ def spell_out_all_linear(config, paths, linear):
     return replace(config, target_modules=short if same else everything)
 
 
+def row_places(config, places, embedding, is_tied) -> list:
+    """Where `config.trainable_token_indices` trains rows, as PEFT reads it.
+
+    A list means the input embedding; {name: list} every embedding and head whose path ends with the name. A head that
+    shares the embedding's weight reads the embedding's rows, unless the configuration gives it other tokens.
+    places: {path: Place} of embeddings and the head; embedding: path of the input embedding. Raises ConfigError.
+    """
+    given = getattr(config, "trainable_token_indices", None) or {}
+    chosen = {}  # path -> tokens
+    for name, tokens in ({embedding: given} if isinstance(given, list) else given).items():
+        paths = [p for p in places if p.endswith(name)]
+        if not paths:
+            near = nearest(name, leaves(places))
+            raise ConfigError(f"trainable_token_indices: {name!r} is no embedding or head; the model has: {near}")
+        for path in paths:
+            if max(tokens) >= (rows := places[path].shape[0]):
+                raise ConfigError(f"trainable_token_indices: token {max(tokens)} is outside the {rows} rows of {path}")
+            chosen.setdefault(path, tokens)
+    kinds = {path: f"{'embedding' if places[path].kind == 'embedding' else 'head'} rows" for path in chosen}
+    for path, place in places.items():
+        if is_tied and embedding in chosen and place.kind != "embedding":
+            if chosen.get(path, chosen[embedding]) == chosen[embedding]:
+                kinds[path] = "tied head rows"
+    return [places[p]._replace(kind=kind) for p, kind in sorted(kinds.items(), key=lambda item: item[0] != embedding)]
+
+
 def leaves(paths) -> list:
     """The last names: "q_proj" of "model.layers.0.self_attn.q_proj"; each once."""
     return sorted({p.rpartition(".")[2] for p in paths})

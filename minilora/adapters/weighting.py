@@ -47,7 +47,8 @@ def _change(model, what, names, scale, changed):  # changed: (present s, initial
             raise ConfigError(f"{what}: adapter {name!r} ({adapter.config.peft_type}) has no scale; LoRA and DoRA have")
     model._unmerge_first(what)
     for adapter in adapters:
-        for path, method in adapter.methods.items():
+        of_lora = {path: m for path, m in adapter.methods.items() if isinstance(m, Lora)}  # not rows of an embedding
+        for path, method in of_lora.items():
             method.scaling = float(changed(method.scaling, adapter.config.scaling(path)))
 
 

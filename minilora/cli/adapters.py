@@ -105,6 +105,8 @@ def show_adapter(folder, base):
     ]
     if adapter.copies:
         facts.append(("trained in full", ", ".join(f"{n} {a.shape}" for n, a in adapter.copies.items())))
+    if adapter.tokens:
+        facts.append(("trained tokens", ", ".join(f"{len(rows)} of {path}" for path, rows in adapter.tokens.items())))
     if adapter.base_copies:
         facts.append(("saved along, frozen", ", ".join(f"{n} {a.shape}" for n, a in adapter.base_copies.items())))
     if config.base_model_name_or_path:

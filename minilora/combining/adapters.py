@@ -21,7 +21,7 @@ import numpy as np
 
 from ..backend import to_host
 from ..errors import ConfigError, nearest
-from ..methods.lora import LoraAdapter, LoraConfig
+from ..methods.lora import Lora, LoraAdapter, LoraConfig
 from ..methods.pissa import Pissa
 from . import dare, ties, weighted
 from .weighted import Factors
@@ -167,7 +167,7 @@ def check_combinable(name: str, adapter) -> None:
     kind = adapter.config.peft_type
     if not isinstance(adapter, LoraAdapter):
         raise ConfigError(f"adapter {name!r} ({kind}) cannot be combined: only LoRA's updates B A can be added")
-    own = {tensor: method for method in adapter.methods.values() for tensor in method.names[2:]}
+    own = {tensor: m for m in adapter.methods.values() for tensor in m.names[2 if isinstance(m, Lora) else 0 :]}
     if own or adapter.parameters:
         more = next(iter([*own, *adapter.parameters]))
         raise ConfigError(f"adapter {name!r} cannot be combined: it has {more}, which is no part of a sum of B A")

@@ -14,9 +14,10 @@ from typing import Any
 
 from ..adapters.files import PREFIX
 from ..adapters.registry import method_of
-from ..adapters.targets import as_target_modules, leaves, match_targets, spell_out
+from ..adapters.targets import as_target_modules, leaves, match_targets, row_places, spell_out
 from ..errors import ConfigError, nearest
 from ..methods.lora import LoraConfig
+from ..methods.trainable_tokens import tokens_at
 from .architectures.experts import match_experts, notes_on_experts
 from .architectures.parts import LORA_KINDS, Architecture
 from .architectures.sizes import LARGEST
@@ -30,6 +31,7 @@ class Count:
     config   the whole configuration
     chosen   the adapted WeightSpecs
     saved    the WeightSpecs that are trained in full beside the adapter (modules_to_save)
+    rows     the Places of embeddings and heads of which single rows are trained (trainable_token_indices)
     """
 
     architecture: Architecture
@@ -37,6 +39,7 @@ class Count:
     config: LoraConfig
     chosen: tuple
     saved: tuple = ()
+    rows: tuple = ()
 
     @property
     def rank(self) -> int:
@@ -53,8 +56,15 @@ class Count:
 
     @property
     def in_adapter(self) -> int:
-        """Numbers in A and B, and in DoRA's magnitudes."""
-        return sum(self.rank_of(p) * (p.n_in + p.out) + self.config.use_dora * p.out for p in self.chosen)
+        """Numbers in A and B, in DoRA's magnitudes or the biases of B, and in the rows of tokens."""
+        vectors = self.config.use_dora + self.config.lora_bias  # for each output of an adapted matrix
+        return sum(self.rank_of(p) * (p.n_in + p.out) + vectors * p.out for p in self.chosen) + self.in_rows
+
+    @property
+    def in_rows(self) -> int:
+        """Numbers in the rows of tokens: a tied head reads those of the embedding."""
+        own = [p for p in self.rows if p.kind != "tied head rows"]
+        return sum(len(tokens_at(self.config, p.path)) * p.shape[1] for p in own)
 
     @property
     def trainable(self) -> int:
@@ -63,7 +73,8 @@ class Count:
     @property
     def trained(self) -> dict:
         """{path: rank of its adapter, or 0 where the weight itself is trained}"""
-        return {p.path: self.rank_of(p) for p in self.chosen} | {p.path: 0 for p in self.saved}
+        rows = {p.path: 1 for p in self.rows}  # as a LoRA of rank 1
+        return {p.path: self.rank_of(p) for p in self.chosen} | {p.path: 0 for p in self.saved} | rows
 
     @property
     def total(self) -> int:
@@ -88,6 +99,8 @@ class Count:
             f"{r} x ({' + '.join(f'{n} x ({i} + {o})' for (i, o), n in found.items())})" for r, found in shapes.items()
         ]
         terms += [f"{sum(p.out for p in self.chosen)} magnitudes"] * self.config.use_dora
+        terms += [f"{sum(p.out for p in self.chosen)} biases"] * self.config.lora_bias
+        terms += [f"{self.in_rows} in the rows of tokens"] * bool(self.rows)
         return " + ".join(
             terms + [f"{sum(p.weights + p.bias for p in self.saved)} in modules_to_save"] * bool(self.saved)
         )
@@ -125,6 +138,9 @@ class Count:
             config = replace(self.config, r=self.rank_of(part), rank_pattern={})
             shapes = method_of(config).shapes(part.place, config)
             found |= {f"{PREFIX}{part.place.path}.{name}": shape for name, shape in shapes.items()}
+        for place in self.rows:
+            shapes = method_of(self.config).shapes(place, self.config)
+            found |= {f"{PREFIX}{place.path}.{name}": shape for name, shape in shapes.items()}
         for part in self.saved:
             bias = {f"{PREFIX}{part.path}.bias": (part.bias,)} if part.bias else {}
             found |= {f"{PREFIX}{part.path}.weight": part.shape} | bias
@@ -155,7 +171,15 @@ def count_config(architecture: Architecture, config: Any, targets: str = "") -> 
     return Count(
         architecture, targets or (named if isinstance(named, str) else ",".join(named or ())), config,
         tuple(match_parts(architecture, config)), tuple(parts_to_save(architecture, config)),
+        tuple(rows_of_tokens(architecture, config)),
     )  # fmt: skip
+
+
+def rows_of_tokens(architecture: Architecture, config: LoraConfig) -> list:
+    """The Places of trainable_token_indices. Raises ConfigError."""
+    places = {p.path: p.place for p in architecture.parts if p.kind == "embedding" or p.head}
+    embedding = next((p.path for p in architecture.parts if p.kind == "embedding"), "")
+    return row_places(config, places, embedding, any(p.tied for p in architecture.parts))
 
 
 def match_parts(architecture: Architecture, config: LoraConfig) -> list:

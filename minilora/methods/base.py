@@ -23,7 +23,8 @@ class Place(NamedTuple):
     """A layer that an adapter is put on.
 
     path   its path in the model: "model.layers.0.self_attn.q_proj"
-    kind   "linear", "embedding" or "conv" (which is counted only)
+    kind   "linear", "embedding" or "conv" (which is counted only); where rows are trained instead, a kind of
+           methods/trainable_tokens.py
     shape  of its weight: (out, in), however it is stored; (vocabulary, width) of an embedding; (out, in, window)
     bias   whether it adds a bias
     """
@@ -81,6 +82,7 @@ class Method:
     A subclass defines `names`, `shapes` and `start`; `update` or `input`; and `merged` if it can be merged.
     """
 
+    borrowed = {}  # name -> Parameter of another method of the same adapter that this one reads too
     additive = True  # whether it adds to the output whatever other adapters do: then their order does not matter
     names = ()  # of its parameters, as in PEFT's file: "lora_A.weight"
 

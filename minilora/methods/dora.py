@@ -13,6 +13,7 @@ every term that m or B A changes, and not from the frozen x Wᵀ, as in PEFT.
 from .. import ops
 from ..autograd import Tensor, record
 from ..backend import array_module, inner, narrow_product, to_host
+from . import trainable_tokens
 from .lora import EmbeddingLora, Lora, LoraAdapter
 
 
@@ -138,5 +139,5 @@ class EmbeddingDora(EmbeddingLora, Dora):
 class DoraAdapter(LoraAdapter):
     """DoRA on a whole model: LoraConfig(use_dora=True)."""
 
-    kinds = {"linear": Dora, "embedding": EmbeddingDora}
+    kinds = {"linear": Dora, "embedding": EmbeddingDora} | trainable_tokens.KINDS
     adapts = "DoRA adapts linear layers and embeddings"

@@ -82,6 +82,20 @@ COUNT = (lambda v: _is_int(v) and v >= 0, "a whole number of at least 0")
 SHARE = (lambda v: _is_number(v) and 0 < v < 1, "a number between 0 and 1")
 NOT_NEGATIVE = (lambda v: _is_number(v) and v >= 0, "a number of at least 0")
 
+
+def _is_tokens(v):
+    return isinstance(v, list) and all(_is_int(i) and i >= 0 for i in v) and len(set(v)) == len(v)
+
+
+TOKENS = (
+    lambda v: (
+        v is None
+        or _is_tokens(v)
+        or isinstance(v, dict)
+        and all(isinstance(name, str) and name and tokens and _is_tokens(tokens) for name, tokens in v.items())
+    ),
+    "a list of token ids of at least 0, each once, or {name of an embedding or head: such a list}",
+)
 TEXT = (_is_none_or(lambda v: isinstance(v, str)), "a text")
 
 

@@ -41,7 +41,7 @@ from ..autograd import record
 from ..backend import narrow_product
 from ..errors import ConfigError
 from ..files import patterns
-from . import fields
+from . import fields, trainable_tokens
 from .base import Adapter, Method, PeftConfig
 
 
@@ -100,6 +100,8 @@ class LoraConfig(PeftConfig):
                          "pissa", "pissa_niter_4" or "olora": see methods/pissa.py
     use_dora             True: DoRA, see methods/dora.py
     lora_bias            True: B has a bias that learns, see methods/lora_bias.py
+    trainable_token_indices  tokens whose rows of the embedding are trained too: a list, or {name of an embedding or of
+                         the head: list}; see methods/trainable_tokens.py
     """
 
     r: int = 8
@@ -116,6 +118,7 @@ class LoraConfig(PeftConfig):
     init_lora_weights: bool | str = True
     use_dora: bool = False
     lora_bias: bool = False
+    trainable_token_indices: list | dict | None = None
     fan_in_fan_out: bool = False
     bias: str = "none"
     task_type: str | None = None
@@ -139,6 +142,7 @@ class LoraConfig(PeftConfig):
         "use_rslora": fields.FLAG,
         "use_dora": fields.FLAG,
         "lora_bias": fields.FLAG,
+        "trainable_token_indices": fields.TOKENS,
     }
     required = ("r", "lora_alpha", "target_modules")
     # where an adapter comes from, how it was started, sizes of features that are off
@@ -266,8 +270,12 @@ class LoraAdapter(Adapter):
 
     config_class = LoraConfig
     alone = False
-    kinds = {"linear": Lora, "embedding": EmbeddingLora, "conv": Lora}
+    kinds = {"linear": Lora, "embedding": EmbeddingLora, "conv": Lora} | trainable_tokens.KINDS
     adapts = "LoRA adapts linear layers and embeddings"
+
+    def __init__(self, config, places, model_config):
+        super().__init__(config, places, model_config)
+        trainable_tokens.share_rows(self.methods)
 
 
 def _uniform(generator, shape):

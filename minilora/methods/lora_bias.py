@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd import record
 from ..errors import ConfigError
+from . import trainable_tokens
 from .lora import Lora, LoraAdapter
 
 
@@ -60,5 +61,5 @@ class LoraWithBias(Lora):
 class LoraBiasAdapter(LoraAdapter):
     """LoRA with a bias of B on a whole model."""
 
-    kinds = {"linear": LoraWithBias, "conv": LoraWithBias}
+    kinds = {"linear": LoraWithBias, "conv": LoraWithBias} | trainable_tokens.KINDS
     adapts = "LoRA with lora_bias adapts linear layers"

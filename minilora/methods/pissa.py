@@ -21,6 +21,7 @@ import numpy as np
 from ..backend import array_module, to_host
 from ..errors import ConfigError
 from ..nn import Parameter
+from . import trainable_tokens
 from .lora import EmbeddingLora, Lora, LoraAdapter, low_rank_update
 
 
@@ -93,13 +94,16 @@ class Olora(Pissa):
 class PissaAdapter(LoraAdapter):
     """PiSSA on a whole model: LoraConfig(init_lora_weights="pissa" or "pissa_niter_4"). Embeddings start as LoRA's."""
 
-    kinds = {"linear": Pissa, "embedding": EmbeddingLora}
+    kinds = {"linear": Pissa, "embedding": EmbeddingLora} | trainable_tokens.KINDS
     adapts = "PiSSA adapts linear layers and embeddings"
 
     def exported(self):
         """A LoRA for the pristine base: rank 2r, and twice the alpha (√2 times with rsLoRA), so s is the same."""
         tensors = {}
         for path, method in self.methods.items():
+            if not isinstance(method, Lora):  # trained rows of the embedding
+                tensors |= {(path, name): p for name, p in method.parameters.items()}
+                continue
             A, B = (
                 method.plain()
                 if isinstance(method, Pissa)
@@ -121,7 +125,7 @@ class PissaAdapter(LoraAdapter):
 class OloraAdapter(PissaAdapter):
     """OLoRA on a whole model: LoraConfig(init_lora_weights="olora")."""
 
-    kinds = {"linear": Olora, "embedding": EmbeddingLora}
+    kinds = {"linear": Olora, "embedding": EmbeddingLora} | trainable_tokens.KINDS
     adapts = "OLoRA adapts linear layers and embeddings"
 
 

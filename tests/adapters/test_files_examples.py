@@ -16,7 +16,6 @@ REFUSED = {
     "llama_bias_lora_only": "bias",
     "gpt2_bias_all": "bias",
     "gpt2_bias_lora_only": "bias",
-    "llama_tokidx": "trainable_token_indices",
     "roberta_seqcls": "target_modules",  # a model that is not here
 }
 

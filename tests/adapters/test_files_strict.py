@@ -23,7 +23,7 @@ def folder(tmp_path):
     ("key", "value"),
     [
         ("bias", "all"), ("bias", "lora_only"),
-        ("trainable_token_indices", [1, 2]), ("target_parameters", ["x"]), ("layer_replication", [[0, 1]]),
+        ("target_parameters", ["x"]), ("layer_replication", [[0, 1]]),
         ("alora_invocation_tokens", [3]), ("arrow_config", {"top_k": 1}), ("use_qalora", True),
         ("use_bdlora", {"nblocks": 2}), ("kasa_config", {"beta": 1}), ("monteclora_config", {"n": 1}),
         ("velora_config", {"scale": 1}), ("megatron_config", {"a": 1}), ("ensure_weight_tying", True),
@@ -133,7 +133,10 @@ def bare(tensors):
         ),
         (extra(Q0 + ".lora_magnitude_vector"), f"1 of DoRA, but the config does not say use_dora: {Q0}"),
         (extra(Q0 + ".lora_B.bias"), "1 of lora_bias, but the config does not say so"),
-        (extra("model.embed_tokens.token_adapter.trainable_tokens_delta"), "1 of trainable_token_indices"),
+        (
+            extra("model.embed_tokens.token_adapter.trainable_tokens_delta"),
+            "1 of trainable_token_indices, but the config does not name tokens",
+        ),
         (extra(Q0 + ".base_layer.bias"), "1 of bias, which is not supported"),
         (extra("model.norm.weight"), r"1 base weights of another shape .*\(16,\) is expected\): model.norm.weight"),
         (doubled, "is stored twice, with and without an adapter's name"),

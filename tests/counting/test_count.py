@@ -11,9 +11,11 @@ from published_counts import PUBLISHED
 from safetensors.numpy import save_file
 
 from minilora.adapters.targets import as_target_modules
-from minilora.counting.architectures.catalog import load, one_matrix
+from minilora.counting.architectures.catalog import from_config, load, one_matrix
 from minilora.counting.architectures.presets import PRESETS
-from minilora.counting.count import count, safetensors_bytes
+from minilora.counting.build import cross_check
+from minilora.counting.count import count, count_config, safetensors_bytes
+from minilora.methods.lora import LoraConfig
 
 ROWS = json.loads((GOLDEN / "peft_counts.json").read_text(encoding="utf-8"))["rows"]
 
@@ -127,3 +129,17 @@ def test_the_size_of_a_safetensors_file_is_that_of_the_file(tmp_path_factory, sh
 )
 def test_plain_names_are_a_list_and_anything_else_an_expression(text, meaning):
     assert as_target_modules(text) == meaning
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"lora_bias": True}, {"trainable_token_indices": [7, 0]}, {"trainable_token_indices": {"lm_head": [3]}},
+     {"trainable_token_indices": {"lm_head": [3], "embed_tokens": [1, 2]}, "lora_bias": True}],
+)  # fmt: skip
+@pytest.mark.parametrize("tied", [True, False])
+def test_biases_of_b_and_rows_of_tokens_are_counted_as_in_the_model_that_trains(options, tied):
+    sizes = {"vocab_size": 61, "hidden_size": 24, "intermediate_size": 28, "num_hidden_layers": 2}
+    config = {"model_type": "llama", "num_attention_heads": 4, "tie_word_embeddings": tied} | sizes
+    counted = count_config(from_config(config, "a"), LoraConfig(target_modules=["q_proj"], **options))
+    assert cross_check(counted).endswith("equal")
+    assert safetensors_bytes(counted.tensors, "F32") > 4 * counted.trainable

@@ -117,8 +117,7 @@ def test_the_page_names_every_peft_type_that_is_supported():
 
 @pytest.mark.parametrize(
     "key, value",
-    [("bias", "all"), ("trainable_token_indices", [1]),
-     ("target_parameters", ["x"]), ("layer_replication", [[0, 1]]), ("peft_type", "LOHA")]
+    [("bias", "all"), ("target_parameters", ["x"]), ("layer_replication", [[0, 1]]), ("peft_type", "LOHA")]
     + [("init_lora_weights", kind) for kind in ("pissa", "olora", "corda", "loftq", "lora_ga")],
 )  # fmt: skip
 def test_what_the_page_calls_refused_is_refused_by_name(tmp_path, key, value):

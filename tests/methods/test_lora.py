@@ -231,6 +231,7 @@ PEFTS_DEFAULTS = {  # of LoraConfig in PEFT 0.21
     "init_lora_weights": True,
     "use_dora": False,
     "lora_bias": False,
+    "trainable_token_indices": None,
     "bias": "none",
     "fan_in_fan_out": False,
     "rank_pattern": {},

@@ -51,7 +51,7 @@ def randomize(model, seed=0):
     for name, p in model.named_parameters():
         if "lora_" in name:
             p.data = torch.randn(p.shape, generator=generator) * 0.2
-        elif "modules_to_save" in name:
+        elif "modules_to_save" in name or "trainable_tokens_delta" in name:
             p.data = p.data + torch.randn(p.shape, generator=generator) * 0.1
     return model
 
