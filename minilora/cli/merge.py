@@ -1,4 +1,4 @@
-"""`minilora merge`: a base and its adapters as one ordinary checkpoint, which needs no LoRA to run."""
+"""`minilora merge`: a base and its adapters, or several models of one base, as one ordinary checkpoint."""
 
 from pathlib import Path
 
@@ -8,25 +8,80 @@ from ..errors import ConfigError
 from .common import adapter_option, base_of, base_option, device_option, with_adapters
 
 
+def _parts(ctx, param, value):  # "a,b" -> ["a", "b"]
+    parts = [] if value is None else [value] if Path(value).is_dir() else [part.strip() for part in value.split(",")]
+    if not all(parts):
+        raise ConfigError(f"{param.opts[0]} {value!r}: expected one, or several joined by commas")
+    return parts
+
+
+def _numbers(ctx, param, value):  # "0.7,-1" -> [0.7, -1.0]
+    if value is None:
+        return None
+    try:
+        return [float(part) for part in value.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--weights {value!r}: expected numbers joined by commas, as in 0.7,-1") from error
+
+
 @click.command()
 @base_option
 @adapter_option
+@click.option(
+    "--models", callback=_parts, metavar="DIR[,DIR]", help="Models tuned from the base, instead of --adapter."
+)
+@click.option("--method", metavar="NAME", help="With --models: task_arithmetic, ties, dare_linear or dare_ties.")
+@click.option(
+    "--weights", callback=_numbers, metavar="W[,W]", help="With --models: one for each.  [default: 1 for each]"
+)
+@click.option(
+    "--density", type=float, metavar="P", help="Share of what a model changed that ties and dare keep, 0 to 1."
+)
+@click.option("--seed", type=click.IntRange(0), help="Random seed of what dare drops.  [default: 0]")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the result.")
 @device_option
-def merge(base, adapter, out, device):
-    """Write base + adapter as one ordinary checkpoint, in float32, which other tools can open.
+def merge(base, adapter, models, method, weights, density, seed, out, device):
+    """Write base + adapter, or several models tuned from one base, as one ordinary checkpoint, in float32.
 
-    Then reads the checkpoint back, and prints how far its logits are from those of base and adapter side by side.
+    With --adapter it then reads the checkpoint back, and prints how far its logits are from those of base and adapter
+    side by side. With --models one tensor of each model is in memory at a time, on the CPU.
     """
-    from ..combining.checkpoint import check_target, merge_to_folder
-    from ..models.pretrained import base_folder, load_pretrained
+    from ..models.pretrained import base_folder
 
+    if models and adapter:
+        raise ConfigError("--models and --adapter: use only one of them")
+    given = {"--method": method, "--weights": weights, "--density": density, "--seed": seed}
+    if models:
+        if device != "cpu":
+            raise ConfigError(f"--device {device} goes with --adapter; --models are merged on the CPU")
+        if method is None:
+            raise ConfigError("--models needs --method: task_arithmetic, ties, dare_linear or dare_ties")
+        folders = [base_folder(name) for name in models]
+        return merge_full(folders, base_folder(base), out, method, weights, density, seed or 0)
+    if alone := next((option for option, value in given.items() if value is not None), None):
+        raise ConfigError(f"{alone} goes with --models; the weight of an adapter is written --adapter DIR=0.7")
     if not adapter:
-        raise ConfigError("no adapter to merge; expected --adapter DIR[=W][,DIR]")
-    base = base_of(base, adapter)
-    folder = base_folder(base)
-    check_target(out, [folder, *adapter])
-    merged = merge_to_folder(with_adapters(load_pretrained(folder, device=device), adapter), out, folder, list(adapter))
+        raise ConfigError("nothing to merge; expected --adapter DIR[=W][,DIR] or --models DIR[,DIR]")
+    merge_adapters(adapter, base_folder(base_of(base, adapter)), out, device)
+
+
+def merge_full(models, base, out, method, weights, density, seed) -> None:
+    from ..combining.models import merge_models
+
+    merged = merge_models(models, base, out, method, weights, density, seed)
+    click.echo(
+        f"{method} of {len(models)} models tuned from {base}: {merged.changed:,} of {merged.numbers:,} numbers are not "
+        "those of the base"
+    )
+    click.echo(f"saved in {out}, float32: {merged.bytes:,} bytes")
+
+
+def merge_adapters(adapter, base, out, device) -> None:
+    from ..combining.checkpoint import check_target, merge_to_folder
+    from ..models.pretrained import load_pretrained
+
+    check_target(out, [base, *adapter])
+    merged = merge_to_folder(with_adapters(load_pretrained(base, device=device), adapter), out, base, list(adapter))
     if merged.untied:
         click.echo("head and embedding shared one weight and one of them was adapted: both are saved now")
     click.echo(

@@ -10,7 +10,6 @@ The new adapter has the scale 1: lora_alpha = r without rsLoRA, the scales of th
 new one says so in rank_pattern and alpha_pattern; it is on every layer that one of the old ones is on.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -45,14 +44,14 @@ def combine(
 
     One adapter is only weighted, whatever the type, as in PEFT. Raises ConfigError when they cannot be combined.
     """
-    weights = check_weights(weights, len(adapters))
+    weights = weighted.check_weights(weights, len(adapters))
     for name, adapter in adapters.items():
         check_combinable(name, adapter)
     _check_type(combination_type, svd_rank, svd_clamp, majority_sign_method)
     kind = "linear" if len(adapters) == 1 else combination_type
     needs_density = kind not in ("linear", "svd", "cat")
     if needs_density or density is not None:
-        check_density(density, f"combination_type {kind!r}")
+        weighted.check_density(density, f"combination_type {kind!r}")
 
     places = _places(adapters, weights)
     if kind in RULES:
@@ -179,22 +178,6 @@ def check_combinable(name: str, adapter) -> None:
     for path, method in adapter.methods.items():
         if not all(np.isfinite(to_host(p.data)).all() for p in method.parameters.values()):
             raise ConfigError(f"adapter {name!r} cannot be combined: its numbers for {path} are not all finite")
-
-
-def check_weights(weights, count: int) -> list[float]:
-    """The weights as floats. Raises ConfigError unless there are `count` finite numbers."""
-    given = list(weights) if isinstance(weights, list | tuple | np.ndarray) else weights
-    if not isinstance(given, list) or len(given) != count:
-        raise ConfigError(f"weights = {repr(weights)[:80]}: expected a list of {count}, one for each adapter")
-    if wrong := [w for w in given if isinstance(w, bool) or not isinstance(w, Real) or not math.isfinite(w)]:
-        raise ConfigError(f"weights: {repr(wrong[0])[:80]} is not a finite number")
-    return [float(w) for w in given]
-
-
-def check_density(density, who: str) -> None:
-    """Raises ConfigError unless density is a number from 0 to 1."""
-    if isinstance(density, bool) or not isinstance(density, Real) or not 0 <= float(density) <= 1:
-        raise ConfigError(f"density = {repr(density)[:80]}: {who} expects a number from 0 (drop all) to 1 (keep all)")
 
 
 def _check_type(combination_type, svd_rank, svd_clamp, majority_sign_method):

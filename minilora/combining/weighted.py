@@ -9,9 +9,13 @@
 All of it is done once, on host arrays.
 """
 
+import math
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
+
+from ..errors import ConfigError
 
 
 class Factors(NamedTuple):
@@ -80,3 +84,22 @@ def padded(A, B, r: int):  # (n, in), (out, n) -> (r, in), (out, r)
     """The same product with rank r: rows and columns of zeros."""
     more = r - len(A)
     return np.pad(A, ((0, more), (0, 0))), np.pad(B, ((0, 0), (0, more)))
+
+
+# ---- weights and densities that can be
+
+
+def check_weights(weights, count: int) -> list[float]:
+    """The weights as floats. Raises ConfigError unless there are `count` finite numbers."""
+    given = list(weights) if isinstance(weights, list | tuple | np.ndarray) else weights
+    if not isinstance(given, list) or len(given) != count:
+        raise ConfigError(f"weights = {repr(weights)[:80]}: expected a list of {count}, one for each")
+    if wrong := [w for w in given if isinstance(w, bool) or not isinstance(w, Real) or not math.isfinite(w)]:
+        raise ConfigError(f"weights: {repr(wrong[0])[:80]} is not a finite number")
+    return [float(w) for w in given]
+
+
+def check_density(density, who: str) -> None:
+    """Raises ConfigError unless density is a number from 0 to 1."""
+    if isinstance(density, bool) or not isinstance(density, Real) or not 0 <= float(density) <= 1:
+        raise ConfigError(f"density = {repr(density)[:80]}: {who} expects a number from 0 (drop all) to 1 (keep all)")

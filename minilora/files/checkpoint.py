@@ -3,7 +3,10 @@
 This file knows tensors by name and shape, and no model.
 """
 
+import itertools
+import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import FormatError, MissingFileError, listed
@@ -12,6 +15,7 @@ from .safetensors import FLOATING, NO_PICKLE, read_header, same_values, write_te
 
 # Buffers that old files carry and that are computed here: rotary frequencies, GPT-2's triangular masks.
 BUFFERS = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|attn\.bias|attn\.masked_bias)")
+SHARD = 2**28  # bytes of the weights in a file that `save_shards` writes
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "generation_config.json",
@@ -28,6 +32,30 @@ def save_checkpoint(folder: str | Path, config: dict, tensors, tokenizer_from: s
     write_json(folder / "config.json", config | {"torch_dtype": str(next(iter(tensors.values())).dtype)})
     if tokenizer_from is not None:
         copy_tokenizer(tokenizer_from, folder)
+
+
+def save_shards(folder: Path, shapes: dict[str, tuple[int, ...]], tensors: Iterable) -> None:
+    """Write float32 `tensors`, pairs (name, array) in the order of `shapes`, holding those of one shard at a time.
+
+    One shard is model.safetensors; several have Hugging Face's names and an index.
+    """
+    plan, room = [{}], SHARD  # of each shard: {name: bytes}
+    for name, shape in shapes.items():
+        size = 4 * math.prod(shape)
+        if plan[-1] and size > room:
+            plan.append({})
+            room = SHARD
+        plan[-1][name] = size
+        room -= size
+    files = [f"model-{i:05}-of-{len(plan):05}.safetensors" for i in range(1, len(plan) + 1)]
+    files = files if len(plan) > 1 else ["model.safetensors"]
+    tensors = iter(tensors)
+    for file, names in zip(files, plan, strict=True):
+        write_tensors(folder / file, dict(itertools.islice(tensors, len(names))))
+    if len(plan) > 1:
+        index = {name: file for file, names in zip(files, plan, strict=True) for name in names}
+        size = sum(sum(names.values()) for names in plan)
+        write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": size}, "weight_map": index})
 
 
 def copy_tokenizer(source: str | Path, target: str | Path) -> None:

@@ -122,7 +122,21 @@ def test_an_adapted_head_that_was_tied_is_saved_beside_the_embedding(minilora, t
         ({"--out": "adapter"}, ["is one of the inputs"]),
         ({"--out": "base/config.json"}, ["is a file"]),
         ({"--out": "base/config.json/out"}, ["cannot write"]),
-        ({"--adapter": None}, ["--adapter"]),
+        ({"--adapter": None}, ["nothing to merge", "--adapter DIR", "--models DIR"]),
+        ({"--adapter": "adapter=0.7,adapter=0.3"}, ["names a folder twice"]),
+        ({"--models": "a"}, ["--models and --adapter", "only one"]),
+        ({"--method": "ties"}, ["--method goes with --models"]),
+        ({"--weights": "1"}, ["--weights goes with --models", "--adapter DIR=0.7"]),
+        ({"--density": "0.5"}, ["--density goes with --models"]),
+        ({"--adapter": None, "--models": "base"}, ["--models needs --method", "task_arithmetic", "dare_ties"]),
+        ({"--adapter": None, "--models": "base", "--method": "ties"}, ["density = None", "ties expects"]),
+        ({"--adapter": None, "--models": "base,", "--method": "ties"}, ["--models 'base,'", "joined by commas"]),
+        ({"--adapter": None, "--models": "nowhere", "--method": "ties"}, ["nowhere"]),
+        ({"--adapter": None, "--models": "adapter", "--method": "task_arithmetic"}, ["config.json"]),
+        ({"--adapter": None, "--models": "base", "--method": "task_arithmetic"}, ["both the base and a model"]),
+        ({"--adapter": None, "--models": "base", "--method": "tie"}, ["no method 'tie'", "ties"]),
+        ({"--adapter": None, "--models": "base", "--weights": "1;2"}, ["--weights '1;2'", "0.7,-1"]),
+        ({"--adapter": None, "--models": "base", "--method": "ties", "--device": "cuda"}, ["--device cuda", "CPU"]),
         ({"--adapter": "base"}, ["adapter_config.json"]),
         ({"--base": "adapter"}, ["config.json"]),
         ({"--base": "nowhere/at/all"}, ["nowhere/at/all"]),
@@ -135,3 +149,55 @@ def test_merge_refuses_in_one_line(minilora, base, adapter, tmp_path, monkeypatc
     result = minilora("merge", *(word for name, value in options.items() if value for word in (name, value)))
     assert refused(result, *words), result
     assert folder_bytes(tmp_path) == before
+
+
+def test_an_adapter_is_merged_with_its_weight(minilora, base, adapter, tmp_path):
+    result = minilora("merge", "--base", base, "--adapter", f"{adapter}=-0.5", "--out", tmp_path / "out")
+    model = ml.PeftModel.from_pretrained(ml.load_pretrained(base), adapter)
+    model.set_scale("default", -0.5)
+    ids = fixed_prompt(model.config)
+    assert result.code == 0
+    np.testing.assert_allclose(ml.load_pretrained(tmp_path / "out")(ids).numpy(), model(ids).numpy(), atol=1e-4)
+
+
+# ---- full models
+
+
+@pytest.fixture
+def models(minilora, base, tmp_path):
+    """Two models tuned from the base: adapters merged into it."""
+    for name, seed in (("a", 1), ("b", 2)):
+        adapter = make_adapter(tmp_path / f"adapter-{name}", seed)
+        minilora("merge", "--base", base, "--adapter", adapter, "--out", tmp_path / name)
+    return [tmp_path / "a", tmp_path / "b"]
+
+
+def test_task_arithmetic_of_merged_models_is_the_merge_of_both_adapters(minilora, base, models, tmp_path):
+    both = f"{models[0]},{models[1]}"
+    command = ["merge", "--models", both, "--base", base, "--method", "task_arithmetic", "--weights", "0.7,-0.4"]
+    result = minilora(*command, "--out", tmp_path / "out")
+    adapters = f"{tmp_path / 'adapter-a'}=0.7,{tmp_path / 'adapter-b'}=-0.4"
+    minilora("merge", "--base", base, "--adapter", adapters, "--out", tmp_path / "expected")
+    found, expected = (read_tensors(tmp_path / name / "model.safetensors") for name in ("out", "expected"))
+    assert result.code == 0 and found.keys() == expected.keys()
+    for name in found:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+
+
+def test_the_printed_counts_are_those_of_the_files(minilora, base, models, tmp_path):
+    command = ["merge", "--models", f"{models[0]},{models[1]}", "--base", base, "--method", "ties", "--density", "0.05"]
+    out = minilora(*command, "--out", tmp_path / "out").out
+    before, after = (read_tensors(folder / "model.safetensors") for folder in (base, tmp_path / "out"))
+    changed = sum(np.count_nonzero(after[name] != before[name]) for name in before)
+    size = sum(len(data) for data in folder_bytes(tmp_path / "out").values())
+    assert f": {changed:,} of {sum(a.size for a in before.values()):,} numbers" in out and 0 < changed
+    assert f"float32: {size:,} bytes" in out
+    mark = json.loads((tmp_path / "out" / MARK).read_text(encoding="utf-8"))
+    assert mark["method"] == "ties" and mark["density"] == 0.05 and mark["weights"] == [1, 1]
+
+
+def test_merging_models_again_replaces_the_result(minilora, base, models, tmp_path):
+    command = ["merge", "--models", models[0], "--base", base, "--method", "dare_linear", "--density", "0.5", "--out"]
+    for out in ("out", "out", "fresh"):
+        assert minilora(*command, tmp_path / out).code == 0
+    assert folder_bytes(tmp_path / "out") == folder_bytes(tmp_path / "fresh")

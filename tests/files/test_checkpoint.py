@@ -3,13 +3,14 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from checkpoints import copy_of, edit_json
 
 import minilora as ml
 from minilora.errors import FormatError, MissingFileError
-from minilora.files.checkpoint import read_headers, weight_files
-from minilora.files.safetensors import read_tensors, write_tensors
+from minilora.files.checkpoint import read_headers, save_shards, weight_files
+from minilora.files.safetensors import read_header, read_tensors, write_tensors
 
 INDEX = "model.safetensors.index.json"
 
@@ -92,3 +93,38 @@ def test_tokenizer_files_are_copied_along_and_nothing_else(tmp_path, folder):
     names = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
     assert {f.name for f in (tmp_path / "out").iterdir()} == names
     assert (tmp_path / "out" / "chat_template.jinja").read_text(encoding="utf-8") == "é"
+
+
+SHAPES = {"a": (3, 4), "b": (5,), "c": (2, 2), "d": (30,)}  # 48, 20, 16 and 120 bytes
+
+
+@pytest.mark.parametrize(
+    "room, names",
+    [
+        (10**6, {"model.safetensors": "abcd"}),
+        (70, {"model-00001-of-00003.safetensors": "ab", "model-00002-of-00003.safetensors": "c",
+              "model-00003-of-00003.safetensors": "d"}),
+    ],
+)  # fmt: skip
+def test_shards_hold_what_fits_and_are_read_as_one_model(tmp_path, monkeypatch, room, names):
+    monkeypatch.setattr("minilora.files.checkpoint.SHARD", room)
+    arrays = {name: np.full(shape, i, np.float32) for i, (name, shape) in enumerate(SHAPES.items())}
+    save_shards(tmp_path, SHAPES, iter(arrays.items()))
+    assert {file.name: "".join(read_header(file)[0]) for file in weight_files(tmp_path)} == names
+    found = {name: array for file in weight_files(tmp_path) for name, array in read_tensors(file).items()}
+    assert all(np.array_equal(found[name], array) for name, array in arrays.items())
+    if len(names) > 1:
+        assert json.loads((tmp_path / INDEX).read_text(encoding="utf-8"))["metadata"] == {"total_size": 204}
+
+
+def test_no_more_than_a_shard_is_taken_from_the_tensors_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("minilora.files.checkpoint.SHARD", 70)
+    asked = []
+
+    def tensors():
+        for name, shape in SHAPES.items():
+            asked.append((name, len(list(tmp_path.glob("*.safetensors")))))  # how many shards are written by then
+            yield name, np.zeros(shape, np.float32)
+
+    save_shards(tmp_path, SHAPES, tensors())
+    assert asked == [("a", 0), ("b", 0), ("c", 1), ("d", 2)]
