@@ -32,6 +32,7 @@ SCORES = "attention scores, T x T"
 INPUT = "input of each layer"
 OUTSIDE = ("", "encoder")  # of the layers; "encoder": Whisper's convolutions
 SEES = ("model.vision_tower", "model.multi_modal_projector")
+WINDOWS = ("modernbert",)  # encoders in which a token sees only its neighbours: by a mask
 CONVOLVED = ("sound", "conv1")  # what Whisper's convolutions read: 3000 places of a sound, then 1500
 
 
@@ -92,6 +93,7 @@ class Kept:
         self.scores = "" if flash else self.style.scores or ("plain" if self.rate_on_scores else "")
         self.heads = self.sizes("encoder_attention_heads" if self.model_type == "whisper" else "num_attention_heads")
         self.is_causal = any(p.head for p in architecture.parts)
+        self.has_mask = (self.is_causal or self.model_type in WINDOWS) and not self.scores  # in each layer
         self.parts = {"": []}
         for part in parts:
             self.parts.setdefault("encoder" if part.reads in CONVOLVED else part.block, []).append(part)
@@ -141,12 +143,13 @@ class Kept:
             if name.startswith("attention"):
                 kept["attention: q, k, v, output"] += self._attention(readers[0].n_in)
                 kept[SCORES] += self._scores(self.tokens(block) // self.batch)
-                kept["attention mask"] += self.precision.attention * self.length * (self.is_causal and not self.scores)
+                kept["attention mask"] += self.precision.attention * self.length * self.has_mask
                 kept["dropout masks"] += self.precision.stream * ends * bool(self.rate_after_block)
             if name == "activation":
                 kept["activation functions"] += self._activation(parts, readers[0])
                 kept["outputs of the experts"] += self.precision.product * ends * (readers[0].kind == "experts")
                 kept["dropout masks"] += self.precision.stream * ends * bool(self.rate_after_block)
+        kept += self._across(block, read["encoder"])
         if self.dora:  # W x and B A x, apart
             adapted = [p for p in parts if self.trained.get(p.path)]
             kept["outputs for the magnitudes"] = sum(p.times * p.out for p in adapted) * (self.precision.product + 4)
@@ -157,6 +160,19 @@ class Kept:
         if block == "encoder":  # input and result of two gelus, and the sum with the positions
             kept["convolutions"] = 7 * parts[0].out * self.precision.product
         return kept
+
+    def _across(self, block, readers):
+        """Keys and values that a decoder makes of the encoder's places: their number differs from that of the tokens,
+        by which all of the layer is multiplied."""
+        if not readers or self.model_type != "whisper":
+            return Counter()
+        each = Counter({
+            "attention: q, k, v, output": self.precision.attention * sum(p.out for p in readers),
+            "inputs of trained matrices": self._inputs("encoder", readers),
+            "x A of the adapters": self.precision.narrow * sum(self.trained.get(p.path, 0) for p in readers),
+        })  # fmt: skip
+        more = self.tokens("encoder") - self.tokens(block)
+        return Counter({kind: n * more // self.tokens(block) for kind, n in each.items()})
 
     def _norm(self, part):
         if part.kind != "norm":
