@@ -32,10 +32,12 @@ if TYPE_CHECKING:  # for editors; at run time `__getattr__` imports these
     from .finetuning import finetune
     from .models.pretrained import load_pretrained
     from .pretraining import pretrain
+    from .quantization.config import BitsAndBytesConfig
 
 __version__ = "0.1.0"
 
 LATE = {  # name -> module: imported when first used, because reading model files loads more than all the rest
+    "BitsAndBytesConfig": "quantization.config",
     "finetune": "finetuning",
     "load_pretrained": "models.pretrained",
     "pretrain": "pretraining",
@@ -53,6 +55,7 @@ def __getattr__(name):
 __all__ = [
     "AdaLoraConfig",
     "AdamW",
+    "BitsAndBytesConfig",
     "Context",
     "IA3Config",
     "LoraConfig",

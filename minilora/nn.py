@@ -7,7 +7,7 @@ import numpy as np
 
 from . import ops
 from .autograd import Tensor
-from .backend import device_of, to_device, working_type
+from .backend import device_of, to_device, to_host, working_type
 from .errors import FormatError, GraphError, nearest
 
 
@@ -15,17 +15,21 @@ class Parameter(Tensor):
     """A Tensor with a declared shape whose values come later: `data` is None until then.
 
     fill: how `init` fills it, a function (rng, shape) -> float64 array.
+    original: what `some_values` gave before the values were rounded; None: they were not.
     """
 
-    __slots__ = ("declared", "fill")
+    __slots__ = ("declared", "fill", "original")
 
     def __init__(self, shape, fill=None, data=None):
         self.declared = tuple(int(n) for n in shape)
         self.fill = fill or normal(0.02)
+        self.original = None
         super().__init__(data, requires_grad=True)
 
     shape = property(lambda self: self.declared)
+    shape_in_file = shape  # a stored weight may have another
     is_filled = property(lambda self: self.data is not None)
+    device = property(lambda self: device_of(self.data))
 
     def assign(self, values):
         """Take these values. Raises FormatError when they have another shape."""
@@ -33,8 +37,28 @@ class Parameter(Tensor):
             raise FormatError(f"values of shape {values.shape} for a weight of shape {self.declared}")
         self.data = values
 
+    def fill_from_file(self, values, device):  # host array
+        """Take the values that a file has, on `device`."""
+        self.data = to_device(values, device)
+
+    def move(self, device):
+        """Move the values and their gradient to "cpu", "cuda" or "cuda:n"."""
+        if self.is_filled:
+            self.data = to_device(self.data, device)
+        if self.grad is not None:
+            self.grad = to_device(self.grad, device)
+
+    def some_values(self):  # -> (about 64,) host array
+        """The values at some fixed places, which tell this weight from another one of the same shape."""
+        return some_values(self.data) if self.original is None else self.original
+
     def __repr__(self):
         return super().__repr__() if self.is_filled else f"Parameter(shape={self.shape}, not filled)"
+
+
+def some_values(array):  # -> (about 64,) host array, a copy
+    """See `Parameter.some_values`."""
+    return to_host(array.reshape(-1)[:: max(1, array.size // 64)]).copy()
 
 
 def check_filled(module):
@@ -156,14 +180,13 @@ class Module:
 
     def to(self, device):
         """Move every parameter to "cpu", "cuda" or "cuda:n", in place. Returns self."""
-        for _, p in self.named_parameters():
-            p.data = None if p.data is None else to_device(p.data, device)
-            p.grad = None if p.grad is None else to_device(p.grad, device)
+        for p in self.parameters():
+            p.move(device)
         return self
 
     @property
     def device(self):
-        return next((device_of(p.data) for p in self.parameters() if p.is_filled), "cpu")
+        return next((p.device for p in self.parameters() if p.is_filled), "cpu")
 
 
 class Linear(Module):

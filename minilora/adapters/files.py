@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backend import to_host
 from ..errors import ConfigError, FormatError, MissingFileError, listed
 from ..files.atomic import read_json, write_text
 from ..files.safetensors import read_header, read_tensors, write_tensors
@@ -147,7 +146,7 @@ def _misfit(parameter, base, key, array):  # -> what is wrong with a tensor, or 
         if original is not None and array.shape != original.shape:
             return f"base weights of another shape ({_shapes(key, array, original)})"
         if original is not None and original.is_filled:
-            same = _is_or_rounds_to(to_host(original.data), array)
+            same = _is_or_rounds_to(original.numpy(), array)
             return None if same else "base weights that differ from this model's"
         feature = next((f for end, f in FEATURE_OF_TENSOR.items() if key.endswith(end)), None)
         return feature or "that match no module of this model"

@@ -3,7 +3,7 @@
 import copy
 
 from ..autograd import record
-from ..backend import array_module, to_device
+from ..backend import array_module
 from ..errors import ConfigError, GraphError
 from ..nn import Module
 
@@ -92,7 +92,7 @@ class AdaptedLayer(Module):
         """Move the weight that is kept for unmerging, which is no parameter of the model now."""
         for parameter in self.original or ():
             if parameter is not None:
-                parameter.data = to_device(parameter.data, device)
+                parameter.move(device)
 
 
 def named_for(adapter, name):  # "default", "lora_A.weight" -> "lora_A.default.weight"

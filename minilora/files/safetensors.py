@@ -33,8 +33,10 @@ FOREIGN = {  # first bytes of what is often found in the place of a safetensors 
     b"version https://git-lfs": "a Git LFS pointer, not the file itself: fetch it with `git lfs pull`",
 }
 
-# The format's names and NumPy's. ml_dtypes adds the last three to NumPy; they become float32, which is exact.
-WIDENED = {"BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+# The format's names and NumPy's. ml_dtypes adds the last three to NumPy. They become float32, which is exact. To read
+# bfloat16 nobody needs ml_dtypes: it is the upper half of a float32.
+FLOAT8 = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+WIDENED = {"BF16": "bfloat16"} | FLOAT8
 DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool",
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
@@ -80,6 +82,17 @@ def iterate_tensors(
             for at, part in _slices(file, entry, path):
                 array.reshape(-1)[at : at + part.size] = part
             yield name, array
+
+
+def read_bytes(path: str | Path, name: str):  # -> (bytes,) uint8
+    """The bytes of the tensor `name`, whatever its type. Raises MissingFileError or FormatError."""
+    with _opened(path) as (file, entries, _):
+        _, stored, shape, begin = entries[name]
+        array = np.empty(math.prod(shape) * stored.itemsize, np.uint8)
+        file.seek(begin)
+        if file.readinto(array.data) < array.nbytes:
+            raise FormatError(f"{path}: truncated while it was read")
+        return array
 
 
 def same_values(first: tuple[Path, str], second: tuple[Path, str]) -> bool:
@@ -156,9 +169,9 @@ def _checked_header(file, path):  # -> {name: (the format's dtype, NumPy's, shap
     for name, (kind, shape) in found.items():
         if kind not in DTYPES:
             raise FormatError(f"{path}: {name!r} has dtype {kind}, expected one of {', '.join(DTYPES)}")
-        if kind in WIDENED:
+        if kind in FLOAT8:
             import ml_dtypes  # noqa: F401  its types register themselves with NumPy
-        stored = np.dtype(DTYPES[kind])
+        stored = np.dtype("uint16" if kind == "BF16" else DTYPES[kind])
         entries[name] = (kind, stored, shape, begin)
         begin += math.prod(shape) * stored.itemsize
     return entries, metadata
@@ -175,13 +188,16 @@ def _reason(error, file):  # -> why the library refused the file, in one line
     return f"not a safetensors file, or truncated or damaged ({size:,} bytes): {detail}"
 
 
-def _slices(file, entry, path):  # -> iterator of (place, (n,) array as stored, valid until the next)
-    _, stored, shape, begin = entry
+def _slices(file, entry, path):  # -> iterator of (place, (n,) array, valid until the next); bfloat16 as float32
+    kind, stored, shape, begin = entry
     size = math.prod(shape)
     buffer = np.empty(min(size, SLICE), stored)
+    wide = np.empty(buffer.size, np.uint32) if kind == "BF16" else None
     for at in range(0, size, SLICE):
         part = buffer[: size - at]
         file.seek(begin + at * part.itemsize)
         if file.readinto(part.view(np.uint8)) < part.nbytes:
             raise FormatError(f"{path}: truncated while it was read")
+        if wide is not None:
+            part = np.left_shift(part, 16, out=wide[: part.size], dtype=np.uint32).view(np.float32)
         yield at, part

@@ -10,7 +10,8 @@ with g ⊙ dy in the place of dy, and nothing of size (out, in) is kept for it. 
 every term that m or B A changes, and not from the frozen x Wᵀ, as in PEFT.
 """
 
-from .. import ops
+import copy
+
 from ..autograd import Tensor, record
 from ..backend import array_module, inner, narrow_product, to_host
 from . import trainable_tokens
@@ -97,7 +98,9 @@ class Dora(Lora):
             return dora_update(y, x, self.A, self.B, self.m, n, self.scaling, bias)
         # y + (g - 1) ⊙ (x' Wᵀ) + g ⊙ s · (x' Aᵀ) Bᵀ, with the dropped x': the frozen term y sees all of x
         x = self.drop(x, context)
-        frozen = ops.matmul(x, Tensor(base.dense()).transpose(1, 0))
+        no_bias = copy.copy(base)
+        no_bias.bias = None
+        frozen = no_bias(x)
         both = dora_update(frozen * 1.0, x, self.A, self.B, self.m, n, self.scaling, None)
         return y + both - frozen
 

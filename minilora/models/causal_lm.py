@@ -29,6 +29,7 @@ class CausalLM(Checkpointing):
     get_input_embeddings: Callable[[], Any]  # the module that embeds tokens
     head: Callable[..., Any]  # h (..., d), context -> (..., V)
     chunked_loss = False  # whether the loss never holds the logits of all positions, also of a head that is trained
+    quantization_config: Any = None  # the BitsAndBytesConfig that the model was loaded with
     _filled = False  # whether it is known that every weight has values
 
     @property
@@ -136,6 +137,8 @@ class CausalLM(Checkpointing):
         """
         from ..files.checkpoint import save_checkpoint  # here: a program that writes no file need not load it
         from ..files.config_json import fields_to_json
+        from ..quantization.apply import stored_config
+        from ..quantization.checkpoint import tensors_of
 
         parameters = dict(self.named_parameters())
         config = dataclasses.replace(self.config, tie_word_embeddings="lm_head.weight" not in parameters)
@@ -144,8 +147,10 @@ class CausalLM(Checkpointing):
         if parameters.keys() != expected.keys():
             names = listed(sorted(parameters.keys() ^ expected.keys()))
             raise ConfigError(f"not a plain model: {names}; save adapters with PeftModel, or merge_and_unload() first")
-        tensors = {name: p.data for name, p in parameters.items()}
-        save_checkpoint(path, fields_to_json(dataclasses.asdict(config)), tensors, tokenizer_from)
+        data, stored = fields_to_json(dataclasses.asdict(config)), stored_config(self, self.quantization_config)
+        if stored:
+            data["quantization_config"] = stored.to_json()
+        save_checkpoint(path, data, tensors_of(parameters, stored), tokenizer_from)
 
 
 def as_array(ids):

@@ -6,13 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import to_device, working_type
+from ..backend import working_type
+from ..errors import ConfigError, FormatError, listed
 from ..files.atomic import read_json
 from ..files.checkpoint import match_tensors, read_headers
 from ..files.config_json import fields_from_json, fields_to_json
 from ..files.hub import model_folder
 from ..files.safetensors import iterate_tensors
 from ..files.shipped import shipped
+from ..nn import some_values
+from ..quantization.apply import quantized_layers, store_weights
+from ..quantization.checkpoint import PackedFiles
+from ..quantization.config import BitsAndBytesConfig
+from ..quantization.linear import StoredParameter
+from ..quantization.sixteen_bit import KINDS as SIXTEEN_BIT
+from ..rounding import round_to
 from ..text.tokenizer import TextTokenizer, load_tokenizer
 from .causal_lm import CausalLM
 from .gemma import GemmaConfig, GemmaForCausalLM
@@ -32,28 +40,79 @@ FAMILIES = {  # model_type -> class of its configuration, class of its model
 }
 
 
-def load_pretrained(path, device="cpu", dtype=np.float32):  # -> CausalLM in eval mode
+def load_pretrained(
+    path, device="cpu", dtype=np.float32, quantization_config: BitsAndBytesConfig | None = None
+):  # -> CausalLM in eval mode
     """Load the model in the folder `path`, or of that name on the hub ("org/name"; a folder wins).
 
-    At any moment memory holds only the model and one slice of a file, so the weights are never duplicated.
+    At any moment memory holds only the model and one slice of a file, so the weights are never duplicated. While a
+    matrix is stored in fewer bits, memory also holds its float32 copy.
 
     device  "cpu", "cuda" or "cuda:n"
-    dtype   what the weights become whatever they are stored in: float32, or float64 for gradient checks
+    dtype   what the weights become whatever they are stored in: float32; float64 for gradient checks; "bfloat16" or
+            "float16": matrices are kept in 16 bits, frozen, and vectors are rounded
+    quantization_config  a BitsAndBytesConfig: linear layers in 4 or 8 bits, frozen. A checkpoint that transformers and
+            bitsandbytes wrote in 4 or 8 bits brings its own
 
-    Every parameter requires a gradient (full fine-tuning); `get_peft_model` freezes them. Raises MissingFileError,
-    FormatError for a broken file or one whose tensors are not exactly the model's (missing, extra, wrongly shaped: all
-    are listed), ConfigError for a config.json that asks for something that is not supported.
+    Every other parameter requires a gradient (full fine-tuning); `get_peft_model` freezes them. Raises
+    MissingFileError, FormatError for a broken file or one whose tensors are not exactly the model's (missing, extra,
+    wrongly shaped: all are listed), ConfigError for a config.json that asks for something that is not supported.
     """
-    dtype = working_type(dtype)
+    kind = storage_type(dtype)
     folder = model_folder(path)
-    model = model_of(read_config(folder / "config.json"))
-    headers = read_headers(folder)
+    model, headers, packed = empty_model(folder, kind, quantization_config)
     parameters = places_in(model, headers, folder)
+    if packed:
+        for name in packed.weights:
+            parameters[name].data = packed.stored(name)
+            parameters[name].move(device)
+    working = working_type("float32" if kind in SIXTEEN_BIT else kind)
     for file, header in headers.items():
-        for name, array in iterate_tensors(file, dtype, parameters.keys() & header.keys()):
-            parameters[name].data = to_device(array, device)
+        for name, array in iterate_tensors(file, working, parameters.keys() & header.keys()):
+            if not parameters[name].is_filled:
+                fill(parameters[name], array, kind, device, f"{folder}: {name}")
     model.name_or_path = str(path)
     return model.eval()
+
+
+def storage_type(dtype) -> str:
+    """The name of a type that weights can have. Raises ConfigError for any other."""
+    name = getattr(dtype, "__name__", str(dtype)).removeprefix("torch.")  # a class, its name, or torch.bfloat16
+    if name not in ("float32", "float64", *SIXTEEN_BIT):
+        raise ConfigError(f"dtype {dtype!r}: expected float32, float64, bfloat16 or float16")
+    return name
+
+
+def empty_model(folder, kind: str = "float32", config: BitsAndBytesConfig | None = None):
+    """-> the unfilled model of a folder; the headers of its files, as if nothing were quantized; PackedFiles or None.
+
+    kind, config: see `load_pretrained`. Raises ConfigError for a `config` when the files are quantized already.
+    """
+    where = folder / "config.json"
+    own, headers, packed = read_json(where).get("quantization_config"), read_headers(folder), None
+    if own and config:
+        raise ConfigError(f"{where}: the weights are quantized already; leave out quantization_config")
+    model = model_of(read_config(where))
+    if own:
+        config = BitsAndBytesConfig.from_json(own, str(where))
+        packed = PackedFiles(headers, config)
+        headers = packed.plain
+        if wrong := sorted({f"{path}.weight" for path in quantized_layers(model, config)} ^ set(packed.weights)):
+            raise FormatError(f"{folder}: config.json and files disagree which weights are quantized: {listed(wrong)}")
+    store_weights(model, config, kind, packed is not None)
+    model.quantization_config = config
+    return model, headers, packed
+
+
+def fill(parameter, array, kind: str, device: str, name: str) -> None:
+    """Give a parameter the numbers of a file, in the type `kind`. name: for errors."""
+    try:
+        if kind in SIXTEEN_BIT and not isinstance(parameter, StoredParameter):
+            parameter.original = some_values(array)
+            array = round_to(array, kind)
+        parameter.fill_from_file(array, device)
+    except FormatError as error:
+        raise FormatError(f"{name}: {error}") from error
 
 
 def base_folder(path: str | Path | None = None) -> Path:
@@ -74,7 +133,7 @@ def places_in(model, headers, folder):  # {path: {name: (dtype, shape)}} -> {nam
     expected = dict(model.named_parameters())
     head = model.lm_head.weight
     tied_to = next((n for n, p in expected.items() if p is head), None) if model.config.tie_word_embeddings else None
-    names = match_tensors({n: p.shape for n, p in expected.items()}, headers, folder, tied_to)
+    names = match_tensors({n: p.shape_in_file for n, p in expected.items()}, headers, folder, tied_to)
     return {stored: expected[name] for stored, name in names.items()}
 
 
@@ -88,7 +147,9 @@ def read_config(path):  # -> LlamaConfig or GPT2Config
 
     Raises MissingFileError, FormatError for what is not such a file, ConfigError for what is not supported, by name.
     """
-    return config_from_json(read_json(path), str(path))
+    data = read_json(path)
+    data.pop("quantization_config", None)  # how weights are stored: `load_pretrained` reads it
+    return config_from_json(data, str(path))
 
 
 def config_from_json(data, where="config.json"):  # dict -> LlamaConfig or GPT2Config

@@ -31,8 +31,13 @@ def whole(file, dtype, names):  # a reader without slices: a tensor as stored an
             yield name, opened.get_tensor(name).astype(dtype)
 if "whole" in sys.argv:
     pretrained.iterate_tensors = whole
+options = {}
+if "nf4" in sys.argv:
+    options["quantization_config"] = ml.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+if "bfloat16" in sys.argv:
+    options["dtype"] = "bfloat16"
 before = resident("VmRSS")
-model = ml.load_pretrained(sys.argv[1])
+model = ml.load_pretrained(sys.argv[1], **options)
 print(resident("VmHWM") - before, sum(p.data.nbytes for p in model.parameters()))
 """
 SIZES = {
@@ -86,3 +91,12 @@ def test_a_tied_head_that_the_file_holds_again_takes_no_memory(tmp_path):
     write_tensors(tmp_path / "model.safetensors", tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"]})
     peak, size = peak_and_size(tmp_path)
     assert 0.99 * size < peak < 1.1 * size, f"{peak / size:.2f} times the model"
+
+
+@pytest.mark.parametrize("options", [("nf4",), ("bfloat16",), ("nf4", "bfloat16")])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_storing_in_fewer_bits_takes_one_float32_copy_of_the_largest_tensor_and_64_mib(tmp_path, sizes, options):
+    write_model(tmp_path, SIZES[sizes], "float32", 1)
+    peak, size = peak_and_size(tmp_path, *options)
+    largest = max(4 * p.size for p in model_of(SIZES[sizes]).parameters())
+    assert peak - size < largest + 64 * 2**20

@@ -5,15 +5,21 @@ row is not a whole number of blocks: the generic function reads here. Its 8-bit 
 exact: the codes are compared with a margin, and those that differ are counted.
 """
 
+import copy
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 bnb = pytest.importorskip("bitsandbytes")
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("accelerate")  # transformers asks for it
 
 from bitsandbytes.backends.default import ops as generic  # noqa: E402
 from bitsandbytes.functional import create_dynamic_map, dequantize_blockwise, quantize_4bit  # noqa: E402
 
+from minilora.models.pretrained import load_pretrained  # noqa: E402
+from minilora.quantization.config import BitsAndBytesConfig  # noqa: E402
 from minilora.quantization.double_quantization import dynamic_map  # noqa: E402
 from minilora.quantization.int8 import Int8  # noqa: E402
 from minilora.quantization.nf4 import SIZES, VALUES, FourBit  # noqa: E402
@@ -112,3 +118,103 @@ def test_16_bits_are_rounded_as_torch_rounds_them(kind):
     expected = torch.from_numpy(W).to(getattr(torch, kind)).float().numpy()
     np.testing.assert_array_equal(SixteenBit.of(W, kind).dense(), expected)
     np.testing.assert_array_equal(round_to(W, kind), expected)
+
+
+# ---- checkpoints of transformers + bitsandbytes
+
+BASES = {
+    "nf4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+    "nf4, double": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True},
+    "fp4, stored as bfloat16": {"load_in_4bit": True, "bnb_4bit_quant_storage": "bfloat16"},
+    "int8": {"load_in_8bit": True},
+}
+IDS = np.random.default_rng(3).integers(0, 60, (2, 12))
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2"])
+def base(request, tmp_path_factory):
+    """A folder with a small random model of transformers: widths that are whole blocks, and others."""
+    torch.manual_seed(0)
+    if request.param == "llama":
+        config = transformers.LlamaConfig(
+            vocab_size=60, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, tie_word_embeddings=False,
+        )  # fmt: skip
+        model = transformers.LlamaForCausalLM(config)
+    else:
+        config = transformers.GPT2Config(vocab_size=60, n_positions=32, n_embd=64, n_layer=2, n_head=4)
+        model = transformers.GPT2LMHeadModel(config)
+    for p in model.parameters():
+        p.data = torch.randn(p.shape) * (0.3 if p.ndim > 1 else 0.1) + (p.ndim == 1)
+    folder = tmp_path_factory.mktemp(request.param)
+    model.save_pretrained(folder)
+    return folder
+
+
+def quantized_by_transformers(folder, **quantization):
+    options = {"quantization_config": transformers.BitsAndBytesConfig(**quantization)} if quantization else {}
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options).eval()
+
+
+def dequantized(model):  # -> {path: (out, in) array} of the quantized layers
+    weights = {}
+    for path, m in model.named_modules():
+        if isinstance(m, bnb.nn.Linear4bit):
+            weights[path] = read_by_bitsandbytes(m.weight.data.view(torch.uint8), m.weight.quant_state).float().numpy()
+        elif isinstance(m, bnb.nn.Linear8bitLt):
+            weights[path] = bnb.functional.int8_vectorwise_dequant(m.weight.data, m.weight.SCB).numpy()
+    return weights
+
+
+def plain_twin(model):
+    """The same function with ordinary layers: bitsandbytes' own products on a CPU have the faults named above."""
+    twin = copy.deepcopy(model)
+    for path, W in dequantized(model).items():
+        layer = torch.nn.Linear(W.shape[1], W.shape[0], bias=model.get_submodule(path).bias is not None)
+        layer.weight.data = torch.from_numpy(W)
+        if layer.bias is not None:
+            layer.bias.data = model.get_submodule(path).bias.data
+        twin.set_submodule(path, layer)
+    return twin.eval()
+
+
+def logits(model):
+    with torch.no_grad():
+        return plain_twin(model)(torch.from_numpy(IDS)).logits.numpy()
+
+
+def assert_same(ours, theirs):
+    weights = dequantized(theirs)
+    assert weights
+    for path, W in weights.items():
+        np.testing.assert_array_equal(ours.get_submodule(path).dense(), W)
+    np.testing.assert_allclose(ours(IDS).numpy(), logits(theirs), atol=2e-4)
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_a_checkpoint_of_transformers_and_bitsandbytes_opens_to_the_same_weights(base, tmp_path, name):
+    theirs = quantized_by_transformers(base, **BASES[name])
+    theirs.save_pretrained(tmp_path)
+    assert_same(load_pretrained(tmp_path), theirs)
+
+
+@pytest.mark.parametrize("name", ["nf4", "fp4, stored as bfloat16", "int8"])
+def test_a_base_that_is_quantized_here_has_the_weights_of_transformers(base, name):
+    ours = load_pretrained(base, quantization_config=BitsAndBytesConfig(**BASES[name]))
+    assert_same(ours, quantized_by_transformers(base, **BASES[name]))
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_a_checkpoint_that_is_written_here_opens_in_transformers_to_the_same_weights(base, tmp_path, name):
+    ours = load_pretrained(base, quantization_config=BitsAndBytesConfig(**BASES[name]))
+    ours.save_pretrained(tmp_path)
+    assert_same(ours, quantized_by_transformers(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+def test_a_base_in_16_bits_opens_in_transformers_to_the_same_weights(base, tmp_path, kind):
+    ours = load_pretrained(base, dtype=kind)
+    ours.save_pretrained(tmp_path)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert str(theirs.dtype) == f"torch.{kind}"
+    np.testing.assert_allclose(ours(IDS).numpy(), logits(theirs.float()), atol=2e-4)
