@@ -1,0 +1,48 @@
+"""How a model is asked over HTTP: the template or frame of an adapter, and the tokens that end its answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..text.chat_template import ChatTemplate, find_template
+from ..text.encoding import encode_prompt
+from ..text.forms import end_tokens
+from ..text.tokenizer import TextTokenizer
+from ..training.run import settings_in_history
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How the base or one adapter is asked.
+
+    template  of the adapter, else of the base; None: a single message is framed as `generate --framed` does
+    system    the system message that the adapter was trained with, for conversations without one
+    ends      tokens that end an answer
+    """
+
+    template: ChatTemplate | None
+    system: str | None
+    ends: frozenset
+
+    @classmethod
+    def of(cls, folder: Path, base: Path, config: Any, tokenizer: TextTokenizer) -> "Asking":
+        """What the files of an adapter (or of the base itself) and of its base say. Raises MiniloraError."""
+        source = next((f for f in (folder, base) if find_template(f) is not None), None)
+        template = None if source is None else ChatTemplate.from_folder(source)
+        behind = "" if template is None else template.behind_answer
+        settings = settings_in_history(folder)
+        return cls(template, settings.get("system"), frozenset(end_tokens(config, tokenizer, base, behind)))
+
+    def prompt(self, messages: list[dict], tokenizer: TextTokenizer, **variables: Any) -> list[int]:
+        """The token ids of a conversation. Raises ConfigError for one that has no form here, DataError."""
+        if self.template is not None:
+            if self.system and messages and messages[0].get("role") != "system":
+                messages = [{"role": "system", "content": self.system}, *messages]
+            return self.template.encode(messages, tokenizer, **variables)
+        if len(messages) != 1 or messages[0].get("role") != "user":
+            raise ConfigError(
+                "this model has no chat template: expected one message of the user alone, without a system message or "
+                "earlier turns"
+            )
+        return encode_prompt(str(messages[0].get("content", "")), tokenizer)

@@ -1,0 +1,286 @@
+"""Adapters by name beside one base: loaded on demand, in slots for a batch, evicted when others need the room.
+
+    folder --read, checked--> memory (--max-cpu-loras) --copied--> slot (--max-loras): only a slot can answer
+
+Two threads meet here. A handler's thread takes a lease (`lease`): it reads and checks the folder, however long that
+takes, and touches neither model nor slots. The engine's thread alone moves adapters in and out of slots (`activate`).
+"""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..adapters import files
+from ..adapters.mixed import BASE, Resident, check_mixable
+from ..errors import BusyError, ConfigError, FormatError, MissingFileError, UnknownNameError, printable
+
+FILES = (files.CONFIG, files.TENSORS)
+
+
+@dataclass(eq=False)
+class Version:
+    """One reading of an adapter's folder. Reloading makes another one, so what was asked of this one stays its own.
+
+    key      its identity: name and number
+    stamp    times and sizes of the files that were read
+    about    what `describe` found beside the adapter: how it is asked
+    leases   requests that wait for it or run on it; 0: it may be evicted
+    """
+
+    key: str
+    name: str
+    path: Path
+    adapter: Any
+    stamp: tuple
+    bytes: int
+    seconds: float  # that reading and checking took
+    about: Any = None
+    leases: int = 0
+    rows: int = 0  # how many of them are in the batch: then its slot is held
+    used: int = 0  # order of the last lease
+    dropped: bool = False  # unloaded or replaced: it goes when its last lease ends
+
+
+@dataclass(eq=False)
+class Entry:
+    """A name that answers. taken: by --lora-modules or a request to load it, not because a folder exists."""
+
+    path: Path
+    taken: bool
+    version: Version | None = None
+    loading: Any = field(default_factory=threading.Lock)
+
+
+class Pool:
+    """The adapters of a server.
+
+    model          the AdaptedModel that the engine runs
+    max_loras      slots: different adapters in one batch
+    max_cpu_loras  versions in memory
+    max_rank       of an adapter
+    folder         --lora-dir, whose subfolders are adapters by name; None: there is none
+    describe       called with a folder, returns what is kept in `Version.about`; raises MiniloraError
+    """
+
+    def __init__(self, model, max_loras=32, max_cpu_loras=64, max_rank=64, folder=None, describe: Callable = str):
+        if max_cpu_loras < max_loras:
+            raise ConfigError(f"max_cpu_loras {max_cpu_loras}: expected at least max_loras, {max_loras}")
+        self.model, self.resident, self.describe = model, Resident(max_loras), describe
+        self.max_loras, self.max_cpu_loras, self.max_rank = max_loras, max_cpu_loras, max_rank
+        self.folder = None if folder is None else Path(folder).resolve()
+        self.entries = {}  # name -> Entry, in the order of loading
+        self.fingerprint = model.fingerprint()
+        self.versions = {}  # key -> Version, in memory
+        self.evicted = []  # names, the latest last
+        self.active = {}  # key -> Version, in a slot or attached: the engine's thread owns it
+        self._numbers, self._uses = itertools.count(1), itertools.count(1)
+        self._lock = threading.Lock()
+
+    # ---- handlers' threads
+
+    def add(self, name, path, replace=False):  # -> Version
+        """Load the folder `path` under `name`. Raises ConfigError for a name that is taken, unless `replace`; and what
+        reading raises."""
+        check_name(name)
+        with self._lock:
+            old = self.entries.get(name)
+            if old is not None and old.taken and not replace:
+                raise ConfigError(
+                    f"the adapter {name!r} has already been loaded. To load it in place, set 'load_inplace' to true."
+                )
+        entry = Entry(Path(path), taken=True)
+        entry.version = self._read(name, entry.path)
+        with self._lock:
+            self._forget(self.entries.pop(name, None))
+            self.entries[name] = entry
+        self._make_room()
+        return entry.version
+
+    def remove(self, name):
+        """Forget an adapter; its memory goes when its last request ends. Raises UnknownNameError."""
+        with self._lock:
+            if name not in self.entries:
+                raise UnknownNameError(f"the lora adapter {name!r} cannot be found.")
+            self._forget(self.entries.pop(name))
+
+    def lease(self, name):  # -> Version
+        """The adapter that answers to `name`, kept until `release`; read now if it is not in memory.
+
+        Raises UnknownNameError for a name that nothing answers to, BusyError when no memory is free, and what reading
+        raises.
+        """
+        entry = self._entry(name)
+        with entry.loading:  # two requests for one adapter read it once
+            with self._lock:
+                version = entry.version
+                if version is not None and not version.dropped and version.stamp == stamp(entry.path):
+                    return self._used(version)
+            fresh = self._read(name, entry.path)
+            with self._lock:
+                if entry.version is not None:
+                    entry.version.dropped = True
+                entry.version = fresh
+                self._used(fresh)
+        try:
+            self._make_room()
+        except BusyError:
+            self.release(fresh)
+            raise
+        return fresh
+
+    def release(self, version):
+        """A request of this version ended."""
+        with self._lock:
+            version.leases -= 1
+            if version.dropped and not version.leases:
+                self.versions.pop(version.key, None)
+
+    def names(self):  # -> [(name, path, whether it is in memory)]
+        """Every name that answers: folders that are not loaded, then adapters in the order of their loading."""
+        with self._lock:
+            loaded = [(n, e.path, e.version is not None and not e.version.dropped) for n, e in self.entries.items()]
+        known = {name for name, _, _ in loaded}
+        found = sorted(p.name for p in self.folder.iterdir()) if self.folder and self.folder.is_dir() else []
+        others = [n for n in found if n not in known and is_name(n) and (self.folder / n / files.CONFIG).is_file()]
+        return [(name, self.folder / name, False) for name in others] + loaded
+
+    def inside(self, path):  # -> Path
+        """A path from a request: absolute or relative to `folder`, and inside it. Raises ConfigError otherwise."""
+        if self.folder is None:
+            raise ConfigError("lora_path: this server has no --lora-dir, so adapters cannot be loaded by path")
+        if not isinstance(path, str) or not path or not path.isprintable():
+            raise ConfigError(f"lora_path {printable(str(path)[:60])!r}: expected the path of a folder")
+        found = (self.folder / path).resolve()
+        if found == self.folder or not found.is_relative_to(self.folder):
+            raise ConfigError(f"lora_path {path[:100]!r} is not inside the --lora-dir of this server")
+        return found
+
+    def _entry(self, name):
+        with self._lock:
+            if name in self.entries:
+                return self.entries[name]
+            if is_name(name) and self.folder is not None:
+                path = (self.folder / name).resolve()
+                if path.is_relative_to(self.folder) and path.is_dir() and any((path / f).is_file() for f in FILES):
+                    return self.entries.setdefault(name, Entry(path, taken=False))
+        raise UnknownNameError(f"The model `{printable(str(name)[:100])}` does not exist.")
+
+    def _used(self, version):
+        version.leases += 1
+        version.used = next(self._uses)
+        return version
+
+    def _read(self, name, path):
+        """Read and check a folder. The stamp is taken before: a change while reading is seen by the next request."""
+        began, before = time.perf_counter(), stamp(path)
+        config, tensors = files.read(path)
+        try:
+            config = self.model.accept(config)
+            self._check(name, config)
+            adapter = self.model.make(config)
+            check_mixable(name, adapter)
+        except ConfigError as error:
+            raise ConfigError(f"{path / files.CONFIG}: {error}") from error
+        parameters = adapter.own_parameters()
+        files.match(tensors, parameters, self.model.base_parameters, path)
+        if (trained_on := files.base_fingerprint(path)) and trained_on != self.fingerprint:
+            raise ConfigError(f"{path} was trained on another base than this one, with the same shapes")
+        self.model.assign(parameters, tensors)
+        if stamp(path) != before:
+            raise FormatError(f"{path} changed while it was read: try again when it is complete")
+        size, about = sum(p.data.nbytes for p in parameters.values()), self.describe(path)
+        seconds = time.perf_counter() - began
+        key = f"{name}#{next(self._numbers)}"
+        version = Version(key, name, path, adapter, before, size, seconds, about)
+        with self._lock:
+            self.versions[key] = version
+        return version
+
+    def _check(self, name, config):
+        if getattr(config, "modules_to_save", None):
+            raise ConfigError(f"adapter {name!r} has modules_to_save {config.modules_to_save}: the server has one head")
+        paths = [place.path for place in self.model._places(config)]
+        rank = max((config.rank(p) for p in paths), default=0) if hasattr(config, "rank") else getattr(config, "r", 0)
+        if rank > self.max_rank:
+            raise ConfigError(f"LoRA rank {rank} is greater than max_lora_rank {self.max_rank}")
+
+    def _make_room(self):
+        """Evict the versions that were not used for the longest time. Raises BusyError when all are in use."""
+        with self._lock:
+            while len(self.versions) > self.max_cpu_loras:
+                idle = [v for v in self.versions.values() if not v.leases]
+                if not idle:
+                    raise BusyError(f"all {self.max_cpu_loras} adapters in memory are in use: try again later")
+                self._evict(min(idle, key=lambda v: v.used))
+
+    def _evict(self, version):
+        del self.versions[version.key]
+        version.dropped = True
+        self.evicted = [*self.evicted[-99:], version.name]
+        entry = self.entries.get(version.name)
+        if entry is not None and entry.version is version:
+            entry.version = None
+            if not entry.taken:
+                del self.entries[version.name]
+
+    def _forget(self, entry):
+        if entry is not None and entry.version is not None:
+            entry.version.dropped = True
+            if not entry.version.leases:
+                self.versions.pop(entry.version.key, None)
+
+    # ---- the engine's thread
+
+    def activate(self, version) -> bool:
+        """See that a version can be in a batch. False: every slot is held by an adapter that is in use."""
+        if version is None or version.key in self.active:
+            return True
+        for gone in [v for v in self.active.values() if v.dropped and not v.leases]:
+            self._deactivate(gone)
+        if len(self.active) >= self.max_loras:
+            idle = [v for v in self.active.values() if not v.rows]
+            if not idle:
+                return False
+            self._deactivate(min(idle, key=lambda v: v.used))
+        layers = {path: self.model.wrap(path) for path in version.adapter.methods}
+        if not self.resident.put(version.key, version.adapter.methods, layers):
+            for path, method in version.adapter.methods.items():
+                layers[path].adapters[version.key] = method
+        self.active[version.key] = version
+        return True
+
+    def _deactivate(self, version):
+        del self.active[version.key]
+        if version.key in self.resident.slots:
+            self.resident.drop(version.key)
+            return
+        for path in version.adapter.methods:
+            del self.model.wrap(path).adapters[version.key]
+
+
+def is_name(name) -> bool:
+    """Whether `name` is one component of a path: spaces and accents are allowed."""
+    fits = isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable() and name.strip() == name
+    return fits and not name.startswith(".") and not any(c in name for c in "/\\:") and name != BASE
+
+
+def check_name(name):
+    """Raises ConfigError for what cannot be an adapter's name."""
+    if not is_name(name):
+        raise ConfigError(
+            f"lora_name {printable(str(name)[:60])!r}: expected one name without separators, a leading dot or control "
+            "characters"
+        )
+
+
+def stamp(path):  # -> times and sizes of an adapter's files
+    """Tells one state of a folder from another. Raises MissingFileError when a file is missing."""
+    try:
+        found = [(path / name).stat() for name in FILES]
+    except OSError as error:
+        raise MissingFileError(f"no adapter in {path}: expected {' and '.join(FILES)}") from error
+    return tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in found)

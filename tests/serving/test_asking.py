@@ -1,0 +1,61 @@
+"""How the server asks the base and each adapter."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from minilora.errors import ConfigError
+from minilora.files.shipped import shipped
+from minilora.serving.asking import Asking
+from minilora.text.encoding import encode_prompt
+from minilora.text.tokenizer import load_tokenizer
+
+TOKENIZER = load_tokenizer(shipped("base"))
+CONFIG = SimpleNamespace(eos_token_id=TOKENIZER.eos_id)
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<me>{% endif %}"
+)
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def asking(folder, base):
+    return Asking.of(folder, base, CONFIG, TOKENIZER)
+
+
+@pytest.fixture
+def base(tmp_path):
+    shutil.copytree(shipped("base"), tmp_path / "base")
+    return tmp_path / "base"
+
+
+def test_without_any_template_one_message_is_framed(base, tmp_path):
+    asked = asking(tmp_path, base)
+    assert asked.prompt(HELLO, TOKENIZER) == encode_prompt("Hello", TOKENIZER)
+    assert asked.ends == {TOKENIZER.eos_id}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [[], [{"role": "system", "content": "x"}, *HELLO], [*HELLO, {"role": "assistant", "content": "x"}, *HELLO]],
+)
+def test_a_frame_has_no_place_for_turns_or_a_system_message(base, tmp_path, messages):
+    with pytest.raises(ConfigError, match="no chat template: expected one message of the user alone"):
+        asking(tmp_path, base).prompt(messages, TOKENIZER)
+
+
+def test_the_template_of_the_adapter_is_used_before_that_of_the_base(base, tmp_path):
+    (base / "chat_template.jinja").write_text("base " + TEMPLATE)
+    assert TOKENIZER.decode(asking(tmp_path, base).prompt(HELLO, TOKENIZER)) == "base <user>Hello\n<me>"
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
+    assert TOKENIZER.decode(asking(tmp_path, base).prompt(HELLO, TOKENIZER)) == "<user>Hello\n<me>"
+
+
+def test_the_system_message_of_the_training_is_said_unless_the_client_says_one(base, tmp_path):
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
+    (tmp_path / "history.json").write_text(json.dumps({"settings": {"system": "Be brief."}}))
+    asked = asking(tmp_path, base)
+    assert TOKENIZER.decode(asked.prompt(HELLO, TOKENIZER)) == "<system>Be brief.\n<user>Hello\n<me>"
+    own = [{"role": "system", "content": "Sing."}, *HELLO]
+    assert TOKENIZER.decode(asked.prompt(own, TOKENIZER)) == "<system>Sing.\n<user>Hello\n<me>"
