@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import textwrap
+from collections import Counter
 from dataclasses import asdict
 
 import click
@@ -43,7 +44,7 @@ def claims(words, verdicts, details, as_json, as_csv):
         raise ConfigError("--json and --csv exclude each other")
     wanted = verdicts or VERDICTS.values()
     rows = [claim for claim in recomputed() if VERDICTS[claim.verdict] in wanted]
-    found = those_with(words, rows) or those_with(" ".join(words).split(), rows)
+    found = those_with(words, rows) or those_with(plain(" ".join(words)).split(), rows)
     if not found:
         of = f" of verdict {' or '.join(verdicts)}" if verdicts else ""
         said = f" has {' and '.join(map(repr, words))}" if words else ""
@@ -83,8 +84,10 @@ def those_with(words, rows) -> list:
 
 
 def plain(text: str) -> str:
-    """Without capitals, commas in numbers and hyphens: "10,000x" is found by 10000x, "single-GPU" by single GPU."""
-    return re.sub(r"[-\s]+", " ", re.sub(r"(?<=\d),(?=\d)", "", text.lower()))
+    """Without capitals, commas in numbers and hyphens, and with a unit beside its number: "10,000x" is found by 10000x,
+    "single-GPU" by single GPU, "24 GB" by 24GB."""
+    text = re.sub(r"[-\s]+", " ", re.sub(r"(?<=\d),(?=\d)", "", text.lower()))
+    return re.sub(r"(?<=\d) (?=[kmgt]?i?b\b)", "", text)
 
 
 # ---- one line a row
@@ -104,8 +107,10 @@ def cut(text: str, width: int) -> str:
 
 
 def tally(found):
+    counts = Counter(claim.verdict for claim in found)
     for verdict, word in VERDICTS.items():
-        yield f"{sum(claim.verdict == verdict for claim in found):4} {word:12} {verdict}"
+        if counts[verdict]:
+            yield f"{counts[verdict]:4} {word:12} {verdict}"
     yield "K, M, G, B, T: powers of 1,000; Ki, Mi, Gi: of 1,024. A 24 GB card has 24 GiB."
     yield "Details of a row: type its words until it is alone, or add --details."
 

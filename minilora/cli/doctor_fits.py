@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import click
@@ -121,7 +122,7 @@ def show(report: dict) -> None:
             f"\n{place['device']}: {place['name']}, {place['bytes'] / GIB:.1f} GiB, with {ENGINES[place['engine']]}"
         )
         if "problem" in place:
-            click.echo(place["problem"])
+            click.echo(textwrap.fill(place["problem"], 80))
             continue
         made = new_table("", "GiB", "", text=1)
         made.columns[2].justify, made.columns[2].no_wrap = "left", False
@@ -130,7 +131,7 @@ def show(report: dict) -> None:
             made.add_row(a["method"], f"{a['total'] / GIB:,.1f}", "fits" if a["fits"] else remedies)
         console(80).print(made)
     if len(report["places"]) == 1:
-        click.echo("no card found, by CuPy or nvidia-smi; minilora params MODEL --card GB answers for one")
+        click.echo("CuPy and nvidia-smi find no card; for one ask: minilora params MODEL --card GB")
 
 
 ENGINES = {"minilora": "minilora in float32", "huggingface": "transformers and PEFT in bfloat16"}

@@ -21,6 +21,7 @@ MEMORY = {  # column -> method: bytes at the peak, recomputed
     "memory_full": "full", "memory_full_16bit": "full, 16-bit", "memory_lora": "LoRA",
     "memory_4bit_lora": "4-bit + LoRA", "memory_4bit_lora_prepared": "4-bit + LoRA, prepared",
 }  # fmt: skip
+CARD = {name.replace("memory", "card"): method for name, method in MEMORY.items()}  # column -> the smallest one, in GB
 NAMES = textwrap.fill(", ".join(PRESETS), 76, break_on_hyphens=False)
 SCHEMA = """\b
 JSON: an array, one object for each rank and target set. Its keys:
@@ -45,7 +46,8 @@ JSON: an array, one object for each rank and target set. Its keys:
   serving                   items; bytes that a switch of adapters moves
 CSV: version to length, engine, then bytes at the first of the peaks as
 memory_full, memory_full_16bit, memory_lora, memory_4bit_lora and
-memory_4bit_lora_prepared, then full_over_lora (operations).
+memory_4bit_lora_prepared, then full_over_lora (operations), then the smallest
+card in GB as card_full and so on; empty where none holds it.
 """
 
 
@@ -177,11 +179,12 @@ def parse_ranks(text):  # "8,16" -> [8, 16]
 
 def as_lines(rows):
     lines = io.StringIO()
-    columns = (*COLUMNS, "engine", *MEMORY, "full_over_lora")
+    columns = (*COLUMNS, "engine", *MEMORY, "full_over_lora", *CARD)
     writer = csv.DictWriter(lines, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         memory = row.get("memory", {})
         peaks = {c: next(iter(memory[m]["peak"].values()))["total"] for c, m in MEMORY.items() if m in memory}
-        writer.writerow(row | peaks | {"full_over_lora": row.get("flops_per_token", {}).get("full_over_lora")})
+        cards = {c: next(iter(memory[m]["variants"].values()))["card"] for c, m in CARD.items() if m in memory}
+        writer.writerow(row | peaks | cards | {"full_over_lora": row.get("flops_per_token", {}).get("full_over_lora")})
     return lines.getvalue()

@@ -54,6 +54,22 @@ def test_the_tally_has_every_verdict(rows):
         assert f"{sum(c.verdict == verdict for c in rows.values()):4} {word:12} {verdict}" in text
 
 
+def test_the_tally_leaves_out_what_was_not_found():
+    lines = run("--verdict", "does-not").splitlines()
+    assert [line for line in lines if line.startswith(" ")] == [f"{len(lines) - 5:4} does-not     does not reproduce"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "row"),
+    [
+        ("100MB", "files-under-100-mb"), ("24GB", "70b-on-24gb"), ("gpu-hours", "72-times-less-gpu-time"),
+        ("affordable", "10-to-100-times-cheaper"), ("laptop", "consumer-gpu"), ("frozen", "base-knowledge-unchanged"),
+    ],
+)  # fmt: skip
+def test_a_row_is_found_however_its_words_are_written(typed, row):
+    assert row in found(typed)
+
+
 def test_details_have_the_arithmetic_of_every_row(rows):
     text = run("--details")
     for claim in rows.values():

@@ -50,13 +50,19 @@ def test_a_smaller_batch_is_named_where_it_helps(minilora, machine):
     machine(4)
     text = minilora("doctor", "--fits", "smollm2-135m", "--batch", "8").out
     assert "no; it would fit with --batch 2" in " ".join(text.split())
-    assert "no card found" in text
+    assert "find no card" in text
 
 
 def test_a_family_that_minilora_cannot_train_is_said_and_the_card_is_answered(minilora, machine):
     machine(8, card(24))
     text = minilora("doctor", "--fits", "opt-1.3b").out
     assert "minilora has no model file for opt" in text and "4-bit + LoRA, prepared" in text
+
+
+@pytest.mark.parametrize("model", ["opt-1.3b", "deepseek-r1-distill-qwen-1.5b", "xlm-roberta-large"])
+def test_no_line_is_longer_than_80_columns_where_there_is_no_card(minilora, machine, model):
+    machine(8)
+    assert max(map(len, minilora("doctor", "--fits", model, "--length", "8192").out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from minilora.cli.params import MEMORY, params
+from minilora.cli.params import CARD, MEMORY, params
 from minilora.counting.architectures.presets import PRESETS
 from minilora.errors import ConfigError, MiniloraError
 
@@ -53,7 +53,9 @@ def test_csv_has_the_same_rows_as_json():
     assert len(lines) == 2
     for line, row in zip(lines, json.loads(run(*arguments, "--json")), strict=True):
         memory = {c: row["memory"][m]["peak"]["recomputed"]["total"] for c, m in MEMORY.items()}
-        row |= memory | {"full_over_lora": row["flops_per_token"]["full_over_lora"]}
+        cards = {c: row["memory"][m]["variants"]["recomputed"]["card"] for c, m in CARD.items()}
+        assert cards["card_lora"] == 22.5
+        row |= memory | cards | {"full_over_lora": row["flops_per_token"]["full_over_lora"]}
         assert {key: str(row[key]) for key in line} == line
 
 

@@ -10,7 +10,7 @@ from .presets import PRESETS
 # What a published name says besides which model it is: how it was tuned, stored or converted, and when.
 BESIDES = re.compile(
     r"meta|pt|it|instruct|chat|thinking|reasoning|beta|hf|unsloth|bnb|4bit|8bit|deduped|in21k|224|patch1[46]|\d+k"
-    r"|v1\.0|2407|2411|2501|2507|1124|0325|0425"
+    r"|awq|gptq|gguf|fp8|int[48]|bf16|quantized|v1\.0|2407|2411|2501|2507|2410|1124|0325|0425"
 )
 SIZES = {  # the models of these names have the sizes of those
     "llama-{}": ("llama-1-{}", ("7b", "13b", "33b", "65b")),
@@ -29,6 +29,8 @@ SIZES = {  # the models of these names have the sizes of those
     "gemma3-{}": ("gemma-3-{}", ("270m", "1b", "4b", "12b", "27b")),
     "gemma-1.1-{}": ("gemma-{}", ("2b", "7b")),
     "codegemma-{}": ("gemma-{}", ("2b", "7b")),
+    "granite-3.0-{}": ("granite-3.1-{}", ("2b", "8b")),
+    "granite-3.2-{}": ("granite-3.1-{}", ("2b", "8b")),
     "olmo2-{}": ("olmo-2-{}", ("1b", "7b", "13b", "32b")),
 }
 SINGLE = {

@@ -84,7 +84,8 @@ def load(model: str) -> Architecture:
         return from_config(PRESETS[preset], preset)
     if model.strip() and (path.suffix == ".json" or path.name == "config.json"):
         raise MissingFileError(f"no such file: {path}")
-    near = similar(model.lower().rpartition("/")[2], [*PRESETS, *ALIASES], limit=4)
+    near = similar(model.lower().rpartition("/")[2], [*PRESETS, *ALIASES], limit=8)
+    near = list({ALIASES.get(name, name): name for name in reversed(near)}.values())[::-1][:4]  # each model once
     near = f"the nearest are {', '.join(near)}; " if near else ""
     raise UnknownNameError(
         f"no model {model!r}: {near}--help lists {len(PRESETS)} names; or give a config.json, or a size as 4096x4096"

@@ -56,6 +56,10 @@ def _olmo2(*sizes):
     return _llama(*sizes, vocabulary=100352, kind="olmo2")
 
 
+def _granite(*sizes):
+    return _llama(*sizes, kind="granite", tied=True)
+
+
 def _mixtral(*sizes):
     return _llama(*sizes, kind="mixtral", num_local_experts=8, num_experts_per_tok=2)
 
@@ -197,6 +201,7 @@ PRESETS = {
     "mistral-7b-v0.1": _mistral(4096, 14336, 32, 32, 8),
     "mistral-7b-v0.3": _mistral(4096, 14336, 32, 32, 8, 32768),
     "mistral-nemo-12b": _mistral(5120, 14336, 40, 32, 8, 131072, head_dim=128),
+    "ministral-8b": _mistral(4096, 12288, 36, 32, 8, 131072, head_dim=128),
     "mistral-small-24b": _mistral(5120, 32768, 40, 32, 8, 131072, head_dim=128),
     "mistral-large-123b": _mistral(12288, 28672, 88, 96, 8, 32768),
     "mixtral-8x7b": _mixtral(4096, 14336, 32, 32, 8),
@@ -239,6 +244,10 @@ PRESETS = {
     "olmo-2-7b": _olmo2(4096, 11008, 32, 32),
     "olmo-2-13b": _olmo2(5120, 13824, 40, 40),
     "olmo-2-32b": _olmo2(5120, 27648, 64, 40, 8),
+    "granite-3.1-2b": _granite(2048, 8192, 40, 32, 8, 49155),
+    "granite-3.1-8b": _granite(4096, 12800, 40, 32, 8, 49155),
+    "granite-3.3-2b": _granite(2048, 8192, 40, 32, 8, 49159),
+    "granite-3.3-8b": _granite(4096, 12800, 40, 32, 8, 49159),
     "starcoder2-3b": _llama(3072, 12288, 30, 24, 2, 49152, kind="starcoder2", tied=True),
     "starcoder2-7b": _llama(4608, 18432, 32, 36, 4, 49152, kind="starcoder2", tied=True),
     "falcon-7b": _falcon(4544, 32, 71),
@@ -275,7 +284,9 @@ PRESETS = {
     "roberta-large": _roberta(1024, 24, 16),
     "xlm-roberta-base": _bert(768, 12, 12, "xlm-roberta", 250002, 514, 1),
     "xlm-roberta-large": _bert(1024, 24, 16, "xlm-roberta", 250002, 514, 1),
+    "deberta-v3-small": _deberta(768, 6, 12),
     "deberta-v3-base": _deberta(768, 12, 12),
+    "deberta-v3-large": _deberta(1024, 24, 16),
     "deberta-v2-xlarge": _deberta(1536, 24, 24, conv_kernel_size=3),
     "deberta-v2-xxlarge": _deberta(1536, 48, 24, conv_kernel_size=3),
     "modernbert-base": _modernbert(768, 1152, 22, 12),

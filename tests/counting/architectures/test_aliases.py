@@ -43,6 +43,10 @@ from minilora.errors import UnknownNameError
         ("google-t5/t5-base", "t5-base"),
         ("google/vit-base-patch16-224-in21k", "vit-base"),
         ("openai/whisper-large-v2", "whisper-large"),
+        ("ibm-granite/granite-3.3-8b-instruct", "granite-3.3-8b"),
+        ("mistralai/Ministral-8B-Instruct-2410", "ministral-8b"),
+        ("Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", "qwen2.5-7b"),
+        ("Qwen/Qwen3-8B-FP8", "qwen3-8b"),
     ],
 )
 def test_a_name_of_the_hub_finds_its_preset(typed, preset):
@@ -77,3 +81,8 @@ def test_a_file_of_that_name_wins(tmp_path, monkeypatch):
 def test_no_name_is_no_model(name):
     with pytest.raises(UnknownNameError, match="no model"):
         load(name)
+
+
+def test_a_name_that_is_not_known_is_answered_with_different_models():
+    with pytest.raises(UnknownNameError, match="the nearest are gemma-3-4b, gemma-3-1b, gemma-3-27b, gemma-3-12b;"):
+        load("google/gemma-3n-E4B-it")
