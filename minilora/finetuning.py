@@ -21,6 +21,7 @@ from .adapters.registry import config_named, name_of
 from .adapters.targets import HEAD, as_target_modules, leaves
 from .errors import ConfigError, UnknownNameError, nearest
 from .finetuning_data import kind_of_files, read_data
+from .finetuning_teacher import load_teacher
 from .methods.lora import LoraConfig
 from .methods.lora_plus import loraplus_groups
 from .methods.vera import VeraConfig
@@ -29,6 +30,8 @@ from .nn import Embedding
 from .text.examples import Paths, check_one_source, path_names
 from .text.forms import pair_encoder
 from .training.card import write_card
+from .training.distillation import Distillation, check_distillation
+from .training.loop import own_loss
 from .training.optim import AdamW, schedule_named
 from .training.precision import precision_named
 from .training.resume import begin_run, check_same_data, check_same_run, trained
@@ -97,6 +100,9 @@ def finetune(
     eval_every: int = 25,
     keep: str = "last",
     patience: int | None = None,
+    teacher: str | None = None,
+    temperature: float = 2.0,
+    mix: float = 1.0,
     precision: str = "float32",
     checkpointing: bool = False,
     chunked_loss: bool = False,
@@ -150,6 +156,9 @@ def finetune(
     keep        "best": the result has the weights with the lowest validation loss; "last": those of the last step, as
                 in PEFT's examples (a few held-out rows measure it only roughly)
     patience    stop after so many evaluations in a row without a lower validation loss; None: never
+    teacher     BASE, ADAPTER or BASE+ADAPTER (folders): learn its probabilities, see training/distillation.py
+    temperature  of both models' probabilities, with a teacher
+    mix         the teacher's part of the loss, 0 to 1; the rest is the labels'
     precision   "float16" or "bfloat16": compute in 16 bits, with float32 masters; on a CPU the values of the hardware
     checkpointing  compute every block again in the backward: less memory, a third more work, the same bits
     chunked_loss  never hold the logits of all positions, also of a head that is trained: less memory, equal to rounding
@@ -175,7 +184,8 @@ def finetune(
         "command": "train", "base": None if base is None else str(base), "task": task, "text": path_names(text),
         "jsonl": path_names(jsonl), "examples": None if examples is None else len(examples), "chat": chat,
         "adapter": None if adapter is None else str(adapter), "keep": keep, "patience": patience,
-        "precision": precision, "checkpointing": checkpointing, "chunked_loss": chunked_loss,
+        "teacher": teacher, "temperature": temperature, "mix": mix, "precision": precision,
+        "checkpointing": checkpointing, "chunked_loss": chunked_loss,
         "method": method, "rank": rank, "alpha": alpha, "targets": targets, "dropout": dropout,
         "rslora": rslora, "init": init, "exclude": exclude, "layers": layers, "modules_to_save": modules_to_save,
         "lr_ratio": lr_ratio, "virtual_tokens": virtual_tokens, "lr": lr, "weight_decay": weight_decay,
@@ -221,6 +231,9 @@ def finetune(
         model = add_adapter(model, settings)
     if checkpointing:
         model.gradient_checkpointing_enable()
+    loss_of = own_loss
+    if teacher is not None:
+        loss_of = Distillation(load_teacher(teacher, model, tokenizer, device), temperature, mix)
     if lr is None and saved:
         lr = saved["lr"]
     rate = RATE_TIMES_WIDTH[method] / width if lr is None else lr
@@ -248,7 +261,7 @@ def finetune(
         model, data.batches, optimizer, steps, schedule=rate_schedule, accumulate=accumulate, max_norm=max_grad_norm,
         rng=np.random.default_rng([seed, 1]), valid=data.valid, eval_every=eval_every,
         out=result, resume=resume, progress=progress, plot=plot, keep_best=keep == "best", patience=patience,
-        precision=precision,
+        precision=precision, loss_of=loss_of,
     )  # fmt: skip
 
 
@@ -263,6 +276,9 @@ def check_settings(settings: dict) -> None:
         near = nearest(settings["method"], RATE_TIMES_WIDTH)
         raise UnknownNameError(f"no method {settings['method']!r}; there are: {near}")
     precision_named(settings["precision"])
+    check_distillation(settings["temperature"], settings["mix"])
+    if settings["teacher"] and settings["chunked_loss"]:
+        raise ConfigError("a teacher needs the logits of all labels; leave out chunked_loss")
     if settings["keep"] not in KEPT:
         raise UnknownNameError(f"keep {settings['keep']!r}: expected {' or '.join(KEPT)}")
     if settings["patience"] is not None and settings["patience"] < 1:

@@ -116,6 +116,18 @@ class Listed(click.ParamType):
     "--patience", type=click.IntRange(1), metavar="N", help="Stop after N evaluations without a better validation loss."
 )
 @click.option(
+    "--teacher", metavar="BASE[+ADAPTER]",
+    help="Learn the probabilities of this model; an adapter's folder alone goes on its own base.",
+)  # fmt: skip
+@click.option(
+    "--temperature", default=DEFAULT["temperature"], show_default=True, type=click.FloatRange(0, min_open=True),
+    help="With --teacher: how much its probabilities, and the student's, are softened.",
+)  # fmt: skip
+@click.option(
+    "--mix", default=DEFAULT["mix"], show_default=True, type=click.FloatRange(0, 1),
+    help="With --teacher: its part of the loss; the rest is the labels'.",
+)  # fmt: skip
+@click.option(
     "--precision", default=DEFAULT["precision"], show_default=True, type=click.Choice(list(PRECISIONS)),
     help="Compute in this type, with float32 master weights. On a CPU: the values of 16 bits, not the speed.",
 )  # fmt: skip

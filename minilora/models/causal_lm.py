@@ -73,6 +73,8 @@ class CausalLM(Checkpointing):
         h = self.hidden(ids, context)  # (B, T, d)
         h = ops.pick_rows(h.reshape(-1, h.shape[-1]), index)  # (n, d)
         target = target.reshape(-1)[index]
+        if context.objective is not None:
+            return context.objective(self.head(h, context), target)
         if type(self.lm_head) is Linear and not self.lm_head.weight.requires_grad:
             return ops.linear_cross_entropy(h, self.lm_head.weight, target, IGNORE)
         if self.chunked_loss:

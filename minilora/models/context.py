@@ -20,6 +20,7 @@ class Context:
     virtual    how many places n a prefix or `front` takes; positions and mask do not count them
     adapters   names of the active adapters, in order; () is the base alone
     rows       which adapter each row has (adapters.mixed.Rows), instead of `adapters`; None: all rows have the same
+    objective  function (logits (n, V), targets (n,)) -> Tensor of what `loss` returns; None: cross-entropy
     memo       a dict in which methods keep what cannot change while one `generate` runs; None: they keep nothing
     """
 
@@ -32,4 +33,5 @@ class Context:
     virtual: int = 0
     adapters: tuple = ()
     rows: Any = None
+    objective: Any = None
     memo: dict | None = None

@@ -15,6 +15,7 @@ Callbacks are called with the `Run` before the first step and after every step. 
 callback reads it, so the host does not wait for a GPU at each step.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,11 @@ from .optim import Optimizer, Schedule, clip_grad_norm_, constant
 from .precision import Precision
 
 
+def own_loss(model, ids, labels, **fields):  # (B, T) int, (B, T) int -> Tensor ()
+    """The model's own: cross-entropy with the labels."""
+    return model.loss(ids, labels, **fields)
+
+
 @dataclass
 class Run:
     """The state of a training. loss: of the latest step, a 0-d array on the model's device; None before the first."""
@@ -39,6 +45,7 @@ class Run:
     rng: Any = None
     step: int = 0
     precision: Precision = field(default_factory=Precision)
+    loss_of: Callable = own_loss  # function (model, ids, labels, rng) -> Tensor ()
     loss: Any = None
     penalty: Any = None  # of the adapters, beside the loss; 0-d array, None when there is none
     norm: Any = None  # global norm of the gradients before clipping; 0-d array
@@ -61,6 +68,7 @@ def train(
     callbacks=(),
     start: int = 0,
     precision: Precision | None = None,
+    loss_of: Callable = own_loss,
 ) -> Run:
     """Train until step `steps`; a resumed run begins after step `start`.
 
@@ -71,13 +79,14 @@ def train(
     rng         for dropout
     callbacks   functions of the Run, called in order
     precision   of the forward and backward; None: float32
+    loss_of     function (model, ids, labels, rng=generator) -> what is minimised, instead of the model's own loss
 
     Raises ConfigError for no steps or no batches.
     """
     if steps < 1 or accumulate < 1:
         raise ConfigError(f"steps {steps}, accumulate {accumulate}: expected at least 1")
     schedule = schedule or constant()
-    run = Run(model, batches, optimizer, steps, rng, start, precision or Precision())
+    run = Run(model, batches, optimizer, steps, rng, start, precision or Precision(), loss_of)
     model.train()
     for callback in callbacks:
         callback(run)
@@ -115,7 +124,7 @@ def add_gradients(run, micro_batches):  # list of (ids, labels) -> 0-d array
     counts = [count_labels(labels) for _, labels in micro_batches]
     total = 0
     for (ids, labels), count in zip(micro_batches, counts, strict=True):
-        loss = run.model.loss(ids, labels, rng=run.rng)
+        loss = run.loss_of(run.model, ids, labels, rng=run.rng)
         share = count / sum(counts)
         loss.backward(array_module(loss.data).full_like(loss.data, share * run.precision.scale))
         total = total + loss.data * share

@@ -17,7 +17,7 @@ from ..display.progress import Progress
 from ..errors import MiniloraError, TrainingError
 from ..files.atomic import read_json, write_json
 from .callbacks import Best, Evaluation, History, LastGood, Patience, Saving, StopOnInterrupt
-from .loop import train
+from .loop import own_loss, train
 from .optim import Optimizer, Schedule
 from .precision import precision_named
 from .resume import drop_old_state, load_state, only_run, put_back, save_state
@@ -88,6 +88,7 @@ def run_training(
     keep_best: bool = False,
     patience: int | None = None,
     precision: str = "float32",
+    loss_of: Callable = own_loss,
     callbacks: Sequence = (),
 ) -> Result:
     """Train `model` for `steps` steps.
@@ -105,6 +106,7 @@ def run_training(
     keep_best   the weights with the lowest validation loss are the result, in the model and in `out`; not the last ones
     patience    end after so many evaluations in a row without a lower validation loss; None: at `steps`
     precision   of the forward and backward: "float32", "float16" or "bfloat16"; see precision.py
+    loss_of     what is minimised, see `loop.train`; the validation loss is the model's own
     callbacks   further ones, see `loop.train`
 
     With `out`, the first Ctrl-C or SIGTERM ends the run after the current step, saves it and returns; without, both do
@@ -132,7 +134,8 @@ def run_training(
             attached = [stack.enter_context(stop), *attached, Saving(save, eval_every)]
         try:
             run = train(model, batches, optimizer, steps, schedule, max_norm, accumulate, rng,
-                        start=start, callbacks=[*attached, good, *callbacks], precision=computing)  # fmt: skip
+                        start=start, callbacks=[*attached, good, *callbacks], precision=computing,
+                        loss_of=loss_of)  # fmt: skip
         except TrainingError as error:
             step = good.restore(optimizer.params)
             if best.arrays:

@@ -6,9 +6,8 @@ from tiny import tiny_llama
 from training_cases import endless, fresh, labelled
 
 from minilora.errors import ConfigError, ShapeError
-from minilora.training.loop import add_gradients, evaluate, train
+from minilora.training.loop import Run, add_gradients, evaluate, train
 from minilora.training.optim import SGD, clip_grad_norm_
-from minilora.training.precision import Precision
 
 
 def values(model):
@@ -66,7 +65,7 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch_though_their_l
     model, optimizer = fresh(dtype=np.float64)
     small = [labelled(1, (1, 7), ignored=5), labelled(2, (1, 7)), labelled(3, (1, 7), ignored=3)]
     large = tuple(np.concatenate(parts) for parts in zip(*small, strict=True))
-    run = type("Run", (), {"model": model, "rng": None, "tokens": 0, "precision": Precision()})()
+    run = Run(model, None, optimizer, 1)
 
     losses, gradients = [], []
     for micro_batches in (small, [large]):
