@@ -29,6 +29,7 @@ from .ops import cross_entropy
 from .training.optim import SGD, AdamW
 
 if TYPE_CHECKING:  # for editors; at run time `__getattr__` imports these
+    from .adapters.publish import push_adapter
     from .finetuning import finetune
     from .models.pretrained import load_pretrained
     from .pretraining import pretrain
@@ -41,6 +42,7 @@ LATE = {  # name -> module: imported when first used, because reading model file
     "finetune": "finetuning",
     "load_pretrained": "models.pretrained",
     "pretrain": "pretraining",
+    "push_adapter": "adapters.publish",
 }
 
 
@@ -73,5 +75,6 @@ __all__ = [
     "load_pretrained",
     "no_grad",
     "pretrain",
+    "push_adapter",
     "shipped",
 ]

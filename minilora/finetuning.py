@@ -20,6 +20,7 @@ from .adapters.model import PeftModel, get_peft_model
 from .adapters.registry import config_named, name_of
 from .adapters.targets import HEAD, as_target_modules, leaves
 from .errors import ConfigError, UnknownNameError, nearest
+from .files.hub import adapter_folder
 from .finetuning_data import kind_of_files, read_data
 from .finetuning_teacher import load_teacher
 from .methods.lora import LoraConfig
@@ -134,7 +135,8 @@ def finetune(
     valid       files of the same kind for the validation loss; without: a task's "valid" split, or 5% of other data
     chat        write pairs in the base's chat template, not as the prompt, a line break and the response
 
-    adapter     folder of an adapter that goes on on this data: its base (unless `base` is given) and settings are used
+    adapter     folder of an adapter, or its name on the hub; it goes on on this data, with its settings and its base
+                (unless `base` is given)
     method      "lora", "dora", "pissa", "olora", "lora_plus", "adalora", "vera", "ia3", "prefix_tuning",
                 "prompt_tuning"; or "full": train every weight of the base
     rank        r; the update is alpha / r · B A. None: 8, and 256 for "vera". "adalora" starts with half as many more
@@ -196,6 +198,7 @@ def finetune(
     saved = begin_run(out, settings, method != "full", resume, overwrite)
     check_settings(settings)
     if adapter is not None:
+        adapter = adapter_folder(adapter)
         config: Any = read_adapter_config(adapter)
         base = config.base_model_name_or_path if base is None else base
         method = name_of(config) if method == "lora" else method

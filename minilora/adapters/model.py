@@ -268,22 +268,22 @@ class PeftModel(Checkpointing):
         return wrapped.train(model.training and is_trainable)
 
     def load_adapter(self, path, adapter_name: str, is_trainable: bool = False) -> None:
-        """Add the adapter in the folder `path` (PEFT's format); it acts after `set_adapter`.
+        """Add the adapter in the folder `path` (PEFT's format), or of that name on the hub; `set_adapter` lets it act.
 
         Raises MissingFileError, FormatError or ConfigError; the model is as before then.
         """
-        from pathlib import Path  # here, as files: they load more than all the rest
-
+        from ..files.hub import adapter_folder  # here, as files: they load more than all the rest
         from . import files
 
         self._check_new(adapter_name)
+        path = adapter_folder(path)
         config, tensors = files.read(path)
         with merging.as_before_on_failure(self.base_model, adapter_name, self._unmerge_first("load_adapter")):
             try:
                 config = self.base_model.accept(config)
                 places = self.base_model.add(adapter_name, config)
             except ConfigError as error:
-                raise ConfigError(f"{Path(path) / files.CONFIG}: {error}{self._made_for(config)}") from error
+                raise ConfigError(f"{path / files.CONFIG}: {error}{self._made_for(config)}") from error
             try:
                 files.match(tensors, places, self.base_model.base_parameters, path)
                 self.base_model.fill(adapter_name, tensors)

@@ -22,6 +22,7 @@ COMMANDS = {  # name -> file in this folder, line of help
     "generate": ("generate", "Continue prompts, with a base and any adapters."),
     "chat": ("chat", "Converse with a base and its adapters, and switch between them."),
     "merge": ("merge", "Write base + adapter as one ordinary checkpoint."),
+    "push": ("push", "Push a saved adapter to the Hugging Face hub."),
     "adapters": ("adapters", "List adapters: targets, rank, scale, parameters, bytes."),
     "inspect": ("adapters", "Show what is in an adapter or a base, and whether an adapter fits a base."),
     "params": ("params", "Count LoRA on any model: parameters, bytes, memory, operations, cards that hold it."),
@@ -36,6 +37,8 @@ OTHER_NAMES = {  # what a command is called elsewhere -> its name here
     "sft": "train",
     "evaluate": "eval",
     "talk": "chat",
+    "upload": "push",
+    "publish": "push",
     "export": "merge",
     "tokenize": "data",
 }

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..errors import ConfigError, printable
+from ..files.hub import HUB_NAME, adapter_folder, name_of_folder
 from ..text.chat_template import find_template
 from ..text.forms import form_trained_on
 from ..training.run import settings_in_history
@@ -37,19 +38,19 @@ def _folders(ctx, param, value):  # "a=0.7,b" -> {Path("a"): 0.7, Path("b"): 1.0
 def _weighted(part):  # "a=0.7" -> (Path("a"), 0.7)
     folder, equals, weight = part.rpartition("=")
     if not equals or Path(part).is_dir():
-        return Path(part), 1.0
+        return adapter_folder(part), 1.0
     try:
         number = float(weight)
     except ValueError:
         number = math.nan
     if not folder or not math.isfinite(number):
         raise ConfigError(f"--adapter {part!r}: no such folder, and {weight!r} is not a weight; expected as in DIR=0.7")
-    return Path(folder), number
+    return adapter_folder(folder), number
 
 
 adapter_option = click.option(
     "--adapter", metavar="DIR[=W][,DIR]", callback=_folders,
-    help="Adapter folders in PEFT's format. The updates of several are added, each times its weight: a=0.7,b=0.3.",
+    help="Folders in PEFT's format, or names on the hub. Several are added, each times its weight: a=0.7,b=0.3.",
 )  # fmt: skip
 system_option = click.option(
     "--system",
@@ -119,7 +120,7 @@ def with_adapters(model, folders: dict[Path, float]):  # -> the model itself wit
         return model
     model, names = PeftModel(model), []
     for folder, weight in folders.items():
-        name = re.sub(r"[./\\{}]", "_", folder.resolve().name) or "adapter"
+        name = re.sub(r"[./\\{}]", "_", name_of_folder(folder)) or "adapter"
         free = (f"{name}_{n}" for n in itertools.count(2))
         names.append(name if name not in names else next(n for n in free if n not in names))
         model.load_adapter(folder, names[-1])
@@ -137,7 +138,6 @@ def base_of(base: str | None, adapters: Collection[Path]) -> str | None:
     None: the shipped base. An adapter that does not fit the base found so is refused, or named in a note, as it loads.
     """
     from ..adapters.files import read_adapter_config
-    from ..files.hub import HUB_NAME
 
     if base is not None or not adapters:
         return base

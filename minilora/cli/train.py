@@ -11,6 +11,7 @@ from ..text.examples import check_one_source
 from ..training.optim import SCHEDULES
 from ..training.precision import PRECISIONS
 from .common import FilesCommand, base_option, jsonl_option, text_option
+from .push import show_push
 from .running import defaults_of, options_of, show_result, training_options
 
 DEFAULT = defaults_of(finetune)
@@ -139,14 +140,24 @@ class Listed(click.ParamType):
     "--chunked-loss", is_flag=True,
     help="Never hold the logits of all positions, also of a head that is trained: less memory.",
 )  # fmt: skip
+@click.option(
+    "--push-to-hub", metavar="OWNER/NAME", help="Push the adapter to the hub after the training, as `push` does."
+)
 @training_options(finetune)
 @click.pass_context
-def train(ctx, files, out, **_):
+def train(ctx, files, out, push_to_hub, **_):
     """Fine-tune a base model with LoRA, one of its relatives, or in full, on FILE, --task, --text or --jsonl.
 
     `minilora train data.jsonl` trains on the lines of data.jsonl and saves the adapter in ./data-lora. A FILE that ends
     in .jsonl or .json has examples, one that ends in .txt plain text.
     """
+    del ctx.params["push_to_hub"]  # all others are settings of the run
+    if push_to_hub:
+        from ..files.hub import check_can_push  # before hours of training
+
+        if ctx.params["method"] == "full":
+            raise ConfigError("--push-to-hub is for adapters, and the method full makes none")
+        check_can_push(push_to_hub)
     if out is None:
         ctx.params["out"] = default_folder(ctx.params)
         click.echo(f"the result will be in {ctx.params['out']}", err=True)
@@ -158,6 +169,8 @@ def train(ctx, files, out, **_):
     elif files:
         options |= {"task": None, "text": (), "jsonl": ()}
     show_result(ctx, finetune(**options))
+    if push_to_hub:
+        show_push(options["out"], push_to_hub)
 
 
 def default_folder(options: dict) -> Path:
