@@ -120,6 +120,10 @@ def notes_on_experts(architecture, chosen, rank: int) -> list:
     if not experts:
         return []
     notes = ["in 4 bit only linear layers are stored so: bitsandbytes leaves the experts in 16 bit (transformers 5)"]
+    if architecture.model_type == "gpt_oss":
+        notes.append(
+            "the published experts are in MXFP4; transformers trains them in 16 bit: Mxfp4Config(dequantize=True)"
+        )
     if not experts[0].names:
         return ["no target adapts the experts: they are no linear layers (PEFT 0.21.2, transformers 5)", *notes]
     if not adapted:

@@ -37,6 +37,11 @@ def test_experts_that_nobody_asked_for_are_mentioned_for_4_bit_alone():
     assert note.startswith("in 4 bit only linear layers are stored so")
 
 
+def test_gpt_oss_is_trained_in_16_bit_and_that_is_said():
+    assert any("MXFP4" in note for note in count(load("gpt-oss-20b"), "all-linear", 8).notes)
+    assert not any("MXFP4" in note for note in count(load("mixtral-8x7b"), "all-linear", 8).notes)
+
+
 def test_a_model_without_experts_has_no_such_note():
     assert count(load("mistral-7b"), "all-linear", 8).notes == []
 
