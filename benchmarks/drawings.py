@@ -12,7 +12,11 @@ from .runs import parameters, row_key
 MARKERS = "osD^vP"
 METRICS = {"score": "score (share of right answers)", "test_loss": "test loss (nats per token)",
            "train_loss": "loss on what was learned (nats)"}  # fmt: skip
-AXES = {"rank": "rank r", "learning-rate": "learning rate", "capacity": "examples to learn", "batch-size": "batch size"}
+AXES = {
+    "rank": "rank r", "learning-rate": "learning rate", "capacity": "examples to learn", "batch-size": "batch size",
+    "dora": "rank r",
+}  # fmt: skip
+MANY = 7  # columns that fit into a panel of half the width
 
 
 def shown_metrics(name):
@@ -47,7 +51,7 @@ def table(name, settings, store):  # -> Markdown
         if not (rows := rows_of(setting, store)):
             continue
         cells = [setting.label, *([str(setting.x)] if axis else [])]
-        cells += [f"{parameters(setting.run.targets, setting.run.r):,}", f"{rows[0]['lr']:g}"]
+        cells += [f"{parameters(setting.run):,}", f"{rows[0]['lr']:g}"]
         lines.append(cells + [spread(values(setting, store, m), 3 if m == "score" else 4) for m in metrics])
     return markdown(head, lines)
 
@@ -89,7 +93,8 @@ def draw(name, settings, store, path):
     metrics = shown_metrics(name)
     task = "" if name == "against-full" else f"task {settings[0].run.task}; "
     what = "mean, lowest and highest" if name in AXES else "a dot a seed, a line their mean"
-    with panels(path, len(metrics), 13, 5.8) as both:
+    below = name not in AXES and settings[0].x is None and len(settings) > MANY
+    with panels(path, 1 if below else 2, 13, 11 if below else 5.8, rows=2 if below else 1) as both:
         for axes, metric in zip(both, metrics, strict=True):
             (curves if name in AXES else columns)(axes, settings, store, metric)
             axes.set_ylabel(METRICS[metric])
@@ -99,7 +104,7 @@ def draw(name, settings, store, path):
             elif name in AXES:
                 small_log(axes)
             else:
-                axes.set_ylim(0, None)
+                axes.set_ylim(0, 1.05 * axes.get_ylim()[1])  # room for the highest dot
             if name in AXES:
                 axes.set_xlabel(AXES[name])
         both[0].figure.suptitle(f"{task}{len(SEEDS)} seeds: {what}", fontsize=16)

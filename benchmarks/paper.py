@@ -1,8 +1,8 @@
-"""`python -m benchmarks.paper NAME...`: the experiments of the LoRA paper, and of later ones, on the shipped base.
+"""`python -m benchmarks.paper NAME...`: the experiments of LoRA's paper, of later ones and of its relatives', in small.
 
 Every run is saved at once in benchmarks/results/NAME.part; after an interruption the same command goes on where it
-stopped. A finished experiment is in NAME.json, and is only drawn again. The command writes the figure to
-benchmarks/figures/ and the table into benchmarks/PAPER.md.
+stopped. A finished experiment is in NAME.json, and is only drawn again. The command writes the figures to
+benchmarks/figures/ and the table into the page that has a place for it, benchmarks/PAPER.md or benchmarks/FAMILY.md.
 """
 
 import re
@@ -14,23 +14,33 @@ from minilora.errors import MiniloraError, UnknownNameError, nearest
 from minilora.files.atomic import write_text
 
 from .drawings import draw, draw_amplification, draw_similarity, subspace_table, table
-from .experiments import EXPERIMENTS
+from .family_drawings import draw_error, draw_map, draw_ranks, error_table, map_table, ranks_table
+from .family_experiments import FAMILY
 from .options import OneLine
-from .running import HERE, NAMES, results, run_experiment, run_subspaces
+from .running import HERE, NAMES, OTHERS, SETTINGS, results, run_experiment
 
-PAGE = HERE / "PAPER.md"
+PAGES = {"FAMILY.md": (*FAMILY, "error-cut"), "PAPER.md": NAMES}  # the first page that has the name
+TABLES = {"subspaces": subspace_table, "lora-plus": map_table, "error-cut": error_table}  # instead of `table`
+FIGURES = {  # name -> {file: function}, instead of one that `draw` draws
+    "subspaces": {"subspaces": draw_similarity, "amplification": draw_amplification},
+    "lora-plus": {"lora-plus": draw_map},
+    "error-cut": {"error-cut": draw_error},
+}
+FURTHER = {"adalora": (ranks_table, {"adalora-ranks": draw_ranks})}  # beside them
+
+
+def page_of(name):  # -> Path
+    return HERE / next(page for page, names in PAGES.items() if name in names)
 
 
 def report(name, store):  # -> the Markdown table
-    return subspace_table(store) if name == "subspaces" else table(name, EXPERIMENTS[name](), store)
+    first = TABLES[name](store) if name in TABLES else table(name, SETTINGS[name](), store)
+    return f"{first}\n{FURTHER[name][0](store)}" if name in FURTHER else first
 
 
-def draw_all(name, store, folder):
-    if name == "subspaces":
-        draw_similarity(store, folder / "subspaces.png")
-        draw_amplification(store, folder / "amplification.png")
-    else:
-        draw(name, EXPERIMENTS[name](), store, folder / f"{name}.png")
+def figures_of(name):  # -> {file: function (store, path)}
+    own = {name: lambda store, path: draw(name, SETTINGS[name](), store, path)}
+    return FIGURES.get(name, own) | (FURTHER[name][1] if name in FURTHER else {})
 
 
 def with_table(page, name, text):  # str, str, str -> the page with this table between its marks
@@ -50,13 +60,14 @@ def main(names):
                 raise UnknownNameError(f"no experiment {name!r}; there are: {nearest(name, NAMES)}")
         for name in names:
             store = results(name)
-            if name == "subspaces":
-                run_subspaces(store)
+            if name in OTHERS:
+                OTHERS[name](store)
             else:
-                run_experiment(EXPERIMENTS[name](), store)
-            draw_all(name, store, HERE / "figures")
-            text = report(name, store)
-            write_text(PAGE, with_table(PAGE.read_text(encoding="utf-8"), name, text))
+                run_experiment(SETTINGS[name](), store)
+            for file, draw_figure in figures_of(name).items():
+                draw_figure(store, HERE / "figures" / f"{file}.png")
+            text, page = report(name, store), page_of(name)
+            write_text(page, with_table(page.read_text(encoding="utf-8"), name, text))
             click.echo(f"\n{text}")
     except MiniloraError as error:
         click.echo(f"error: {error}", err=True)

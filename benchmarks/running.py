@@ -6,15 +6,19 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from minilora.display.progress import new_bar
 
+from .error_cut import RANKS, cuts, matrices
 from .experiments import EXPERIMENTS, SEEDS, TASK, TUNING_SEED, best_rate, tuning_runs
+from .family_experiments import FAMILY
 from .rows import Rows
 from .runs import Run, measure, row_key
 from .subspaces import study
 
 HERE = Path(__file__).parent
-NAMES = (*EXPERIMENTS, "subspaces")
+SETTINGS = EXPERIMENTS | FAMILY  # name -> function that lists the settings
 
 
 def results(name, folder=HERE / "results"):
@@ -54,6 +58,24 @@ def run_subspaces(store):
                 store.add(key | study(Run(**key)))
             step(missing, f"seed {seed}")
     store.finish()
+
+
+def run_error_cut(store):
+    """One row for each matrix and rank; nothing is trained."""
+    found = matrices()
+    with progress(len(found) * len(RANKS)) as step:
+        for i, (path, W) in enumerate(found.items()):
+            for r in RANKS:
+                key = {"path": path, "r": r}
+                missing = not store.find(key)
+                if missing:
+                    store.add(key | cuts(W, r, np.random.default_rng([TUNING_SEED, i])))
+                step(missing, f"{path}, rank {r}")
+    store.finish()
+
+
+OTHERS = {"subspaces": run_subspaces, "error-cut": run_error_cut}  # name -> function that measures it into a store
+NAMES = (*SETTINGS, *OTHERS)
 
 
 @contextlib.contextmanager

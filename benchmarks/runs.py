@@ -38,6 +38,25 @@ class Run:
     examples: int | None = None
     seed: int = 0
 
+    def adapt(self, model):
+        """The model with the trainable part that the run names."""
+        if self.targets == "full":
+            return model
+        config = LoraConfig(r=self.r, lora_alpha=ALPHA, target_modules=target_modules(self.targets))
+        return get_peft_model(model, config, seed=self.seed)
+
+    def groups(self, model):
+        """What the optimizer trains: parameters, or groups of them with rates of their own."""
+        return [p for _, p in trained(model)]
+
+    def findings(self, model):  # -> dict
+        """What the row of the run keeps of the trained model, beside losses and score."""
+        return {}
+
+    def counted(self):
+        """The run whose model has the numbers that count as trained."""
+        return self
+
 
 def target_modules(targets):  # "q,v" -> ["q_proj", "v_proj"]
     if targets == "all":
@@ -50,13 +69,8 @@ def tokenizer():
     return load_tokenizer(shipped("base"))
 
 
-def build(run):  # -> model with the trainable part that the run names
-    model, _ = load_base()
-    if run.targets == "full":
-        return model
-    return get_peft_model(
-        model, LoraConfig(r=run.r, lora_alpha=ALPHA, target_modules=target_modules(run.targets)), seed=run.seed
-    )
+def build(run):  # -> the shipped base with the trainable part that the run names
+    return run.adapt(load_base()[0])
 
 
 def training_examples(run):
@@ -73,7 +87,7 @@ def tune(run):  # -> model
         training_examples(run), tokenizer(), run.batch, model.config.max_position_embeddings,
         np.random.default_rng([run.seed, 1]),
     )  # fmt: skip
-    optimizer = AdamW([p for _, p in trained(model)], lr=run.lr, weight_decay=0.0)
+    optimizer = AdamW(run.groups(model), lr=run.lr, weight_decay=0.0)
     run_training(model, batches, optimizer, run.steps, schedule=linear_decay(run.steps, run.steps // 6))
     return model
 
@@ -102,12 +116,13 @@ def measure(run, tuning=False):  # -> dict; all losses None where the training o
         "score": lambda: score(model, tokenizer(), task, task.examples("test"))[0],
         "train_loss": lambda: mean_loss(model, training_examples(run)),
     }
-    return {name: round(measures[name](), 6) for name in names}
+    found = {} if tuning else run.findings(model)
+    return {name: round(measures[name](), 6) for name in names} | found
 
 
 @lru_cache
-def parameters(targets, r):  # -> int: how many are trained
-    return sum(p.size for p in build(Run("sql", targets, r)).parameters() if p.requires_grad)
+def parameters(run):  # -> int: how many are trained
+    return sum(p.size for _, p in trained(build(run.counted())))
 
 
 def row_key(run, tuning=False):  # -> dict, the part of a row that names it

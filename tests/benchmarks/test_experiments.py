@@ -34,6 +34,7 @@ from minilora.course.lab.low_rank import similarity
 from minilora.errors import MiniloraError
 
 ROOT = Path(__file__).parents[2]
+SETTINGS_OF = dict(running.SETTINGS)
 
 TINY = Run("style-json", "q,v", 3, 1e-2, steps=2, batch=2)
 SETTINGS = [Setting("small", None, replace(TINY, r=1), (1e-3, 1e-2)), Setting("one rate", None, TINY, (1e-2,))]
@@ -80,9 +81,10 @@ def test_a_training_that_overflows_is_a_row_without_numbers():
 
 
 def test_full_fine_tuning_trains_every_parameter():
-    model = build(replace(TINY, targets="full"))
+    run = replace(TINY, targets="full")
+    model = build(run)
     assert all(p.requires_grad for p in model.parameters())
-    assert parameters("full", 0) == sum(p.size for p in model.parameters())
+    assert parameters(run) == sum(p.size for p in model.parameters())
 
 
 def test_a_small_set_of_examples_is_part_of_a_larger():
@@ -97,7 +99,7 @@ def test_a_small_set_of_examples_is_part_of_a_larger():
     ("settings", "share"), [(which_matrices(), 0.04), (which_layers()[:3], 0.02), (which_layers()[3:], 0.03)]
 )
 def test_settings_of_one_budget_train_equally_many_parameters(settings, share):
-    counts = [parameters(setting.run.targets, setting.run.r) for setting in settings]
+    counts = [parameters(setting.run) for setting in settings]
     assert max(counts) <= (1 + share) * min(counts)
 
 
@@ -165,18 +167,19 @@ def test_an_unknown_experiment_is_one_line_that_names_the_nearest():
 @pytest.fixture
 def tiny(tmp_path, monkeypatch, measured):
     """The command with one experiment, `tiny`, whose results, figure and page are in tmp_path."""
-    monkeypatch.setitem(EXPERIMENTS, "tiny", lambda: SETTINGS)
+    monkeypatch.setitem(running.SETTINGS, "tiny", lambda: SETTINGS)
     monkeypatch.setattr(paper, "NAMES", ("tiny",))
     monkeypatch.setattr(paper, "HERE", tmp_path)
-    monkeypatch.setattr(paper, "PAGE", tmp_path / "PAPER.md")
+    monkeypatch.setattr(paper, "PAGES", {"PAPER.md": ("tiny",)})
     monkeypatch.setattr(paper, "results", lambda name: running.results(name, tmp_path))
-    paper.PAGE.write_text("Before.\n<!-- table tiny -->\n<!-- end -->\nAfter.\n", encoding="utf-8")
+    text = "Before.\n<!-- table tiny -->\n<!-- end -->\nAfter.\n"
+    paper.page_of("tiny").write_text(text, encoding="utf-8")
     return lambda: CliRunner().invoke(main, ["tiny"])
 
 
 def test_the_command_draws_the_figure_and_puts_the_table_into_the_page(tiny):
     assert tiny().exit_code == 0
-    page = paper.PAGE.read_text(encoding="utf-8")
+    page = paper.page_of("tiny").read_text(encoding="utf-8")
     assert page.startswith("Before.") and page.endswith("After.\n")
     assert "| small | 1,792 | 0.001 | 0.250 ± 0.000 | 0.5000 ± 0.0000 |" in page
     assert (paper.HERE / "figures" / "tiny.png").read_bytes().startswith(b"\x89PNG")
@@ -184,9 +187,9 @@ def test_the_command_draws_the_figure_and_puts_the_table_into_the_page(tiny):
 
 def test_a_finished_experiment_measures_nothing_and_gives_the_same_page(tiny, measured):
     tiny()
-    page, count = paper.PAGE.read_bytes(), len(measured)
+    page, count = paper.page_of("tiny").read_bytes(), len(measured)
     tiny()
-    assert (paper.PAGE.read_bytes(), len(measured)) == (page, count)
+    assert (paper.page_of("tiny").read_bytes(), len(measured)) == (page, count)
 
 
 def test_ctrl_c_says_how_to_go_on(tiny, monkeypatch):
@@ -242,23 +245,24 @@ def test_an_update_along_one_direction_is_compared_with_that_direction_of_w():
 # ---- what is committed
 
 
-PAGE = (ROOT / "benchmarks" / "PAPER.md").read_text(encoding="utf-8")
+def page_text(name):
+    return paper.page_of(name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", SETTINGS_OF)
 def test_the_results_hold_every_run_of_the_experiment_and_no_other(name):
     store = running.results(name)
-    settings = EXPERIMENTS[name]()
+    settings = SETTINGS_OF[name]()
     wanted = [row_key(run, tuning=True) for s in settings for run in tuning_runs(s)]
     wanted += [row_key(run) for s in settings for run in final_runs(s, store)]
     assert len(store.rows) == len(wanted) == sum(len(tuning_runs(s)) + len(SEEDS) for s in settings)
     assert all(store.find(run) for run in wanted)
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", SETTINGS_OF)
 def test_no_chosen_learning_rate_is_the_first_or_the_last_of_those_tried(name):
     store = running.results(name)
-    for setting in EXPERIMENTS[name]():
+    for setting in SETTINGS_OF[name]():
         if len(setting.rates) > 1:
             assert min(setting.rates) < best_rate(setting, store) < max(setting.rates), setting
 
@@ -269,8 +273,9 @@ def test_the_subspaces_of_every_seed_are_there():
 
 @pytest.mark.parametrize("name", running.NAMES)
 def test_the_table_of_the_page_is_that_of_the_results(name):
-    assert with_table(PAGE, name, report(name, running.results(name))) == PAGE
-    assert f"<!-- table {name} -->\n\n|" in PAGE
+    page = page_text(name)
+    assert with_table(page, name, report(name, running.results(name))) == page
+    assert f"<!-- table {name} -->\n\n|" in page
 
 
 @pytest.mark.parametrize("name", running.NAMES)
@@ -280,7 +285,10 @@ def test_the_results_name_their_command_seeds_and_versions(name):
     assert found["seeds"] == list(SEEDS) and found["versions"].keys() == {"minilora", "numpy", "python"}
 
 
-def test_every_figure_of_the_page_exists_and_every_experiment_has_one():
-    figures = set(re.findall(r"\]\((figures/[^)]+)\)", PAGE))
-    assert figures == {f"figures/{name}.png" for name in (*running.NAMES, "amplification")}
-    assert all((ROOT / "benchmarks" / figure).is_file() for figure in figures)
+def test_every_figure_of_the_pages_exists_and_every_experiment_has_one():
+    for page in paper.PAGES:
+        text = (ROOT / "benchmarks" / page).read_text(encoding="utf-8")
+        shown = set(re.findall(r"\]\((figures/[^)]+)\)", text))
+        names = [name for name in running.NAMES if paper.page_of(name).name == page]
+        assert shown == {f"figures/{file}.png" for name in names for file in paper.figures_of(name)}
+        assert all((ROOT / "benchmarks" / figure).is_file() for figure in shown)
