@@ -90,6 +90,16 @@ def printable(value: object) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))
 
 
+def shortened(text: str, limit: int = 293) -> str:
+    """The text, without its middle when it is longer than `limit`: a line begins with where, and ends with why.
+
+    >>> shortened("abcdefghijklmnopqrstuvwxyz", limit=15)
+    'abcdef ... wxyz'
+    """
+    keep = limit - len(" ... ")
+    return text if len(text) <= limit else f"{text[: keep - keep * 2 // 5]} ... {text[-(keep * 2 // 5) :]}"
+
+
 def first_line(error: BaseException, limit: int = 160) -> str:
     """The first line of another library's error message, at most `limit` characters; the error's class if it is empty.
 

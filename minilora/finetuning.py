@@ -19,7 +19,9 @@ from .adapters.inject import can_adapt
 from .adapters.model import PeftModel, get_peft_model
 from .adapters.registry import config_named, name_of
 from .adapters.targets import HEAD, as_target_modules, leaves
+from .arguments import check_arguments
 from .errors import ConfigError, UnknownNameError, nearest
+from .files.atomic import same_place
 from .files.hub import adapter_folder
 from .finetuning_data import kind_of_files, read_data
 from .finetuning_teacher import load_teacher
@@ -177,6 +179,7 @@ def finetune(
     first Ctrl-C saves the run and returns; `interrupted` is then True. Raises MiniloraError of a fitting kind for every
     mistake; TrainingError when the loss is not finite.
     """
+    check_arguments(finetune, locals())
     if rank is None and method != "full" and adapter is None:
         rank = VeraConfig.r if method == "vera" else LoraConfig.r
     if files:
@@ -204,9 +207,9 @@ def finetune(
         method = name_of(config) if method == "lora" else method
         virtual_tokens = getattr(config, "num_virtual_tokens", 0)
     folder = base_folder(base)
-    if adapter is not None and out is not None and Path(out).resolve() == Path(adapter).resolve():
+    if adapter is not None and out is not None and same_place(out, adapter):
         raise ConfigError(f"{out} is the adapter that goes on; choose another folder for the result")
-    if out is not None and Path(out).resolve() == folder.resolve():
+    if out is not None and same_place(out, folder):
         raise ConfigError(f"{out} is the base itself; choose another folder for the result")
     model, tokenizer = load_base(base, device)
     model.chunked_loss = chunked_loss

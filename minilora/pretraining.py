@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .arguments import check_arguments
 from .errors import ConfigError
 from .files.atomic import write_json, write_text
 from .files.shipped import shipped
@@ -65,6 +66,7 @@ def pretrain(
     plot, resume, overwrite, seed, device, progress: as in `finetuning.finetune`. Returns the model, its history and the
     last step. Raises MiniloraError of a fitting kind for every mistake, TrainingError when the loss is not finite.
     """
+    check_arguments(pretrain, locals())
     out, text = Path(out), path_names(text)
     steps = steps or (1500 if text else 5000)
     settings = {

@@ -29,6 +29,10 @@ FEATURE_OF_TENSOR = {  # ending of a tensor's name -> what it belongs to
     "lora_E": "of AdaLoRA, but the config is of another method",
     "base_layer.bias": "of bias, which is not supported",
 }
+SIZED_BY = {  # tensor -> the field of the config that is the length of one of its axes, and which axis
+    "lora_A": ("r", 0), "lora_B": ("r", 1), "lora_embedding_A": ("r", 0), "lora_embedding_B": ("r", 1),
+    "vera_lambda_d": ("r", 0), "prompt_embeddings": ("num_virtual_tokens", 0),
+}  # fmt: skip
 COPY_NAME = re.compile(r"(.+?)(?:\.modules_to_save(\.[^.]+)?)?\.(weight|bias)")
 A_ROW_A_TOKEN = re.compile(r"(embed_tokens|wte|lm_head)(\.base_layer|\.original_module)?\.weight$")
 WRAPPED = re.compile(r"\.(?:base_layer|original_module)(?=\.)")  # what PEFT puts into the path of a base's own module
@@ -131,31 +135,53 @@ def match(tensors, places, base, folder) -> None:
     loading. Here they must equal the base's, or the base's rounded to 16 bits, and are then left out.
     Raises FormatError with the list of what is missing, extra or wrong.
     """
-    problems = {"missing": [_key(place) for place in places if place not in tensors]}
+    faults = {"missing": [(_key(place), "") for place in places if place not in tensors]}
     for place, array in tensors.items():
-        if what := _misfit(places.get(place), base, _key(place), array):
-            problems.setdefault(what, []).append(_key(place))
-    lines = [f"{len(keys)} {what}: {listed(keys)}" for what, keys in problems.items() if keys]
-    if lines:
-        raise FormatError(f"{Path(folder) / TENSORS}: {'; '.join(lines)}")
+        if found := _misfit(places.get(place), base, _key(place), array):
+            what, detail = found
+            faults.setdefault(what, []).append((_key(place), detail))
+    faults = {what: keys for what, keys in faults.items() if keys}
+    if faults:
+        names = 4 if len(faults) == 1 and len(next(iter(faults))) < 30 else 1
+        lines = [
+            f"{len(keys)} {what}{keys[0][1]}: {listed([k for k, _ in keys], names)}" for what, keys in faults.items()
+        ]
+        wrong = [(tensors[p].shape, place.shape, _key(p)) for p, place in places.items() if p in tensors]
+        raise FormatError(f"{Path(folder) / TENSORS}: {'; '.join(lines)}{_setting_at_fault(wrong)}")
 
 
-def _misfit(parameter, base, key, array):  # -> what is wrong with a tensor, or None
+def _misfit(parameter, base, key, array):  # -> what is wrong with a tensor, and details; or None
     if parameter is None:
         original = base.get(WRAPPED.sub("", key))
         if original is not None and array.shape != original.shape:
-            return f"base weights of another shape ({_shapes(key, array, original)})"
+            return "base weights of another shape", f" ({_shapes(key, array, original)})"
         if original is not None and original.is_filled:
             same = _is_or_rounds_to(original.numpy(), array)
-            return None if same else "base weights that differ from this model's"
+            return None if same else ("base weights that differ from this model's", "")
         feature = next((f for end, f in FEATURE_OF_TENSOR.items() if key.endswith(end)), None)
-        return feature or "that match no module of this model"
+        return feature or "that match no module of this model", ""
     if array.shape != parameter.shape:
-        return f"of the wrong shape ({_shapes(key, array, parameter)})"
+        return "of the wrong shape", f" ({_shapes(key, array, parameter)})"
     if array.dtype.kind != "f":
-        return f"not floating point ({array.dtype})"
+        return "not floating point", f" ({array.dtype})"
     with np.errstate(over="ignore"):
-        return None if np.isfinite(array.astype(np.float32, copy=False)).all() else "with values that are not finite"
+        finite = np.isfinite(array.astype(np.float32, copy=False)).all()
+    return None if finite else ("with values that are not finite", "")
+
+
+def _setting_at_fault(shapes):  # [(stored shape, expected shape, key)] -> the end of the error line, "" when unknown
+    """A setting of adapter_config.json that says something else than every tensor: the rank, or IA3's place."""
+    sizes = {
+        (field, stored[axis], expected[axis])
+        for stored, expected, key in shapes
+        for name, (field, axis) in SIZED_BY.items()
+        if name in key.split(".") and len(stored) == len(expected) > axis
+    }
+    field, stored, expected = next(iter(sizes), ("", 0, 0))
+    if len(sizes) == 1 and stored != expected:
+        return f"; {CONFIG} says {field} = {expected}, the tensors have {stored}"
+    turned = [s[::-1] == e or min(s) == min(e) == 1 and s != e for s, e, key in shapes if key.endswith("ia3_l")]
+    return f"; feedforward_modules in {CONFIG} names other modules than the tensors" if any(turned) else ""
 
 
 def _shapes(key, array, parameter):

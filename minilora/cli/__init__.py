@@ -7,10 +7,11 @@ import signal
 import sys
 import threading
 import warnings
+from typing import NoReturn
 
 import click
 
-from ..errors import MiniloraError, nearest, printable
+from ..errors import MiniloraError, nearest, printable, shortened
 
 COMMANDS = {  # name -> file in this folder, line of help
     "tour": ("tour", "Train two adapters on one base in a minute: count, train, merge, switch."),
@@ -83,7 +84,7 @@ def cli():
 def show_note(message, category, *place, show_other=warnings.showwarning):
     """Print a UserWarning as one line, without the place in the code, and other warnings as Python does."""
     if category is UserWarning:
-        click.echo(f"note: {message}", err=True)
+        click.echo(f"note: {shortened(printable(message))}", err=True)
     else:
         show_other(message, category, *place)
 
@@ -104,6 +105,12 @@ def end_tidily() -> None:
                 signal.signal(getattr(signal, name), terminate)
 
 
+def refuse(why: object) -> NoReturn:
+    """End with exit code 2 and one line, whatever a path or a file has put into the message."""
+    click.echo(f"error: {shortened(printable(why))}", err=True)
+    sys.exit(2)
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     end_tidily()
@@ -111,6 +118,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # print "?" for a character that the console does not have
     warnings.showwarning = show_note
+    warnings.filterwarnings("ignore", category=RuntimeWarning)  # NumPy's of inf and nan: the result is checked for them
     try:
         cli.main(standalone_mode=False)
         sys.stdout.flush()
@@ -121,24 +129,19 @@ def main() -> None:
         click.echo("terminated", err=True)
         raise
     except click.ClickException as error:
-        is_help = isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ()))  # `minilora` alone
-        click.echo(error.format_message() if is_help else f"error: {error.format_message()}", err=True)
-        sys.exit(2)
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # `minilora` alone
+            click.echo(error.format_message(), err=True)
+            sys.exit(2)
+        refuse(error.format_message())
     except MiniloraError as error:
-        click.echo(f"error: {printable(error)}", err=True)
-        sys.exit(2)
+        refuse(error)
     except MemoryError:
-        click.echo(
-            "error: out of memory; a smaller --batch-size (with --accumulate) or a smaller model needs less", err=True
-        )
-        sys.exit(2)
+        refuse("out of memory; a smaller --batch-size (with --accumulate) or a smaller model needs less")
     except OSError as error:
         if error.filename is not None:
-            click.echo(f"error: {error.filename}: {error.strerror}", err=True)
-            sys.exit(2)
+            refuse(f"{error.filename}: {error.strerror}")
         # standard output failed: the disk is full, or the reader of a pipe has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python prints a second error at exit
         if isinstance(error, BrokenPipeError):
             sys.exit(1)
-        click.echo(f"error: cannot write: {error.strerror or error}", err=True)
-        sys.exit(2)
+        refuse(f"cannot write: {error.strerror or error}")

@@ -86,7 +86,7 @@ def show_adapter(folder, base):
 
     adapter = read_adapter(folder)
     norms = {} if base is None else base_norms(adapter, base)
-    if adapter.others:
+    if not adapter.updates:  # of another method than LoRA and DoRA
         show_tensors(adapter, base)
         return
     config, updates = adapter.config, adapter.updates

@@ -45,4 +45,4 @@ def pretrain(ctx, **_):
 
     Without --text: on the shipped corpus, with the tokenizer and the recipe of the shipped base.
     """
-    show_result(ctx, train_from_scratch(**options_of(ctx)))
+    show_result(ctx, train_from_scratch(**options_of(ctx, train_from_scratch)))

@@ -6,7 +6,9 @@ from collections.abc import Callable
 import click
 from click.core import ParameterSource
 
-from ..training.resume import read_settings
+from ..arguments import check_arguments
+from ..errors import ConfigError, FormatError
+from ..training.resume import FILE, START_AGAIN, read_settings
 from .common import device_option, seed_option
 
 
@@ -39,13 +41,23 @@ def training_options(function: Callable):  # -> decorator of a command
     return decorate
 
 
-def options_of(ctx: click.Context) -> dict:
-    """The options of the command line. With --resume, options that were not typed are those of the saved run."""
+def options_of(ctx: click.Context, function: Callable) -> dict:
+    """The options of the command line, for `function`. With --resume, those that were not typed are the saved run's.
+
+    Raises FormatError when the saved ones are no arguments of `function`.
+    """
     options = dict(ctx.params)
     if options["resume"]:
         saved, _ = read_settings(options["out"])
         typed = [name for name in options if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
-        options |= {name: value for name, value in saved.items() if name in options and name not in typed}
+        if saved.get("command") != ctx.command.name:
+            return options  # the training refuses the run
+        kept = {name: value for name, value in saved.items() if name in options and name not in typed}
+        try:
+            check_arguments(function, kept)
+        except ConfigError as error:
+            raise FormatError(f"{options['out'] / FILE} is damaged: its settings say {error}; {START_AGAIN}") from error
+        options |= kept
     return options
 
 

@@ -161,7 +161,7 @@ def train(ctx, files, out, push_to_hub, **_):
     if out is None:
         ctx.params["out"] = default_folder(ctx.params)
         click.echo(f"the result will be in {ctx.params['out']}", err=True)
-    options = options_of(ctx)
+    options = options_of(ctx, finetune)
     if options["epochs"] and ctx.get_parameter_source("steps") is not ParameterSource.DEFAULT:
         raise ConfigError("--epochs and --steps: use only one of them")
     if not options["resume"]:

@@ -1,8 +1,8 @@
 """A base and its adapters as one checkpoint in a folder, which needs no LoRA to run."""
 
 import contextlib
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, MiniloraError
-from ..files.atomic import read_json, write_json
+from ..files.atomic import read_json, same_place, write_json
 from ..files.lock import is_left_over, only_writer
 from ..models.pretrained import load_pretrained
 from ..training.run import HISTORY, settings_in_history
@@ -72,7 +72,7 @@ def fixed_prompt(config):  # -> (1, T) int64
 def check_target(out: Path, sources: Sequence[Path]) -> None:
     """Raises ConfigError or MiniloraError when a merge must not write into `out`: one of the folders that it reads, a
     file, or a folder with files that no merge wrote."""
-    if any(out.resolve() == source.resolve() for source in sources):
+    if any(same_place(out, source) for source in sources):
         raise ConfigError(f"--out {out} is one of the inputs; choose another folder")
     if out.exists() and not out.is_dir():
         raise MiniloraError(f"cannot write {out}: it is a file, expected a folder")
@@ -98,10 +98,10 @@ def merged_files(out: Path) -> list[str]:
 def filled_folder(out: Path) -> Iterator[Path]:
     """Yield a temporary folder. Its files replace those of an earlier merge in `out` when the block succeeds; otherwise
     `out` stays as it was. Raises MiniloraError (one line) when it cannot be written."""
-    temporary = None
+    temporary = out / f".merging.{secrets.token_hex(4)}"  # known before it exists, see files/lock
     with only_writer(out):
         try:
-            temporary = Path(tempfile.mkdtemp(prefix=".merging.", dir=out))
+            temporary.mkdir()
             yield temporary
             before = merged_files(out)
             for file in out.iterdir():
@@ -114,5 +114,4 @@ def filled_folder(out: Path) -> Iterator[Path]:
                 raise
             raise MiniloraError(f"cannot write {out}: {error.strerror or error}") from error
         finally:
-            if temporary is not None:
-                shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)

@@ -5,7 +5,7 @@ Every mistake is one line: files that are missing, unreadable, not UTF-8 or not 
 
 import contextlib
 import json
-import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,22 +21,29 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     Missing folders are made. Raises MiniloraError when the folder cannot be written or the disk is full.
     """
     path = Path(path)
-    temporary = None
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"  # known before it exists, see files/lock
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is a folder" if path.is_dir() else "it is a device, not a file")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary.touch(exist_ok=False)
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp made it readable by its owner only
         temporary.replace(path)
     except MiniloraError:  # from the block; MissingFileError is an OSError too
         raise
     except OSError as error:
         raise MiniloraError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        if temporary is not None:
+        with contextlib.suppress(OSError):  # no such folder
             temporary.unlink(missing_ok=True)
+
+
+def same_place(first: str | Path, second: str | Path) -> bool:
+    """Whether two paths lead to the same file or folder. A link that leads to itself leads nowhere."""
+    try:
+        return Path(first).resolve() == Path(second).resolve()
+    except (OSError, RuntimeError):  # a loop of links, in old and new versions of Python
+        return False
 
 
 def check_writable(folder: str | Path) -> None:
@@ -57,12 +64,6 @@ def check_writable(folder: str | Path) -> None:
                 place.rmdir()
 
 
-def _umask():
-    mask = os.umask(0o022)  # there is no way to read it without setting it
-    os.umask(mask)
-    return mask
-
-
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path` in UTF-8, with the same line ends on every system.
 
@@ -81,16 +82,20 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def read_utf8(path: str | Path, mistake: type[MiniloraError] = FormatError) -> str:
+def read_utf8(path: str | Path, mistake: type[MiniloraError] = FormatError, pipes: bool = False) -> str:
     """The text of a UTF-8 file, without a byte order mark; every line ends with \\n.
+
+    pipes: whether a pipe, which has an end only when its writer ends, is read too.
 
     Raises MissingFileError, `mistake` for bytes that are not UTF-8, MiniloraError when the file cannot be read.
     """
     path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(f"{path} is a folder, expected a file" if path.is_dir() else f"no such file: {path}")
     try:
+        if not (path.is_file() or pipes and path.is_fifo()):
+            raise MissingFileError(f"{path} is a folder, expected a file" if path.is_dir() else f"no such file: {path}")
         return path.read_text(encoding="utf-8-sig")
+    except MissingFileError:
+        raise
     except UnicodeDecodeError as error:
         raise mistake(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
     except OSError as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import FormatError, MissingFileError, listed
-from .atomic import atomic_write, read_json, write_json
+from .atomic import atomic_write, read_json, same_place, write_json
 from .safetensors import FLOATING, NO_PICKLE, read_header, same_values, write_tensors
 
 # Buffers that old files carry and that are computed here: rotary frequencies, GPT-2's triangular masks.
@@ -62,7 +62,7 @@ def copy_tokenizer(source: str | Path, target: str | Path) -> None:
     """Copy what belongs to the tokenizer (its files, chat template, generation defaults) from folder to folder."""
     for name in TOKENIZER_FILES:
         file = Path(source) / name
-        if file.is_file() and file.resolve() != (Path(target) / name).resolve():
+        if file.is_file() and not same_place(file, Path(target) / name):
             with atomic_write(Path(target) / name) as temporary:
                 temporary.write_bytes(file.read_bytes())
 
@@ -118,7 +118,7 @@ def match_tensors(expected: dict, headers: dict, folder: Path, tied_to: str | No
         if n in names and (shape != expected[names[n]] or kind not in FLOATING)
     ]
     faults = [
-        f"{what} {len(them)} ({listed(them)})"
+        f"{what} {len(them)} ({listed(them, 2 if what == 'extra' else 1)})"
         for what, them in (("missing", missing), ("extra", extra), ("wrong shape or dtype", wrong))
         if them
     ]

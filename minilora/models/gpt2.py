@@ -10,6 +10,7 @@ V vocabulary.
 from dataclasses import dataclass
 
 from .. import ops
+from ..arguments import check_arguments
 from ..backend import like
 from ..errors import ConfigError, ShapeError
 from ..nn import Embedding, LayerNorm, Linear, Module, Parameter, zeros
@@ -40,6 +41,7 @@ class GPT2Config:
     max_position_embeddings = property(lambda self: self.n_positions)
 
     def __post_init__(self):
+        check_arguments(type(self), vars(self))
         self.n_inner = self.n_inner or 4 * self.n_embd
         if self.n_embd % self.n_head:
             raise ConfigError(f"n_embd {self.n_embd} does not divide into {self.n_head} heads")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import ops
+from ..arguments import check_arguments
 from ..backend import like
 from ..errors import ConfigError
 from ..nn import Embedding, Linear, Module, RMSNorm
@@ -45,6 +46,7 @@ class LlamaConfig:
     model_type: str = "llama"
 
     def __post_init__(self):
+        check_arguments(type(self), vars(self))
         self.num_key_value_heads = self.num_key_value_heads or self.num_attention_heads
         self.head_dim = self.head_dim or self.hidden_size // self.num_attention_heads
         if self.num_attention_heads % self.num_key_value_heads:

@@ -22,7 +22,7 @@ def read_text(paths: Paths) -> str:
     Raises MissingFileError, or DataError for a file that is empty or not UTF-8.
     """
     paths = path_names(paths)
-    texts = [read_utf8(path, DataError) for path in paths]
+    texts = [read_utf8(path, DataError, pipes=True) for path in paths]
     for path, text in zip(paths, texts, strict=True):
         if not text or text.isspace():
             raise DataError(f"{path} is empty, expected text")
@@ -36,7 +36,7 @@ def read_jsonl(path: str | Path) -> list[Example]:
     breaks, become the prompt. Blank lines are skipped. Raises MissingFileError, or DataError with the number of the
     line at fault, or for a file without examples.
     """
-    text = read_utf8(path, DataError)
+    text = read_utf8(path, DataError, pipes=True)
     array = _read_array(text)
     if array is not None:
         examples = [

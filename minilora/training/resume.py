@@ -19,9 +19,11 @@ from ..files.safetensors import read_header, read_tensors, write_tensors
 
 FILE = "training_state.safetensors"
 ASIDE = f".{FILE}.replaced.part"  # the state of a run that is being replaced; the name of a left-over, see files/lock
+START_AGAIN = "start the training again and pass overwrite"
 KIND = "minilora training state 1"
 HOLDS = {"a run": FILE, "an adapter": "adapter_config.json", "a base": "config.json"}  # content of a folder -> its file
 # settings that may differ when a run goes on
+ADDED = {"digest"}  # to the settings, when a run is saved
 MAY_CHANGE = ("steps", "eval_every", "device", "plot", "patience", "checkpointing")
 
 
@@ -63,14 +65,15 @@ def load_state(
     for found in [tensors, saved_best] if saved_best else [tensors]:
         _check_weights(_of_kind(found, "weights/"), model, path)
     optimizer.check_state_dict(arrays)
-    try:
+    with _part_of(path, "place in the data"):
         batches.restore(description["batches"])
+    with _part_of(path, "random generator"):
         rng.bit_generator.state = description["rng"]
+    with _part_of(path, "history"):
         history.restore(description["history"], description["step"])
+    with _part_of(path, "loss scale"):
         if precision is not None:
             precision.restore(description["precision"])
-    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, IndexError) as error:
-        raise FormatError(f"{path}: the description of the run is damaged") from error
     optimizer.load_state_dict(arrays)
     put_back(model, tensors)
     if best is not None:
@@ -116,21 +119,31 @@ def _check_weights(weights, model, path):
         name for name, p in expected.items() if weights[name].shape != p.shape or weights[name].dtype != p.dtype
     )
     if wrong:
-        raise FormatError(f"{path} is of another run: {listed(wrong)} do not fit the model")
+        raise FormatError(f"{path} is of another run: {listed(wrong, 1)} do not fit the model; {START_AGAIN}")
 
 
 def _read_description(path):  # -> dict
     _, metadata = read_header(path)
     if metadata.get("format") != KIND:
         raise FormatError(f"{path} is not a training state of minilora")
-    try:
+    with _part_of(path, "description"):
         description = json.loads(metadata["run"])
         settings, step = description["settings"], description["step"]
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise FormatError(f"{path}: the description of the run is damaged") from error
-    if not isinstance(settings, dict) or isinstance(step, bool) or not isinstance(step, int):
-        raise FormatError(f"{path}: the description of the run is damaged")
+        if not isinstance(settings, dict):
+            raise TypeError
+    with _part_of(path, "number of steps"):
+        if isinstance(step, bool) or not isinstance(step, int) or step < 1:
+            raise TypeError
     return description
+
+
+@contextlib.contextmanager
+def _part_of(path, what):
+    """Any error of a value that is missing, or of the wrong kind, says which file and which part of it is damaged."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, IndexError, RecursionError) as error:
+        raise FormatError(f"{path} is damaged: the {what} of the run cannot be read; {START_AGAIN}") from error
 
 
 # ---- the folder: may a run begin, or go on, in it?
@@ -210,8 +223,9 @@ def check_same_run(out: Path, settings: dict) -> dict:
     Raises ConfigError when a setting contradicts the saved one, or no step is left; MissingFileError without a run.
     """
     saved, step = read_settings(out)
-    if saved.get("command") != settings["command"] or not settings.keys() <= saved.keys():
-        raise ConfigError(f"the run in {out} was not saved by this version's {settings['command']}")
+    if saved.get("command") != settings["command"]:
+        raise ConfigError(f"the run in {out} was not saved by {settings['command']}")
+    _check_version(out, settings.keys(), saved.keys())
     for name, value in settings.items():
         same = saved[name] == value or name in MAY_CHANGE or (name == "lr" and value is None)
         if not same:
@@ -219,6 +233,17 @@ def check_same_run(out: Path, settings: dict) -> dict:
     if step >= settings["steps"]:
         raise ConfigError(f"the run in {out} is already at step {step} of {settings['steps']}; ask for more steps")
     return saved
+
+
+def _check_version(out, known, saved):
+    """Raises ConfigError when the settings of a run are not those of this version: what the others do is not known."""
+    new, old = sorted(known - saved), sorted(saved - known - ADDED)
+    if new or old:
+        which = f"the setting {new[0]} is new" if new else f"it has no setting {listed(old[:1])}"
+        raise ConfigError(
+            f"the run in {out} was saved by another version of minilora; in this one {which}; "
+            f"{START_AGAIN}, or go on from what it has learned with adapter"
+        )
 
 
 def check_same_data(digest: str, saved: dict, out: str | Path | None) -> None:

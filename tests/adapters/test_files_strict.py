@@ -7,6 +7,7 @@ import pytest
 from peft_cases import GOLDEN, Q0, ROOT, edit_config, edit_tensors, load, saved
 from tiny import random_ids, tiny_llama, with_lora
 
+from minilora import IA3Config, PromptTuningConfig, get_peft_model
 from minilora.errors import ConfigError, FormatError, MissingFileError
 
 IDS = random_ids()
@@ -168,8 +169,30 @@ def test_names_and_values_with_line_breaks_make_no_second_line(folder):
 
 def test_a_long_list_is_cut_with_its_count(folder):
     edit_tensors(folder, lambda t: {ROOT + f"x{i}.lora_A.weight": np.zeros((1, 1), np.float32) for i in range(9)})
-    with pytest.raises(FormatError, match="4 missing: .*; 9 that match no module .* and 5 more"):
+    with pytest.raises(FormatError, match="4 missing: .*; 9 that match no module .* and 8 more") as error:
         load(folder)
+    assert len(str(error.value)) < 300 + len(str(folder))
+
+
+def test_a_rank_that_the_tensors_do_not_have_is_named(folder):
+    edit_config(folder, r=5, rank_pattern={})
+    with pytest.raises(FormatError, match="; adapter_config.json says r = 5, the tensors have 3$"):
+        load(folder)
+
+
+def test_feedforward_modules_that_the_tensors_do_not_have_are_named(tmp_path):
+    config = IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"])
+    get_peft_model(tiny_llama(), config).save_pretrained(tmp_path)
+    edit_config(tmp_path, feedforward_modules=[])
+    with pytest.raises(FormatError, match="; feedforward_modules in adapter_config.json names other modules than"):
+        load(tmp_path)
+
+
+def test_a_number_of_virtual_tokens_that_the_tensors_do_not_have_is_named(tmp_path):
+    get_peft_model(tiny_llama(), PromptTuningConfig(num_virtual_tokens=4)).save_pretrained(tmp_path)
+    edit_config(tmp_path, num_virtual_tokens=7)
+    with pytest.raises(FormatError, match="says num_virtual_tokens = 7, the tensors have 4$"):
+        load(tmp_path)
 
 
 def test_an_adapter_for_another_architecture_names_what_this_model_has(tmp_path):

@@ -129,7 +129,7 @@ def test_facts_of_an_adapter_are_those_of_its_config(minilora, adapter):
 def test_an_adapter_of_another_base_is_refused_with_names_and_shapes(minilora, base, tmp_path):
     wide = make_adapter(tmp_path / "wide", hidden_size=32)
     result = minilora("inspect", wide, "--base", base)
-    assert refused(result, "q_proj.lora_A", "(3, 32)", "(3, 16)"), result
+    assert refused(result, "of the wrong shape", "down_proj.lora_B", "(32, 3)", "(16, 3)"), result
 
 
 def test_a_head_tied_to_the_embedding_is_compared_with_the_one_weight(minilora, tmp_path):

@@ -28,4 +28,4 @@ def test_eval_refuses_an_adapter_for_another_base(run, base, files):
     run("pretrain", "--text", files / "a.txt", "--out", files / "other", "--steps", 1, *other, "--no-plot")
     run("train", "--base", files / "other", "--text", files / "a.txt", "--steps", 1, "--out", files / "adapter")
     result = run("eval", "--base", base, "--adapter", files / "adapter", "--text", files / "a.txt")
-    refused(result, "adapter_model.safetensors", "q_proj", "(8, 24)", "(8, 16)")
+    refused(result, "adapter_model.safetensors", "of the wrong shape ((24, 8) where (16, 8) is expected)", "made for")

@@ -1,8 +1,13 @@
 """What no command may do, whatever it is given: run on with numbers that are no numbers, take an empty path for the
 current folder, or print what a foreign file dictates."""
 
+import json
+import os
+import threading
+
 import numpy as np
 import pytest
+from checkpoints import edit_json
 from commands import make_adapter, make_base, refused
 
 from minilora.cli import printable
@@ -65,3 +70,36 @@ def test_a_name_in_a_foreign_adapter_cannot_forge_a_line(minilora, tmp_path):
     write_tensors(path, tensors | {"base_model.model.x\nerror: all is well\x1b[2J.weight": np.zeros(3, np.float32)})
     result = minilora("generate", "--base", make_base(tmp_path / "base"), "--adapter", folder, "--prompt", "a")
     assert result.code == 2 and result.err.count("\n") == 1 and "\x1b" not in result.err
+
+
+def test_a_line_has_at_most_300_characters_and_keeps_its_beginning_and_its_end(minilora):
+    result = minilora("inspect", "a" * 4000)
+    assert refused(result, "aaa ... aaa") and len(result.err) <= 301
+
+
+def test_a_note_about_a_foreign_file_is_one_printable_line(minilora, tmp_path):
+    folder = make_adapter(tmp_path / "one")
+    edit_json(folder / "adapter_config.json", exclude_modules=["\x1b[31m\nerror: no" + "x" * 500])
+    result = minilora("generate", "--base", make_base(tmp_path / "base"), "--adapter", folder, "--prompt", "a")
+    line = result.err.removesuffix("\n")
+    assert result.code == 0 and line.startswith("note: ") and line.isprintable() and len(line) <= 300
+
+
+def test_numbers_that_overflow_give_no_warning_of_numpy(minilora, tmp_path):
+    folder = make_base(tmp_path / "base")
+    tensors = read_tensors(folder / "model.safetensors")
+    write_tensors(folder / "model.safetensors", {name: array * np.float32(1e38) for name, array in tensors.items()})
+    assert "Warning" not in minilora("generate", "--base", folder, "--prompt", "a").err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with a name")
+@pytest.mark.parametrize("command", [["data"], ["train", "--out", "out", "--steps", 2, "--no-plot"]])
+def test_rows_are_read_from_a_pipe(minilora, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("rows.jsonl")
+    rows = "".join(json.dumps({"prompt": f"a {n}", "response": "b"}) + "\n" for n in range(9))
+    writer = threading.Thread(target=lambda: (tmp_path / "rows.jsonl").write_text(rows, encoding="utf-8"))
+    writer.start()
+    result = minilora(*command, "rows.jsonl", "--base", make_base(tmp_path / "base"))
+    writer.join()
+    assert result.code == 0, result.err

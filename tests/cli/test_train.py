@@ -13,7 +13,7 @@ import pytest
 from cli_training import SMALL, history, pairs, refused, trained_to
 
 import minilora as ml
-from minilora.files.safetensors import read_header
+from minilora.files.safetensors import read_header, read_tensors, write_tensors
 from minilora.text.tokenizer import load_tokenizer
 from minilora.training.resume import FILE
 
@@ -281,3 +281,35 @@ def test_full_fine_tuning_says_which_options_have_no_effect(run, base, files):
         "--out", files / "full-with-rank",
     )  # fmt: skip
     assert code == 0 and "note: rank is ignored: full fine-tuning has no adapter" in err.splitlines()
+
+
+# ---- a saved run that is damaged, or of another version
+
+
+def change_settings(folder, **changes):
+    path = folder / FILE
+    metadata = read_header(path)[1]
+    facts = json.loads(metadata["run"])
+    facts["settings"] = {k: v for k, v in (facts["settings"] | changes).items() if v is not ...}
+    write_tensors(path, read_tensors(path), {**metadata, "run": json.dumps(facts)})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_grad_norm": "1"}, {"batch_size": [4]}, {"seed": "x"}, {"lr": {}}, {"layers": 3}, {"chat": "no"}]
+)
+def test_a_damaged_setting_of_a_run_is_named_with_the_file_and_what_to_do(run, base, files, wrong):
+    trained_to(run, base, files, files / "out")
+    change_settings(files / "out", **wrong)
+    name = next(iter(wrong))
+    result = run("train", "--resume", "--out", files / "out", "--steps", 20)
+    refused(result, FILE, "is damaged: its settings say", f"{name} = ", "expected", "pass overwrite")
+
+
+def test_a_run_of_another_version_says_which_setting_differs(run, base, files):
+    trained_to(run, base, files, files / "out")
+    change_settings(files / "out", keep=...)
+    result = run("train", "--resume", "--out", files / "out", "--steps", 20)
+    refused(result, "saved by another version of minilora; in this one the setting keep is new", "pass overwrite")
+    change_settings(files / "out", keep="last", next_year=1)
+    result = run("train", "--resume", "--out", files / "out", "--steps", 20)
+    refused(result, "another version", "it has no setting next_year")

@@ -3,13 +3,14 @@
 import os
 import stat
 import sys
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minilora.errors import FormatError, MiniloraError, MissingFileError
-from minilora.files.atomic import atomic_write, check_writable, read_json, write_json, write_text
+from minilora.files.atomic import atomic_write, check_writable, read_json, read_utf8, same_place, write_json, write_text
 
 
 def test_what_is_written_is_there_and_nothing_else(tmp_path):
@@ -97,7 +98,7 @@ def test_a_folder_in_which_no_file_can_be_made_is_one_line(tmp_path, monkeypatch
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr("pathlib.Path.touch", refuse)
     with pytest.raises(MiniloraError, match="cannot write .*: Permission denied") as error:
         write_text(tmp_path / "a.txt", "x")
     assert "\n" not in str(error.value)
@@ -186,3 +187,34 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, place):
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(MiniloraError, match="cannot write in .*file"):
         check_writable(tmp_path / place)
+
+
+needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with a name")
+
+
+@needs_pipes
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(MiniloraError, match="cannot write .*pipe: it is a device, not a file"):
+        write_text(tmp_path / "pipe", "x")
+    assert (tmp_path / "pipe").is_fifo() and os.listdir(tmp_path) == ["pipe"]
+
+
+@needs_pipes
+def test_a_pipe_is_read_only_where_that_is_asked_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(MissingFileError, match="no such file"):
+        read_utf8(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_text("ü", encoding="utf-8"))
+    writer.start()
+    assert read_utf8(tmp_path / "pipe", pipes=True) == "ü"
+    writer.join()
+
+
+def test_two_paths_to_one_place_are_found_and_a_loop_leads_nowhere(tmp_path):
+    (tmp_path / "a").mkdir()
+    assert same_place(tmp_path / "a", tmp_path / "a" / ".." / "a")
+    assert not same_place(tmp_path, tmp_path / "a")
+    if hasattr(os, "mkfifo"):  # on Windows not everybody may make links
+        (tmp_path / "loop").symlink_to("loop")
+        assert not same_place(tmp_path / "loop", tmp_path / "a")

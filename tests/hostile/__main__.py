@@ -50,11 +50,12 @@ def run_many(args, good) -> int:
 
     numbers = [n for n in range(args.first, args.first + args.cases) if args.kind in (None, TURNS[n % len(TURNS)])]
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[faults]} faults"), TimeRemainingColumn())
-    faults, done, seen, began = [], Counter(), set(), time.monotonic()
+    faults, done, spent, seen, began = [], Counter(), Counter(), set(), time.monotonic()
     with Progress(*columns) as bar:
         task = bar.add_task("", total=len(numbers), faults=0)
         for outcome in outcomes(args.seed, numbers, good, args.jobs, began + 60 * args.minutes):
             done[outcome.kind, outcome.code] += 1
+            spent[outcome.kind] += outcome.seconds
             if outcome.fault:
                 faults.append(outcome)
                 bar.console.print(f"case {outcome.number} ({outcome.kind}): {outcome.fault}", markup=False)
@@ -69,7 +70,10 @@ def run_many(args, good) -> int:
     if total < len(numbers):
         print(f"the time is over; go on with --first {args.first + total}")
     for kind in sorted(set(TURNS)):
-        print(f"  {kind:12}", ", ".join(f"exit code {c}: {n}" for (k, c), n in sorted(done.items()) if k == kind))
+        print(
+            f"  {kind:12} {spent[kind]:5.0f} s ",
+            ", ".join(f"exit code {c}: {n}" for (k, c), n in sorted(done.items()) if k == kind),
+        )
     if faults:
         print("again: python -m tests.hostile", f"--seed {args.seed} --replay", faults[0].number)
     return 1 if faults else 0

@@ -47,7 +47,7 @@ def near(rng, value):
     if isinstance(value, int):
         return rng.choice([value + 1, value - 1, -value, value * 2, value * 1000, float(value), str(value), [value], 0])
     if isinstance(value, float):
-        return rng.choice([-value, value * 1e30, str(value), int(value), [value], 0.0])
+        return rng.choice([-value, value * 1e30, str(value), [value], 0.0])
     if isinstance(value, str):
         at = rng.randrange(len(value) + 1)
         return rng.choice(

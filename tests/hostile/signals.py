@@ -20,5 +20,5 @@ def fill(case) -> None:
         case.take(name)
     case.argv = list(rng.choice(COMMANDS))
     number = rng.choice([signal.SIGTERM, signal.SIGTERM, signal.SIGINT])
-    case.signal = (rng.random() ** 2 * 0.6, number)
+    case.signal = (0.05 + rng.random() ** 2 * 0.6, number)  # a fork needs a moment to begin
     case.outs, case.codes, case.long = ("out", "lora_run"), (128 + number,), True

@@ -21,6 +21,7 @@ SECONDS = 12  # of processor time for a case
 PATIENCE = 120  # of clock time: other processes may be at work
 MEMORY = 1536 * 2**20  # bytes of address space beyond what this process has
 FILE_SIZE = 300 * 2**20
+STOPPING = {signal.SIGINT, signal.SIGTERM}
 LINE = 300  # characters of an error line
 BEFORE_AN_ERROR = re.compile(  # what a training may have said before it failed, and what a user is told beside a mistake
     r"note: |the result will be in |training [\d,]+ of |[\d,]+ (rows|windows), |[\d,]+ parameters, |step +\d+ |skipped: |without exercise"
@@ -147,9 +148,14 @@ def in_a_fork(case, root):  # -> exit code (negative: a signal), seconds, why it
     for name, content in (("stdin", case.stdin), ("stdout", b""), ("stderr", b"")):
         (root / name).write_bytes(content)
     began, late = time.monotonic(), ""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # the child takes signals when it is ready
     child = os.fork()
     if child == 0:
-        run_in_child(case, root)  # does not return
+        try:
+            run_in_child(case, root)
+        finally:
+            os._exit(1)  # never back into the code of the parent
+    signal.pthread_sigmask(signal.SIG_SETMASK, held)
     sent = None if case.signal is None else began + case.signal[0]
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
@@ -196,6 +202,7 @@ def run_in_child(case, root):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         limit_resources()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         code = run_command([str(a) for a in case.argv])
     except BaseException:
         traceback.print_exc()
