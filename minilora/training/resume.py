@@ -23,7 +23,6 @@ START_AGAIN = "start the training again and pass overwrite"
 KIND = "minilora training state 1"
 HOLDS = {"a run": FILE, "an adapter": "adapter_config.json", "a base": "config.json"}  # content of a folder -> its file
 # settings that may differ when a run goes on
-ADDED = {"digest"}  # to the settings, when a run is saved
 MAY_CHANGE = ("steps", "eval_every", "device", "plot", "patience", "checkpointing")
 
 
@@ -237,11 +236,9 @@ def check_same_run(out: Path, settings: dict) -> dict:
 
 def _check_version(out, known, saved):
     """Raises ConfigError when the settings of a run are not those of this version: what the others do is not known."""
-    new, old = sorted(known - saved), sorted(saved - known - ADDED)
-    if new or old:
-        which = f"the setting {new[0]} is new" if new else f"it has no setting {listed(old[:1])}"
+    if new := sorted(known - saved):
         raise ConfigError(
-            f"the run in {out} was saved by another version of minilora; in this one {which}; "
+            f"the run in {out} was saved by another version of minilora; in this one the setting {new[0]} is new; "
             f"{START_AGAIN}, or go on from what it has learned with adapter"
         )
 
