@@ -4,6 +4,7 @@ What is downloaded stays in the hub's own cache folder.
 """
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +55,7 @@ def adapter_folder(path: str | Path) -> Path:
 
 def name_of_folder(folder: Path) -> str:
     """The last part of a path; in the hub's cache, .../models--org--name/snapshots/COMMIT, that of the repository."""
-    folder = folder.resolve()
+    folder = Path(os.path.abspath(folder))  # a loop of links cannot be resolved
     return folder.parents[1].name.split("--")[-1] if folder.parent.name == "snapshots" else folder.name
 
 
