@@ -28,7 +28,7 @@ from .finetuning_teacher import load_teacher
 from .methods.lora import LoraConfig
 from .methods.lora_plus import loraplus_groups
 from .methods.vera import VeraConfig
-from .models.pretrained import base_folder, load_base
+from .models.pretrained import base_folder, load_base, storage_named
 from .nn import Embedding
 from .text.examples import Paths, check_one_source, path_names
 from .text.forms import pair_encoder
@@ -107,6 +107,7 @@ def finetune(
     temperature: float = 2.0,
     mix: float = 1.0,
     precision: str = "float32",
+    quantize: str | None = None,
     checkpointing: bool = False,
     chunked_loss: bool = False,
     plot: bool = True,
@@ -164,6 +165,7 @@ def finetune(
     temperature  of both models' probabilities, with a teacher
     mix         the teacher's part of the loss, 0 to 1; the rest is the labels'
     precision   "float16" or "bfloat16": compute in 16 bits, with float32 masters; on a CPU the values of the hardware
+    quantize    keep the base in fewer bits: "nf4" (4 bits with double quantization: QLoRA), "int8", "bf16" or "fp16"
     checkpointing  compute every block again in the backward: less memory, a third more work, the same bits
     chunked_loss  never hold the logits of all positions, also of a head that is trained: less memory, equal to rounding
     seed        of the adapter's start, the order of the examples and dropout
@@ -189,7 +191,7 @@ def finetune(
         "command": "train", "base": None if base is None else str(base), "task": task, "text": path_names(text),
         "jsonl": path_names(jsonl), "examples": None if examples is None else len(examples), "chat": chat,
         "adapter": None if adapter is None else str(adapter), "keep": keep, "patience": patience,
-        "teacher": teacher, "temperature": temperature, "mix": mix, "precision": precision,
+        "teacher": teacher, "temperature": temperature, "mix": mix, "quantize": quantize, "precision": precision,
         "checkpointing": checkpointing, "chunked_loss": chunked_loss,
         "method": method, "rank": rank, "alpha": alpha, "targets": targets, "dropout": dropout,
         "rslora": rslora, "init": init, "exclude": exclude, "layers": layers, "modules_to_save": modules_to_save,
@@ -211,7 +213,7 @@ def finetune(
         raise ConfigError(f"{out} is the adapter that goes on; choose another folder for the result")
     if out is not None and same_place(out, folder):
         raise ConfigError(f"{out} is the base itself; choose another folder for the result")
-    model, tokenizer = load_base(base, device)
+    model, tokenizer = load_base(base, device, quantize)
     model.chunked_loss = chunked_loss
     context = model.context_length - (virtual_tokens if method in ("prefix_tuning", "prompt_tuning") else 0)
     if context < 2:
@@ -285,6 +287,9 @@ def check_settings(settings: dict) -> None:
     check_distillation(settings["temperature"], settings["mix"])
     if settings["teacher"] and settings["chunked_loss"]:
         raise ConfigError("a teacher needs the logits of all labels; leave out chunked_loss")
+    storage_named(settings["quantize"])
+    if settings["quantize"] and settings["method"] == "full":
+        raise ConfigError(f"quantize {settings['quantize']} freezes the base; train an adapter, not method full")
     if settings["keep"] not in KEPT:
         raise UnknownNameError(f"keep {settings['keep']!r}: expected {' or '.join(KEPT)}")
     if settings["patience"] is not None and settings["patience"] < 1:

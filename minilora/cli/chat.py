@@ -15,6 +15,7 @@ from .common import (
     base_of,
     base_option,
     check_sampling,
+    quantize_option,
     sampling_options,
     system_option,
     trained_form,
@@ -32,12 +33,13 @@ HELP = """/adapter NAME  answer with this adapter, or several (a,b); /adapter: l
 @click.command()
 @base_option
 @adapter_option
+@quantize_option
 @system_option
 @click.option(
     "--max-new-tokens", default=LONGEST, show_default=True, type=click.IntRange(1), help="Most tokens of an answer."
 )
 @sampling_options
-def chat(base, adapter, system, max_new_tokens, temperature, top_k, top_p, seed, device):
+def chat(base, adapter, quantize, system, max_new_tokens, temperature, top_k, top_p, seed, device):
     """Converse with a base and its adapters. The first adapter of --adapter answers; /adapter NAME switches.
 
     Each adapter is asked as it was trained. Lines that begin with / are commands; /help lists them. Messages are read
@@ -48,7 +50,7 @@ def chat(base, adapter, system, max_new_tokens, temperature, top_k, top_p, seed,
     check_sampling(temperature, top_k, top_p)
     base = base_of(base, adapter)
     folder = base_folder(base)
-    model, tokenizer = load_base(base, device)
+    model, tokenizer = load_base(base, device, quantize)
     model = with_adapters(model, adapter)
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     talk = Conversation(model, tokenizer, folder, adapter, system, max_new_tokens, seed, options)

@@ -19,6 +19,10 @@ NEW_TOKENS = 128  # most tokens of an answer, unless said otherwise
 device_option = click.option(
     "--device", default="cpu", show_default=True, metavar="DEVICE", help="Where to compute: cpu, cuda or cuda:N (CuPy)."
 )
+quantize_option = click.option(
+    "--quantize", type=click.Choice(["nf4", "int8", "bf16", "fp16"]),
+    help="Keep the base in fewer bits: 4 (nf4, with double quantization), 8, or 16.",
+)  # fmt: skip
 base_option = click.option(
     "--base", metavar="DIR",
     help="Folder of the base model, or its name on the hub.  [default: the adapter's base, or the shipped one]",

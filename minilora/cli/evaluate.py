@@ -13,6 +13,7 @@ from .common import (
     framed_option,
     jsonl_option,
     only_one,
+    quantize_option,
     text_option,
     trained_form,
     with_adapters,
@@ -27,8 +28,9 @@ from .common import (
 @jsonl_option
 @framed_option
 @click.option("--chat", is_flag=True, help="Ask in the base's chat template.")
+@quantize_option
 @device_option
-def eval(base, adapter, task, text, jsonl, framed, chat, device):
+def eval(base, adapter, task, text, jsonl, framed, chat, quantize, device):
     """Score a base, with or without adapters, on --task, --text or --jsonl.
 
     Prints the loss, and the score of a task. Examples of --jsonl are asked as the adapter was trained; --framed and
@@ -48,7 +50,7 @@ def eval(base, adapter, task, text, jsonl, framed, chat, device):
     if jsonl:
         form = form or trained_form(adapter, folder)
     encode = pair_encoder("chat" if form == "chat" else "framed", *adapter, folder)
-    model, tokenizer = load_base(base, device)
+    model, tokenizer = load_base(base, device, quantize)
     model = with_adapters(model, adapter)
     found = measure(model, tokenizer, task=task, text=text, jsonl=jsonl, encode=encode)
 

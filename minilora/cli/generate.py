@@ -17,6 +17,7 @@ from .common import (
     check_sampling,
     framed_option,
     only_one,
+    quantize_option,
     sampling_options,
     system_option,
     trained_form,
@@ -37,6 +38,7 @@ BATCH = 64  # prompts at once; their keys and values are kept for every token
 @click.option("--plain", is_flag=True, help="Continue the prompt as it is.")
 @framed_option
 @click.option("--chat", is_flag=True, help="Ask in the base's chat template; the prompt is the user's message.")
+@quantize_option
 @system_option
 @click.option("--task", metavar="NAME", help="Ask as this shipped task does.")
 @click.option(
@@ -45,8 +47,8 @@ BATCH = 64  # prompts at once; their keys and values are kept for every token
 )  # fmt: skip
 @sampling_options
 def generate(
-    base, adapter, prompt, file, plain, framed, chat, system, task, max_new_tokens, temperature, top_k, top_p, seed,
-    device,
+    base, adapter, prompt, file, plain, framed, chat, quantize, system, task, max_new_tokens, temperature, top_k, top_p,
+    seed, device,
 ):  # fmt: skip
     """Continue prompts, with a base and any adapters.
 
@@ -69,7 +71,7 @@ def generate(
     folder = base_folder(base)
     form = "framed" if task else form or trained_form(adapter, folder) or "plain"
     system = asked_system(form, system, adapter, folder)
-    model, tokenizer = load_base(base, device)
+    model, tokenizer = load_base(base, device, quantize)
     model = with_adapters(model, adapter)
     encode = prompt_encoder(form, tokenizer, *adapter, folder, system=system)
     ids = [encode(p) for p in prompts]

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ..errors import ConfigError
-from .common import adapter_option, base_of, base_option, device_option, with_adapters
+from .common import adapter_option, base_of, base_option, device_option, quantize_option, with_adapters
 
 
 def _parts(ctx, param, value):  # "a,b" -> ["a", "b"]
@@ -39,9 +39,18 @@ def _numbers(ctx, param, value):  # "0.7,-1" -> [0.7, -1.0]
 )
 @click.option("--seed", type=click.IntRange(0), help="Random seed of what dare drops.  [default: 0]")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder for the result.")
+@quantize_option
+@click.option(
+    "--how", metavar="NAME",
+    help="With a base in 4 or 8 bits: dequantize (the function that was trained), original (into the weights before "
+    "they were quantized) or requantize (small updates are lost).",
+)  # fmt: skip
 @device_option
-def merge(base, adapter, models, method, weights, density, seed, out, device):
+def merge(base, adapter, models, method, weights, density, seed, out, quantize, how, device):
     """Write base + adapter, or several models tuned from one base, as one ordinary checkpoint, in float32.
+
+    An adapter that was trained with --quantize was trained beside other weights than those of the base. Name the same
+    --quantize, and choose with --how what becomes of the difference; the command prints what it costs.
 
     With --adapter it then reads the checkpoint back, and prints how far its logits are from those of base and adapter
     side by side. With --models one tensor of each model is in memory at a time, on the CPU.
@@ -57,12 +66,14 @@ def merge(base, adapter, models, method, weights, density, seed, out, device):
         if method is None:
             raise ConfigError("--models needs --method: task_arithmetic, ties, dare_linear or dare_ties")
         folders = [base_folder(name) for name in models]
+        if quantize or how:
+            raise ConfigError(f"{'--quantize' if quantize else '--how'} goes with --adapter")
         return merge_full(folders, base_folder(base), out, method, weights, density, seed or 0)
     if alone := next((option for option, value in given.items() if value is not None), None):
         raise ConfigError(f"{alone} goes with --models; the weight of an adapter is written --adapter DIR=0.7")
     if not adapter:
         raise ConfigError("nothing to merge; expected --adapter DIR[=W][,DIR] or --models DIR[,DIR]")
-    merge_adapters(adapter, base_folder(base_of(base, adapter)), out, device)
+    merge_adapters(adapter, base_folder(base_of(base, adapter)), out, device, quantize, how)
 
 
 def merge_full(models, base, out, method, weights, density, seed) -> None:
@@ -76,16 +87,26 @@ def merge_full(models, base, out, method, weights, density, seed) -> None:
     click.echo(f"saved in {out}, float32: {merged.bytes:,} bytes")
 
 
-def merge_adapters(adapter, base, out, device) -> None:
+def merge_adapters(adapter, base, out, device, quantize, how) -> None:
     from ..combining.checkpoint import check_target, merge_to_folder
-    from ..models.pretrained import load_pretrained
+    from ..models.pretrained import load_pretrained, storage_named
+
+    def loaded(**stored):
+        return with_adapters(load_pretrained(base, device=device, **stored), adapter)
 
     check_target(out, [base, *adapter])
-    merged = merge_to_folder(with_adapters(load_pretrained(base, device=device), adapter), out, base, list(adapter))
+    if how == "original" and not quantize:
+        raise ConfigError("--how original needs the base before it was quantized: name it with --base, and --quantize")
+    merged = merge_to_folder(loaded(**storage_named(quantize)), out, base, list(adapter), how, loaded)
     if merged.untied:
         click.echo("head and embedding shared one weight and one of them was adapted: both are saved now")
     click.echo(
         f"largest difference of a logit on {merged.tokens} fixed tokens, merged against apart: "
         f"{merged.difference:.2g} (largest logit {merged.logit:.3g})"
     )
-    click.echo(f"saved in {out}, float32: {merged.bytes:,} bytes")
+    if merged.lost:
+        click.echo(
+            f"{merged.lost.changed:,} of {merged.lost.codes:,} codes of the adapted layers changed; "
+            f"{merged.lost.survived:.1%} of the update survived"
+        )
+    click.echo(f"saved in {out}, {'quantized' if merged.lost else 'float32'}: {merged.bytes:,} bytes")

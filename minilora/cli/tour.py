@@ -10,7 +10,7 @@ import numpy as np
 from ..display.tables import console, new_table
 from ..files.atomic import check_writable
 from ..training.run import run_training, write_history
-from .common import base_option, device_option, seed_option
+from .common import base_option, device_option, quantize_option, seed_option
 
 TASKS = ("style-json", "style-crier")  # two house styles for the same questions: one adapter each
 RANK, ALPHA, TARGETS, LEARNING_RATE = 8, 16, "all-linear", 3e-3
@@ -25,8 +25,9 @@ MATRIX, MATRIX_RANK = 4096, 16  # the matrix that articles on LoRA count
 )  # fmt: skip
 @base_option
 @seed_option
+@quantize_option
 @device_option
-def tour(out, base, seed, device):
+def tour(out, base, seed, quantize, device):
     """Train two adapters on one frozen base: count, train, compare, merge, switch, save.
 
     Takes about a minute on two CPU cores, writes figures and both adapters into --out, and needs no network.
@@ -37,7 +38,7 @@ def tour(out, base, seed, device):
     began = time.perf_counter()
     check_writable(out)
     show = console(width=100)
-    model, tokenizer = load_base(base, device)
+    model, tokenizer = load_base(base, device, quantize)
     tasks = [get_task(name) for name in TASKS]
     test = tasks[0].examples("test")  # people that neither adapter has seen; the same questions for both styles
 

@@ -10,7 +10,7 @@ from ..finetuning import KEPT, RATE_TIMES_WIDTH, finetune
 from ..text.examples import check_one_source
 from ..training.optim import SCHEDULES
 from ..training.precision import PRECISIONS
-from .common import FilesCommand, base_option, jsonl_option, text_option
+from .common import FilesCommand, base_option, jsonl_option, quantize_option, text_option
 from .push import show_push
 from .running import defaults_of, options_of, show_result, training_options
 
@@ -132,6 +132,7 @@ class Listed(click.ParamType):
     "--precision", default=DEFAULT["precision"], show_default=True, type=click.Choice(list(PRECISIONS)),
     help="Compute in this type, with float32 master weights. On a CPU: the values of 16 bits, not the speed.",
 )  # fmt: skip
+@quantize_option
 @click.option(
     "--checkpointing", is_flag=True,
     help="Compute every block again in the backward pass: less memory, a third more work, the same result.",

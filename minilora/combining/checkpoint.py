@@ -3,17 +3,18 @@
 import contextlib
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError, MiniloraError
+from ..errors import ConfigError, MiniloraError, nearest
 from ..files.atomic import read_json, same_place, write_json
 from ..files.lock import is_left_over, only_writer
 from ..models.pretrained import load_pretrained
 from ..training.run import HISTORY, settings_in_history
+from .quantized import HOW, Requantized, is_quantized, merge_dequantized, merge_requantized
 
 MARK = "minilora_merge.json"  # names what was merged, and the files that the merge wrote
 PROMPT = 32  # tokens on which merged and unmerged are compared
@@ -22,25 +23,38 @@ PROMPT = 32  # tokens on which merged and unmerged are compared
 @dataclass
 class Merged:
     """difference: the largest of a logit on `tokens` tokens, the files read back against base and adapters apart;
-    logit: the largest of the logits; untied: whether head and embedding no longer share one weight."""
+    logit: the largest of the logits; untied: whether head and embedding no longer share one weight; lost: what
+    "requantize" lost."""
 
     difference: float
     logit: float
     tokens: int
     untied: bool
     bytes: int
+    lost: Requantized | None = None
 
 
-def merge_to_folder(model, out: Path, base: Path, adapters: Sequence[Path]) -> Merged:
-    """Write `model`, a PeftModel, merged, into `out` in float32, with the tokenizer of `base`. The model is used up.
+def merge_to_folder(
+    model, out: Path, base: Path, adapters: Sequence[Path], how: str | None = None, original: Callable | None = None
+) -> Merged:
+    """Write `model`, a PeftModel, merged, into `out`, with the tokenizer of `base`. The model is used up.
 
     base, adapters: the folders that the model was loaded from; the settings of a training go along, so that the result
-    is asked as it was trained. Raises MiniloraError when `out` cannot be written; it is as before then.
+    is asked as it was trained. how: for a base in 4 or 8 bits one of `quantized.HOW`; "original" needs the function
+    `original` () -> PeftModel on the base in float32. Raises ConfigError for another `how`, MiniloraError when `out`
+    cannot be written; it is as before then.
     """
-    device = model.device
+    check_how(how, model)
+    device, lost = model.device, None
     ids = fixed_prompt(model.config)
     apart, was_tied = model(ids).numpy(), model.config.tie_word_embeddings
-    plain = model.merge_and_unload()
+    if original is not None and how == "original":
+        del model
+        model = original()
+    if how == "requantize":
+        plain, lost = merge_requantized(model)
+    else:
+        plain = merge_dequantized(model)
     del model
     with filled_folder(out) as temporary:
         plain.save_pretrained(temporary, tokenizer_from=base)
@@ -57,7 +71,19 @@ def merge_to_folder(model, out: Path, base: Path, adapters: Sequence[Path]) -> M
         tokens=ids.size,
         untied=was_tied and not again.config.tie_word_embeddings,
         bytes=sum((out / name).stat().st_size for name in files),
+        lost=lost,
     )
+
+
+def check_how(how: str | None, model) -> None:
+    """Raises ConfigError unless `how` is given for a model on a base in 4 or 8 bits, and only then."""
+    stored = is_quantized(model)
+    if how is not None and how not in HOW:
+        raise ConfigError(f"how {how!r}: expected {nearest(how, HOW)}")
+    if stored and how is None:
+        raise ConfigError(f"a base in 4 or 8 bits can be merged in three ways: choose how ({', '.join(HOW)})")
+    if how and not stored:
+        raise ConfigError(f"how {how} is for a base in 4 or 8 bits; this one is not quantized")
 
 
 def fixed_prompt(config):  # -> (1, T) int64

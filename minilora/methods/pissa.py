@@ -21,6 +21,8 @@ import numpy as np
 from ..backend import array_module, to_host
 from ..errors import ConfigError
 from ..nn import Parameter
+from ..quantization.int8 import Int8
+from ..quantization.nf4 import FourBit
 from . import trainable_tokens
 from .lora import EmbeddingLora, Lora, LoraAdapter, low_rank_update
 
@@ -42,6 +44,19 @@ def principal_part(W, r, passes=None):  # (out, in) -> U (out, r), S (r,), Vt (r
     return (Q @ U)[:, :r], S[:r], Vt[:r]
 
 
+def weight_of(base):  # -> (out, in) host array
+    """The weight that these starts decompose. Raises ConfigError when it is in 4 or 8 bits, as PEFT does.
+
+    The base is never changed here, so nothing would make up for the error of its quantization: the reason to start so.
+    """
+    if isinstance(base.weight.data, FourBit | Int8):
+        raise ConfigError(
+            "PiSSA and OLoRA start from the weights of the base, and these are in 4 or 8 bits: train on the base in "
+            "float32 or 16 bits, or start as LoRA does"
+        )
+    return to_host(base.dense())
+
+
 class Pissa(Lora):
     """PiSSA on one linear layer: A, B and their frozen start A0, B0."""
 
@@ -57,7 +72,7 @@ class Pissa(Lora):
             parameter.requires_grad = False
 
     def start(self, base, generator):
-        W = to_host(base.dense())
+        W = weight_of(base)
         passes = re.fullmatch(r"pissa_niter_(\d+)", self.init)
         U, S, Vt = principal_part(W, self.r, passes and int(passes[1]))
         root = np.sqrt(S / self.scaling)
@@ -87,7 +102,7 @@ class Olora(Pissa):
     """OLoRA on one linear layer."""
 
     def start(self, base, generator):
-        Q, R = np.linalg.qr(to_host(base.dense()))
+        Q, R = np.linalg.qr(weight_of(base))
         return {"lora_A.weight": R[: self.r], "lora_B.weight": Q[:, : self.r]}
 
 

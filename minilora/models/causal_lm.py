@@ -152,7 +152,7 @@ class CausalLM(Checkpointing):
         data, stored = fields_to_json(dataclasses.asdict(config)), stored_config(self, self.quantization_config)
         if stored:
             data["quantization_config"] = stored.to_json()
-        save_checkpoint(path, data, tensors_of(parameters, stored), tokenizer_from)
+        save_checkpoint(path, data, tensors_of(self, stored), tokenizer_from)
 
 
 def as_array(ids):

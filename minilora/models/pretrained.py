@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import working_type
-from ..errors import ConfigError, FormatError, listed
+from ..errors import ConfigError, FormatError, UnknownNameError, listed, nearest
 from ..files.atomic import read_json
 from ..files.checkpoint import match_tensors, read_headers
 from ..files.config_json import fields_from_json, fields_to_json
@@ -37,6 +37,17 @@ FAMILIES = {  # model_type -> class of its configuration, class of its model
     "gemma2": (GemmaConfig, GemmaForCausalLM),
     "gemma3_text": (GemmaConfig, GemmaForCausalLM),
     "gpt2": (GPT2Config, GPT2LMHeadModel),
+}
+
+QUANTIZE = {  # value of --quantize -> options of `load_pretrained`
+    "nf4": {
+        "quantization_config": BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True
+        )
+    },
+    "int8": {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)},
+    "bf16": {"dtype": "bfloat16"},
+    "fp16": {"dtype": "float16"},
 }
 
 
@@ -91,7 +102,7 @@ def empty_model(folder, kind: str = "float32", config: BitsAndBytesConfig | None
     where = folder / "config.json"
     own, headers, packed = read_json(where).get("quantization_config"), read_headers(folder), None
     if own and config:
-        raise ConfigError(f"{where}: the weights are quantized already; leave out quantization_config")
+        raise ConfigError(f"{where}: its weights are quantized already, and cannot be quantized again")
     model = model_of(read_config(where))
     if own:
         config = BitsAndBytesConfig.from_json(own, str(where))
@@ -115,14 +126,26 @@ def fill(parameter, array, kind: str, device: str, name: str) -> None:
         raise FormatError(f"{name}: {error}") from error
 
 
+def storage_named(quantize: str | None) -> dict:
+    """The options of `load_pretrained` that `quantize` means; none for None. Raises UnknownNameError."""
+    if quantize is not None and quantize not in QUANTIZE:
+        raise UnknownNameError(f"quantize {quantize!r}: expected {nearest(quantize, QUANTIZE)}")
+    return QUANTIZE[quantize] if quantize else {}
+
+
 def base_folder(path: str | Path | None = None) -> Path:
     """The folder of the base `path` (a folder, or a name on the hub); of the shipped base when it is None."""
     return model_folder(shipped("base") if path is None else path)
 
 
-def load_base(path: str | Path | None = None, device: str = "cpu") -> tuple[CausalLM, TextTokenizer]:
-    """The base `path` and its tokenizer; the shipped base when it is None. See `load_pretrained`."""
-    model = load_pretrained(shipped("base") if path is None else path, device=device)
+def load_base(
+    path: str | Path | None = None, device: str = "cpu", quantize: str | None = None
+) -> tuple[CausalLM, TextTokenizer]:
+    """The base `path` and its tokenizer; the shipped base when it is None. See `load_pretrained`.
+
+    quantize: "nf4", "int8", "bf16" or "fp16": keep its weights in 4, 8 or 16 bits, see `QUANTIZE`.
+    """
+    model = load_pretrained(shipped("base") if path is None else path, device=device, **storage_named(quantize))
     if path is None:
         model.name_or_path = None  # where the package lies here means nothing elsewhere; an adapter would note it
     return model, load_tokenizer(base_folder(path))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ..errors import ConfigError, nearest
-from ..nn import Embedding, Linear, Module
+from ..nn import Embedding, Linear, Module, replacement
 from .config import BitsAndBytesConfig
 from .int8 import Int8
 from .linear import StoredEmbedding, StoredLinear, StoredParameter
@@ -29,12 +29,13 @@ def store_weights(model: Module, config: BitsAndBytesConfig | None, dtype: str, 
             store, compute = _in_16_bits(dtype), "float32"
         else:
             continue
-        transposed = getattr(layer, "fan_in_fan_out", False) and not (packed and path in quantized)
-        weight = shared.setdefault(id(layer.weight), StoredParameter(layer.shape, store, transposed))
+        transposed = getattr(layer, "fan_in_fan_out", False)
+        in_file = transposed and not (packed and path in quantized)
+        weight = shared.setdefault(id(layer.weight), StoredParameter(layer.shape, store, in_file))
         if isinstance(layer, Embedding):
             new = StoredEmbedding(weight, getattr(layer, "scale", 1.0))
         else:
-            new = StoredLinear(weight, layer.bias, compute)
+            new = StoredLinear(weight, layer.bias, compute, transposed)
         model.set_submodule(path, new)
 
 
@@ -58,6 +59,16 @@ def stored_config(model: Module, config: BitsAndBytesConfig | None) -> BitsAndBy
     if config is None or len(dense) == len(layers):
         return None
     return replace(config, llm_int8_skip_modules=None if dense == ["lm_head"] else dense)
+
+
+def dequantize(model: Module) -> None:
+    """Give every layer of `model` that has a stored weight an ordinary one, in float32. A tied head stays tied."""
+    dense = {}
+    for _, m in model.named_modules():
+        weight = getattr(m, "weight", None)
+        if isinstance(m, StoredLinear | StoredEmbedding) and isinstance(weight, StoredParameter):
+            dense.setdefault(id(weight), replacement(weight, weight.data.dense()))
+            m.weight = dense[id(weight)]
 
 
 def _matches(name, path):

@@ -20,10 +20,11 @@ import numpy as np
 
 from ..errors import FormatError, printable
 from ..files.safetensors import read_bytes
+from ..nn import Module
 from .config import BitsAndBytesConfig
 from .double_quantization import SIZE, dynamic_map
 from .int8 import Int8
-from .linear import StoredParameter
+from .linear import StoredLinear, StoredParameter
 from .nf4 import SIZES, VALUES, FourBit
 from .sixteen_bit import SixteenBit
 
@@ -159,11 +160,15 @@ class PackedFiles:
 # ---- writing
 
 
-def tensors_of(parameters: dict, config: BitsAndBytesConfig | None) -> dict:  # {name: Parameter} -> {name: array}
-    """The tensors of a file that holds these parameters."""
+def tensors_of(model: Module, config: BitsAndBytesConfig | None) -> dict:  # -> {name: array}
+    """The tensors of a file that holds the parameters of `model`. config: of those that are quantized."""
+    turned = {id(m.weight) for _, m in model.named_modules() if isinstance(m, StoredLinear) and m.transposed}
     tensors = {}
-    for name, p in parameters.items():
-        tensors |= _tensors(name, p, config) if isinstance(p, StoredParameter) else {name: p.data}
+    for name, p in model.named_parameters():
+        if isinstance(p, StoredParameter):
+            tensors |= _tensors(name, p, config)
+        else:
+            tensors[name] = p.data.T if id(p) in turned else p.data
     return tensors
 
 

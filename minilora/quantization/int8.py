@@ -42,6 +42,10 @@ class Int8(Stored):
             codes[rows], scale[rows] = quantize(xp.ascontiguousarray(W[rows], dtype=np.float32))
         return cls(codes, scale)
 
+    def again(self, W) -> "Int8":  # (out, in)
+        """Another weight in the same format."""
+        return Int8.of(W)
+
     def rows(self, start, stop):
         W = self.codes[start:stop].astype(np.float32)
         W *= self.scale[start:stop, None]

@@ -88,10 +88,12 @@ class StoredLinear(Linear):
     """nn.Linear, or GPT-2's Conv1D, with a stored weight. After `replace_weight` it has an ordinary one, in float32.
 
     There is no fan_in_fan_out: the weight is (out, in) in every model, as transformers stores it.
+
+    transposed  whether the ordinary layer has it as (in, out)
     """
 
-    def __init__(self, weight: StoredParameter, bias: Parameter | None, compute: str = "float32"):
-        self.weight, self.bias, self.compute = weight, bias, compute
+    def __init__(self, weight: StoredParameter, bias: Parameter | None, compute: str, transposed: bool):
+        self.weight, self.bias, self.compute, self.transposed = weight, bias, compute, transposed
 
     def forward(self, x, context=None):  # (..., in) -> (..., out)
         if isinstance(self.weight, StoredParameter):

@@ -112,6 +112,10 @@ class FourBit(Stored):
         nested = quantize_absmax(absmax) if double else (absmax,)
         return cls(W.shape, packed, *nested, kind=kind, size=size, rounded=rounded)
 
+    def again(self, W) -> "FourBit":  # (out, in)
+        """Another weight in the same format."""
+        return FourBit.of(W, self.kind, self.size, self.absmax2 is not None, self.rounded)
+
     def rows(self, start, stop):
         width = self.shape[1]
         first, n = start * width, (stop - start) * width

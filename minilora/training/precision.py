@@ -65,7 +65,7 @@ class BFloat16(Precision):
     @contextlib.contextmanager
     def computing(self, model) -> Iterator[None]:
         """Inside this block the weights of `model` have 16 bits, and every operation rounds to 16 bits."""
-        masters = [(p, p.data) for p in model.parameters()]
+        masters = [(p, p.data) for p in model.parameters() if hasattr(p.data, "astype")]  # not: stored in fewer bits
         with (
             rounded_by(partial(round_to, kind=self.name)),
             np.errstate(over="ignore", invalid="ignore"),

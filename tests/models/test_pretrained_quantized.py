@@ -93,7 +93,7 @@ def test_a_quantized_base_has_as_many_parameters_as_before(base):
 def test_a_base_that_is_quantized_already_is_not_quantized_again(base, tmp_path):
     load_pretrained(base, quantization_config=CONFIGS["nf4"]).save_pretrained(tmp_path / "4bit")
     with pytest.raises(
-        ConfigError, match="config.json: the weights are quantized already; leave out quantization_config$"
+        ConfigError, match="config.json: its weights are quantized already, and cannot be quantized again$"
     ):
         load_pretrained(tmp_path / "4bit", quantization_config=CONFIGS["nf4"])
 

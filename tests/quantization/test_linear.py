@@ -93,7 +93,7 @@ def test_nothing_of_the_size_of_the_weight_stays_after_a_forward_or_a_backward(f
 def layer(format="nf4", bias=True):
     weight = StoredParameter((40, 70), FORMATS[format])
     weight.fill_from_file(normal(40, 70), "cpu")
-    return StoredLinear(weight, Parameter((40,), data=normal(40)) if bias else None)
+    return StoredLinear(weight, Parameter((40,), data=normal(40)) if bias else None, "float32", False)
 
 
 def test_a_layer_with_another_weight_uses_it_and_has_the_stored_one_again_later():
