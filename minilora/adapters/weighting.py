@@ -4,10 +4,10 @@ These functions are methods of PeftModel, with PEFT's names. In PEFT `set_scale`
 `get_delta_weight` belong to a layer; here they act on every layer that the adapter is on.
 """
 
-import math
-from numbers import Real
+import numpy as np
 
 from ..combining.adapters import combine
+from ..combining.weighted import is_number
 from ..errors import ConfigError
 from ..methods.lora import Lora, LoraAdapter
 from . import merging
@@ -39,8 +39,8 @@ def unscale_layer(model, scale: float | None = None) -> None:
 
 
 def _change(model, what, names, scale, changed):  # changed: (present s, initial s) -> s
-    if isinstance(scale, bool) or not isinstance(scale, Real) or not math.isfinite(scale):
-        raise ConfigError(f"{what}: scale = {repr(scale)[:80]}, expected a finite number")
+    if not is_number(scale):
+        raise ConfigError(f"{what}: scale = {repr(scale)[:80]}, expected a finite number below 1e30")
     adapters = [model.base_model.adapters[name] for name in names]
     for name, adapter in zip(names, adapters, strict=True):
         if not isinstance(adapter, LoraAdapter):
@@ -89,7 +89,7 @@ def add_weighted_adapter(
     svd_driver: str | None = None,
     density: float | None = None,
     majority_sign_method: str = "total",
-    seed: int = 0,
+    seed: int | np.random.Generator = 0,
 ) -> None:
     """Add the adapter `adapter_name`, made of others. It is frozen, and acts after `set_adapter`.
 
@@ -101,7 +101,7 @@ def add_weighted_adapter(
     svd_driver            a routine of CUDA's library in PyTorch; only None here
     density               share of the numbers that is kept, from 0 to 1, for ties, dare and magnitude_prune
     majority_sign_method  "total" or "frequency", for ties and dare_ties (PEFT's)
-    seed                  chooses what DARE drops (PEFT takes torch's global generator)
+    seed                  chooses what DARE drops, a number or NumPy's Generator (PEFT takes torch's global one)
 
     Raises UnknownNameError, ConfigError for adapters that cannot be combined; the model is as before then.
     """

@@ -129,8 +129,11 @@ def with_adapters(model, folders: dict[Path, float]):  # -> the model itself wit
         names.append(name if name not in names else next(n for n in free if n not in names))
         model.load_adapter(folder, names[-1])
         if weight != 1:
-            if (method := name_of(model.peft_config[names[-1]])) != "lora":
+            config = model.peft_config[names[-1]]
+            if (method := name_of(config)) != "lora":
                 raise ConfigError(f"--adapter {folder}={weight:g}: only LoRA can have a weight, and this is {method}")
+            if whole := config.modules_to_save or config.trainable_token_indices:
+                raise ConfigError(f"--adapter {folder}={weight:g}: its trained copies ({whole}) cannot have a weight")
             model.set_scale(names[-1], weight)
     model.set_adapter(names, inference_mode=True)
     return model

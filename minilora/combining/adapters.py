@@ -13,7 +13,6 @@ new one says so in rank_pattern and alpha_pattern; it is on every layer that one
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ def combine(
     svd_clamp: float | None = None,
     density: float | None = None,
     majority_sign_method: str = "total",
-    seed: int = 0,
+    seed: int | np.random.Generator = 0,
 ):  # -> LoraConfig, {(path, tensor name): host array}
     """The configuration and the values of the new adapter. adapters: {name: Adapter}, filled.
 
@@ -49,6 +48,7 @@ def combine(
         check_combinable(name, adapter)
     _check_type(combination_type, svd_rank, svd_clamp, majority_sign_method)
     kind = "linear" if len(adapters) == 1 else combination_type
+    weighted.check_seed(seed)
     needs_density = kind not in ("linear", "svd", "cat")
     if needs_density or density is not None:
         weighted.check_density(density, f"combination_type {kind!r}")
@@ -57,8 +57,9 @@ def combine(
     if kind in RULES:
         _check_equal_ranks(kind, places)
     largest = svd_rank or max(len(f.A) for factors in places.values() for f in factors.values())
-    merge = _merge(kind, largest, svd_clamp, density, majority_sign_method, seed, places)
-    values = {path: merge(path, list(factors.values())) for path, factors in places.items()}
+    with np.errstate(over="ignore", invalid="ignore"):  # `_finite` refuses what overflows
+        merge = _merge(kind, largest, svd_clamp, density, majority_sign_method, seed, places)
+        values = {path: _finite(merge, path, list(factors.values())) for path, factors in places.items()}
     return _config(adapters, {path: len(A) for path, (A, _) in values.items()}), _named(adapters, values)
 
 
@@ -119,6 +120,17 @@ def _merge(kind, largest, clamp, density, majority, seed, places) -> Callable[[s
         cutoffs = {name: ties.cutoff(partial(_task_vector, places, name), density) for name in names}
         return of_paper
     return apart if kind in RULES else of_deltas
+
+
+def _finite(merge, path, factors):  # -> A, B
+    """What `merge` makes of one layer. Raises ConfigError when numbers overflow, which an SVD may not survive."""
+    try:
+        pair = merge(path, factors)
+        if all(np.isfinite(array).all() for array in pair):
+            return pair
+    except np.linalg.LinAlgError:
+        pass
+    raise ConfigError(f"the combination has numbers that are not finite on {path}")
 
 
 def _task_vector(places, name):  # -> iterator of w · ΔW, layer by layer
@@ -186,8 +198,7 @@ def _check_type(combination_type, svd_rank, svd_clamp, majority_sign_method):
         raise ConfigError(f"combination_type {repr(combination_type)[:80]}: expected one of {known}")
     if svd_rank is not None and (isinstance(svd_rank, bool) or not isinstance(svd_rank, int) or svd_rank < 1):
         raise ConfigError(f"svd_rank = {repr(svd_rank)[:80]}: expected a whole number of at least 1, or None")
-    is_share = isinstance(svd_clamp, Real) and not isinstance(svd_clamp, bool) and 0.5 < float(svd_clamp) <= 1
-    if svd_clamp is not None and not is_share:
+    if svd_clamp is not None and not (weighted.is_number(svd_clamp) and 0.5 < svd_clamp <= 1):
         raise ConfigError(f"svd_clamp = {repr(svd_clamp)[:80]}: expected a number above 0.5 and up to 1, or None")
     if majority_sign_method not in ["total", "frequency"]:
         raise ConfigError(f"majority_sign_method {repr(majority_sign_method)[:80]}: expected 'total' or 'frequency'")

@@ -28,7 +28,7 @@ from ..training.run import HISTORY, settings_in_history
 from .checkpoint import MARK, check_target, filled_folder
 from .dare import drop
 from .ties import cutoff, paper_ties
-from .weighted import check_density, check_weights, task_arithmetic
+from .weighted import check_density, check_seed, check_weights, task_arithmetic
 
 METHODS = ("task_arithmetic", "ties", "dare_linear", "dare_ties")
 MAY_DIFFER = {"bos_token_id", "eos_token_id", "pad_token_id"}  # of a configuration; the result has those of the base
@@ -66,6 +66,7 @@ def merge_models(
     """
     check_target(out, [base, *models])
     weights = check_weights([1.0] * len(models) if weights is None else weights, len(models))
+    check_seed(seed)
     _check_options(models, base, method, density)
     config = read_config(base / "config.json")
     for folder in models:

@@ -9,8 +9,6 @@
 All of it is done once, on host arrays.
 """
 
-import math
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -86,20 +84,33 @@ def padded(A, B, r: int):  # (n, in), (out, n) -> (r, in), (out, r)
     return np.pad(A, ((0, more), (0, 0))), np.pad(B, ((0, 0), (0, more)))
 
 
-# ---- weights and densities that can be
+# ---- weights, densities and seeds that can be
+
+
+def is_number(value) -> bool:
+    """Whether it is a number that float32 arrays can be multiplied by: neither nan nor huge."""
+    is_real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return is_real and bool(abs(value) < 1e30)
 
 
 def check_weights(weights, count: int) -> list[float]:
-    """The weights as floats. Raises ConfigError unless there are `count` finite numbers."""
+    """The weights as floats. Raises ConfigError unless there are `count` numbers."""
     given = list(weights) if isinstance(weights, list | tuple | np.ndarray) else weights
     if not isinstance(given, list) or len(given) != count:
         raise ConfigError(f"weights = {repr(weights)[:80]}: expected a list of {count}, one for each")
-    if wrong := [w for w in given if isinstance(w, bool) or not isinstance(w, Real) or not math.isfinite(w)]:
-        raise ConfigError(f"weights: {repr(wrong[0])[:80]} is not a finite number")
+    if wrong := [w for w in given if not is_number(w)]:
+        raise ConfigError(f"weights: {repr(wrong[0])[:80]} is not a finite number below 1e30")
     return [float(w) for w in given]
 
 
 def check_density(density, who: str) -> None:
     """Raises ConfigError unless density is a number from 0 to 1."""
-    if isinstance(density, bool) or not isinstance(density, Real) or not 0 <= float(density) <= 1:
+    if not is_number(density) or not 0 <= float(density) <= 1:
         raise ConfigError(f"density = {repr(density)[:80]}: {who} expects a number from 0 (drop all) to 1 (keep all)")
+
+
+def check_seed(seed) -> None:
+    """Raises ConfigError unless seed is a whole number of at least 0, or NumPy's Generator."""
+    is_whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool) and seed >= 0
+    if not is_whole and not isinstance(seed, np.random.Generator):
+        raise ConfigError(f"seed = {repr(seed)[:80]}: expected a whole number of at least 0, or NumPy's Generator")

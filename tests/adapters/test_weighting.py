@@ -211,7 +211,7 @@ def test_the_scale_is_not_saved(tmp_path):
     np.testing.assert_array_equal(again(IDS).numpy(), expected)
 
 
-@pytest.mark.parametrize("scale", [np.nan, np.inf, "1", None, True, [1]])
+@pytest.mark.parametrize("scale", [np.nan, np.inf, "1", None, True, [1], 10**400])
 @pytest.mark.parametrize("method", ["set_scale", "scale_layer"])
 def test_a_scale_that_is_no_finite_number_is_refused(method, scale):
     model = model_with(config())

@@ -94,14 +94,18 @@ def test_with_weight_0_an_adapter_writes_what_the_base_writes(minilora, base, tm
         ("{a}=0.7,", ["expected one folder, or several joined by commas"]),
         ("{d}=0.7", ["d=0.7", "only LoRA can have a weight, and this is dora"]),
         ("{a},{v}=0.7", ["v=0.7", "only LoRA can have a weight, and this is vera"]),
+        ("{m}=0.7", ["m=0.7", "its trained copies (['lm_head']) cannot have a weight"]),
+        ("{t}=0.7", ["t=0.7", "its trained copies ([3]) cannot have a weight"]),
     ],
 )
 def test_a_weight_that_cannot_be_is_refused(minilora, base, tmp_path, given, words):
     make_adapter(tmp_path / "a")
     for name, config in (("d", ml.LoraConfig(target_modules=["q_proj"], use_dora=True)),
-                         ("v", ml.VeraConfig(r=2, target_modules=["q_proj"]))):  # fmt: skip
+                         ("v", ml.VeraConfig(r=2, target_modules=["q_proj"])),
+                         ("m", ml.LoraConfig(target_modules=["q_proj"], modules_to_save=["lm_head"])),
+                         ("t", ml.LoraConfig(target_modules=["q_proj"], trainable_token_indices=[3]))):  # fmt: skip
         ml.get_peft_model(ml.load_pretrained(base), config).save_pretrained(tmp_path / name)
-    given = given.format(**{name: tmp_path / name for name in "adv"})
+    given = given.format(**{name: tmp_path / name for name in "advmt"})
     result = minilora("generate", "--base", base, "--adapter", given, "--prompt", "a")
     assert refused(result, *words), result
 

@@ -188,7 +188,22 @@ def test_prompt_tuning_is_refused_by_name():
 
 @pytest.mark.parametrize(
     "weights",
-    [[1], [1, 2, 3], 1, None, "ab", {0: 1, 1: 1}, [1, np.nan], [1, np.inf], [1, "x"], [1, None], [True, 1], [[1], [1]]],
+    [
+        [1],
+        [1, 2, 3],
+        1,
+        None,
+        "ab",
+        {0: 1, 1: 1},
+        [1, np.nan],
+        [1, np.inf],
+        [1, 10**400],
+        [1, 1e308],
+        [1, "x"],
+        [1, None],
+        [True, 1],
+        [[1], [1]],
+    ],
 )
 def test_weights_that_are_not_one_number_for_each_are_refused(weights):
     with pytest.raises(ConfigError, match="^weights"):
@@ -220,6 +235,9 @@ def test_weights_may_be_any_sequence_of_numbers(weights):
         ({"combination_type": "dare_linear", "density": -0.1}, "density = -0.1"),
         ({"combination_type": "dare_ties", "density": np.nan}, "density = nan"),
         ({"density": "half"}, "density = 'half'"),
+        ({"seed": -1}, "seed = -1: expected a whole number of at least 0"),
+        ({"seed": None}, "seed = None"),
+        ({"seed": 1.5}, "seed = 1.5"),
         ({"majority_sign_method": "mean"}, "majority_sign_method 'mean': expected 'total' or 'frequency'"),
     ],
 )
@@ -232,3 +250,16 @@ def test_a_wrong_option_is_refused_by_name(options, says):
 def test_a_rule_for_the_factors_refuses_other_ranks(kind):
     with pytest.raises(ConfigError, match="on layer a has 4, c has 6; expected 'cat' or a type that ends in 'svd'"):
         combine({"a": adapter(), "c": adapter(r=6)}, [1, 1], kind, density=0.5)
+
+
+@pytest.mark.parametrize("kind", ["cat", "svd", "ties_paper"])
+def test_a_result_that_is_not_finite_is_refused(kind):
+    with pytest.raises(ConfigError, match="not finite on layer"):
+        combine({"a": adapter(lora_alpha=1e20), "b": adapter(seed=1, lora_alpha=1e20)}, [1e29, 1], kind, density=0.5)
+
+
+def test_a_generator_of_numpy_goes_on_where_it_is():
+    generator = np.random.default_rng(1)
+    one, other = (deltas(BOTH, [1, 1], "dare_linear", density=0.5, seed=generator)[0]["layer"] for _ in range(2))
+    np.testing.assert_array_equal(one, deltas(BOTH, [1, 1], "dare_linear", density=0.5, seed=1)[0]["layer"])
+    assert (one != other).any()

@@ -211,8 +211,10 @@ def test_a_model_whose_numbers_are_not_finite_is_refused_by_name(base, models, t
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_weight_that_makes_the_numbers_overflow_is_refused(base, models, tmp_path, method):
+    file = models[0] / "model.safetensors"
+    write_tensors(file, {name: array * np.float32(1e15) for name, array in read_tensors(file).items()})
     with pytest.raises(ConfigError, match="the merge of .* has numbers that are not finite"):
-        merge_models(models, base, tmp_path / "out", method, [1e39, 1], KEEP[method])
+        merge_models(models, base, tmp_path / "out", method, [1e29, 1], KEEP[method])
     assert not (tmp_path / "out").exists()
 
 
@@ -227,6 +229,8 @@ def test_a_weight_that_makes_the_numbers_overflow_is_refused(base, models, tmp_p
         ({"density": 0.5}, "density has no effect with task_arithmetic"),
         ({"weights": [1]}, r"weights = \[1\]: expected a list of 2, one for each"),
         ({"weights": [1, float("inf")]}, "inf is not a finite number"),
+        ({"weights": [1, 1e39]}, r"1e\+39 is not a finite number below 1e30"),
+        ({"seed": -1}, "seed = -1: expected a whole number of at least 0"),
         ({"models": []}, "no model to merge"),
         ({"models": ["a", "b/../a"]}, "a model is named twice"),
         ({"models": ["a", "base"]}, "is both the base and a model"),
