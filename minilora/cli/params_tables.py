@@ -151,12 +151,14 @@ def caption(r):
             "for a few tokens at a time (Liger, Unsloth, torchtune), so that no logits are kept. all kept: nothing is "
             "recomputed."
         )
-    variants = [v for budget in r["memory"].values() for v in budget["variants"].values()]
-    if any(not v["card"] for v in variants):
-        yield (
-            f"3 x {SEVERAL}: three cards of {SEVERAL} GB, which share weights, gradients and optimizer (FSDP, ZeRO 3); "
-            "each has the activations of its own sequences. none: these alone do not fit."
-        )
+        variants = [v for budget in r["memory"].values() for v in budget["variants"].values()]
+        if any(not v["card"] for v in variants):
+            yield (
+                f"3 x {SEVERAL}: three cards of {SEVERAL} GB, which share weights, gradients and optimizer (FSDP, ZeRO "
+                "3); each has the activations of its own sequences. none: these alone do not fit."
+            )
+    else:
+        yield "recomputed: train --checkpointing. chunked loss: --chunked-loss too. all kept: neither."
     yield f"Assumed: {r['assumed']}."
     lean = [(m, b["variants"]) for m, b in r["memory"].items() if "recomputed, flash attention" in b["variants"]]
     if lean:

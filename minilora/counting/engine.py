@@ -1,5 +1,7 @@
 """Memory of training with minilora itself: everything in float32, on a CPU or through CuPy. Bytes.
 
+With --checkpointing a layer keeps its input, and one layer at a time is computed again, as in activations.py.
+
 What its operations keep for the backward pass, per token, with 4 bytes a number:
 
     norms        the input, or the normalised x                              d
@@ -40,14 +42,15 @@ def own_methods(architecture) -> tuple:
     return METHODS
 
 
-def own_budget(method: str, count, batch: int, length: int) -> Budget:
-    """What a training step of minilora needs for batch sequences of `length` tokens; nothing is recomputed."""
-    return OwnStep(method, count, batch, length).budget()
+def own_budget(method: str, count, batch: int, length: int, chunked: bool = False) -> Budget:
+    """What a training step of minilora needs for batch sequences of `length` tokens. recomputed: with --checkpointing;
+    chunked: with --chunked-loss."""
+    return OwnStep(method, count, batch, length, chunked).budget()
 
 
-def own_budgets(count, batch: int, length: int) -> list:
+def own_budgets(count, batch: int, length: int, chunked: bool = False) -> list:
     """The Budget of each method. Raises ConfigError for a family that minilora cannot train."""
-    return [own_budget(method, count, batch, length) for method in own_methods(count.architecture)]
+    return [own_budget(method, count, batch, length, chunked) for method in own_methods(count.architecture)]
 
 
 class OwnKept(Kept):
@@ -97,30 +100,38 @@ SCORES_SEEN = "attention scores that are seen"
 class OwnStep(Step):
     """A training step of minilora."""
 
-    def __init__(self, method, count, batch, length):
+    def __init__(self, method, count, batch, length, chunked):
         super().__init__(method, count, batch, length, "float32", False)
         trained = {p.path: 0 for p in self.architecture.parts} if self.is_full else count.trained
         self.kept = OwnKept(self.architecture, trained, self._precision(), batch, length)
+        self.chunked = chunked
 
     def budget(self):
         weights, gradients, optimizer = self._states()
         before, after = weights + optimizer, weights + gradients + optimizer
         loss, after_loss, _ = self._loss()
-        plan = Plan((
-            Moment("in the loss", before, self.kept.items(self.kept.above) + loss),
-            self._backward(before, self.kept.above, (), after_loss),
-            Moment("in the optimizer's step", after + self._optimizer_work(), ()),
-        ))  # fmt: skip
-        return Budget(self.method, after, plan, plan)
+        step = Moment("in the optimizer's step", after + self._optimizer_work(), ())
+        kept, recomputed = (
+            Plan((
+                Moment("in the loss", before, self.kept.items(layers) + loss),
+                self._backward(before, layers, (), logits),
+                step,
+            ))
+            for layers, logits in ((self.kept.above, after_loss), (self.kept.inputs, ()))
+        )  # fmt: skip
+        return Budget(self.method, after, kept, recomputed)
 
     def _loss(self):
         head = next(p for p in self.architecture.parts if p.head)
         classes, width = head.out, head.n_in
         is_frozen = head.path not in self.kept.trained and self.architecture.model_type not in LAZY_HEAD
-        if is_frozen:
+        if is_frozen or self.chunked:
             rows = min(ROW_BLOCK, self.tokens)
             of_h = Item("gradient of h", f"2 x {self.tokens:,} x {width:,} x {W} B", 2 * self.tokens * width * W)
-            return (of_h, Item(LOSS, f"{rows:,} x {classes:,} x {W} B", rows * classes * W)), (of_h,), ()
+            each = 1 if is_frozen else 3
+            logits = Item(LOSS, f"{each} x {rows:,} x {classes:,} x {W} B", each * rows * classes * W)
+            of_head = Item("gradient of the head", f"2 x {head.weights:,} x {W} B", 2 * head.weights * W)
+            return (of_h, logits) + ((of_head,) if head.path in self.kept.trained else ()), (of_h,), ()
         n = self.tokens * classes * W
         return (Item(LOSS, f"3 x {self.tokens:,} x {classes:,} x {W} B", 3 * n),), (Item(LOGITS, f"{n:,} B", n),), ()
 

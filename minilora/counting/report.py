@@ -12,8 +12,8 @@ ENGINES = ("huggingface", "minilora")
 ASSUMED = {
     "huggingface": "transformers and PEFT on one card, AdamW, SDPA attention, a padded batch, the loss over all "
     f"tokens; {OVERHEAD} GiB on top for the CUDA context and the allocator",
-    "minilora": "minilora on one machine or card, AdamW, everything in float32, nothing recomputed, the loss over all "
-    f"tokens; on top {OWN_OVERHEAD} GiB for Python and its libraries, on a card {OVERHEAD} GiB",
+    "minilora": "minilora on one machine or card, AdamW, everything in float32, nothing recomputed unless said, "
+    f"the loss over all tokens; on top {OWN_OVERHEAD} GiB for Python and its libraries, on a card {OVERHEAD} GiB",
 }
 
 
@@ -78,12 +78,18 @@ def memory(count, batch: int, length: int, dtype: str) -> dict:  # {method: {...
 
 def own_memory(count, batch: int, length: int) -> dict:  # {method: {...}}
     """The same for minilora's engine. Raises ConfigError for a family that it cannot train."""
+    chunked = {b.method: b for b in own_budgets(count, batch, length, chunked=True)}
     return {
         b.method: {
             "assumes": OWN_ASSUMES[b.method],
             "states": _items(b.states),
             "peak": {"kept": _peak(b.kept)},
-            "variants": {"kept": _variant(b.kept, 0)},
+            "variants": {
+                "kept": _own_variant(b.kept),
+                "kept, chunked loss": _own_variant(chunked[b.method].kept),
+                "recomputed": _own_variant(b.recomputed),
+                "recomputed, chunked loss": _own_variant(chunked[b.method].recomputed),
+            },
             "cards": _cards(b.total),
         }
         for b in own_budgets(count, batch, length)
@@ -129,6 +135,12 @@ def _variant(plan, whole):
     total = plan.peak.bytes
     card = smallest_card(total)
     return {"total": total, "card": card, "cards_of_80": 1 if card else cards_needed(plan, whole)}
+
+
+def _own_variant(plan):
+    """Several cards do not share a training of minilora."""
+    card = smallest_card(plan.peak.bytes)
+    return {"total": plan.peak.bytes, "card": card, "cards_of_80": 1 if card else None}
 
 
 def assumes(method: str, dtype: str, count) -> str:

@@ -49,7 +49,7 @@ def test_the_text_names_both_engines(minilora, machine):
 def test_a_smaller_batch_is_named_where_it_helps(minilora, machine):
     machine(4)
     text = minilora("doctor", "--fits", "smollm2-135m", "--batch", "8").out
-    assert "no; it would fit with --batch 2" in " ".join(text.split())
+    assert "or with --batch 2" in " ".join(text.split())
     assert "find no card" in text
 
 

@@ -111,6 +111,8 @@ def test_the_engine_says_whose_memory_is_predicted():
     assert list(own["memory"]) == ["full", "LoRA"] and list(own["memory"]["LoRA"]["peak"]) == ["kept"]
     text = " ".join(run("smollm2-135m", "--engine", "minilora").split())
     assert "Memory of training 1 x 512 tokens with minilora" in text and "everything in float32" in text
+    assert {"kept", "recomputed", "recomputed, chunked loss"} <= own["memory"]["LoRA"]["variants"].keys()
+    assert "train --checkpointing" in text
     assert "no model file for opt" in refused("opt-125m", "--engine", "minilora")
 
 

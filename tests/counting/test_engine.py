@@ -30,7 +30,7 @@ MODELS = {
 }  # fmt: skip
 
 
-def measured(config, targets, batch, length):
+def measured(config, targets, batch, length, checkpointing=False, chunked=False):
     """Bytes that NumPy holds at the peak of two training steps."""
     tracemalloc.start()
     model = model_of(config_from_json(config, "config.json")).init(0)
@@ -38,6 +38,11 @@ def measured(config, targets, batch, length):
         with warnings.catch_warnings():  # GPT-2 stores its weights transposed
             warnings.simplefilter("ignore")
             model = ml.get_peft_model(model, ml.LoraConfig(r=8, lora_alpha=16, target_modules=targets))
+    if checkpointing:
+        model.gradient_checkpointing_enable()
+    for _, module in model.named_modules():
+        if chunked and hasattr(module, "chunked_loss"):
+            module.chunked_loss = True
     optimizer = AdamW([p for p in model.train().parameters() if p.requires_grad])
     ids = np.random.default_rng(0).integers(0, config["vocab_size"], (batch, length))
     tracemalloc.reset_peak()
@@ -59,6 +64,25 @@ def test_a_prediction_is_within_10_percent_of_what_a_step_takes(kind, method, ba
     predicted = own_budget("full" if method == "full" else "LoRA", counted, batch, length).total
     targets = None if method == "full" else names if names == "all-linear" else names.split(",")
     assert abs(predicted / measured(MODELS[kind], targets, batch, length) - 1) <= 0.10
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(("batch", "length"), [(6, 100), (1, 500)])
+@pytest.mark.parametrize("method", ["all-linear", "full"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen3", "gemma3_text"])
+def test_a_step_with_checkpointing_is_predicted(kind, method, batch, length, chunked):
+    counted = count(from_config(MODELS[kind], kind), "all-linear", 8)
+    plan = own_budget("full" if method == "full" else "LoRA", counted, batch, length, chunked).recomputed
+    targets = None if method == "full" else method
+    real = measured(MODELS[kind], targets, batch, length, checkpointing=True, chunked=chunked)
+    assert -0.02 <= plan.peak.bytes / real - 1 <= (0.20 if kind == "gemma3_text" else 0.10)  # it has twice the norms
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen3"])
+def test_a_chunked_loss_of_a_trained_head_is_predicted_within_10_percent(kind):
+    counted = count(from_config(MODELS[kind], kind), "all-linear", 8)
+    real = measured(MODELS[kind], None, 6, 100, chunked=True)
+    assert abs(own_budget("full", counted, 6, 100, chunked=True).total / real - 1) <= 0.10
 
 
 def test_full_fine_tuning_takes_16_bytes_a_parameter_and_lora_4():

@@ -58,5 +58,20 @@ def test_the_largest_number_is_found_by_halving(limit, below):
 def test_minilora_is_asked_for_its_own_memory():
     counted = count(load("smollm2-135m"), "q_proj,v_proj", 8)
     found = {a.method: a for a in own_answers(counted, 8, 512, 4.0)}
-    assert not found["full"].fits and found["full"].remedies == ("--batch 2",)
+    assert not found["full"].fits and found["full"].remedies[-1] == "--batch 2"
     assert own_budget("full", counted, 2, 512).total <= (4.0 - 0.25) * GIB < own_budget("full", counted, 3, 512).total
+
+
+def test_minilora_names_its_own_options_where_they_are_enough():
+    counted = count(load("llama-3.2-1b"), "q_proj,v_proj", 8)
+    found = {a.method: a for a in own_answers(counted, 1, 4096, 8.0)}
+    assert not found["LoRA"].fits and re.fullmatch(r"--checkpointing: [\d.]+ GiB", found["LoRA"].remedies[0])
+    assert own_budget("LoRA", counted, 1, 4096).recomputed.peak.bytes <= (8.0 - 0.25) * GIB
+    assert all("attention" not in remedy for answer in found.values() for remedy in answer.remedies)
+
+
+def test_both_options_of_minilora_are_named_where_one_is_not_enough():
+    counted = count(load("qwen2.5-0.5b"), "q_proj,v_proj", 8)
+    both = own_budget("full", counted, 4, 512, chunked=True).recomputed.peak.bytes / GIB
+    found = {a.method: a for a in own_answers(counted, 4, 512, both + 0.3)}
+    assert found["full"].remedies[0].startswith("--checkpointing --chunked-loss: ")
