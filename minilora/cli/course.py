@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -92,7 +93,7 @@ def check_answers(what, folder):  # ("5", "6.1"), Path or None -> list of Verdic
 
 
 def numbered(what):  # "5" or "05" or "5.2" -> list of Exercise
-    return list(runner.exercises(int(what))) if what.isdigit() else [exercise(what)]
+    return list(runner.exercises(int(what))) if re.fullmatch("[0-9]{1,3}", what) else [exercise(what)]
 
 
 def check_class(folders, folder, table):  # -> list of Verdict

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,10 +42,10 @@ def exercises(lesson: int) -> tuple[Exercise, ...]:
 
 def exercise(number: str) -> Exercise:
     """The exercise of that number, "5.2". Raises UnknownNameError naming the ones there are."""
-    lesson, _, rest = number.partition(".")
-    if not lesson.isdigit() or rest and not rest.isdigit():
+    lesson = number.partition(".")[0]
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", number):
         raise UnknownNameError(
-            f"no exercise {number!r}: give a number such as 5.2, and the folder with your files by --dir DIR"
+            f"no exercise {number[:40]!r}: give a number such as 5.2, and the folder with your files by --dir DIR"
         )
     known = {e.number: e for e in exercises(int(lesson))}
     if number not in known:

@@ -27,7 +27,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             raise OSError("it is a folder" if path.is_dir() else "it is a device, not a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)  # a library may have made the file anew, readable by its owner only
         temporary.replace(path)
     except MiniloraError:  # from the block; MissingFileError is an OSError too
         raise

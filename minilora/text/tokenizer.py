@@ -5,6 +5,7 @@ come from all the files that name them, and a Llama tokenizer is built as its cl
 """
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +79,7 @@ def load_tokenizer(path: str | Path) -> TextTokenizer:
             )
         path = path / "tokenizer.json"
     text = read_utf8(path, DataError)
-    with library_errors(FormatError, f"{path}: not a tokenizer.json"):
+    with library_errors(FormatError, f"{path}: not a tokenizer.json"), no_reports_of_panics():
         inner = Tokenizer.from_str(text)
         if is_llama(inner, settings, config):
             settings = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"} | settings
@@ -113,6 +114,23 @@ def library_errors(mistake: type[MiniloraError], what: str) -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise  # Ctrl-C
         raise mistake(f"{what}: {first_line(error)}") from error
+
+
+@contextlib.contextmanager
+def no_reports_of_panics() -> Iterator[None]:
+    """In the block nothing reaches standard error: Rust reports a panic there, in a hundred lines, before it raises."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  a device, not a path
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 # ---- as the class LlamaTokenizer of transformers builds a tokenizer

@@ -5,7 +5,9 @@ import time
 
 import pytest
 
+from minilora.course import runner
 from minilora.course.runner import check, exercise, verdict_lines
+from minilora.errors import UnknownNameError
 
 GOOD = "def central_difference(f, x, eps):\n    return (f(x + eps) - f(x - eps)) / (2 * eps)\n"
 
@@ -195,3 +197,10 @@ def test_a_failure_is_told_with_property_reason_input_and_hint(submit):
         "minilora hint 1.1",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize("number", ["9" * 4400, "٣", "²", "1.²", "1.", ".1", "-1", "1.1.1", ""])
+def test_what_is_no_number_of_an_exercise_is_one_short_line(number):
+    with pytest.raises(UnknownNameError, match="^no exercise '.*give a number such as 5.2") as error:
+        runner.exercise(number)
+    assert len(str(error.value)) < 200

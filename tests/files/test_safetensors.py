@@ -594,3 +594,9 @@ entries = st.fixed_dictionaries({
 @given(st.dictionaries(st.sampled_from("abc"), entries, max_size=3), st.sampled_from([0, 8, 24, 32]))
 def test_a_header_that_lies_is_refused_or_turns_out_to_be_true(folder, header, size):
     assert_right_or_refused(file_of(folder, header, bytes(size), "lying.safetensors"))
+
+
+def test_whoever_may_read_an_ordinary_file_may_read_a_file_of_tensors(tmp_path):
+    (tmp_path / "ordinary").touch()
+    write_tensors(tmp_path / "a.safetensors", {"x": np.zeros(3)})
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "ordinary").stat().st_mode

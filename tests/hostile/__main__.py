@@ -63,7 +63,7 @@ def run_many(args, good) -> int:
             if args.log and (outcome.fault or line[:60] not in seen):
                 seen.add(line[:60])
                 with args.log.open("a", encoding="utf-8") as log:
-                    log.write(json.dumps(vars(outcome)) + "\n")
+                    log.write(json.dumps(vars(outcome) | {"err": outcome.err[-2000:]}) + "\n")
             bar.update(task, advance=1, faults=len(faults))
     total = sum(done.values())
     print(f"{total:,} cases of seed {args.seed} in {time.monotonic() - began:.0f} s, {len(faults)} faults")

@@ -235,7 +235,7 @@ def damage_safetensors(rng, path: Path) -> str:
         path.write_bytes(path.read_bytes()[: -rng.choice([1, 4, 100])])
         return "cut"
     if kind == 1:
-        path.write_bytes(path.read_bytes()[: rng.randrange(400)])
+        path.write_bytes(path.read_bytes()[: rng.randrange(min(400, path.stat().st_size))])
         return "cut"
     if kind == 2:
         path.write_bytes(path.read_bytes() + bytes(rng.choice([1, 4, 1000])))

@@ -6,6 +6,7 @@
 import os
 import random
 import signal
+import time
 from collections import Counter
 
 import click
@@ -28,6 +29,21 @@ def good(tmp_path_factory):
     sound.make(folder)
     worker.warm_up()
     return folder
+
+
+@pytest.mark.slow
+def test_no_case_breaks_the_rule(good):
+    from tests.hostile.__main__ import outcomes
+
+    began, found = time.monotonic(), []
+    seen = Counter()
+    for outcome in outcomes(SEED, range(CASES), good, os.cpu_count() or 1, began + 60 * MINUTES):
+        seen[outcome.kind, outcome.code == 0] += 1
+        if outcome.fault:
+            found.append(f"--replay {outcome.number}: {outcome.kind}, {outcome.fault}, {' '.join(outcome.argv)[:100]}")
+    assert found == [], f"python -m tests.hostile --seed {SEED} --replay NUMBER"
+    assert sum(seen.values()) == CASES, "the time was too short"
+    assert set(seen) == {(kind, succeeded) for kind in TURNS for succeeded in (True, False)}
 
 
 def test_a_number_always_gives_the_same_case(good, tmp_path):

@@ -23,6 +23,7 @@ MEMORY = 1536 * 2**20  # bytes of address space beyond what this process has
 FILE_SIZE = 300 * 2**20
 STOPPING = {signal.SIGINT, signal.SIGTERM}
 LINE = 300  # characters of an error line
+SAYING = ("generate", "chat", "tour")  # commands that print what a model writes
 BEFORE_AN_ERROR = re.compile(  # what a training may have said before it failed, and what a user is told beside a mistake
     r"note: |the result will be in |training [\d,]+ of |[\d,]+ (rows|windows), |[\d,]+ parameters, |step +\d+ |skipped: |without exercise"
 )
@@ -97,7 +98,7 @@ def judge(case, code, err, out, late, before, after, temporary) -> str:
         return f"{harm[0]} on stderr"
     if any(not line.isprintable() for line in lines):
         return "unprintable on stderr"
-    if any(ord(c) < 32 and c not in "\n\t" or ord(c) == 127 for c in out) and case.argv[0] not in ("generate", "chat"):
+    if any(ord(c) < 32 and c not in "\n\t" or ord(c) == 127 for c in out) and case.argv[0] not in SAYING:
         return "control characters on stdout"
     if code == 2:
         if not lines or not lines[-1].startswith("error: "):
@@ -149,14 +150,18 @@ def in_a_fork(case, root):  # -> exit code (negative: a signal), seconds, why it
         (root / name).write_bytes(content)
     began, late = time.monotonic(), ""
     held = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # the child takes signals when it is ready
+    reading, ready = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            run_in_child(case, root)
+            run_in_child(case, root, ready)
         finally:
             os._exit(1)  # never back into the code of the parent
     signal.pthread_sigmask(signal.SIG_SETMASK, held)
-    sent = None if case.signal is None else began + case.signal[0]
+    os.close(ready)
+    os.read(reading, 1)  # ready, or dead
+    os.close(reading)
+    sent = None if case.signal is None else time.monotonic() + case.signal[0]
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
@@ -184,7 +189,7 @@ def processor_seconds(pid) -> float:
     return 0.0  # no /proc: the clock decides
 
 
-def run_in_child(case, root):
+def run_in_child(case, root, ready):
     code = 1
     try:
         os.setsid()
@@ -203,6 +208,8 @@ def run_in_child(case, root):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         limit_resources()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+        os.write(ready, b".")
+        os.close(ready)
         code = run_command([str(a) for a in case.argv])
     except BaseException:
         traceback.print_exc()

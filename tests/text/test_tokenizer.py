@@ -1,8 +1,10 @@
 """tokenizer.json of a folder: which token ends a text, and what is refused."""
 
 import json
+import sys
 
 import pytest
+from commands import tokenizer_text
 from foreign_tokenizers import LLAMA2, saved, sentencepiece
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -106,3 +108,15 @@ def test_the_start_of_a_tokenizer_that_does_not_know_the_letter_a_is_found():
 def test_half_of_a_pair_of_surrogates_is_no_text():
     with pytest.raises(DataError, match="cannot encode this text"):
         load_tokenizer(shipped("tokenizer.json")).encode("\ud800")
+
+
+@pytest.mark.parametrize(
+    "change", [{"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}}], ids=lambda c: next(iter(c))
+)
+def test_a_panic_of_the_library_is_one_line_and_reports_nothing(tmp_path, capfd, change):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(tokenizer_text()) | change), encoding="utf-8")
+    with pytest.raises(FormatError, match="not a tokenizer.json: Precompiled"):
+        load_tokenizer(path)
+    print("after", file=sys.stderr)
+    assert capfd.readouterr().err == "after\n"
