@@ -8,10 +8,12 @@ import strict_cupy
 from tiny import random_ids, tiny_llama, with_lora
 from training_cases import endless, fresh, labelled
 
+import minilora as ml
 from minilora import autograd, ops
 from minilora.autograd import Tensor, rounded_by
 from minilora.backend import product, to_host
 from minilora.errors import TrainingError, UnknownNameError
+from minilora.files.shipped import shipped
 from minilora.nn import Parameter
 from minilora.rounding import round_to
 from minilora.training.loop import evaluate, train
@@ -241,6 +243,35 @@ def test_checkpointing_gives_the_same_bits_in_16_bits_too(name):
         return weights(model)
 
     assert all(np.array_equal(a, b) for a, b in zip(trained(True), trained(False), strict=True))
+
+
+def quantized():
+    config = ml.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    return with_lora(ml.load_pretrained(shipped("base"), quantization_config=config).train(), "all-linear")
+
+
+@pytest.mark.parametrize("name", ROUNDINGS)
+def test_a_base_in_4_bits_stays_as_it_is_stored_and_its_adapter_learns(name):
+    model, ids = quantized(), random_ids()
+    before = {path: p.data for path, p in model.named_parameters()}
+    with precision_named(name).computing(model):
+        stored = {path: p.data for path, p in model.named_parameters() if not hasattr(p.data, "astype")}
+        loss = model.loss(ids, ids)
+        loss.backward()
+    assert stored and all(data is before[path] for path, data in stored.items())
+    assert loss.item() == pytest.approx(model.loss(ids, ids).item(), rel=0.01)
+    assert all(p.grad.any() for _, p in model.named_parameters() if p.requires_grad)
+
+
+def test_checkpointing_on_a_base_in_4_bits_gives_the_same_bits():
+    gradients = []
+    for checkpointing in (False, True):
+        model = quantized()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        model.loss(random_ids(), random_ids()).backward()
+        gradients.append([p.grad for p in model.parameters() if p.requires_grad])
+    assert all(np.array_equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
 # ---- on a GPU, by its stand-in
