@@ -20,6 +20,11 @@ NO_TEST_FILE = {  # file, or pattern -> where it is tested instead
     "course/compare.py": "checks/test_lesson_*.py: wrong answers and what is said of them",
     "course/lab/*": "the lessons that call them",
     "models/context.py": "a record without code",
+    "serving/answers.py": "test_api.py",
+    "serving/guard.py": "test_api.py",
+    "serving/metrics.py": "test_api.py",
+    "serving/protocol.py": "test_api.py",
+    "serving/start.py": "every test of a server starts it",
     "quantization/blockwise.py": "test_nf4.py and test_double_quantization.py",
     "quantization/stored.py": "the tests of the formats",
 }

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..autograd import Tensor, is_recording
-from ..backend import array_module
+from ..backend import array_module, like
 from ..errors import ConfigError, ShapeError
 from ..methods.base import Method
 
@@ -49,12 +49,14 @@ class Segment(NamedTuple):
     slots  slice of the slots, of length k
     rows   the rows of the batch in the order of their slots: a slice or an index array (k · each,)
     kind   what `Resident` knows the shapes by
+    scale  (k · each,) by which each row's update is multiplied; None: 1
     """
 
     slots: slice
     rows: slice | np.ndarray
     each: int
     kind: int
+    scale: np.ndarray | None = None
 
 
 class Stack(NamedTuple):
@@ -71,6 +73,9 @@ class Stack(NamedTuple):
         xs = x[segment.rows].reshape(k, -1, x.shape[-1])  # (k, c T, in)
         u = xs @ self.A[slots].swapaxes(1, 2)  # (k, c T, r)
         u *= self.s[slots]
+        if segment.scale is not None:
+            u = u.reshape(k, segment.each, -1, u.shape[-1]) * like(segment.scale.reshape(k, -1, 1, 1), u)
+            u = u.reshape(k, -1, u.shape[-1])
         v = u @ self.B[slots]  # (k, c T, out)
         if self.g is None:
             y[segment.rows] += v.reshape(-1, *y.shape[1:])
@@ -83,12 +88,12 @@ class Stack(NamedTuple):
 class Rows:
     """Which adapter each row of a batch has, for one forward: `Context.rows`.
 
-    names     one adapter's name for each row, or BASE
+    names     one adapter's name for each row, or BASE; scales: a factor for each row's update, of LoRA in slots alone
     groups    [(name, its rows)], for the loop
     segments  what `Resident` adds by slices; resident: that Resident
     """
 
-    def __init__(self, names, resident: "Resident | None" = None):
+    def __init__(self, names, resident: "Resident | None" = None, scales=None):
         self.count = len(names)
         of = {}
         for row, name in enumerate(names):
@@ -98,6 +103,9 @@ class Rows:
         stacked = {name: rows for name, rows in of.items() if name in self.resident.slots}
         self.groups = [(name, as_slice(rows)) for name, rows in of.items() if name not in stacked]
         self.segments = self.resident.segments(stacked)
+        if scales is not None and any(scale != 1 for scale in scales):
+            factors = np.array(scales, dtype=np.float32)
+            self.segments = [segment._replace(scale=factors[segment.rows]) for segment in self.segments]
 
     def forward(self, layer, x, context):  # an AdaptedLayer, its input -> its output
         """What the layer makes of every row with its own adapter."""

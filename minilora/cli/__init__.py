@@ -22,6 +22,7 @@ COMMANDS = {  # name -> file in this folder, line of help
     "eval": ("evaluate", "Score a base, with or without an adapter, on a task or a file."),
     "generate": ("generate", "Continue prompts, with a base and any adapters."),
     "chat": ("chat", "Converse with a base and its adapters, and switch between them."),
+    "serve": ("serve", "Serve a base and many adapters behind OpenAI's API, with a page to try it."),
     "merge": ("merge", "Write base + adapter as one ordinary checkpoint."),
     "push": ("push", "Push a saved adapter to the Hugging Face hub."),
     "adapters": ("adapters", "List adapters: targets, rank, scale, parameters, bytes."),

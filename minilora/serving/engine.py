@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class Engine:
         self.max_model_len = max_model_len or most
         self.scheduler = Scheduler(pool, max_rows, max_waiting)
         self.cache = RowCache(max_rows, self.max_model_len)
-        self.counts = Counter()  # prompt_tokens, generation_tokens, steps, ...: read by /metrics
+        self.counts: Any = Counter()  # prompt_tokens, generation_tokens, steps, ...: read by /metrics
         self.failure = None  # the exception that ended the thread
         self._inbox = queue.SimpleQueue()
         self._open = 0  # sequences that were submitted and have not ended
@@ -64,6 +65,8 @@ class Engine:
     def check(self, sequence):
         """Raises ConfigError for a prompt that this model cannot answer."""
         n, ids = len(sequence.prompt), sequence.prompt
+        if sequence.scale != 1 and not (sequence.lease and sequence.lease.is_scalable):
+            raise ConfigError("lora_scale: only LoRA adapters can be scaled, not the base or another method")
         if n == 0:
             raise ConfigError("the prompt is empty: expected at least one token")
         if ids.min() < 0 or ids.max() >= self.model.config.vocab_size:
@@ -184,7 +187,7 @@ class Engine:
         names = [BASE if s.lease is None else s.lease.key for s in sequences]
         if all(name == BASE for name in names):
             return Context()
-        return Context(rows=Rows(names, self.pool.resident), memo={})
+        return Context(rows=Rows(names, self.pool.resident, [s.scale for s in sequences]), memo={})
 
     def _give_out(self, sequences, logits):  # [Sequence], (B, V) float32
         """Choose a token for each row; rows that end leave."""
@@ -220,8 +223,7 @@ class Engine:
     def _end(self, sequence, delta):
         for source, target in self.scheduler.remove(sequence) if self._is_here(sequence) else ():
             self.cache.move(source, target)
-        if sequence.lease is not None:
-            self.pool.release(sequence.lease)
+        self.pool.release(sequence.lease)
         with self._lock:
             self._open -= 1
         self.counts[f"finished_{delta.finish_reason}"] += 1

@@ -17,6 +17,7 @@ from typing import Any
 from ..adapters import files
 from ..adapters.mixed import BASE, Resident, check_mixable
 from ..errors import BusyError, ConfigError, FormatError, MissingFileError, UnknownNameError, printable
+from ..methods.lora import Lora
 
 FILES = (files.CONFIG, files.TENSORS)
 
@@ -43,6 +44,11 @@ class Version:
     rows: int = 0  # how many of them are in the batch: then its slot is held
     used: int = 0  # order of the last lease
     dropped: bool = False  # unloaded or replaced: it goes when its last lease ends
+
+    @property
+    def is_scalable(self):
+        """Whether each update is a sum of its own in slots, so that a row can have it at another strength."""
+        return all(m.additive and isinstance(m, Lora) and m.stacked(None) for m in self.adapter.methods.values())
 
 
 @dataclass(eq=False)
@@ -75,7 +81,7 @@ class Pool:
         self.entries = {}  # name -> Entry, in the order of loading
         self.fingerprint = model.fingerprint()
         self.versions = {}  # key -> Version, in memory
-        self.evicted = []  # names, the latest last
+        self.evicted, self.evictions = [], 0  # the latest names, and how many there were
         self.active = {}  # key -> Version, in a slot or attached: the engine's thread owns it
         self._numbers, self._uses = itertools.count(1), itertools.count(1)
         self._lock = threading.Lock()
@@ -133,20 +139,28 @@ class Pool:
         return fresh
 
     def release(self, version):
-        """A request of this version ended."""
+        """A request of this version ended. None: of the base."""
+        if version is None:
+            return
         with self._lock:
             version.leases -= 1
             if version.dropped and not version.leases:
                 self.versions.pop(version.key, None)
+
+    def keep(self, version, more):
+        """`more` requests of a version that is leased already."""
+        if version is not None:
+            with self._lock:
+                version.leases += more
 
     def names(self):  # -> [(name, path, whether it is in memory)]
         """Every name that answers: folders that are not loaded, then adapters in the order of their loading."""
         with self._lock:
             loaded = [(n, e.path, e.version is not None and not e.version.dropped) for n, e in self.entries.items()]
         known = {name for name, _, _ in loaded}
-        found = sorted(p.name for p in self.folder.iterdir()) if self.folder and self.folder.is_dir() else []
-        others = [n for n in found if n not in known and is_name(n) and (self.folder / n / files.CONFIG).is_file()]
-        return [(name, self.folder / name, False) for name in others] + loaded
+        folders = sorted(self.folder.iterdir()) if self.folder is not None and self.folder.is_dir() else []
+        others = [p for p in folders if p.name not in known and is_name(p.name) and (p / files.CONFIG).is_file()]
+        return [(path.name, path, False) for path in others] + loaded
 
     def inside(self, path):  # -> Path
         """A path from a request: absolute or relative to `folder`, and inside it. Raises ConfigError otherwise."""
@@ -220,7 +234,7 @@ class Pool:
     def _evict(self, version):
         del self.versions[version.key]
         version.dropped = True
-        self.evicted = [*self.evicted[-99:], version.name]
+        self.evicted, self.evictions = [*self.evicted[-99:], version.name], self.evictions + 1
         entry = self.entries.get(version.name)
         if entry is not None and entry.version is version:
             entry.version = None

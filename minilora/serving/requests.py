@@ -57,7 +57,7 @@ class Delta:
     logprobs: tuple[Logprob, ...] = ()
     finish_reason: str | None = None
     stop_reason: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 @dataclass(eq=False)
@@ -69,6 +69,7 @@ class Sequence:
     ends     tokens that end its answers
     give     called by the engine's thread with each Delta; the last one has a finish_reason
     echo     whether log-probabilities of the prompt are wanted
+    scale    by which the update of a LoRA adapter is multiplied
     """
 
     prompt: np.ndarray
@@ -79,6 +80,7 @@ class Sequence:
     stream: TextStream
     generator: np.random.Generator
     echo: bool = False
+    scale: float = 1.0  # factor of the adapter's update
 
     # ---- what the engine and the scheduler keep
     lease: Any = None  # of the pool: which version of the adapter answers

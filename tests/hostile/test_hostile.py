@@ -68,7 +68,7 @@ def test_the_options_of_every_command_are_tried(good, tmp_path):
         case = Case(number, "options", random.Random(number), work, good)
         options.fill(case)
         tried[next((a for a in case.argv if a in COMMANDS), None)] += 1
-    assert set(COMMANDS) <= set(tried)
+    assert set(COMMANDS) - {"serve"} <= set(tried)
 
 
 def test_a_value_is_found_for_every_parameter_of_every_command():

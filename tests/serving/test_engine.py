@@ -53,10 +53,10 @@ def asked(engine, prompt, adapter=None, **sampling):
     deltas = []
     lease = None if adapter is None else engine.pool.lease(adapter)
     seed = sampling.get("seed", 0)
-    echo = sampling.pop("echo", False)
+    echo, scale = sampling.pop("echo", False), sampling.pop("scale", 1.0)
     sequence = Sequence(
         np.asarray(prompt), adapter, Sampling(**{"temperature": 0, **sampling}), frozenset([0]), deltas.append,
-        TextStream([], TOKENIZER), np.random.default_rng(seed), echo, lease,
+        TextStream([], TOKENIZER), np.random.default_rng(seed), echo, scale, lease,
     )  # fmt: skip
     engine.submit(sequence)
     return sequence, deltas
@@ -252,3 +252,25 @@ def test_a_model_with_a_window_answers_up_to_the_window(folder):
 
 def test_the_files_of_the_pool_are_those_of_peft():
     assert (files.CONFIG, files.TENSORS) == ("adapter_config.json", "adapter_model.safetensors")
+
+
+def test_the_strength_of_an_adapter_is_a_row_of_its_own(folder):
+    engine = engine_of(folder)
+    prompt = random_ids(6, (9,), 200)
+    asks = {0.0: None, 1.0: "a", 2.0: None, -0.5: None}
+    rows = {scale: asked(engine, prompt, "a", max_tokens=6, scale=scale)[0] for scale in asks}
+    base_row, _ = asked(engine, prompt, max_tokens=6)
+    run(engine)
+    assert rows[0.0].tokens == base_row.tokens == expected(folder, prompt, None, 6)
+    assert rows[1.0].tokens == expected(folder, prompt, "a", 6)
+    model = ml.PeftModel.from_pretrained(base().eval(), folder / "a")
+    for scale in (2.0, -0.5):
+        model.set_scale("default", scale)
+        assert rows[scale].tokens == model.generate(prompt, 6, eos_token_id=0)[0][len(prompt) :].tolist()
+
+
+@pytest.mark.parametrize("adapter", [None, "d", "v", "i"])
+def test_only_lora_has_a_strength(folder, adapter):
+    engine = engine_of(folder)
+    with pytest.raises(ConfigError, match="only LoRA adapters can be scaled"):
+        asked(engine, [1, 2], adapter, scale=0.5)

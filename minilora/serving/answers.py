@@ -1,0 +1,200 @@
+"""One HTTP request on its way: its sequences in the engine's thread, and their answers in the event loop."""
+
+import asyncio
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from fastapi import Request
+from fastapi.responses import Response, StreamingResponse
+
+from ..errors import BusyError, MiniloraError
+from ..text.streaming import TextStream
+from . import protocol
+from .guard import error_body
+from .requests import Delta, Sequence
+
+POLL = 0.25  # seconds between two looks whether a client is still there
+
+
+class Answers:
+    """The answers to one request: sequences in the engine, and their deltas as they are given."""
+
+    def __init__(self, server):
+        self.server, self.sequences = server, []
+        self.began = time.perf_counter()
+        self._loop, self._queue = asyncio.get_running_loop(), asyncio.Queue()
+        self._last = {}  # index -> when its last token was given
+
+    def submit(self, prompts, options, version, asking, max_tokens, logprobs, echo=False):
+        """Let the engine answer every prompt `options.n` times. All are submitted, or none goes on."""
+        count = len(prompts) * options.n
+        sampling = options.sampling(max_tokens, logprobs)
+        self.server.pool.keep(version, count - 1)
+        for index in range(count):
+            prompt = prompts[index // options.n]
+            seed = None if sampling.seed is None else [sampling.seed, index]
+            self.sequences.append(
+                Sequence(
+                    np.asarray(prompt, dtype=np.int64), None if version is None else version.name, sampling,
+                    asking.ends, partial(self._give, index), TextStream([], self.server.tokenizer),
+                    np.random.default_rng(seed), echo, options.lora_scale, version,
+                )
+            )  # fmt: skip
+        for index, sequence in enumerate(self.sequences):
+            try:
+                self.server.engine.submit(sequence)
+            except MiniloraError:
+                for _ in self.sequences[index:]:
+                    self.server.pool.release(version)
+                del self.sequences[index:]
+                self.cancel()
+                raise
+
+    def _give(self, index: int, delta: Delta) -> None:  # in the engine's thread
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, (index, delta))
+
+    async def deltas(self, request: Request) -> AsyncIterator[tuple[int, Delta]]:
+        """(index, delta) until every answer has ended; ends what runs when the client goes."""
+        left = len(self.sequences)
+        try:
+            while left:
+                try:
+                    index, delta = await asyncio.wait_for(self._queue.get(), POLL)
+                except TimeoutError:
+                    if await request.is_disconnected():
+                        return
+                    continue
+                self._measure(index, delta)
+                left -= delta.finish_reason is not None
+                if delta.error is not None:
+                    raise delta.error
+                yield index, delta
+        finally:
+            if left:
+                self.cancel()
+
+    def _measure(self, index, delta):
+        metrics, now = self.server.metrics, time.perf_counter()
+        if delta.tokens:
+            if index in self._last:
+                metrics.between.observe(now - self._last[index])
+            else:
+                metrics.first_token.observe(now - self.began)
+            self._last[index] = now
+        if delta.finish_reason:
+            metrics.finished(delta.finish_reason)
+            metrics.whole.observe(now - self.began)
+
+    def cancel(self) -> None:
+        for sequence in self.sequences:
+            self.server.engine.cancel(sequence)
+
+    def usage(self, prompts) -> dict:
+        return protocol.usage(sum(map(len, prompts)), sum(len(s.tokens) for s in self.sequences))
+
+
+class Completion:
+    """The shape of /v1/completions."""
+
+    kind, prefix = "text_completion", "cmpl-"
+    chunk_kind = kind
+
+    def __init__(self, server, body, answers, prompts):
+        self.server, self.body, self.answers, self.prompts = server, body, answers, prompts
+        self.offsets = {}
+
+    def opening(self, index):
+        return None
+
+    def choice(self, index, text, delta, logprobs):
+        echoed = self._echo(index)
+        found = (*echoed[1], *logprobs)
+        wanted = self.body.logprobs is not None
+        shown = protocol.completion_logprobs(found, self.server.token_text) if wanted else None
+        return protocol.completion_choice(index, echoed[0] + text, delta, shown)
+
+    def piece(self, index, delta):
+        echoed = self._echo(index) if index not in self.offsets else ("", ())
+        offset, found = self.offsets.get(index, 0), (*echoed[1], *delta.logprobs)
+        self.offsets[index] = offset + sum(len(self.server.token_text(lp.token)) for lp in found)
+        shown = protocol.completion_logprobs(found, self.server.token_text, offset) if found else None
+        return protocol.completion_choice(index, echoed[0] + delta.text, delta, shown)
+
+    def _echo(self, index):
+        if not self.body.echo:
+            return "", ()
+        prompt = self.prompts[index // self.body.n]
+        asked = self.body.prompts()[index // self.body.n]
+        text = asked if isinstance(asked, str) else self.server.tokenizer.decode(prompt)
+        return text, tuple(self.answers.sequences[index].prompt_logprobs)
+
+
+class Chat:
+    """The shape of /v1/chat/completions."""
+
+    kind, prefix, chunk_kind = "chat.completion", "chatcmpl-", "chat.completion.chunk"
+
+    def __init__(self, server, body, answers, prompts):
+        self.server, self.body, self.answers, self.prompts = server, body, answers, prompts
+
+    def opening(self, index):
+        return protocol.chat_chunk_choice(index, "", None, None)
+
+    def _logprobs(self, found):
+        return protocol.chat_logprobs(found, self.server.token_text) if self.body.logprobs else None
+
+    def choice(self, index, text, delta, logprobs):
+        return protocol.chat_choice(index, text, delta, self._logprobs(logprobs))
+
+    def piece(self, index, delta):
+        return protocol.chat_chunk_choice(index, delta.text, delta, self._logprobs(delta.logprobs))
+
+
+async def respond(shape, request):
+    answers = shape.answers
+    name = shape.body.model or shape.server.name
+    head = {"id": shape.prefix + uuid.uuid4().hex, "created": int(time.time()), "model": name}
+    if shape.body.stream:
+        return StreamingResponse(_events(shape, request, head), media_type="text/event-stream")
+    parts = [([], []) for _ in answers.sequences]
+    last: list[Any] = [None] * len(parts)
+    async for index, delta in answers.deltas(request):
+        parts[index][0].append(delta.text)
+        parts[index][1].extend(delta.logprobs)
+        last[index] = delta
+    if None in last:
+        return Response(status_code=499)  # the client is gone
+    if any(delta.finish_reason == "abort" for delta in last):
+        raise BusyError("the server is stopping")
+    choices = [shape.choice(i, "".join(texts), last[i], tuple(found)) for i, (texts, found) in enumerate(parts)]
+    return head | {"object": shape.kind, "choices": choices, "usage": answers.usage(shape.prompts)}
+
+
+async def _events(shape, request, head):
+    """Server-sent events: a choice in each, `[DONE]` at the end."""
+    head, answers = head | {"object": shape.chunk_kind}, shape.answers
+    more = {"usage": None} if shape.body.usage_wanted else {}
+
+    def event(data):
+        return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+
+    for index in range(len(answers.sequences)):
+        if (choice := shape.opening(index)) is not None:
+            yield event(head | {"choices": [choice]} | more)
+    try:
+        async for index, delta in answers.deltas(request):
+            if delta.text or delta.finish_reason or delta.logprobs:
+                yield event(head | {"choices": [shape.piece(index, delta)]} | more)
+    except MiniloraError as error:
+        yield event(error_body(error)[0])
+    else:
+        if shape.body.usage_wanted:
+            yield event(head | {"choices": [], "usage": answers.usage(shape.prompts)})
+    yield "data: [DONE]\n\n"

@@ -1,0 +1,248 @@
+"""OpenAI's requests and answers as JSON, with vLLM's additions: checked here, built here, and nothing else."""
+
+import math
+from collections.abc import Sequence as Many
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from ..errors import ConfigError
+from .requests import Delta, Logprob, Sampling
+
+MOST_LOGPROBS = 20
+MOST_ANSWERS = 128  # n times the prompts of one request
+NEVER = -9999.0  # what vLLM writes for a log-probability of minus infinity: JSON has no infinity
+
+Id = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Stop = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Options(BaseModel):
+    """What both kinds of request have. An unknown field is ignored, as vLLM does; one that would change the answer
+    and is not supported is refused."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    model: str | None = None
+    n: int = Field(1, ge=1, le=MOST_ANSWERS)
+    temperature: float | None = Field(1.0, ge=0, le=1e6)
+    top_p: float | None = Field(1.0, gt=0, le=1)
+    top_k: int | None = Field(None, ge=-1, lt=2**31)  # 0 and -1: all
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
+    stop_token_ids: Annotated[list[Id], Field(max_length=128)] | None = None
+    ignore_eos: bool = False
+    lora_scale: float = Field(1.0, ge=-100, le=100)  # of minilora alone: by which the adapter's update is multiplied
+    stream: bool | None = False
+    stream_options: dict[str, Any] | None = None
+
+    def check(self) -> None:
+        """Raises ConfigError for fields that contradict each other or are not supported."""
+        if self.stream_options is not None and not self.stream:
+            raise ConfigError("Stream options can only be defined when `stream=True`.")
+        extra = self.model_extra or {}
+        for name in ("presence_penalty", "frequency_penalty", "logit_bias", "min_p", "min_tokens", "suffix", "tools"):
+            if extra.get(name):
+                raise ConfigError(f"{name} is not currently supported")
+        if extra.get("repetition_penalty") not in (None, 1, 1.0):
+            raise ConfigError("repetition_penalty is not currently supported")
+        if extra.get("best_of") not in (None, self.n):
+            raise ConfigError("best_of is not currently supported")
+
+    @property
+    def usage_wanted(self) -> bool:
+        return bool((self.stream_options or {}).get("include_usage"))
+
+    def sampling(self, max_tokens: int, logprobs: int | None) -> Sampling:
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return Sampling(
+            max_tokens=max_tokens,
+            temperature=1.0 if self.temperature is None else self.temperature,
+            top_p=1.0 if self.top_p is None else self.top_p,
+            top_k=self.top_k if self.top_k and self.top_k > 0 else None,
+            seed=None if self.seed is None else self.seed % 2**63,
+            stop=tuple(stop),
+            stop_token_ids=tuple(self.stop_token_ids or ()),
+            ignore_eos=self.ignore_eos,
+            logprobs=logprobs,
+        )
+
+
+class CompletionRequest(Options):
+    """POST /v1/completions"""
+
+    prompt: str | list[Id] | list[str] | list[list[Id]]
+    max_tokens: Count | None = 16
+    echo: bool | None = False
+    logprobs: int | None = None
+    add_special_tokens: bool = True
+
+    def prompts(self) -> list[str | list[int]]:
+        """The prompts apart. Raises ConfigError when there is none, or too much is asked at once."""
+        prompt: Any = self.prompt
+        one = isinstance(prompt, str) or (prompt and isinstance(prompt[0], int))
+        found: Any = [prompt] if one else prompt
+        if not found or any(not p for p in found):
+            raise ConfigError("the prompt is empty: expected at least one token")
+        if len(found) * self.n > MOST_ANSWERS:
+            raise ConfigError(f"{len(found)} prompts times n = {self.n}: at most {MOST_ANSWERS} answers a request")
+        return found
+
+    def check(self) -> None:
+        super().check()
+        if self.logprobs is not None and not 0 <= self.logprobs <= MOST_LOGPROBS:
+            raise ConfigError(f"logprobs {self.logprobs}: expected 0 to {MOST_LOGPROBS}")
+        if self.max_tokens == 0 and not self.echo:
+            raise ConfigError("max_tokens must be at least 1, got 0.")
+
+
+class ChatRequest(Options):
+    """POST /v1/chat/completions"""
+
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    logprobs: bool | None = False
+    top_logprobs: int | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    def check(self) -> None:
+        super().check()
+        if self.top_logprobs is not None and not 0 <= self.top_logprobs <= MOST_LOGPROBS:
+            raise ConfigError(f"top_logprobs {self.top_logprobs}: expected 0 to {MOST_LOGPROBS}")
+        if self.top_logprobs and not self.logprobs:
+            raise ConfigError("top_logprobs needs logprobs to be true")
+
+    def plain_messages(self) -> list[dict]:
+        """Messages whose content is text: parts of text are joined. Raises ConfigError for pictures and sounds."""
+        return [{**m, "content": text_of(m.get("content"))} if "content" in m else m for m in self.messages]
+
+
+def text_of(content: Any) -> Any:
+    if not isinstance(content, list):
+        return content
+    kinds = [part.get("type") if isinstance(part, dict) else type(part).__name__ for part in content]
+    if other := [kind for kind in kinds if kind != "text"]:
+        raise ConfigError(f"a message has content of type {str(other[0])[:40]!r}: this server reads text alone")
+    return "".join(str(part.get("text", "")) for part in content)
+
+
+class LoadRequest(BaseModel):
+    """POST /v1/load_lora_adapter"""
+
+    lora_name: Any = None
+    lora_path: Any = None
+    load_inplace: bool = False
+
+
+class UnloadRequest(BaseModel):
+    """POST /v1/unload_lora_adapter"""
+
+    lora_name: Any = None
+    lora_int_id: Any = None
+
+
+class TokenizeRequest(BaseModel):
+    """POST /tokenize"""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[dict[str, Any]] | None = None
+    add_special_tokens: bool = True
+    return_token_strs: bool | None = False
+
+
+class DetokenizeRequest(BaseModel):
+    """POST /detokenize"""
+
+    model: str | None = None
+    tokens: list[Id]
+
+
+# ---- answers
+
+
+def error(message: str, status: int, kind: str, param: str | None = None) -> dict:
+    """OpenAI's shape of an error."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": status}}
+
+
+def usage(prompt_tokens: int, completion_tokens: int) -> dict:
+    total = prompt_tokens + completion_tokens
+    return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
+
+
+def finite(value: float | None) -> float | None:
+    return NEVER if value is not None and not math.isfinite(value) else value
+
+
+def completion_logprobs(found: Many[Logprob], token_text, offset: int = 0) -> dict:
+    """logprobs of /v1/completions. token_text: id -> text; offset: where the first token begins in the text."""
+    tokens = [token_text(lp.token) for lp in found]
+    offsets = [offset]
+    for token in tokens[:-1]:
+        offsets.append(offsets[-1] + len(token))
+    tops: list[dict | None] = []
+    for lp, token in zip(found, tokens, strict=True):
+        if lp.value is None:
+            tops.append(None)
+            continue
+        top: dict = {}
+        for other, value in lp.top:
+            top.setdefault(token_text(other), finite(value))
+        top.setdefault(token, finite(lp.value))
+        tops.append(top)
+    return {
+        "text_offset": offsets[: len(tokens)],
+        "token_logprobs": [finite(lp.value) for lp in found],
+        "tokens": tokens,
+        "top_logprobs": tops,
+    }
+
+
+def chat_logprobs(found: Many[Logprob], token_text) -> dict:
+    """logprobs of /v1/chat/completions."""
+
+    def entry(token, value):
+        text = token_text(token)
+        return {"token": text, "logprob": finite(value), "bytes": list(text.encode())}
+
+    return {
+        "content": [entry(lp.token, lp.value) | {"top_logprobs": [entry(*pair) for pair in lp.top]} for lp in found]
+    }
+
+
+def completion_choice(index: int, text: str, delta: Delta, logprobs: dict | None) -> dict:
+    reason = reason_of(delta.finish_reason)
+    return {
+        "index": index,
+        "text": text,
+        "logprobs": logprobs,
+        "finish_reason": reason,
+        "stop_reason": delta.stop_reason,
+    }
+
+
+def chat_choice(index: int, text: str, delta: Delta, logprobs: dict | None) -> dict:
+    message = {"role": "assistant", "content": text}
+    return {
+        "index": index,
+        "message": message,
+        "logprobs": logprobs,
+        "finish_reason": reason_of(delta.finish_reason),
+        "stop_reason": delta.stop_reason,
+    }
+
+
+def chat_chunk_choice(index: int, text: str | None, delta: Delta | None, logprobs: dict | None) -> dict:
+    """delta None: the first chunk of an answer, which says whose it is."""
+    content = {"role": "assistant", "content": ""} if delta is None else {"content": text} if text else {}
+    reason = None if delta is None else reason_of(delta.finish_reason)
+    stop = {} if delta is None else {"stop_reason": delta.stop_reason}
+    return {"index": index, "delta": content, "logprobs": logprobs, "finish_reason": reason} | stop
+
+
+def reason_of(reason: str | None) -> Literal["stop", "length"] | None:
+    """OpenAI's words: what was aborted ended as if by a stop."""
+    return None if reason is None else "length" if reason == "length" else "stop"

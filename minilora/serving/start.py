@@ -1,0 +1,51 @@
+"""A server from files: what `minilora serve` does before it listens, and what a test or a lesson calls."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..adapters.inject import AdaptedModel
+from ..files.shipped import shipped
+from ..models.pretrained import base_folder, load_base
+from .api import Server
+from .asking import Asking
+from .engine import Engine
+from .pool import Pool, check_name
+
+SHIPPED = ("style-crier", "style-json")  # two adapters of the shipped base
+
+
+def start_server(
+    base: str | None = None,
+    modules: Iterable[tuple[str, Path]] | None = (),
+    folder: Path | None = None,
+    name: str | None = None,
+    *,
+    max_loras: int = 32,
+    max_cpu_loras: int = 64,
+    max_rank: int = 64,
+    max_rows: int = 64,
+    max_model_len: int | None = None,
+    may_load: bool = False,
+    api_key: str | None = None,
+    device: str = "cpu",
+) -> Server:
+    """A Server with its base and adapters loaded; its engine does not run yet (`create_app` starts it).
+
+    base, folder: as for `minilora serve`; modules: [(name, folder)] of adapters; None: the two shipped ones. The
+    rest as for Pool and Engine. Raises MiniloraError.
+    """
+    home = base_folder(base)
+    model, tokenizer = load_base(base, device)
+    model.eval()
+    pool = Pool(
+        AdaptedModel(model), max_loras, max_cpu_loras, max_rank, folder,
+        describe=lambda path: Asking.of(path, home, model.config, tokenizer),
+    )  # fmt: skip
+    engine = Engine(model, pool, max_rows, max_model_len)
+    server = Server(engine, tokenizer, home, name or home.resolve().name, may_load=may_load, api_key=api_key)
+    if modules is None:
+        modules = [(adapter, shipped(f"adapters/{adapter}")) for adapter in SHIPPED]
+    for adapter, path in modules:
+        check_name(adapter)
+        pool.add(adapter, path)
+    return server
