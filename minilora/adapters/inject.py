@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import math
 import warnings
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import numpy as np
 from ..backend import to_device
 from ..errors import ConfigError, nearest
 from ..methods.base import Place
+from ..methods.fields import within_memory
 from ..methods.lora import first_match
 from ..methods.trainable_tokens import TokenRows
 from ..nn import Embedding, Module, Parameter, fill_parameters
@@ -183,16 +185,21 @@ class AdaptedModel(Module):
         return self._wrapper(path, self._layers, AdaptedLayer)
 
     def start(self, name, generator):
-        """Fill adapter `name` as its method starts; copies of modules get their values. Needs a filled base."""
-        values = {(full, ""): array for full, array in self.adapters[name].start(self.model, generator).items()}
-        for path, method in self.adapters[name].methods.items():
-            start = method.start(self._modules[path], generator)
-            values |= {(path, tensor): array for tensor, array in start.items()}
-            for tensor, parameter in method.frozen.items():
-                parameter.assign(self._converted(start[tensor]))
-        for path, tensor in self._copied_parameters(name):
-            values[path, tensor] = getattr(self._modules[path], tensor).numpy()
-        self.fill(name, values)
+        """Fill adapter `name` as its method starts; copies of modules get their values. Needs a filled base.
+
+        Raises ConfigError when the adapter does not fit into memory.
+        """
+        numbers = sum(math.prod(p.shape) for p in self.parameters_of(name).values())
+        with within_memory(self.adapters[name].config, numbers):
+            values = {(full, ""): array for full, array in self.adapters[name].start(self.model, generator).items()}
+            for path, method in self.adapters[name].methods.items():
+                start = method.start(self._modules[path], generator)
+                values |= {(path, tensor): array for tensor, array in start.items()}
+                for tensor, parameter in method.frozen.items():
+                    parameter.assign(self._converted(start[tensor]))
+            for path, tensor in self._copied_parameters(name):
+                values[path, tensor] = getattr(self._modules[path], tensor).numpy()
+            self.fill(name, values)
 
     def fill(self, name, values):  # {(path, tensor name): host array}
         """Give the parameters of adapter `name` their values.

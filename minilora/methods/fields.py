@@ -3,9 +3,14 @@
 A rule is a pair: a function that accepts good values, and the words for what is expected.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 from ..errors import ConfigError
 from ..files import patterns
 
+SIZES = ("r", "init_r", "num_virtual_tokens")  # fields that say how large an adapter is
+MOST_NUMBERS = 2**40  # of an adapter; some systems promise more memory than they have
 TASK_TYPES = ("CAUSAL_LM", "SEQ_CLS", "SEQ_2_SEQ_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")  # PEFT's
 
 
@@ -20,6 +25,21 @@ def check_fields(config):
         raise ConfigError("layers_to_transform and layers_pattern need target_modules as a list of names")
     if pattern and layers is None:
         raise ConfigError("layers_pattern says where the layers are; layers_to_transform must say which")
+
+
+@contextlib.contextmanager
+def within_memory(config, numbers: int) -> Iterator[None]:
+    """The block fills an adapter of so many numbers. Raises ConfigError naming its size when memory is too small."""
+    try:
+        if numbers > MOST_NUMBERS:
+            raise MemoryError
+        yield
+    except MemoryError as error:
+        sizes = {name: getattr(config, name) for name in SIZES if hasattr(config, name)}
+        name = max(sizes, key=lambda name: sizes[name])
+        raise ConfigError(
+            f"{name} = {sizes[name]}: the adapter has {numbers:,} parameters, which do not fit into memory"
+        ) from error
 
 
 def _why_no_pattern(value):

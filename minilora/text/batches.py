@@ -18,6 +18,7 @@ Pair = tuple[list[int], list[int]]  # prompt ids, response ids
 Batch = tuple[np.ndarray, np.ndarray]  # ids (B, T), labels (B, T)
 
 WINDOW = 128  # tokens of a training window; fewer when the context or the text is shorter
+MOST_IN_A_BATCH = 1_000_000  # a larger number is a mistake, and would seem to hang
 HELD_OUT = 0.05  # share of a user's own data that is held out for the validation loss
 MOST_HELD_OUT = 200  # pairs, or windows: more would make an evaluation slow
 
@@ -112,8 +113,9 @@ class PairBatches:
 
 
 def check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise ConfigError(f"batch size {batch_size}: expected at least 1")
+    if not 1 <= batch_size <= MOST_IN_A_BATCH:
+        expected = "at least 1" if batch_size < 1 else f"at most {MOST_IN_A_BATCH:,}"
+        raise ConfigError(f"batch size {batch_size}: expected {expected}")
 
 
 def training_window(ids, context: int, length: int = WINDOW) -> int:  # ids (N,)

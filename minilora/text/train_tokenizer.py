@@ -2,14 +2,20 @@
 
 from collections.abc import Iterable
 
+from ..errors import ConfigError
 from .tokenizer import END, PAD
+
+MOST_TOKENS = 2_000_000  # the largest published vocabularies have 0.26 million
 
 
 def train_tokenizer(texts: Iterable[str], size: int) -> str:
     """Train on `texts` and return the content of a tokenizer.json with at most `size` tokens.
 
-    The end token also consumes the line breaks and spaces around its mark in a text.
+    The end token also consumes the line breaks and spaces around its mark in a text. Raises ConfigError for a size that
+    nobody means.
     """
+    if size > MOST_TOKENS:  # the library reserves the memory first, and ends the process when there is none
+        raise ConfigError(f"a vocabulary of {size:,} tokens: expected at most {MOST_TOKENS:,}")
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())

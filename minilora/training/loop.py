@@ -34,6 +34,9 @@ def own_loss(model, ids, labels, **fields):  # (B, T) int, (B, T) int -> Tensor 
     return model.loss(ids, labels, **fields)
 
 
+MOST_BATCHES = 1_000_000  # in a step; a larger number is a mistake, and would seem to hang
+
+
 @dataclass
 class Run:
     """The state of a training. loss: of the latest step, a 0-d array on the model's device; None before the first."""
@@ -85,6 +88,8 @@ def train(
     """
     if steps < 1 or accumulate < 1:
         raise ConfigError(f"steps {steps}, accumulate {accumulate}: expected at least 1")
+    if accumulate > MOST_BATCHES:
+        raise ConfigError(f"accumulate {accumulate}: expected at most {MOST_BATCHES:,}")
     schedule = schedule or constant()
     run = Run(model, batches, optimizer, steps, rng, start, precision or Precision(), loss_of)
     model.train()

@@ -39,6 +39,7 @@ def save_state(folder: str | Path, run, history, settings: dict, best: dict | No
     tensors |= {f"optimizer/{name}": array for name, array in run.optimizer.state_dict().items()}
     tensors |= {f"best/{name}": array for name, array in (best or {}).items()}
     description = {
+        "tensors": sorted(tensors),
         "step": run.step,
         "rng": run.rng.bit_generator.state,
         "batches": run.batches.state(),
@@ -59,6 +60,7 @@ def load_state(
     """
     path = Path(folder) / FILE
     description = _read_description(path)
+    _check_complete(description, path)
     tensors = read_tensors(path)
     arrays, saved_best = _of_kind(tensors, "optimizer/"), _of_kind(tensors, "best/")
     for found in [tensors, saved_best] if saved_best else [tensors]:
@@ -110,6 +112,16 @@ def _of_kind(arrays, kind):  # {"weights/a": array, ...}, "weights/" -> {"a": ar
 def trained(model):  # -> list of (name, Parameter), in order
     """The parameters that are trained."""
     return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+
+
+def _check_complete(description, path):
+    """Whether the tensors are those that were saved; nothing of the file is read that is none of them."""
+    found = read_header(path)[0].keys()
+    with _part_of(path, "list of tensors"):
+        wrong = sorted(found ^ set(description.get("tensors", found)))  # an earlier version saved no list
+    if wrong:
+        what = "is missing" if wrong[0] not in found else "was not saved by the run"
+        raise FormatError(f"{path} is damaged: {listed(wrong[:1])} {what}; {START_AGAIN}")
 
 
 def _check_weights(weights, model, path):

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from tiny import adapted_paths, tiny_gpt2, tiny_llama
 
-from minilora import LoraConfig, Tensor, get_peft_model
+from minilora import (
+    AdaLoraConfig,
+    LoraConfig,
+    PrefixTuningConfig,
+    PromptTuningConfig,
+    Tensor,
+    VeraConfig,
+    get_peft_model,
+)
 from minilora.errors import ConfigError
 
 Q = ["model.layers.0.self_attn.q_proj", "model.layers.1.self_attn.q_proj"]
@@ -105,3 +113,21 @@ def test_an_adapted_gpt2_learns_what_its_dense_form_says():
     W = layer.base_layer.dense() + layer.adapters["default"].delta()
     expected = x @ W.T + layer.base_layer.bias.data
     assert np.allclose(layer(Tensor(x), model.new_context()).numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        (VeraConfig(r=10**12), "r"),
+        (AdaLoraConfig(init_r=10**12, target_r=8), "init_r"),
+        (PromptTuningConfig(num_virtual_tokens=10**12), "num_virtual_tokens"),
+        (PrefixTuningConfig(num_virtual_tokens=10**20), "num_virtual_tokens"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_an_adapter_that_does_not_fit_into_memory_names_the_setting_and_leaves_the_model(config, field):
+    model = tiny_llama()
+    before = [name for name, _ in model.named_parameters()]
+    with pytest.raises(ConfigError, match=rf"^{field} = 10+: the adapter has [\d,]+ parameters, which do not fit into"):
+        get_peft_model(model, config)
+    assert [name for name, _ in model.named_parameters()] == before

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from minilora.errors import DataError
+from minilora.errors import ConfigError, DataError
 from minilora.files.shipped import shipped
 from minilora.ops.loss import IGNORE
 from minilora.text.batches import PairBatches, TextBatches
@@ -103,3 +103,9 @@ def test_end_marks_in_a_text_become_end_tokens(tokenizer):
     ids = encode_text("One.\n<|endoftext|>\nTwo.\n<|endoftext|>\n", tokenizer)
     assert ids.dtype == np.int32
     assert ids.tolist() == [*tokenizer.encode("One."), tokenizer.eos_id, *tokenizer.encode("Two."), tokenizer.eos_id]
+
+
+@pytest.mark.parametrize("size", [10**9, 10**30])
+def test_a_batch_that_nobody_means_is_refused_at_once(size):
+    with pytest.raises(ConfigError, match=f"^batch size {size}: expected at most 1,000,000$"):
+        TextBatches(np.zeros(30), size, 4, np.random.default_rng(0))

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from minilora.errors import ConfigError
 from minilora.text.tokenizer import END, PAD, TextTokenizer
 from minilora.text.train_tokenizer import train_tokenizer
 
@@ -41,3 +42,8 @@ def test_the_end_mark_swallows_the_line_breaks_around_it(between):
 
 def test_the_same_texts_give_the_same_tokenizer():
     assert train_tokenizer(LINES, 280) == train_tokenizer(LINES, 280)
+
+
+def test_a_size_that_nobody_means_is_refused_before_the_library_ends_the_process():
+    with pytest.raises(ConfigError, match="a vocabulary of 4,294,967,296 tokens: expected at most 2,000,000"):
+        train_tokenizer(["ab"], 2**32)

@@ -115,3 +115,8 @@ def test_plain_gradient_descent_trains_in_full_too():
     before = evaluate(model, [batch])
     train(model, iter([batch] * 10), SGD(model.parameters(), lr=1e-2, momentum=0.5), steps=10)
     assert evaluate(model, [batch]) < before
+
+
+def test_more_batches_in_a_step_than_anybody_means_are_refused_at_once():
+    with pytest.raises(ConfigError, match="^accumulate 1000000000: expected at most 1,000,000$"):
+        train(None, None, None, 1, accumulate=10**9)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -95,6 +96,20 @@ def make_run(folder):
     with pytest.raises(Killed):
         run_on(parts, callbacks=[saving(parts, folder), killed_after(4)])
     return folder / FILE
+
+
+@pytest.mark.parametrize("name", ["optimizer/0.step", "weights/"])
+def test_a_tensor_that_is_missing_or_too_many_is_named_with_what_to_do(tmp_path, name):
+    path = saved_run(tmp_path)
+    tensors, metadata = read_tensors(path), read_header(path)[1]
+    gone = next(n for n in sorted(tensors) if n.startswith(name))
+    for changed, why in (
+        ({n: a for n, a in tensors.items() if n != gone}, f"{gone} is missing"),
+        (tensors | {"x": tensors[gone]}, "x was not saved by the run"),
+    ):
+        write_tensors(path, changed, metadata)
+        with pytest.raises(FormatError, match=f"is damaged: {re.escape(why)}; start the training again"):
+            load_state(tmp_path, *build())
 
 
 def test_the_settings_come_back_as_they_were_given(tmp_path):
