@@ -209,7 +209,7 @@ class Kept:
     def _activation(self, parts, down):
         numbers = sum(p.times * p.out for p in parts if p.feeds == "activation")
         width = down.times * down.n_in
-        named = [self.config[key] for key in NAMES_OF_ACTIVATION if self.config.get(key)]
+        named = [self.sizes.text(key) for key in NAMES_OF_ACTIVATION if self.config.get(key)]
         name = (
             named[0] if named and self.model_type != "gpt_oss" else self.style.activation
         )  # it has a swish of its own

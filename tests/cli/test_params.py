@@ -254,6 +254,12 @@ def test_what_cannot_be_counted_is_refused_with_the_reason(arguments, said):
     assert said in refused(*arguments)
 
 
+def test_an_activation_that_is_no_word_is_refused_by_its_name(tmp_path):
+    sizes = {"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 9, "activation_function": [1]}
+    (tmp_path / "config.json").write_text(json.dumps(sizes), encoding="utf-8")
+    assert "activation_function = [1], expected a word" in refused(str(tmp_path / "config.json"), "--rank", "4")
+
+
 def test_the_command_refuses_in_one_line_with_exit_code_2():
     done = subprocess.run(
         [sys.executable, "-m", "minilora", "params", "gtp2"], capture_output=True, text=True, encoding="utf-8"
