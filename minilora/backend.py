@@ -100,7 +100,7 @@ def product(a, b):  # (n, k), (k, m) -> (n, m)
 
 def narrow_product(u, M):  # (N, r), (r, n) -> (N, n)
     """u M for a small r. With r = 1 it multiplies elementwise: NumPy's matmul uses no BLAS then, 10 times slower."""
-    return u @ M if len(M) > 1 else u * M
+    return u * M if len(M) == 1 else u @ M
 
 
 def scatter_add(target, index, source) -> None:  # (N, d), (n,) int64, (n, d)

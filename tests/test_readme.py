@@ -53,8 +53,9 @@ def test_the_page_of_results_shows_every_measured_row():
     from benchmarks.step import ROWS
 
     page = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
-    lines = (ROOT / "benchmarks" / "results" / "speed.jsonl").read_text(encoding="utf-8").splitlines()
-    assert lines
-    for line in lines:
-        row = json.loads(line)
-        assert ROWS[row["what"]](row) in page
+    for file in ("speed.jsonl", "methods.jsonl"):
+        lines = (ROOT / "benchmarks" / "results" / file).read_text(encoding="utf-8").splitlines()
+        assert lines
+        for line in lines:
+            row = json.loads(line)
+            assert ROWS[row["what"]](row) in page

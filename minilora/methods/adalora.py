@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd import record
-from ..backend import array_module, inner, like, to_host
+from ..backend import array_module, inner, like, narrow_product, to_host
 from ..errors import ConfigError, nearest
 from ..nn import Parameter
 from . import fields
@@ -31,7 +31,7 @@ def adalora_update(y, x, A, E, B, s):  # (..., out), (..., in), (r, in), (r, 1),
     x2, e = x.data.reshape(-1, A.shape[1]), E.data[:, 0]  # (N, in), (r,)
     u = x2 @ A.data.T  # (N, r)
     w = u * (s * e)
-    y.data += (w @ B.data.T).reshape(y.shape)
+    y.data += narrow_product(w, B.data.T).reshape(y.shape)
     to_y, to_x = y.requires_grad, x.shape if x.requires_grad else None
 
     def backward(g):
@@ -41,7 +41,7 @@ def adalora_update(y, x, A, E, B, s):  # (..., out), (..., in), (r, in), (r, 1),
         dE = inner(v.T, u.T)[:, None] if E.requires_grad else None
         v *= e
         dA = v.T @ x2 if A.requires_grad else None
-        dx = None if to_x is None else (v @ A.data).reshape(to_x)
+        dx = None if to_x is None else narrow_product(v, A.data).reshape(to_x)
         return g if to_y else None, dx, dA, dE, dB
 
     return record(y.data, (y, x, A, E, B), backward)

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd import record
-from ..backend import inner
+from ..backend import inner, narrow_product
 from ..errors import ConfigError
 from . import fields
 from .base import Adapter, Method, PeftConfig
@@ -27,16 +27,16 @@ def vera_update(y, x, d, b, A, B):  # (..., out), (..., in), (r,), (out,), array
     """
     x2 = x.data.reshape(-1, A.shape[1])  # (N, in)
     u = x2 @ A.T  # (N, r)
-    z = (u * d.data) @ B.T  # (N, out)
+    z = narrow_product(u * d.data, B.T)  # (N, out)
     y.data += (z * b.data).reshape(y.shape)
     to_y, to_x = y.requires_grad, x.shape if x.requires_grad else None
 
     def backward(g):
         g2 = g.reshape(-1, len(B))  # (N, out)
         db = inner(g2.T, z.T) if b.requires_grad else None
-        w = (g2 * b.data) @ B  # (N, r)
+        w = g2 @ (b.data[:, None] * B)  # (N, r); b on the small side, where it costs least
         dd = inner(w.T, u.T) if d.requires_grad else None
-        dx = None if to_x is None else ((w * d.data) @ A).reshape(to_x)
+        dx = None if to_x is None else narrow_product(w * d.data, A).reshape(to_x)
         return g if to_y else None, dx, dd, db
 
     return record(y.data, (y, x, d, b), backward)

@@ -52,9 +52,10 @@ def trained(model, steps, start=0, lr=0.02):
 # ---- the equation
 
 
-def test_the_update_passes_the_gradient_check():
+@pytest.mark.parametrize("r", [3, 1])
+def test_the_update_passes_the_gradient_check(r):
     rng = np.random.default_rng(0)
-    shapes = ((2, 3, 6), (2, 3, 4), (3, 4), (3, 1), (6, 3))
+    shapes = ((2, 3, 6), (2, 3, 4), (r, 4), (r, 1), (6, r))
     tensors = [Tensor(rng.standard_normal(s), requires_grad=True) for s in shapes]
     gradcheck(lambda y, x, A, E, B: adalora_update(y * 1.0, x, A, E, B, 0.7), tensors)
 

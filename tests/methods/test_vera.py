@@ -23,10 +23,11 @@ def model_of(**options):
     return model
 
 
-def test_the_update_passes_the_gradient_check():
+@pytest.mark.parametrize("r", [3, 1])
+def test_the_update_passes_the_gradient_check(r):
     rng = np.random.default_rng(0)
-    A, B = rng.standard_normal((3, 4)), rng.standard_normal((6, 3))
-    tensors = [Tensor(rng.standard_normal(s), requires_grad=True) for s in ((2, 3, 6), (2, 3, 4), (3,), (6,))]
+    A, B = rng.standard_normal((r, 4)), rng.standard_normal((6, r))
+    tensors = [Tensor(rng.standard_normal(s), requires_grad=True) for s in ((2, 3, 6), (2, 3, 4), (r,), (6,))]
     gradcheck(lambda y, x, d, b: vera_update(y * 1.0, x, d, b, A, B), tensors)
 
 
