@@ -13,6 +13,7 @@ The equations need little; the libraries keep more, and all of it must fit. For 
                  PEFT copies x to float32 for each adapter                   4 in, for each adapter
     LoRA         dB = s gᵀ u needs u = x Aᵀ                                  4 r, for each adapter
                  DoRA needs W x and B A x                                    (w + 4) out, for each adapter
+                 with dropout W x in float32, and W itself                   8 out; W: see memory.py
                  dropout on x: a copy for each adapter, and a mask           8 in, for each adapter
     dropout      which numbers were kept                                     w d, after each block
 
@@ -152,7 +153,8 @@ class Kept:
         kept += self._across(block, read["encoder"])
         if self.dora:  # W x and B A x, apart
             adapted = [p for p in parts if self.trained.get(p.path)]
-            kept["outputs for the magnitudes"] = sum(p.times * p.out for p in adapted) * (self.precision.product + 4)
+            base = 4 if self.drops else self.precision.product  # with dropout W x is computed again from that x
+            kept["outputs for the magnitudes"] = sum(p.times * p.out for p in adapted) * (base + 4)
         kept["x A of the adapters"] = sum(self.precision.narrow * p.times * self.trained.get(p.path, 0) for p in parts)
         if not block:
             kept["attention mask"] += self.length * self.is_causal  # once for all layers: true or false

@@ -129,7 +129,8 @@ class Step:
         before, after = weights + optimizer, weights + gradients + optimizer
         loss, logits, forward_loss = self._loss()
         kept, inputs = (self.kept.items(layers) for layers in (self.kept.above, self.kept.inputs))
-        norms = self._norm_of_dora()
+        norms, weights_of_dora = self._norm_of_dora(), self._weights_of_dora(self.kept.above)
+        kept += weights_of_dora
         all_copies, head = self._copies(self.architecture.parts), self._copy_of_head()
         step = Moment("in the optimizer's step", after + self._optimizer_work(), logits)
         return Budget(
@@ -138,7 +139,7 @@ class Step:
             Plan((
                 *([Moment("in the forward pass of the last layer", before, kept + norms)] if norms else []),
                 Moment("in the loss", before, kept + (all_copies or head) + self._updated_experts() + loss),
-                self._backward(before, self.kept.above, all_copies + self._updated_experts(), logits),
+                self._backward(before, self.kept.above, all_copies + self._updated_experts() + weights_of_dora, logits),
                 step,
             )),
             Plan((
@@ -177,7 +178,12 @@ class Step:
             return found
         whole = self.kept.items({block: Counter({"one layer, computed again": self.kept.layers[block].total()})})
         return (
-            whole + found + self._copies(self.kept.parts[block]) + self._updated_experts(block) + self._norm_of_dora()
+            whole
+            + found
+            + self._copies(self.kept.parts[block])
+            + self._updated_experts(block)
+            + self._norm_of_dora()
+            + self._weights_of_dora([block])
         )
 
     def _norm_of_dora(self):
@@ -186,6 +192,13 @@ class Step:
             return ()
         n_in, out = max(((p.n_in, p.out) for p in self.count.chosen), key=lambda sides: sides[0] * sum(sides))
         return (Item("norms of DoRA", f"{n_in:,} x ({n_in:,} + 4 x {out:,}) x 4 B", n_in * (n_in + 4 * out) * 4),)
+
+    def _weights_of_dora(self, blocks):
+        """With dropout PEFT computes W x again, from float32 copies of the weights: the backward pass reads them."""
+        if not (self.kept.dora and self.kept.drops and (self.w == 2 or self.in_4_bit)):
+            return ()
+        n = sum(p.weights for b in blocks for p in self.kept.parts[b] if self.kept.trained.get(p.path))
+        return (Item("weights in float32, for DoRA", f"{n:,} x 4 B", n * 4),) if n else ()
 
     def _gradients_of(self, block):
         """Bytes of the gradients of a layer, or outside of all. The gradient of an embedding is made last."""

@@ -10,7 +10,8 @@ from .serving import serving
 VERSION = 2  # of the keys; it grows when one of them changes its meaning or goes
 ENGINES = ("huggingface", "minilora")
 ASSUMED = {
-    "huggingface": "transformers and PEFT on one card, AdamW, SDPA attention, a padded batch, the loss over all "
+    "huggingface": "transformers and PEFT on one card, AdamW that is fused (the Trainer's default; with foreach, "
+    "PyTorch's own, it needs a copy more of what is trained), SDPA attention, a padded batch, the loss over all "
     f"tokens; {OVERHEAD} GiB on top for the CUDA context and the allocator",
     "minilora": "minilora on one machine or card, AdamW, everything in float32, nothing recomputed unless said, "
     f"the loss over all tokens; on top {OWN_OVERHEAD} GiB for Python and its libraries, on a card {OVERHEAD} GiB",

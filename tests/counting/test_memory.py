@@ -217,3 +217,16 @@ def test_each_of_several_cards_holds_two_layers_and_what_is_outside_of_the_layer
     assert gathered(model, "LoRA") == 2 * (2 * layer + outside)
     assert gathered(model, "full") == 2 * (3 * layer + outside)
     assert gathered(model, "4-bit + LoRA") < 2 * layer + 2 * outside
+
+
+@pytest.mark.parametrize(
+    ("targets", "recomputed", "peak"),
+    [("q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj", False, 16.84), ("q_proj,v_proj", False, 8.13),
+     ("q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj", True, 5.17)],
+)  # fmt: skip
+def test_dora_with_dropout_keeps_w_x_and_w_in_float32(targets, recomputed, peak):
+    """peak: GiB of transformers and PEFT, by benchmarks/fake_step.py."""
+    config = LoraConfig(r=16, target_modules=targets.split(","), use_dora=True, lora_dropout=0.05)
+    made = budget("LoRA", count_config(load("qwen2.5-0.5b"), config), 4, 512, "bfloat16")
+    ours = (made.recomputed if recomputed else made.kept).peak.bytes / 2**30
+    assert -0.02 <= ours / peak - 1 <= 0.15
