@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,23 +25,40 @@ def only_writer(folder: str | Path) -> Iterator[None]:
     """
     folder = Path(folder)
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    handle = None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = _locked(folder / FILE)
-    except BlockingIOError as error:
-        raise MiniloraError(
-            f"another process is writing into {folder}; wait for it, or choose another folder"
-        ) from error
-    except OSError as error:
-        raise MiniloraError(f"cannot write in {folder}: {error.strerror or error}") from error
-    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _signals_wait():
+                handle = _locked(folder / FILE)
+        except BlockingIOError as error:
+            raise MiniloraError(
+                f"another process is writing into {folder}; wait for it, or choose another folder"
+            ) from error
+        except OSError as error:
+            raise MiniloraError(f"cannot write in {folder}: {error.strerror or error}") from error
         _remove_left_overs(folder)
         yield
     finally:
-        _unlock(handle, folder / FILE)
-        with contextlib.suppress(OSError):  # not empty
-            for place in missing:
-                place.rmdir()
+        with _signals_wait():
+            if handle is not None:
+                _unlock(handle, folder / FILE)
+            with contextlib.suppress(OSError):  # not empty
+                for place in missing:
+                    place.rmdir()
+
+
+@contextlib.contextmanager
+def _signals_wait():
+    """A signal that arrives in the block takes effect after it: whatever is locked is known, and can be unlocked."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def is_left_over(name: str) -> bool:

@@ -1,16 +1,19 @@
 """One process writes into a folder; a dead one holds nothing and leaves nothing."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from minilora.errors import MiniloraError
+from minilora.files import lock
 from minilora.files.lock import FILE, is_left_over, only_writer
 
 HOLD = """
 import sys
+from minilora.files import lock
 from minilora.files.lock import only_writer
 with only_writer(sys.argv[1]):
     print("held", flush=True)
@@ -78,3 +81,18 @@ def test_a_folder_that_is_a_file_is_one_line(tmp_path):
     (tmp_path / "a").touch()
     with pytest.raises(MiniloraError, match="cannot write in .*a"), only_writer(tmp_path / "a"):
         pass
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows cannot hold signals back")
+def test_a_signal_that_arrives_while_the_lock_is_taken_leaves_no_lock(tmp_path, monkeypatch):
+    taken = lock._locked
+
+    def pressed(path):
+        handle = taken(path)
+        signal.raise_signal(signal.SIGINT)
+        return handle
+
+    monkeypatch.setattr(lock, "_locked", pressed)
+    with pytest.raises(KeyboardInterrupt), only_writer(tmp_path / "out"):
+        raise AssertionError("the block must not begin")
+    assert os.listdir(tmp_path) == []
