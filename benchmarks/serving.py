@@ -170,7 +170,7 @@ def show_traffic(kind, adapters=24, slots=8, memory=16, requests=240):
         engine = new_engine(model_of(), folder, slots, 16, memory)
         waiting, sequences, began = list(order), [], time.perf_counter()
         while waiting or engine.is_busy:
-            while waiting and len([s for s in sequences if s.row >= 0 or not s.tokens]) < 16:
+            while waiting and len([s for s in sequences if s.row >= 0 or not s.tokens]) < min(16, memory):
                 sequences.append(ask(engine, int(waiting.pop(0)), count=16, seed=len(sequences)))
                 engine.take()
             engine.step()
