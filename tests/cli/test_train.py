@@ -1,6 +1,8 @@
 """pretrain, train and eval as a person types them: what comes out, and going on after a stop."""
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -144,13 +146,25 @@ def test_a_signal_saves_the_run_and_says_how_to_resume(files, stopped):
     assert not [f.name for f in (files / "stopped").iterdir() if f.name.startswith(".")]
 
 
+def opened_for_writing(pipe):
+    """The pipe, as soon as another process reads from it."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):  # nobody reads yet
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.01)
+    raise AssertionError("nobody reads")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send SIGTERM there")
-def test_a_command_that_saves_nothing_ends_with_one_word_on_sigterm(base):
-    args = [sys.executable, "-m", "minilora", "generate", "--base", str(base)]  # waits for prompts
-    with subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        time.sleep(1.5)  # the handler is there after a moment
+def test_a_command_that_saves_nothing_ends_with_one_word_on_sigterm(base, tmp_path):
+    os.mkfifo(tmp_path / "prompts")
+    args = [sys.executable, "-m", "minilora", "generate", "--base", base, "--file", tmp_path / "prompts"]
+    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        pipe = opened_for_writing(tmp_path / "prompts")
         process.terminate()
-        assert process.communicate() == (b"", b"terminated\n")
+        assert process.communicate(timeout=60) == (b"", b"terminated\n")
+        os.close(pipe)
     assert process.returncode == 128 + signal.SIGTERM
 
 
