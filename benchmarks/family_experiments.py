@@ -3,7 +3,7 @@
 from .experiments import LORA_RATES, TASK, Setting
 from .family_runs import FamilyRun
 
-LADDER = (5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2e-1, 5e-1, 1.0)
+LADDER = (5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2e-1, 5e-1, 1.0, 2.0)
 GRID = (1e-3, 4e-3, 1.6e-2, 6.4e-2)  # of the map of LoRA+; two steps from the diagonal is the ratio 16
 
 
@@ -54,4 +54,12 @@ def lora_plus():
     return [setting("LoRA, r=8", (a,), "lora_plus", "q,v", 8, x=b, lr_ratio=b / a) for a in GRID for b in GRID]
 
 
-FAMILY = {"dora": dora, "equal-budget": equal_budget, "adalora": adalora, "lora-plus": lora_plus}
+def prefix():
+    """How a prefix starts; random tokens are a control for the text."""
+    rates = {"text": around(5e-1, 3), "random tokens": around(1.0, 4), "zero": around(5e-1), "random": around(1.0, 2)}
+    return [setting(f"{start}, 4 places", rates[start], "prefix_tuning", r=4, start=start) for start in rates]
+
+
+FAMILY = {
+    "dora": dora, "equal-budget": equal_budget, "adalora": adalora, "lora-plus": lora_plus, "prefix": prefix,
+}  # fmt: skip
