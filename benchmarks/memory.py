@@ -3,27 +3,40 @@
 Needs the `reference` extra (psutil comes with it) and glibc. The command reads the memory every millisecond during
 two full steps, and subtracts from its peak the memory after a step on eight tokens (weights and libraries). "resident"
 is the figure of the system; "allocated" is the memory that the C library has handed out and not got back.
+
+With --ways it measures full fine-tuning, LoRA and LoRA on a 4-bit base, with and without checkpointing and a chunked
+loss, beside what `minilora params` predicts: see memory_ways.py.
 """
 
-import ctypes
 import sys
-import threading
 
 import click
 
+from .memory_ways import measure as measure_way
+from .memory_ways import table
 from .models import SIZES
 from .options import OneLine, Several, environment, need_reference, output_of
+from .peak_memory import PeakMemory
 
 
 @click.command(cls=OneLine)
 @click.option("--sizes", default="lesson,256,768", show_default=True, type=Several(SIZES))
 @click.option("--here", nargs=3, hidden=True, help="Measure one case in this process: side, model, size.")
-def main(sizes, here):
+@click.option("--ways", is_flag=True, help="Weights included, for each method and way to train, beside predictions.")
+@click.option("--way", nargs=4, hidden=True, help="Measure one such case in this process: side, size, method, way.")
+def main(sizes, here, ways, way):
     """MiB of memory that a step takes beside weights and libraries."""
     if here:
         print(*measure(*here))
         return
+    if way:
+        print(measure_way(*way))
+        return
     need_reference()
+    if ways:
+        for line in table(sizes, __spec__.name):
+            click.echo(line)
+        return
     print("model  size     MiB        here  torch  here/torch  here full  torch full")
     for size in sizes:
         for kind in ("llama", "gpt2"):
@@ -88,43 +101,6 @@ def step_there(kind, size, full):
         optimizer.zero_grad()
 
     return step
-
-
-class PeakMemory:
-    """Context: the rise of resident and allocated memory above their values at its start; `mib`, a pair, afterwards."""
-
-    def __enter__(self):
-        import psutil
-
-        self._now = lambda: (psutil.Process().memory_info().rss, allocated())
-        self._before = self._peak = self._now()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def _watch(self):
-        while not self._done.wait(0.001):
-            self._peak = tuple(map(max, self._peak, self._now()))
-
-    def __exit__(self, *_):
-        self._done.set()
-        self._thread.join()
-        self.mib = [(peak - before) / 2**20 for peak, before in zip(self._peak, self._before, strict=True)]
-
-
-class Mallinfo2(ctypes.Structure):
-    """The figures of glibc about its heap (malloc.h, since 2.33)."""
-
-    _fields_ = [(name, ctypes.c_size_t) for name in
-                "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]  # fmt: skip
-
-
-def allocated():  # -> bytes in use: on the heap, and mapped one by one
-    mallinfo2 = ctypes.CDLL(None).mallinfo2
-    mallinfo2.restype = Mallinfo2
-    info = mallinfo2()
-    return info.uordblks + info.hblkhd
 
 
 if __name__ == "__main__":

@@ -36,17 +36,20 @@ SIZES = {
 
 def build(kind, size):
     """An untrained base with random weights: "llama" or "gpt2"."""
+    return (GPT2LMHeadModel if kind == "gpt2" else LlamaForCausalLM)(config_of(kind, size)).init(0)
+
+
+def config_of(kind, size):
+    """Its configuration."""
     if kind == "gpt2":
-        config = GPT2Config(
+        return GPT2Config(
             vocab_size=size.vocab, n_embd=size.width, n_layer=size.layers, n_head=size.heads, n_positions=512
         )
-        return GPT2LMHeadModel(config).init(0)
-    config = LlamaConfig(
+    return LlamaConfig(
         vocab_size=size.vocab, hidden_size=size.width, intermediate_size=size.width * 11 // 4,
         num_hidden_layers=size.layers, num_attention_heads=size.heads, num_key_value_heads=size.kv_heads,
         max_position_embeddings=512, tie_word_embeddings=True,
     )  # fmt: skip
-    return LlamaForCausalLM(config).init(0)
 
 
 def adapted(kind, size, targets, r=8):
