@@ -7,12 +7,16 @@ pytest.importorskip("peft")
 
 from peft_reference import build, close, gradients, logits, ours, peft, quietly, theirs, torch
 
-from minilora import LoraConfig, PeftModel, get_peft_model
+from minilora import LoraConfig, PeftModel, Tensor, get_peft_model
+from minilora.adapters.layer import AdaptedLayer
 from minilora.methods.adalora import AdaLoraConfig
+from minilora.methods.dora import Dora
 from minilora.methods.ia3 import IA3Config
 from minilora.methods.prefix_tuning import PrefixTuningConfig
 from minilora.methods.prompt_tuning import PromptTuningConfig
 from minilora.methods.vera import VeraConfig
+from minilora.models.context import Context
+from minilora.nn import Linear
 
 pytestmark = pytest.mark.reference
 
@@ -181,3 +185,97 @@ def test_prompt_learning_has_pefts_gradients_and_our_files_open_there(method, ki
     mine.save_pretrained(tmp_path / "ours")
     opened, _ = quietly(peft.PeftModel.from_pretrained, theirs(tmp_path / "base"), str(tmp_path / "ours"))
     assert close(logits(mine), logits(opened.eval()))
+
+
+# ---- several DoRA adapters on one layer, in float64
+
+
+MASKS = {name: (np.random.default_rng(i).random((2, 5, 7)) > 0.5) * 2.0 for i, name in enumerate("ab")}
+
+
+class FixedDropout(torch.nn.Module):
+    """PEFT's dropout with a mask that is known."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+    def forward(self, x):
+        return x * torch.tensor(MASKS[self.name])
+
+
+def two_doras(active, dropped=False):
+    """One linear layer with the DoRA adapters a and b, in PEFT and here: two functions (x, dy) -> output, gradients."""
+    options = {
+        "a": {"r": 3, "lora_alpha": 5, "use_dora": True},
+        "b": {"r": 2, "lora_alpha": 7, "use_dora": True, "use_rslora": True},
+    }
+    rng = np.random.default_rng(0)
+    torch.manual_seed(0)
+    torch_layer = torch.nn.Linear(7, 11).double()
+    configs = [peft.LoraConfig(target_modules=["lin"], **options[name]) for name in "ab"]
+    reference = peft.get_peft_model(torch.nn.ModuleDict({"lin": torch_layer}), configs[0], "a")
+    reference.add_adapter("b", configs[1])
+    reference.base_model.set_adapter(list(active))
+    adapted = reference.base_model.model["lin"].double().train(dropped)
+    layer = Linear(7, 11, bias=True)
+    layer.weight.data, layer.bias.data = (p.detach().numpy().copy() for p in (torch_layer.weight, torch_layer.bias))
+    for parameter in layer.parameters():
+        parameter.requires_grad = False
+    ours = AdaptedLayer(layer, "lin")
+    for name in "ab":
+        method = ours.adapters[name] = Dora.beside(layer, LoraConfig(**options[name]))
+        method.name, method.dropout = name, 0.5 * dropped
+        for parameter in method.parameters.values():
+            parameter.data = parameter.data * 0.5 + rng.standard_normal(parameter.shape)
+        their = adapted.lora_A[name].weight, adapted.lora_B[name].weight, adapted.lora_magnitude_vector[name].weight
+        for mine, p in zip(method.parameters.values(), their, strict=True):
+            p.data = torch.tensor(mine.data)
+        if dropped:
+            adapted.lora_dropout[name] = FixedDropout(name)
+
+    def run_theirs(x, dy):
+        x = torch.tensor(x, requires_grad=True)
+        y = adapted(x)
+        y.backward(torch.tensor(dy))
+        theirs = [
+            p.grad.numpy()
+            for name in "ab"
+            for p in (
+                adapted.lora_A[name].weight,
+                adapted.lora_B[name].weight,
+                adapted.lora_magnitude_vector[name].weight,
+            )
+        ]
+        return [y.detach().numpy(), x.grad.numpy(), *theirs]
+
+    def run_ours(x, dy):
+        x = Tensor(x, requires_grad=True)
+        y = ours(x, Context(adapters=tuple(active), training=dropped))
+        y.backward(dy)
+        return [y.data, x.grad, *(p.grad for name in "ab" for p in ours.adapters[name].parameters.values())]
+
+    return run_theirs, run_ours
+
+
+def batch():
+    rng = np.random.default_rng(5)
+    return rng.standard_normal((2, 5, 7)), rng.standard_normal((2, 5, 11))
+
+
+@pytest.mark.parametrize("active", ["ab", "ba"])
+def test_two_dora_adapters_compose_in_their_order_as_in_peft(active):
+    theirs, ours = (run(*batch()) for run in two_doras(active))
+    for one, other in zip(ours, theirs, strict=True):
+        assert np.allclose(one, other, rtol=1e-12, atol=1e-12)
+    other_order = two_doras(active[::-1])[1](*batch())
+    assert abs(ours[0] - other_order[0]).max() > 0.1
+
+
+def test_two_dora_adapters_whose_dropout_acts_add_up_as_in_peft(monkeypatch):
+    monkeypatch.setattr(Dora, "drop", lambda self, x, context: x * Tensor(MASKS[self.name]))
+    theirs, ours = (run(*batch()) for run in two_doras("ab", dropped=True))
+    for one, other in zip(ours, theirs, strict=True):
+        assert np.allclose(one, other, rtol=1e-12, atol=1e-12)
+    other_order = two_doras("ba", dropped=True)[1](*batch())
+    assert np.allclose(ours[0], other_order[0], rtol=1e-12, atol=1e-12)
