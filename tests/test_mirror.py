@@ -14,6 +14,7 @@ NO_TEST_FILE = {  # file, or pattern -> where it is tested instead
     "cli/params_*.py": "test_params.py",
     "counting/activations.py": "test_memory.py",
     "counting/architectures/*": "test_catalog.py counts a model of every family",
+    "counting/methods.py": "test_count.py counts every method with it",
     "counting/ledger/*": "test_ledger.py judges every row with them",
     "counting/report.py": "the tables of cli/test_params.py",
     "counting/styles.py": "the tables of cli/test_params.py",

@@ -11,10 +11,11 @@ import click
 
 from ..counting.architectures.presets import PRESETS
 from ..counting.cards import CARDS
+from ..counting.methods import LABELS as METHODS
 from ..errors import ConfigError
 
 COLUMNS = (
-    "version", "model", "targets", "rank", "matrices", "base", "trainable", "total", "percent", "reduction",
+    "version", "model", "method", "targets", "rank", "matrices", "base", "trainable", "total", "percent", "reduction",
     "adapter_bytes_fp32", "adapter_bytes_16bit", "file_bytes_fp32", "file_bytes_16bit", "dtype", "batch", "length",
 )  # fmt: skip
 MEMORY = {  # column -> method: bytes at the peak, recomputed
@@ -26,10 +27,11 @@ NAMES = textwrap.fill(", ".join(PRESETS), 76, break_on_hyphens=False)
 SCHEMA = """\b
 JSON: an array, one object for each rank and target set. Its keys:
   version                   2; it grows when a key changes its meaning or goes
-  model, model_class, targets, rank, matrices
+  model, model_class, method, targets, rank (null without one), matrices
   base, trainable, total    numbers of parameters; percent is of the total,
                             reduction is base / trainable
-  working, counted, notes   the sum; how it was confirmed; what to know
+  sum, working, counted, notes  what is summed, and the sum; how it was
+                            confirmed; what to know
   adapter_bytes_fp32, adapter_bytes_16bit      bytes of the trained numbers
   file_bytes_fp32, file_bytes_16bit            bytes of the file
   dtype, batch, length, engine    as asked; assumed: for all of the memory
@@ -53,15 +55,25 @@ card in GB as card_full and so on; empty where none holds it.
 
 @click.command(epilog=f"{SCHEMA}\n\b\nPresets:\n{NAMES}")
 @click.argument("model")
-@click.option("--rank", "ranks", metavar="R[,R...]", help="One rank, or several joined by commas.  [default: 8]")
+@click.option(
+    "--method", default="lora", show_default=True, type=click.Choice(list(METHODS)),
+    help="What is trained. --rank is AdaLoRA's init_r; IA3 and those in front of a sequence have no rank.",
+)  # fmt: skip
+@click.option(
+    "--virtual-tokens", type=click.IntRange(1, 10**6), metavar="N",
+    help="prefix_tuning and prompt_tuning: places in front of every sequence.  [default: 20]",
+)  # fmt: skip
+@click.option(
+    "--rank", "ranks", metavar="R[,R...]", help="One rank, or several joined by commas.  [default: 8; vera: 256]"
+)
 @click.option(
     "--targets", "target_sets", multiple=True, metavar="NAMES",
     help="q_proj,v_proj or all-linear or a regular expression for whole paths; may be given several times."
-    "  [default: PEFT's for this model]",
+    "  [default: PEFT's for this model and method]",
 )  # fmt: skip
 @click.option(
     "--adapter-config", type=click.Path(path_type=Path), metavar="FILE",
-    help="Count an adapter_config.json of PEFT with all its fields, instead of --rank and --targets.",
+    help="Count an adapter_config.json of PEFT with all its fields, instead of --method, --rank and --targets.",
 )  # fmt: skip
 @click.option(
     "--dtype", default="bfloat16", show_default=True, type=click.Choice(["float32", "bfloat16", "float16"]),
@@ -87,20 +99,19 @@ card in GB as card_full and so on; empty where none holds it.
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Write the figure to this new PNG file.")
 @click.option("--overwrite", is_flag=True, help="Replace the file of --plot.")
 def params(
-    model, ranks, target_sets, adapter_config, dtype, batch, length, engine, card, adapters, as_json, as_csv, plot,
-    overwrite,
+    model, method, virtual_tokens, ranks, target_sets, adapter_config, dtype, batch, length, engine, card, adapters,
+    as_json, as_csv, plot, overwrite,
 ):  # fmt: skip
-    """Count LoRA on MODEL: a preset (see below), an id of the hub, a config.json or its folder, or one matrix
-    (4096x4096).
+    """Count LoRA or a relative (--method) on MODEL: a preset (see below), an id of the hub, a config.json or its
+    folder, or one matrix (4096x4096).
 
     With one rank and one target set the command prints all about that configuration, with several a table of counts
     and one of memory. Every count is made twice: by the closed formula, and by building the model that trains, where
     there is one.
     """
-    from ..counting.architectures.catalog import default_targets, load
+    from ..counting.architectures.catalog import load
     from ..counting.build import cross_check
     from ..counting.cards import as_cards
-    from ..counting.count import count
     from ..counting.report import row
     from .params_tables import show
 
@@ -113,12 +124,12 @@ def params(
         check_plot(plot, overwrite)
     architecture = load(model)
     if adapter_config:
-        counts = [count_file(architecture, adapter_config, ranks is not None or target_sets)]
+        others = ranks is not None or target_sets or method != "lora" or virtual_tokens
+        counts = [count_file(architecture, adapter_config, others)]
     else:
-        target_sets = target_sets or (default_targets(architecture),)
-        counts = [
-            count(architecture, t, rank) for t in target_sets for rank in parse_ranks("8" if ranks is None else ranks)
-        ]
+        counts = counts_of(architecture, method, target_sets, ranks, virtual_tokens)
+    if plot and not hasattr(counts[0].config, "r"):
+        raise ConfigError(f"--plot draws counts against the rank r, which {counts[0].method} does not have")
     rows = [row(c, cross_check(c), batch, length, dtype, adapters, engine) for c in counts]
 
     if asked and "memory" in rows[0]:
@@ -138,6 +149,26 @@ def params(
         click.echo(f"figure: {plot}", err=True)
 
 
+def counts_of(architecture, method, target_sets, ranks, virtual_tokens):  # -> list of Counts
+    """One Count for each target set and rank. Refuses options that the method does not have."""
+    from ..counting.count import count_method
+
+    in_front = method in ("prefix_tuning", "prompt_tuning")
+    for given, name, fits in (
+        (ranks, "--rank", not in_front and method != "ia3"),
+        (target_sets, "--targets", not in_front),
+        (virtual_tokens, "--virtual-tokens", in_front),
+    ):
+        if given and not fits:
+            raise ConfigError(f"{name} does not belong to {method}: leave it out")
+    wanted = [None] if ranks is None else parse_ranks(ranks)
+    return [
+        count_method(architecture, method, targets, rank, virtual_tokens or 20)
+        for targets in target_sets or (None,)
+        for rank in wanted
+    ]
+
+
 def check_plot(plot, overwrite):
     """Refuse a name that is no PNG's, a folder that is not there, and a file that is."""
     if plot.suffix.lower() != ".png":
@@ -153,7 +184,7 @@ def count_file(architecture, path, others):
     from ..counting.count import count_config
 
     if others:
-        raise ConfigError("--adapter-config has the rank and the targets; leave out --rank and --targets")
+        raise ConfigError("--adapter-config has method, rank and targets; leave out --rank and --targets, and --method")
     return count_config(architecture, read_adapter_config(path / "adapter_config.json" if path.is_dir() else path))
 
 

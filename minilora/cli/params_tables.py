@@ -3,6 +3,7 @@
 import textwrap
 
 from ..counting.cards import LESS, OVERHEAD, SEVERAL
+from ..counting.methods import LABELS
 from ..display.numbers import GIB
 from ..display.tables import new_table
 
@@ -24,6 +25,8 @@ def show(rows: list) -> None:
         if len(rows) == 1:
             console.print(card_table(first["on"]["answers"]))
     console.print(counts_table(rows))
+    if first["method"] != "lora":
+        console.print(wrap(f"method: {first['method']}; LoRA in these tables means {LABELS[first['method']]}"))
     for text in dict.fromkeys(f"{r['targets']}: {r['counted']}" for r in rows):
         console.print(wrap(text))
     for text in dict.fromkeys(f"note: {note}" for r in rows for note in r["notes"]):
@@ -36,7 +39,7 @@ def show(rows: list) -> None:
             console.print(wrap(f"Assumed: {first['assumed']}."))
         console.print("\nWith one rank and one target set the command prints more: all that it counts.")
         return
-    console.print(wrap(f"trainable = r x sum of (in + out) = {first['working']} = {first['trainable']:,}"))
+    console.print(wrap(f"trainable = {first['sum']} = {first['working']} = {first['trainable']:,}"))
     for name, key in (("fp32", "fp32"), ("16 bit", "16bit")):
         data, file = first[f"adapter_bytes_{key}"], first[f"file_bytes_{key}"]
         console.print(f"adapter in {name}: {data:,} bytes of numbers, a file of {file:,}")
@@ -63,7 +66,7 @@ def counts_table(rows):
     for above, r in zip([None, *rows], rows, strict=False):
         targets = "" if above and above["targets"] == r["targets"] else breakable(r["targets"])
         made.add_row(
-            targets, str(r["rank"]), f"{r['trainable']:,}", f"{r['percent']:.4f}", times(r["reduction"]),
+            targets, rank_of(r), f"{r['trainable']:,}", f"{r['percent']:.4f}", times(r["reduction"]),
             megabytes(r["file_bytes_fp32"]), megabytes(r["file_bytes_16bit"]),
         )  # fmt: skip
     made.caption = wrap(
@@ -71,6 +74,10 @@ def counts_table(rows):
         "made in 16 bit"
     )
     return made
+
+
+def rank_of(r):
+    return "-" if r["rank"] is None else str(r["rank"])
 
 
 def breakable(names):  # so that a name is not cut where a table folds
@@ -114,7 +121,7 @@ def memory_table(rows):
     made = new_table("targets", "rank", *(short(m) for m in methods), text=1, title=title)
     for above, r in zip([None, *rows], rows, strict=False):
         targets = "" if above and above["targets"] == r["targets"] else breakable(r["targets"])
-        made.add_row(targets, str(r["rank"]), *(peak_and_card(r, m) for m in methods))
+        made.add_row(targets, rank_of(r), *(peak_and_card(r, m) for m in methods))
     return made
 
 

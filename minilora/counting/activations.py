@@ -30,6 +30,7 @@ from .architectures.sizes import Sizes
 from .styles import NAMES_OF_ACTIVATION, STEPS, STYLES, Style
 
 SCORES = "attention scores, T x T"
+SCALED = "outputs for the magnitudes"
 INPUT = "input of each layer"
 OUTSIDE = ("", "encoder")  # of the layers; "encoder": Whisper's convolutions
 SEES = ("model.vision_tower", "model.multi_modal_projector")
@@ -76,12 +77,12 @@ class Kept:
 
     trained: {path: rank of its adapter, or 0 where the weight itself is trained}; batch sequences of `length` tokens;
     flash: T x T scores are never kept, also where the family's code or dropout on them prevents that; drops: the
-    adapters have dropout; dora: they have magnitudes.
+    adapters have dropout; wide: {path: numbers per token that the gradients of magnitudes or scales need}.
     """
 
-    def __init__(self, architecture, trained, precision, batch, length, flash=False, drops=False, dora=False):
+    def __init__(self, architecture, trained, precision, batch, length, flash=False, drops=False, wide=None):
         self.trained, self.precision, self.batch, self.length = trained, precision, batch, length
-        self.drops, self.dora = drops, dora
+        self.drops, self.wide = drops, wide or {}
         self.model_type, self.config = architecture.model_type, architecture.config
         self.sizes = Sizes(self.config, architecture.name, DEFAULTS[self.model_type])
         parts = architecture.parts
@@ -151,10 +152,9 @@ class Kept:
                 kept["outputs of the experts"] += self.precision.product * ends * (readers[0].kind == "experts")
                 kept["dropout masks"] += self.precision.stream * ends * bool(self.rate_after_block)
         kept += self._across(block, read["encoder"])
-        if self.dora:  # W x and B A x, apart
-            adapted = [p for p in parts if self.trained.get(p.path)]
-            base = 4 if self.drops else self.precision.product  # with dropout W x is computed again from that x
-            kept["outputs for the magnitudes"] = sum(p.times * p.out for p in adapted) * (base + 4)
+        scaled = sum(p.times * self.wide.get(p.path, 0) for p in parts)  # W x and B A x, apart
+        base = 4 if self.drops else self.precision.product  # with dropout W x is computed again from that x
+        kept[SCALED] = scaled * (base + 4)
         kept["x A of the adapters"] = sum(self.precision.narrow * p.times * self.trained.get(p.path, 0) for p in parts)
         if not block:
             kept["attention mask"] += self.length * self.is_causal  # once for all layers: true or false

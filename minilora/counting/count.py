@@ -1,8 +1,8 @@
-"""How many parameters LoRA trains: the closed formula, matrix by matrix.
+"""How many parameters a method trains: the closed formula, matrix by matrix.
 
 For one configuration:
 
-    trainable = Σ r (in + out)  over the adapted matrices        (Hu et al. 2021, section 5.1)
+    trainable = Σ r (in + out)  over the adapted matrices        (LoRA; Hu et al. 2021, section 5.1)
     percent   = 100 · trainable / (base + trainable)             (what PEFT prints)
     reduction = base / trainable
 """
@@ -13,14 +13,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..adapters.files import PREFIX
-from ..adapters.registry import method_of
+from ..adapters.registry import config_named, method_of, name_of
 from ..adapters.targets import as_target_modules, leaves, match_targets, row_places, spell_out
 from ..errors import ConfigError, nearest
+from ..methods.ia3 import DEFAULTS as IA3_DEFAULTS
 from ..methods.lora import LoraConfig
 from ..methods.trainable_tokens import tokens_at
+from . import methods
+from .architectures.catalog import default_targets
 from .architectures.experts import match_experts, notes_on_experts
 from .architectures.parts import LORA_KINDS, Architecture
 from .architectures.sizes import LARGEST
+from .methods import places_in_front
 
 
 @dataclass(frozen=True)
@@ -36,19 +40,35 @@ class Count:
 
     architecture: Architecture
     targets: str
-    config: LoraConfig
+    config: Any
     chosen: tuple
     saved: tuple = ()
     rows: tuple = ()
 
     @property
-    def rank(self) -> int:
-        """r; rank_pattern may give some matrices another one."""
-        return self.config.r
+    def rank(self) -> int | None:
+        """r, or init_r of AdaLoRA; None for a method without. rank_pattern may give some matrices another one."""
+        return getattr(self.config, "r", getattr(self.config, "init_r", None))
 
-    def rank_of(self, part) -> int:
-        """The rows of A beside one WeightSpec."""
-        return part.lora_rank(self.config.rank(part.path))
+    @property
+    def method(self) -> str:
+        """The name of the method, as in `minilora train --method`. P-tuning is read as prompt tuning."""
+        return "prompt_tuning" if self.config.peft_type == "P_TUNING" else name_of(self.config)
+
+    @property
+    def starts_from_base(self) -> bool:
+        """Whether it is PiSSA or OLoRA, whose file has twice the rank."""
+        return self.method in ("pissa", "olora")
+
+    @property
+    def virtual_tokens(self) -> int:
+        """Places in front of every sequence."""
+        return places_in_front(self.architecture, self.config)[0]
+
+    @property
+    def frozen(self) -> int:
+        """Numbers that the adapter adds and never trains: VeRA's A and B."""
+        return methods.shared_numbers(self.config, self.chosen)
 
     @property
     def base(self) -> int:
@@ -56,9 +76,9 @@ class Count:
 
     @property
     def in_adapter(self) -> int:
-        """Numbers in A and B, in DoRA's magnitudes or the biases of B, and in the rows of tokens."""
-        vectors = self.config.use_dora + self.config.lora_bias  # for each output of an adapted matrix
-        return sum(self.rank_of(p) * (p.n_in + p.out) + vectors * p.out for p in self.chosen) + self.in_rows
+        """Numbers of the adapter itself: beside matrices, in front of a sequence, and in the rows of tokens."""
+        n, width = places_in_front(self.architecture, self.config)
+        return sum(methods.numbers_at(self.config, p) for p in self.chosen) + n * width + self.in_rows
 
     @property
     def in_rows(self) -> int:
@@ -72,9 +92,18 @@ class Count:
 
     @property
     def trained(self) -> dict:
-        """{path: rank of its adapter, or 0 where the weight itself is trained}"""
-        rows = {p.path: 1 for p in self.rows}  # as a LoRA of rank 1
-        return {p.path: self.rank_of(p) for p in self.chosen} | {p.path: 0 for p in self.saved} | rows
+        """{path: narrow numbers that its adapter keeps per token, or 0 where the weight itself is trained}"""
+        lowest = {p.path: 1 for p in self.rows}  # as a LoRA of rank 1
+        if self.virtual_tokens:  # gradients flow down to the first layer
+            lowest |= {next(p.path for p in self.architecture.parts if p.kind == "embedding"): 1}
+        return (
+            {p.path: methods.narrow_at(self.config, p) for p in self.chosen} | {p.path: 0 for p in self.saved} | lowest
+        )
+
+    @property
+    def wide(self) -> dict:
+        """{path: numbers per token that a step keeps for the gradients of magnitudes or scales}"""
+        return {p.path: methods.wide_at(self.config, p) for p in self.chosen}
 
     @property
     def total(self) -> int:
@@ -91,25 +120,44 @@ class Count:
     @property
     def working(self) -> str:
         """The sum to redo by hand: "8 x (32 x (4096 + 4096) + 32 x (4096 + 1024))"."""
+        terms = self._products()
+        if getattr(self.config, "use_dora", False):
+            terms.append(f"{sum(p.out for p in self.chosen)} magnitudes")
+        if getattr(self.config, "lora_bias", False):
+            terms.append(f"{sum(p.out for p in self.chosen)} biases")
+        if self.rows:
+            terms.append(f"{self.in_rows} in the rows of tokens")
+        if self.saved:
+            terms.append(f"{sum(p.weights + p.bias for p in self.saved)} in modules_to_save")
+        return " + ".join(terms)
+
+    def _products(self):  # -> list of str
+        """The terms of `working` for the method itself."""
+        n, width = places_in_front(self.architecture, self.config)
+        kind = self.config.peft_type
+        if n:
+            return [f"{n} x {width}"]
+        if kind in ("VERA", "IA3"):
+            r = self.config.r if kind == "VERA" else 0
+            vectors = Counter(methods.numbers_at(self.config, p) - r for p in self.chosen)
+            own = [f"{len(self.chosen)} x {r}"] if r else []
+            return own + [f"{count} x {size}" for size, count in vectors.items()]
         shapes = {}
         for p in self.chosen:
-            r = self.config.rank(p.path)
+            r = self.config.rank(p.path) if kind == "LORA" else methods.rank_at(self.config, p)
             shapes.setdefault(r, Counter())[p.n_in, p.out] += p.lora_rank(1)
-        terms = [
-            f"{r} x ({' + '.join(f'{n} x ({i} + {o})' for (i, o), n in found.items())})" for r, found in shapes.items()
+        more = " + 1" * (kind == "ADALORA")
+        return [
+            f"{r} x ({' + '.join(f'{n} x ({i} + {o}{more})' for (i, o), n in found.items())})"
+            for r, found in shapes.items()
         ]
-        terms += [f"{sum(p.out for p in self.chosen)} magnitudes"] * self.config.use_dora
-        terms += [f"{sum(p.out for p in self.chosen)} biases"] * self.config.lora_bias
-        terms += [f"{self.in_rows} in the rows of tokens"] * bool(self.rows)
-        return " + ".join(
-            terms + [f"{sum(p.weights + p.bias for p in self.saved)} in modules_to_save"] * bool(self.saved)
-        )
 
     @property
     def notes(self) -> list:
         """What a reader of the number should know."""
         notes = []
-        wide = [p for p in self.chosen if self.config.rank(p.path) > min(p.n_in, p.out)]
+        has_ranks = self.config.peft_type == "LORA"
+        wide = [p for p in self.chosen if has_ranks and self.config.rank(p.path) > min(p.n_in, p.out)]
         if wide:
             p = min(wide, key=lambda p: min(p.n_in, p.out))
             rank, side = self.config.rank(p.path), min(p.n_in, p.out)
@@ -124,7 +172,13 @@ class Count:
             notes.append("the head is its own, as in the published checkpoints; transformers 5 ties it in a new model")
         if any(p.tied for p in self.chosen):
             notes.append("the head shares the embedding's weight: merging this adapter must untie the two")
-        return notes + notes_on_experts(self.architecture, self.chosen, self.rank)
+        if self.frozen:
+            notes.append(f"A and B, {self.frozen:,} frozen numbers for all layers, are in the file and in memory")
+        if self.starts_from_base:
+            notes.append("the file is a LoRA of rank 2r for the original base, and is counted so")
+        if self.config.peft_type == "ADALORA" and not self.config.rank_pattern:
+            notes.append(f"counted before pruning; target_r {self.config.target_r} a matrix are left at the end")
+        return notes + notes_on_experts(self.architecture, self.chosen, self.rank or 0)
 
     def adapter_bytes(self, width: int) -> int:
         """Bytes of all trained numbers. width: 4 for float32, 2 for a 16-bit type."""
@@ -135,9 +189,16 @@ class Count:
         """The tensors of the adapter's file: {name: shape}."""
         found = {}
         for part in self.chosen:
-            config = replace(self.config, r=self.rank_of(part), rank_pattern={})
+            config = self.config
+            if config.peft_type == "LORA":  # a matrix of experts has the rank of each, all of them together
+                r = methods.rank_at(config, part) * (2 if self.starts_from_base else 1)
+                config = replace(config, r=r, rank_pattern={})
             shapes = method_of(config).shapes(part.place, config)
             found |= {f"{PREFIX}{part.place.path}.{name}": shape for name, shape in shapes.items()}
+        n, width = places_in_front(self.architecture, self.config)
+        found |= {"prompt_embeddings": (n, width)} if n else {}
+        shared = method_of(self.config).shared([p.place for p in self.chosen], None, self.config) if self.frozen else {}
+        found |= {f"base_model.{name}": shape for name, shape in shared.items()}
         for place in self.rows:
             shapes = method_of(self.config).shapes(place, self.config)
             found |= {f"{PREFIX}{place.path}.{name}": shape for name, shape in shapes.items()}
@@ -155,18 +216,46 @@ def count(architecture: Architecture, targets: str, rank: int) -> Count:
     """Count LoRA of one rank beside the modules that `targets` names. Raises ConfigError."""
     if type(rank) is not int or not 1 <= rank <= LARGEST:
         raise ConfigError(f"rank {rank!r}: expected a whole number of 1 to {LARGEST:,}")
-    targets = "all-linear" if targets.lower() == "all-linear" else targets  # PEFT takes any case of letters
-    return count_config(architecture, LoraConfig(r=rank, target_modules=as_target_modules(targets)), targets)
+    return count_method(architecture, "lora", targets, rank)
+
+
+def count_method(
+    architecture: Architecture,
+    method: str,
+    targets: str | None = None,
+    rank: int | None = None,
+    virtual_tokens: int = 20,
+) -> Count:
+    """Count a method by its name in `adapters.registry.NAMES`. None: PEFT's targets for this model; 8, VeRA's 256.
+
+    rank: AdaLoRA's init_r; virtual_tokens: of prefix and prompt tuning. Raises ConfigError.
+    """
+    if rank is not None and not 1 <= rank <= LARGEST:
+        raise ConfigError(f"rank {rank!r}: expected a whole number of 1 to {LARGEST:,}")
+    if targets is None and method != "ia3":
+        targets = default_targets(architecture)
+    if targets is None and architecture.model_type not in IA3_DEFAULTS:
+        raise ConfigError(f"PEFT has no targets of IA3 for {architecture.name}: name them with --targets")
+    if targets and targets.lower() == "all-linear":
+        targets = "all-linear"  # PEFT takes any case of letters
+    settings: dict[str, Any] = {"target_modules": targets and as_target_modules(targets)}
+    if method == "adalora":
+        rank = LoraConfig.r if rank is None else rank
+        settings |= {"init_r": rank, "target_r": max(1, 2 * rank // 3)}
+    settings |= {"r": rank, "num_virtual_tokens": virtual_tokens}
+    return count_config(architecture, config_named(method, **settings), targets or "")
 
 
 def count_config(architecture: Architecture, config: Any, targets: str = "") -> Count:
     """Count a whole configuration. targets: its target modules, as a person writes them.
 
-    Raises ConfigError when a target matches nothing or something that cannot be adapted, and for another method than
-    LoRA and DoRA.
+    Raises ConfigError when a target matches nothing or something that cannot be adapted, and where the method has no
+    count.
     """
-    if config.peft_type != "LORA":
-        raise ConfigError(f"peft_type {config.peft_type!r} cannot be counted, only LORA")
+    if config.peft_type in methods.IN_FRONT:
+        places_in_front(architecture, config)  # raises for what is no decoder
+        return Count(architecture, "the sequence", config, ())
+    config = config.with_defaults(architecture)
     named = config.target_modules
     return Count(
         architecture, targets or (named if isinstance(named, str) else ",".join(named or ())), config,
@@ -187,17 +276,21 @@ def match_parts(architecture: Architecture, config: LoraConfig) -> list:
     adaptable = {p.path: p for p in architecture.parts if p.kind in LORA_KINDS}
     linear = [p.path for p in architecture.linears]
     wanted, experts = match_experts(architecture, config.target_modules)
+    if experts and config.peft_type != "LORA":
+        raise ConfigError(f"the experts of {architecture.name} are counted for LoRA alone, not for {config.peft_type}")
     if experts and (field := next((f for f in SOME_LAYERS if getattr(config, f)), "")):
         raise ConfigError(f"{field} cannot be counted for the experts of {architecture.name}")
     if experts and not wanted:
         return experts
-    config = spell_out(replace(config, target_modules=wanted), architecture.modules, linear, architecture.model_type)
+    config = spell_out(replace(config, target_modules=wanted), architecture.modules, linear, architecture)
     chosen = match_targets(config, architecture.modules, linear)
     if wrong := [path for path in chosen if path not in adaptable]:
         named, near = config.target_modules, nearest(wrong[0], leaves(adaptable))
         raise ConfigError(
             f"target_modules {named!r} matches {wrong[0]}, which is no linear layer or embedding; try {near}"
         )
+    for path in chosen:
+        method_of(config).method_class(adaptable[path].place)  # raises where the method has none for this kind
     return [adaptable[path] for path in chosen] + experts
 
 

@@ -12,6 +12,7 @@ What its operations keep for the backward pass, per token, with 4 bytes a number
     activation   gate and up; a gelu its input and tanh                      2 m
     matrices     the input, once for all that are trained or adapted         in
     LoRA         s · x A                                                     r
+    DoRA         the output before its magnitude; VeRA and IA3 likewise      out
     loss         the gradient of what a frozen head reads, and ROW_BLOCK     d, and V for ROW_BLOCK tokens
                  rows of logits; a head that is trained keeps the logits     3 V
 
@@ -24,7 +25,7 @@ from ..errors import ConfigError, nearest
 from ..files.families import LOADABLE
 from ..ops.attention import QUERY_BLOCK
 from ..ops.loss import ROW_BLOCK
-from .activations import Item, Kept
+from .activations import SCALED, Item, Kept
 from .memory import LOGITS, LOSS, Budget, Moment, Plan, Step
 
 METHODS = ("full", "LoRA")
@@ -72,6 +73,7 @@ class OwnKept(Kept):
                 steps = 2 if self.style.activation.startswith("gelu") and self.model_type != "gpt2" else 1
                 gated = sum(p.out for p in parts if p.feeds == "activation") > width
                 kept["activation functions"] += W * width * (2 * steps if gated else 2)
+        kept[SCALED] = W * sum(self.wide.get(p.path, 0) for p in parts)
         kept["x A of the adapters"] = W * sum(self.trained.get(p.path, 0) for p in parts)
         return kept
 
@@ -100,10 +102,12 @@ SCORES_SEEN = "attention scores that are seen"
 class OwnStep(Step):
     """A training step of minilora."""
 
+    arrays_of_scores = 2  # importance and uncertainty
+
     def __init__(self, method, count, batch, length, chunked):
         super().__init__(method, count, batch, length, "float32", False)
-        trained = {p.path: 0 for p in self.architecture.parts} if self.is_full else count.trained
-        self.kept = OwnKept(self.architecture, trained, self._precision(), batch, length)
+        k = self.kept
+        self.kept = OwnKept(self.architecture, k.trained, self._precision(), batch, k.length, wide=k.wide)
         self.chunked = chunked
 
     def budget(self):

@@ -14,6 +14,8 @@ relative positions in DeBERTa's attention.
 
 from dataclasses import dataclass
 
+from .methods import products_at
+
 
 @dataclass(frozen=True)
 class Flops:
@@ -61,9 +63,7 @@ def flops(count, length: int) -> Flops:
     parts = count.architecture.parts
     matrices = sum(2 * p.products for p in parts)
     width = sum(p.n_in for p in parts if p.kind == "linear" and p.reads.startswith("attention"))
-    attention = 4 * length * width
-    lora = sum(
-        3 * 2 * count.config.rank(p.path) * (p.out + (p.kind != "embedding") * p.n_in) * p.times for p in count.chosen
-    )
+    attention = 4 * (length + count.virtual_tokens) * width
+    lora = sum(2 * products_at(count.config, p) for p in count.chosen)
     saved = sum(2 * p.products for p in count.saved)
     return Flops(matrices, attention, matrices, 2 * attention, matrices, lora, saved)

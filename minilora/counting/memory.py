@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from .activations import Item, Kept, Precision
 from .cards import CARDS, COPIES, verdict
+from .methods import numbers_at
 
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)  # a code of 4 bits; per 64 an 8-bit scale; per 256 scales a float32 (QLoRA, 3)
 METHODS = ("full", "full, 16-bit", "LoRA", "4-bit + LoRA", "4-bit + LoRA, prepared")
@@ -106,15 +107,19 @@ def budget(method: str, count, batch: int, length: int, dtype: str, flash: bool 
 class Step:
     """A training step with one of the METHODS."""
 
+    arrays_of_scores = 3  # PEFT's ipt, exp_avg_ipt and exp_avg_unc, each as large as the adapter
+
     def __init__(self, method, count, batch, length, dtype, flash):
-        self.method, self.count, self.architecture, self.tokens = method, count, count.architecture, batch * length
         self.is_full, self.in_4_bit = method.startswith("full"), "4-bit" in method
+        length += 0 if self.is_full else count.virtual_tokens  # a prefix lies in the cache: this is a little too much
+        self.method, self.count, self.architecture, self.tokens = method, count, count.architecture, batch * length
         self.w = 2 if self.in_4_bit else DTYPES[dtype]
         self.is_autocast = self.w == 2 and method in ("full", "4-bit + LoRA, prepared")
         trained = {p.path: 0 for p in self.architecture.parts} if self.is_full else count.trained
         self.gradient_bytes = self.w if method == "full, 16-bit" else 4
-        drops, dora = (bool(x) and not self.is_full for x in (count.config.lora_dropout, count.config.use_dora))
-        self.kept = Kept(self.architecture, trained, self._precision(), batch, length, flash, drops, dora)
+        drops = not self.is_full and any(getattr(count.config, name, 0) for name in ("lora_dropout", "vera_dropout"))
+        wide = {} if self.is_full else count.wide
+        self.kept = Kept(self.architecture, trained, self._precision(), batch, length, flash, drops, wide)
 
     def _precision(self):
         if self.is_full and self.is_autocast:
@@ -186,16 +191,20 @@ class Step:
             + self._weights_of_dora([block])
         )
 
+    @property
+    def _is_dora(self):
+        return not self.is_full and getattr(self.count.config, "use_dora", False)
+
     def _norm_of_dora(self):
         """PEFT finds the norms of W + s B A from dense float32 matrices: the identity, B A, s B A, W and the sum."""
-        if not self.kept.dora:
+        if not self._is_dora:
             return ()
         n_in, out = max(((p.n_in, p.out) for p in self.count.chosen), key=lambda sides: sides[0] * sum(sides))
         return (Item("norms of DoRA", f"{n_in:,} x ({n_in:,} + 4 x {out:,}) x 4 B", n_in * (n_in + 4 * out) * 4),)
 
     def _weights_of_dora(self, blocks):
         """With dropout PEFT computes W x again, from float32 copies of the weights: the backward pass reads them."""
-        if not (self.kept.dora and self.kept.drops and (self.w == 2 or self.in_4_bit)):
+        if not (self._is_dora and self.kept.drops and (self.w == 2 or self.in_4_bit)):
             return ()
         n = sum(p.weights for b in blocks for p in self.kept.parts[b] if self.kept.trained.get(p.path))
         return (Item("weights in float32, for DoRA", f"{n:,} x 4 B", n * 4),) if n else ()
@@ -205,7 +214,8 @@ class Step:
         parts = [p for p in self.kept.parts[block] if p.kind != "embedding"]
         if self.is_full:
             return self.gradient_bytes * sum(p.weights + p.bias for p in parts)
-        of_adapters = sum(4 * self.count.rank_of(p) * (p.n_in + p.out) for p in parts if self.kept.trained.get(p.path))
+        chosen = {p.path for p in self.count.chosen}
+        of_adapters = sum(4 * numbers_at(self.count.config, p) for p in parts if p.path in chosen)
         saved = sum(p.weights + p.bias for p in parts if self.kept.trained.get(p.path) == 0)
         return of_adapters + self._saved_bytes() * saved
 
@@ -217,6 +227,11 @@ class Step:
             n = self.count.trainable - self.count.in_adapter
             more = _trained("modules_to_save ", n, self._saved_bytes())
             weights, gradients, optimizer = weights + more[0], gradients + more[1], optimizer + more[2]
+        if n := self.count.frozen:
+            weights += (Item("A and B of VeRA", f"{n:,} x 4 B", n * 4),)
+        if self.count.config.peft_type == "ADALORA":
+            n, arrays = self.count.in_adapter, self.arrays_of_scores
+            optimizer += (Item("scores of AdaLoRA", f"{n:,} x {arrays} x 4 B", n * arrays * 4),)
         return self._frozen() + weights, gradients, optimizer
 
     def _saved_bytes(self):

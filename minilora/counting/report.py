@@ -5,6 +5,7 @@ from .engine import OVERHEAD as OWN_OVERHEAD
 from .engine import own_budgets
 from .flops import flops
 from .memory import NF4_BITS, budgets, gathered
+from .methods import SUMS
 from .serving import serving
 
 VERSION = 2  # of the keys; it grows when one of them changes its meaning or goes
@@ -31,6 +32,7 @@ def row(count, counted: str, batch: int, length: int, dtype: str, adapters: int,
         "version": VERSION,
         "model": count.architecture.name,
         "model_class": count.architecture.model_class,
+        "method": count.method,
         "targets": count.targets,
         "rank": count.rank,
         "matrices": len(count.chosen),
@@ -39,6 +41,7 @@ def row(count, counted: str, batch: int, length: int, dtype: str, adapters: int,
         "total": count.total,
         "percent": count.percent,
         "reduction": count.reduction,
+        "sum": SUMS[count.config.peft_type],
         "working": count.working,
         "counted": counted,
         "notes": count.notes,

@@ -18,7 +18,19 @@ from .base import Adapter, Method, PeftConfig
 # PEFT's defaults by model_type: targets, and which of them are scaled on their input; None: for every other model
 DEFAULTS = {
     "gpt2": (["c_attn", "mlp.c_proj"], ["mlp.c_proj"]),
-    None: (["k_proj", "v_proj", "down_proj"], ["down_proj"]),
+    **dict.fromkeys(
+        ("qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"), (["q_proj", "v_proj", "down_proj"], ["down_proj"])
+    ),
+    **dict.fromkeys(("llama", "mistral", None), (["k_proj", "v_proj", "down_proj"], ["down_proj"])),
+    "phi": (["q_proj", "v_proj", "fc2"], ["fc2"]),
+    "opt": (["q_proj", "k_proj", "fc2"], ["fc2"]),
+    "gptj": (["q_proj", "v_proj", "fc_out"], ["fc_out"]),
+    "gpt_neox": (["query_key_value", "dense_4h_to_h"], ["dense_4h_to_h"]),
+    "falcon": (["query_key_value", "dense_4h_to_h"], ["dense_4h_to_h"]),
+    "bloom": (["query_key_value", "mlp.dense_4h_to_h"], ["mlp.dense_4h_to_h"]),
+    **dict.fromkeys(("bert", "roberta"), (["key", "value", "output.dense"], ["output.dense"])),
+    "deberta-v2": (["key_proj", "value_proj", "output.dense"], ["output.dense"]),
+    "t5": (["k", "v", "wo"], ["wo"]),
 }
 
 

@@ -14,7 +14,8 @@ from minilora.adapters.targets import as_target_modules
 from minilora.counting.architectures.catalog import from_config, load, one_matrix
 from minilora.counting.architectures.presets import PRESETS
 from minilora.counting.build import cross_check
-from minilora.counting.count import count, count_config, safetensors_bytes
+from minilora.counting.count import count, count_config, count_method, safetensors_bytes
+from minilora.errors import ConfigError
 from minilora.methods.lora import LoraConfig
 
 ROWS = json.loads((GOLDEN / "peft_counts.json").read_text(encoding="utf-8"))["rows"]
@@ -143,3 +144,53 @@ def test_biases_of_b_and_rows_of_tokens_are_counted_as_in_the_model_that_trains(
     counted = count_config(from_config(config, "a"), LoraConfig(target_modules=["q_proj"], **options))
     assert cross_check(counted).endswith("equal")
     assert safetensors_bytes(counted.tensors, "F32") > 4 * counted.trainable
+
+
+# ---- the relatives of LoRA
+
+
+METHODS = ("dora", "pissa", "olora", "lora_plus", "adalora", "vera", "ia3", "prefix_tuning", "prompt_tuning")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("model", ["llama-3.2-1b", "qwen3-0.6b", "gpt2", "gemma-2-2b"])
+def test_a_method_is_counted_as_in_the_model_that_trains(model, method):
+    assert cross_check(count_method(load(model), method)).endswith("equal")
+
+
+@pytest.mark.parametrize(
+    ("method", "trainable", "file"),
+    [  # PEFT's method_comparison of Llama-3.2-3B: numbers and bytes of the files that it recorded
+        ("dora", 9_289_728, 37_181_760), ("adalora", 18_353_664, None), ("vera", 129_024, 6_821_968),
+        ("ia3", 286_720, None), ("prefix_tuning", 11_468_800, 45_875_328), ("prompt_tuning", 614_400, None),
+    ],
+)  # fmt: skip
+def test_the_counts_are_those_that_peft_recorded_on_llama_3_2_3b(method, trainable, file):
+    rank = {"dora": 32, "adalora": 64, "vera": 256}.get(method)
+    counted = count_method(load("llama-3.2-3b"), method, rank=rank, virtual_tokens=200)
+    assert counted.trainable == trainable
+    assert file is None or counted.file_bytes("F32") == file
+
+
+def test_the_sum_that_is_shown_gives_the_count():
+    for method in METHODS:
+        counted = count_method(load("gpt2"), method)
+        words = counted.working.replace(" magnitudes", "").replace("x", "*")
+        assert eval(words, {"__builtins__": {}}) == counted.trainable, method
+
+
+def test_what_has_no_count_is_refused_by_name():
+    with pytest.raises(ConfigError, match="PROMPT_TUNING is counted for decoders, and roberta-base.*is none"):
+        count_method(load("roberta-base"), "prompt_tuning")
+    with pytest.raises(ConfigError, match="PEFT has no targets of IA3 for"):
+        count_method(load("phi-3-mini"), "ia3")
+    with pytest.raises(ConfigError, match="adapts linear layers"):
+        count_method(load("gpt2"), "vera", "wte")
+
+
+def test_a_tensor_for_every_number_of_the_adapter():
+    for method in METHODS:
+        counted = count_method(load("gpt2"), method)
+        numbers = sum(int(np.prod(shape)) for shape in counted.tensors.values())
+        twice = 2 if method in ("pissa", "olora") else 1  # saved as a LoRA of rank 2r
+        assert numbers == twice * counted.trainable + counted.frozen, method

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from minilora.counting.architectures.catalog import default_targets, from_config, load
 from minilora.counting.architectures.presets import PRESETS
-from minilora.counting.count import count, count_config
+from minilora.counting.count import count, count_config, count_method
+from minilora.counting.engine import own_budget
 from minilora.counting.memory import LOGITS, LOSS, METHODS, budget, budgets, four_bit, gathered
 from minilora.methods.lora import LoraConfig
 
@@ -230,3 +231,27 @@ def test_dora_with_dropout_keeps_w_x_and_w_in_float32(targets, recomputed, peak)
     made = budget("LoRA", count_config(load("qwen2.5-0.5b"), config), 4, 512, "bfloat16")
     ours = (made.recomputed if recomputed else made.kept).peak.bytes / 2**30
     assert -0.02 <= ours / peak - 1 <= 0.15
+
+
+def of_method(method, engine="huggingface"):
+    counted = count_method(load("llama-3.2-1b"), method)
+    made = own_budget("LoRA", counted, 2, 512) if engine == "minilora" else budget("LoRA", counted, 2, 512, "bfloat16")
+    return sizes(made.kept.moments[0]), made
+
+
+@pytest.mark.parametrize("engine", ["huggingface", "minilora"])
+def test_every_method_has_its_own_arrays(engine):
+    arrays = 2 if engine == "minilora" else 3
+    assert of_method("adalora", engine)[0]["scores of AdaLoRA"] == arrays * 4 * 852_224
+    assert of_method("vera", engine)[0]["A and B of VeRA"] == 4 * 256 * (2048 + 2048)
+    each = 4 if engine == "minilora" else 6
+    for method in ("dora", "vera", "ia3"):
+        outputs = 16 * (512 + 512 + 8192 if method == "ia3" else 2048 + 512)
+        assert of_method(method, engine)[0]["outputs for the magnitudes"] == 2 * 512 * outputs * each
+
+
+@pytest.mark.parametrize("engine", ["huggingface", "minilora"])
+def test_places_in_front_of_a_sequence_take_memory_as_its_tokens_do(engine):
+    kinds = [name for name in of_method("lora", engine)[0] if name.startswith("activation")]
+    lora, prompt = (of_method(method, engine)[0][kinds[0]] for method in ("lora", "prompt_tuning"))
+    assert prompt * 512 == lora * (512 + 20)

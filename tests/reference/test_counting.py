@@ -1,6 +1,7 @@
 """The counts beside real PEFT, on models of transformers built without memory: shapes, targets, ranks of all kinds."""
 
 import random
+import re
 
 import pytest
 from published_counts import PUBLISHED
@@ -8,7 +9,7 @@ from published_counts import PUBLISHED
 from minilora.adapters.targets import as_target_modules
 from minilora.counting.architectures.catalog import FAMILIES, default_targets, from_config, load
 from minilora.counting.architectures.presets import PRESETS
-from minilora.counting.count import count
+from minilora.counting.count import count, count_method
 from minilora.errors import ConfigError
 
 torch = pytest.importorskip("torch")
@@ -230,3 +231,33 @@ def test_a_config_json_that_transformers_writes_is_counted(kind, tmp_path):
     made = transformers.AutoConfig.for_model(kind, **{k: v for k, v in config.items() if k != "model_type"})
     made.save_pretrained(tmp_path)
     assert load(str(tmp_path)).base == sum(p.numel() for p in on_meta(config).parameters())
+
+
+RELATIVES = {  # method -> PEFT's config of it
+    "dora": lambda **own: peft.LoraConfig(r=5, use_dora=True, **own),
+    "adalora": lambda **own: peft.AdaLoraConfig(init_r=5, target_r=3, total_step=9, **own),
+    "vera": lambda **own: peft.VeraConfig(r=5, **own),
+    "ia3": lambda **own: peft.IA3Config(),
+    "prefix_tuning": lambda **own: peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=6),
+    "prompt_tuning": lambda **own: peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=6),
+}
+NO_RELATIVES = ("mixtral", "qwen3_moe", "gpt_oss", "gemma3")  # experts; and a model of two
+
+
+@pytest.mark.parametrize("method", RELATIVES)
+@pytest.mark.parametrize("kind", [kind for kind in FAMILIES if kind not in NO_RELATIVES])
+def test_the_relatives_of_lora_count_as_in_peft(kind, method):
+    config = {key: value for key, value in random_config(kind, 3).items() if key != "word_embed_proj_dim"}
+    architecture = from_config(config, kind)
+    rank = None if method in ("ia3", "prefix_tuning", "prompt_tuning") else 5
+    try:
+        mine = count_method(architecture, method, None, rank, 6)
+    except ConfigError as error:
+        assert re.search("is counted for decoders|has no targets of IA3", str(error))
+        return
+    targets = as_target_modules(default_targets(architecture))
+    wrapped = peft.get_peft_model(on_meta(config), RELATIVES[method](target_modules=targets))
+    trainable, total = wrapped.get_nb_trainable_parameters()
+    ranknums = [p for name, p in wrapped.named_parameters() if "ranknum" in name]  # AdaLoRA's init_r, never trained
+    trainable -= sum(p.requires_grad for p in ranknums)  # on the meta device it is marked as trainable
+    assert (mine.trainable, mine.total) == (trainable, total - len(ranknums))
