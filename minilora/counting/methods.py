@@ -80,5 +80,9 @@ def places_in_front(architecture, config) -> tuple[int, int]:
         name = f"{architecture.name} ({architecture.model_class})"
         raise ConfigError(f"{config.peft_type} is counted for decoders, and {name} is none")
     if config.peft_type == "PREFIX_TUNING":
+        if architecture.model_type == "falcon":
+            raise ConfigError(
+                "PREFIX_TUNING is not counted for Falcon: PEFT gives each head keys, and its heads share them"
+            )
         return config.num_virtual_tokens, sum(p.cached for p in architecture.parts)
     return config.num_virtual_tokens, next(p.n_in for p in architecture.parts if p.block and p.kind == "linear")

@@ -306,3 +306,31 @@ def test_names_of_targets_stay_whole():
 
 def test_a_sweep_names_a_target_set_once():
     assert run("gpt2", "--rank", "1,2,3", "--targets", "c_fc").count("  c_fc ") == 2  # once in each of two tables
+
+
+def test_every_method_is_counted_by_its_name():
+    (row,) = json.loads(run("llama-3.2-3b", "--method", "ia3", "--json"))
+    assert (row["method"], row["rank"], row["trainable"]) == ("ia3", None, 286_720)
+    text = run("llama-3.2-3b", "--method", "dora", "--rank", "32")
+    assert "method: dora; LoRA in these tables means DoRA" in text and "9,289,728" in text
+    assert "614,400" in run("llama-3.2-3b", "--method", "prompt_tuning", "--virtual-tokens", "200")
+
+
+def test_an_adapter_config_of_another_method_is_counted(tmp_path):
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps({"peft_type": "IA3", "target_modules": ["c_attn"], "feedforward_modules": []}))
+    (row,) = json.loads(run("gpt2", "--adapter-config", str(file), "--json"))
+    assert row["trainable"] == 12 * 2304 and row["counted"].endswith("equal")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--method", "ia3", "--rank", "4"], "--rank does not belong to ia3"),
+        (["--method", "prompt_tuning", "--targets", "c_attn"], "--targets does not belong to prompt_tuning"),
+        (["--virtual-tokens", "4"], "--virtual-tokens does not belong to lora"),
+        (["--method", "ia3", "--plot", "a.png"], "--plot draws counts against the rank r"),
+    ],
+)
+def test_an_option_that_a_method_does_not_have_is_refused(options, line):
+    assert line in refused("gpt2", *options)
