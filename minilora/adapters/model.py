@@ -58,6 +58,7 @@ class PeftModel(Checkpointing):
         taken = sum(self.base_model.adapters[name].virtual_tokens for name in self._active)
         return self.get_base_model().context_length - taken
 
+    predicts_first = property(lambda self: any(self.base_model.adapters[n].predicts_first for n in self._active))
     active_adapters = property(lambda self: list(self._active))
 
     @property
@@ -81,8 +82,7 @@ class PeftModel(Checkpointing):
 
     def penalty(self):  # -> Tensor () or None
         """What the active adapters add to the loss of a step: AdaLoRA's orthogonality. Call backward() on it once."""
-        penalties = [self.base_model.adapters[name].penalty() for name in self._active]
-        return next((p for p in penalties if p is not None), None)
+        return next((p for n in self._active if (p := self.base_model.adapters[n].penalty()) is not None), None)
 
     def generate(self, ids, max_new_tokens: int, **options) -> list:
         """See `generation.generate`."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ..display.tables import console, new_table, show_facts
-from ..errors import FormatError, MiniloraError, MissingFileError
+from ..errors import ConfigError, FormatError, MiniloraError, MissingFileError
 
 ADAPTER, BASE = "adapter_config.json", "config.json"
 
@@ -67,24 +67,46 @@ def adapters(folders):
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--base", metavar="DIR", help="Check that the adapter fits this base, and compare their norms.")
-def inspect(folder, base):
+@click.option(
+    "--plot", type=click.Path(path_type=Path), metavar="FILE",
+    help="Draw the ranks that AdaLoRA left in each module into this new PNG file.",
+)  # fmt: skip
+def inspect(folder, base, plot):
     """Show what is in DIR, an adapter or a base: targets, ranks, scale, sizes, and how large each update is."""
     if not folder.is_dir():
         raise MissingFileError(f"no such folder: {folder}")
     if (folder / ADAPTER).is_file():
-        show_adapter(folder, base)
+        show_adapter(folder, base, plot)
     elif (folder / BASE).is_file():
         if base is not None:
             raise click.UsageError(f"{folder} is a base; --base goes with an adapter")
+        if plot is not None:
+            raise click.UsageError(f"{folder} is a base; --plot goes with an adapter of AdaLoRA")
         show_base(folder)
     else:
         raise MissingFileError(f"neither an adapter nor a base in {folder}: no {ADAPTER}, no {BASE}")
 
 
-def show_adapter(folder, base):
+def draw_ranks(adapter, plot):
+    """The ranks of an AdaLoRA adapter as bars. Raises ConfigError for another method, and for a file that exists."""
+    from ..display.plots import rank_bars
+
+    if adapter.config.peft_type != "ADALORA":
+        raise ConfigError(f"--plot draws the ranks of AdaLoRA; {adapter.folder} is {method_name(adapter.config)}")
+    if plot.suffix.lower() != ".png" or plot.exists():
+        raise ConfigError(f"--plot {plot}: expected a new file whose name ends in .png")
+    ends = ".lora_E"
+    ranks = {name.removesuffix(ends): len(array) for name, array in adapter.others.items() if name.endswith(ends)}
+    rank_bars(ranks, adapter.config.init_r, plot)
+    click.echo(f"figure: {plot}", err=True)
+
+
+def show_adapter(folder, base, plot):
     from ..adapters.inspect import base_norms, read_adapter
 
     adapter = read_adapter(folder)
+    if plot is not None:
+        draw_ranks(adapter, plot)
     norms = {} if base is None else base_norms(adapter, base)
     if not adapter.updates:  # of another method than LoRA and DoRA
         show_tensors(adapter, base)

@@ -117,3 +117,20 @@ def score_table(scores: dict[str, dict[str, float]], path: str | Path, title: st
         axes.set_yticks(range(len(rows)), rows)
         axes.tick_params(length=0)
         axes.set_title(title)
+
+
+def rank_bars(ranks: dict[str, int], most: int, path: str | Path) -> None:
+    """Draw how many triplets AdaLoRA left in each module, as bars, into the PNG file `path`.
+
+    ranks: {module: triplets}, in order; most: init_r, how many each had.
+    """
+    with figure(path, height=max(4.6, 0.32 * len(ranks) + 1.5)) as axes:
+        places = range(len(ranks))
+        kinds = list(dict.fromkeys(name.rpartition(".")[2] for name in ranks))
+        colours = [COLOURS[kinds.index(name.rpartition(".")[2]) % len(COLOURS)] for name in ranks]
+        axes.barh(places, list(ranks.values()), color=colours)
+        axes.axvline(most, color=FROZEN, linestyle="--", label=f"before pruning: {most}")
+        axes.set_yticks(places, list(ranks), fontsize=10)
+        axes.invert_yaxis()
+        axes.set(xlabel="rank that is left", xlim=(0, None))
+        axes.legend()

@@ -60,7 +60,8 @@ class Progress:
             self.bar.update(self.task, completed=run.step, loss=self._loss(), speed=self._speed(run))
         for step, loss in self.history.valid[self.shown :]:
             pace = "" if self.bar or run.loss is None else f", {self._speed(run)}, {self._time_left(run)}"
-            self._print(f"step {step:>5} of {run.steps}: loss {self._loss()}, validation {loss:.4f}{pace}")
+            term = f", orthogonality {self.history.penalty[-1][1]:.4f}" if self.history.penalty else ""
+            self._print(f"step {step:>5} of {run.steps}: loss {self._loss()}, validation {loss:.4f}{term}{pace}")
         self.shown = len(self.history.valid)
 
     def __enter__(self):

@@ -151,6 +151,7 @@ class Adapter:
     config_class = PeftConfig
     kinds = {}  # kind of a Place -> class of the Method there
     alone = True  # whether it can be active only by itself
+    predicts_first = False  # whether something in front of a sequence predicts its first token
     virtual_tokens = 0  # places that it takes from the context of every sequence
     shared_names = ()  # of the parameters that fit no layer
     shared_prefix = ""  # of their names in PEFT's file

@@ -85,10 +85,14 @@ class Dora(Lora):
         return base.dense()
 
     def norm(self, base, context=None):  # -> (out,)
-        """n = ‖W + s B A‖, of the unmerged base. One `generate` computes it once: A and B cannot change meanwhile."""
+        """n = ‖W + s B A‖, of the unmerged base. One `generate` computes it once: A and B cannot change meanwhile.
+
+        A row of zeros has no direction: its n counts as 1, so that g is 0 and not 0 / 0 (PEFT's is nan). It stays zero.
+        """
         memo = {} if context is None or context.memo is None else context.memo
         if id(self) not in memo:
-            memo[id(self)] = row_norms(self.rows(base) + self.scaling * (self.B.data @ self.A.data))
+            n = row_norms(self.rows(base) + self.scaling * (self.B.data @ self.A.data))
+            memo[id(self)] = array_module(n).where(n > 0, n, 1)
         return memo[id(self)]
 
     def update(self, y, x, base, context):  # (..., out), (..., in) -> (..., out)

@@ -49,7 +49,8 @@ def weight_of(base):  # -> (out, in) host array
 
     The base is never changed here, so nothing would make up for the error of its quantization: the reason to start so.
     """
-    if isinstance(base.weight.data, FourBit | Int8):
+    stored = getattr(base, "weight", None)  # a base that keeps its weight in another way has no such Parameter
+    if stored is not None and isinstance(stored.data, FourBit | Int8):
         raise ConfigError(
             "PiSSA and OLoRA start from the weights of the base, and these are in 4 or 8 bits: train on the base in "
             "float32 or 16 bits, or start as LoRA does"

@@ -119,6 +119,7 @@ class PromptTuningAdapter(PromptLearning):
     """Prompt tuning on a whole model."""
 
     config_class = PromptTuningConfig
+    predicts_first = True
     adapts = "prompt tuning adapts the sequence"
 
     @staticmethod

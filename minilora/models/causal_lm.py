@@ -28,6 +28,7 @@ class CausalLM(Checkpointing):
     hidden: Callable[..., Any]  # ids (B, T) int, context -> (B, T, d), the states that the head reads
     get_input_embeddings: Callable[[], Any]  # the module that embeds tokens
     head: Callable[..., Any]  # h (..., d), context -> (..., V)
+    predicts_first = False  # whether the first token of a sequence is predicted: adapters may put places before it
     chunked_loss = False  # whether the loss never holds the logits of all positions, also of a head that is trained
     quantization_config: Any = None  # the BitsAndBytesConfig that the model was loaded with
     _filled = False  # whether it is known that every weight has values

@@ -76,7 +76,7 @@ def _loss(model, batches):  # list of (ids, labels) -> mean loss, number of labe
     loss = evaluate(model, show_progress(batches, "loss"))
     if not math.isfinite(loss):
         raise ConfigError(f"the loss is {loss}: the base or an adapter has weights that are nan or infinite")
-    return loss, sum(count_labels(labels) for _, labels in batches)
+    return loss, sum(count_labels(labels, model) for _, labels in batches)
 
 
 def answers(

@@ -26,6 +26,7 @@ class History:
     lr       one number per step: the learning rate of the first group
     norm     [step, norm] per reading: the global norm of the gradients before clipping
     valid    [step, loss] per evaluation
+    penalty  [step, penalty] per reading: AdaLoRA's orthogonality term, which is no part of the loss
     seconds  spent in training and evaluation, over all sessions of a resumed run
     """
 
@@ -34,6 +35,7 @@ class History:
     lr: list = field(default_factory=list)
     norm: list = field(default_factory=list)
     valid: list = field(default_factory=list)
+    penalty: list = field(default_factory=list)
     seconds: float = 0.0
 
     def __post_init__(self):
@@ -56,6 +58,8 @@ class History:
         losses = to_host(array_module(self._unread[0]).stack(self._unread)).tolist()  # the one wait for the device
         self._unread = []
         self.norm.append([run.step, float(to_host(run.norm))])
+        if run.penalty is not None:
+            self.penalty.append([run.step, float(to_host(run.penalty))])
         for loss in losses:
             check_finite(loss, len(self.loss) + 1, "loss")
             self.loss.append(loss)
@@ -71,17 +75,18 @@ class History:
         return min((pair for pair in self.valid if pair[0]), key=lambda pair: pair[1], default=None)
 
     def as_json(self) -> dict:
-        return {name: getattr(self, name) for name in ("loss", "lr", "norm", "valid", "seconds")}
+        return {name: getattr(self, name) for name in ("loss", "lr", "norm", "valid", "penalty", "seconds")}
 
     def restore(self, saved: dict, step: int) -> None:
         """Go on from what `as_json` gave after `step` steps. Raises ValueError for anything else."""
-        loss, lr, norm, valid, seconds = (saved[name] for name in self.as_json())
-        numbers = [*loss, *lr, *(x for pair in [*norm, *valid] for x in pair), seconds]
+        saved = {"penalty": []} | saved  # earlier versions wrote none
+        loss, lr, norm, valid, penalty, seconds = (saved[name] for name in self.as_json())
+        numbers = [*loss, *lr, *(x for pair in [*norm, *valid, *penalty] for x in pair), seconds]
         if not (len(loss) == len(lr) == step and all(isinstance(x, int | float) for x in numbers)):
             raise ValueError
-        if any(len(pair) != 2 for pair in [*norm, *valid]):
+        if any(len(pair) != 2 for pair in [*norm, *valid, *penalty]):
             raise ValueError
-        self.loss, self.lr, self.norm, self.valid, self.seconds = loss, lr, norm, valid, seconds
+        self.loss, self.lr, self.norm, self.valid, self.penalty, self.seconds = loss, lr, norm, valid, penalty, seconds
 
 
 def check_finite(loss: float, step: int, kind: str) -> None:

@@ -126,7 +126,7 @@ def add_gradients(run, micro_batches):  # list of (ids, labels) -> 0-d array
     A micro-batch is weighted by its number of labels. (In an unweighted mean a label of a small micro-batch would
     count more than one of a large micro-batch.)
     """
-    counts = [count_labels(labels) for _, labels in micro_batches]
+    counts = [count_labels(labels, run.model) for _, labels in micro_batches]
     total = 0
     for (ids, labels), count in zip(micro_batches, counts, strict=True):
         loss = run.loss_of(run.model, ids, labels, rng=run.rng)
@@ -137,9 +137,9 @@ def add_gradients(run, micro_batches):  # list of (ids, labels) -> 0-d array
     return total
 
 
-def count_labels(labels) -> int:  # (B, T) int
-    """How many labels `model.loss` predicts: all but the first of a row, which has nothing before it."""
-    return int(np.count_nonzero(labels[:, 1:] != IGNORE))
+def count_labels(labels, model) -> int:  # (B, T) int
+    """How many labels `model.loss` predicts: without the first of a row, unless prompt tuning puts places before it."""
+    return int(np.count_nonzero(labels[:, 0 if model.predicts_first else 1 :] != IGNORE))
 
 
 def evaluate(model, batches, precision: Precision | None = None) -> float:  # iterable of (ids, labels)
@@ -153,7 +153,7 @@ def evaluate(model, batches, precision: Precision | None = None) -> float:  # it
     total, count = 0, 0
     with no_grad(), precision.computing(model):
         for ids, labels in batches:
-            n = count_labels(labels)
+            n = count_labels(labels, model)
             total, count = total + model.loss(ids, labels).data * n, count + n
     model.train(was_training)
     return float(to_host(total)) / count

@@ -196,3 +196,17 @@ def test_tables_can_be_shown_on_a_console_that_knows_ascii_only(adapter, base):
         command = [sys.executable, "-m", "minilora", *map(str, words)]
         done = subprocess.run(command, capture_output=True, env=environment)
         assert done.returncode == 0 and "?" not in done.stdout.decode("ascii")
+
+
+def test_the_ranks_that_adalora_left_are_drawn_into_a_new_file(minilora, tmp_path):
+    config = config_named("adalora", init_r=4, target_r=2, total_step=9, target_modules=["q_proj", "down_proj"])
+    ml.get_peft_model(base_model(), config).save_pretrained(tmp_path / "a")
+    minilora("inspect", tmp_path / "a", "--plot", tmp_path / "ranks.png")
+    assert (tmp_path / "ranks.png").read_bytes().startswith(b"\x89PNG")
+    again = minilora("inspect", tmp_path / "a", "--plot", tmp_path / "ranks.png")
+    assert refused(again, "expected a new file whose name ends in .png")
+
+
+def test_only_adalora_has_ranks_to_draw(minilora, adapter, tmp_path):
+    said = minilora("inspect", adapter, "--plot", tmp_path / "p.png")
+    assert refused(said, "--plot draws the ranks of AdaLoRA") and not (tmp_path / "p.png").exists()

@@ -221,3 +221,18 @@ def test_a_norm_is_never_kept_between_two_forwards():
         if "lora_B" in name:
             p.data = p.data * 2
     assert not np.allclose(model(IDS).data, first)
+
+
+@pytest.mark.parametrize("layer", [Linear(7, 11, bias=True), Embedding(8, 5)])
+def test_a_row_of_zeros_stays_zero_and_makes_no_nan(layer):
+    layer.init(0, np.float64)
+    embedding = isinstance(layer, Embedding)
+    row = (slice(None), 3) if embedding else (3,)  # the weights of output 3
+    layer.weight.data[row] = 0
+    method = (EmbeddingDora if embedding else Dora).beside(layer, LoraConfig(r=3, use_dora=True))
+    x = np.array([[1, 7, 0]]) if embedding else Tensor(np.random.default_rng(0).standard_normal((4, 7)))
+    y = method.update(layer(x), x, layer, Context())
+    y.sum().backward()
+    assert np.allclose(y.data, layer(x).data, rtol=1e-12)
+    assert all(np.isfinite(p.grad).all() for p in method.parameters.values())
+    assert np.isfinite(method.merged(layer.dense(), None, layer)[0]).all()

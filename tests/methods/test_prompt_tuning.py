@@ -13,6 +13,7 @@ from minilora.gradcheck import gradcheck
 from minilora.models.gemma import GemmaConfig, GemmaForCausalLM
 from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from minilora.text.tokenizer import load_tokenizer
+from minilora.training.loop import count_labels
 
 IDS = random_ids()
 N = 3
@@ -125,3 +126,15 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused():
     text = {"prompt_tuning_init_text": "zebra", "tokenizer_name_or_path": str(shipped("base"))}
     with pytest.raises(ConfigError, match="the model has 29 tokens"):
         prompted(llama(), prompt_tuning_init="TEXT", **text)
+
+
+def test_as_many_labels_are_counted_as_have_a_loss():
+    """The last place in front predicts the first token, so its label counts; without a prompt it does not."""
+    plain = tiny_llama(dtype=np.float64)
+    model = get_peft_model(plain, PromptTuningConfig(num_virtual_tokens=3))
+    logits = model(IDS).data[:, 2:-1]  # of the places that predict a token
+    target = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares = np.take_along_axis(target / target.sum(axis=-1, keepdims=True), IDS[..., None], axis=-1)
+    assert np.isclose(model.loss(IDS, IDS).item(), -np.log(shares).mean(), rtol=1e-9)
+    assert shares.size == count_labels(IDS, model) == IDS.size
+    assert count_labels(IDS, plain) == IDS.size - len(IDS)

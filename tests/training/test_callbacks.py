@@ -6,8 +6,11 @@ import threading
 
 import numpy as np
 import pytest
+from tiny import tiny_llama
 from training_cases import endless, fresh, labelled
 
+from minilora import AdaLoraConfig, AdamW, get_peft_model
+from minilora.display.progress import Progress
 from minilora.errors import TrainingError
 from minilora.training.callbacks import Evaluation, History, LastGood, Saving, StopOnInterrupt
 from minilora.training.loop import evaluate, train
@@ -30,6 +33,23 @@ def test_losses_are_read_from_the_device_only_at_the_interval():
     counts = []
     train(model, endless(), optimizer, 7, callbacks=[history, lambda run: counts.append(len(history.loss))])
     assert counts == [0, 0, 0, 3, 3, 3, 6, 7]
+
+
+def test_the_orthogonality_of_adalora_is_kept_beside_the_loss_and_shown(capsys):
+    config = AdaLoraConfig(init_r=3, target_r=2, total_step=5, target_modules=["q_proj"])
+    model = get_peft_model(tiny_llama(), config)
+    history = History(every=2)
+    progress = Progress(history)
+    callbacks = [history, Evaluation([labelled(9)], history, every=2), progress]
+    train(model, endless(), AdamW([p for p in model.parameters() if p.requires_grad]), 5, callbacks=callbacks)
+    assert [step for step, _ in history.penalty] == [2, 4, 5]
+    assert history.penalty[0][1] == pytest.approx(model.penalty().item(), rel=0.2)
+    assert f"orthogonality {history.penalty[-1][1]:.4f}" in capsys.readouterr().err
+    again = History()
+    again.restore(history.as_json(), 5)
+    assert again.penalty == history.penalty
+    again.restore({k: v for k, v in history.as_json().items() if k != "penalty"}, 5)  # of an earlier version
+    assert again.penalty == []
 
 
 def test_evaluation_is_recorded_before_the_first_step_at_the_interval_and_at_the_end():
