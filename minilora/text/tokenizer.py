@@ -85,6 +85,8 @@ def load_tokenizer(path: str | Path) -> TextTokenizer:
             settings = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"} | settings
             as_llama(inner, settings)
         add_listed_tokens(inner, settings)
+        if (largest := max(inner.get_vocab().values(), default=0)) >= 2**31:
+            raise ValueError(f"it has the id {largest:,}, and no model has so many rows")
         return TextTokenizer(inner, token_text(settings.get("eos_token")), token_text(settings.get("pad_token")))
 
 

@@ -120,3 +120,11 @@ def test_a_panic_of_the_library_is_one_line_and_reports_nothing(tmp_path, capfd,
         load_tokenizer(path)
     print("after", file=sys.stderr)
     assert capfd.readouterr().err == "after\n"
+
+
+def test_an_id_that_no_model_can_have_is_refused(tmp_path):
+    model = {"type": "WordLevel", "vocab": {"a": 2**32 - 1}, "unk_token": "a"}
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(tokenizer_text()) | {"model": model, "added_tokens": []}), encoding="utf-8")
+    with pytest.raises(FormatError, match="it has the id 4,294,967,295, and no model has so many rows"):
+        load_tokenizer(path)
