@@ -14,7 +14,7 @@ from typing import Any
 from ...display.numbers import number_text
 from ...errors import FormatError, MiniloraError, nearest
 from ..architectures.catalog import load
-from ..count import count
+from ..count import count, count_method
 from ..flops import flops
 from ..memory import budget, four_bit
 from .measured import best_rate, seeds_where, share
@@ -102,6 +102,30 @@ def trainable(model, targets, rank):
     return made.trainable, made.working
 
 
+@cache
+def by_method(model, method, targets, rank):
+    return count_method(loaded(model), method, targets, rank, rank or 20)
+
+
+def trained(model, method, targets, rank):
+    """Parameters of another method. targets: None for PEFT's; rank: None without one, n of prefix and prompt tuning."""
+    made = by_method(model, method, targets, rank)
+    return made.trainable, made.working
+
+
+def trained_percent(model, method, targets, rank):
+    """100 trainable / (base + trainable) of another method."""
+    made = by_method(model, method, targets, rank)
+    return made.percent, f"100 x {made.trainable:,} / ({made.base:,} + {made.trainable:,})"
+
+
+def file_bytes(model, method, targets, rank):
+    """Bytes of the file of a method in float32, with its header."""
+    made = by_method(model, method, targets, rank)
+    numbers = made.trainable + made.frozen
+    return made.file_bytes("F32"), f"4 x {numbers:,} + {made.file_bytes('F32') - 4 * numbers:,} of the header"
+
+
 def percent(model, targets, rank):
     """100 trainable / (base + trainable), as PEFT prints it."""
     made = counted(model, targets, rank)
@@ -148,7 +172,8 @@ def speedup_recomputed(model, targets, rank, length):
 FUNCTIONS = {
     f.__name__: f
     for f in (
-        base, layer, biases, trainable, percent, nf4_bytes, adapted_weights, training_bytes, training_bytes_chunked,
+        base, layer, biases, trainable, percent, trained, trained_percent, file_bytes,
+        nf4_bytes, adapted_weights, training_bytes, training_bytes_chunked,
         speedup, speedup_recomputed, share, best_rate, seeds_where,
     )
 }  # fmt: skip
