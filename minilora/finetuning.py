@@ -24,6 +24,7 @@ from .errors import ConfigError, UnknownNameError, nearest
 from .files.atomic import same_place
 from .files.hub import adapter_folder
 from .finetuning_data import kind_of_files, read_data
+from .finetuning_start import show_start
 from .finetuning_teacher import load_teacher
 from .methods.lora import LoraConfig
 from .methods.lora_plus import loraplus_groups
@@ -54,7 +55,7 @@ RATE_TIMES_WIDTH = {
     "prompt_tuning": 12.8,
     "full": 0.128,
 }
-KEPT = ("last", "best")
+KEPT, TURNS = ("last", "best"), ("last", "all")
 OWN = {"rank": "r", "alpha": "lora_alpha", "targets": "target_modules", "dropout": "lora_dropout"}
 FIELDS = {  # a setting that only some methods have -> the field of their configurations
     "rslora": "use_rslora",
@@ -77,6 +78,7 @@ def finetune(
     examples: Sequence[dict] | None = None,
     valid: Paths = (),
     chat: bool = False,
+    turns: str = "last",
     out: str | Path | None = None,
     adapter: str | Path | None = None,
     method: str = "lora",
@@ -136,6 +138,8 @@ def finetune(
     jsonl       files of {"prompt": ..., "response": ...} or {"messages": [...]}, one a line: one path or several
     examples    the same as Python dicts
     valid       files of the same kind for the validation loss; without: a task's "valid" split, or 5% of other data
+    turns       "all": every answer of a conversation is learned, each after all before it, unless its message has
+                "weight": 0; "last": the last answer
     chat        write pairs in the base's chat template, not as the prompt, a line break and the response
 
     adapter     folder of an adapter, or its name on the hub; it goes on on this data, with its settings and its base
@@ -190,7 +194,7 @@ def finetune(
     settings = {
         "command": "train", "base": None if base is None else str(base), "task": task, "text": path_names(text),
         "jsonl": path_names(jsonl), "examples": None if examples is None else len(examples), "chat": chat,
-        "adapter": None if adapter is None else str(adapter), "keep": keep, "patience": patience,
+        "adapter": None if adapter is None else str(adapter), "turns": turns, "keep": keep, "patience": patience,
         "teacher": teacher, "temperature": temperature, "mix": mix, "quantize": quantize, "precision": precision,
         "checkpointing": checkpointing, "chunked_loss": chunked_loss,
         "method": method, "rank": rank, "alpha": alpha, "targets": targets, "dropout": dropout,
@@ -251,7 +255,7 @@ def finetune(
     groups = loraplus_groups(model, rate, lr_ratio, rate) if method == "lora_plus" else [p for _, p in trained(model)]
     optimizer = AdamW(groups, rate, weight_decay=weight_decay)
     rate_schedule = schedule_named(schedule, steps, warmup)
-    count, total = (sum(p.size for p in group) for group in (optimizer.params, model.parameters()))
+    count = sum(p.size for p in optimizer.params)
     result = None
     if out is not None:
         name = None if folder == base_folder() else str(base)
@@ -259,12 +263,7 @@ def finetune(
         own = {name: getattr(config, field, None) for name, field in OWN.items()}
         describe = partial(write_card, Path(out), name, settings | {"method": method} | own, count)
         result = RunFolder(Path(out), save_model, settings, None if method == "full" else describe, overwrite)
-    if progress:
-        print(f"training {count:,} of {total:,} parameters, base {folder}", file=sys.stderr)
-        unit, passes = "windows" if text else "rows", steps * rows_a_step / data.rows
-        plan = f"{steps:,} steps of {rows_a_step} are {passes:.3g} passes; learning rate {rate:.3g}"
-        form = f"; rows of {data.form}" if data.form else ""
-        print(f"{data.rows:,} {unit}, {data.held_out:,} held out; {plan}{form}", file=sys.stderr)
+    show_start(settings | {"lr": rate}, data, model, folder, count, progress)
     return run_training(
         model, data.batches, optimizer, steps, schedule=rate_schedule, accumulate=accumulate, max_norm=max_grad_norm,
         rng=np.random.default_rng([seed, 1]), valid=data.valid, eval_every=eval_every,
@@ -290,8 +289,9 @@ def check_settings(settings: dict) -> None:
     storage_named(settings["quantize"])
     if settings["quantize"] and settings["method"] == "full":
         raise ConfigError(f"quantize {settings['quantize']} freezes the base; train an adapter, not method full")
-    if settings["keep"] not in KEPT:
-        raise UnknownNameError(f"keep {settings['keep']!r}: expected {' or '.join(KEPT)}")
+    for name, known in (("keep", KEPT), ("turns", TURNS)):
+        if settings[name] not in known:
+            raise UnknownNameError(f"{name} {settings[name]!r}: expected {' or '.join(known)}")
     if settings["patience"] is not None and settings["patience"] < 1:
         raise ConfigError(f"patience {settings['patience']}: expected at least 1")
     if settings["adapter"] and settings["method"] not in ("lora", "lora_plus"):

@@ -26,7 +26,7 @@ from .text.batches import (
 )
 from .text.encoding import encode_text
 from .text.examples import Paths, check_examples, path_names, read_jsonl, read_text
-from .text.rows import recognised
+from .text.rows import every_answer, recognised
 
 KINDS = {".jsonl": "jsonl", ".json": "jsonl", ".txt": "text"}  # the end of a file's name -> how it is read
 
@@ -40,6 +40,7 @@ class Data:
     rows: int
     held_out: int
     digest: str
+    longest: int  # tokens of a row with padding
     form: str = ""  # of a user's own rows, in words
     system: str | None = None  # the system message that every row begins with
 
@@ -86,7 +87,7 @@ def read_data(settings, examples, tokenizer, encode, context) -> Data:
         batches, valid = TextBatches(train, size, window, rng), text_windows(held_out, window, size)
         digest = text_digest(ids, *([held_out] if settings["valid"] else []))
         rows, held = len(train) // window, sum(len(ids) for ids, _ in valid)
-        return Data(batches, valid, rows, held, digest)
+        return Data(batches, valid, rows, held, digest, window)
     if settings["task"]:
         task = get_task(settings["task"])
         train, held_out = task.examples("train"), task.examples("valid")
@@ -97,7 +98,11 @@ def read_data(settings, examples, tokenizer, encode, context) -> Data:
     form, system = "" if settings["task"] else recognised(train), common_system(train)
     if settings["valid"]:
         held_out = [example for path in settings["valid"] for example in read_jsonl(path)]
-    elif not settings["task"]:
+    if settings["turns"] == "all":
+        train, held_out = ([e for example in rows for e in every_answer(example)] for rows in (train, held_out))
+    elif any(len(example.get("messages", ())) > 2 and every_answer(example)[1:] for example in train):
+        form += "; only the last answer of each is learned (turns all: every answer)"
+    if not (settings["valid"] or settings["task"]):
         pairs = encode_pairs(train, tokenizer, encode, context)  # once; a mistake is named by its place in the file
         encoded = {id(example): pair for example, pair in zip(train, pairs, strict=True)}
         encode = lambda example, _: encoded[id(example)]  # noqa: E731
@@ -105,6 +110,5 @@ def read_data(settings, examples, tokenizer, encode, context) -> Data:
     batches = PairBatches(train, tokenizer, size, context, rng, encode)
     pairs = encode_pairs(held_out, tokenizer, encode, context)
     digest = hashlib.sha256(repr(batches.pairs + pairs).encode()).hexdigest()
-    return Data(
-        batches, pair_batches(pairs, size, tokenizer.pad_id), len(batches.pairs), len(pairs), digest, form, system
-    )
+    longest, valid = max(len(a) + len(b) for a, b in batches.pairs), pair_batches(pairs, size, tokenizer.pad_id)
+    return Data(batches, valid, len(batches.pairs), len(pairs), digest, longest, form, system)

@@ -1,21 +1,16 @@
 """`minilora doctor --fits MODEL`: can this be trained here?"""
 
-import ctypes
-import os
 import shutil
 import subprocess
-import sys
 import textwrap
-from pathlib import Path
 
 import click
 
+from ..counting.machine import free_memory
 from ..display.numbers import GIB
 from ..display.tables import console, new_table
 from ..errors import ConfigError
 
-MEMINFO = Path("/proc/meminfo")
-LIMIT, USED = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))  # of a Linux container
 QUERY = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")  # MiB
 
 
@@ -82,35 +77,6 @@ def cards(devices: list) -> list:
         for i, (name, _, mib) in enumerate(lines)
         if mib.strip().isdigit()
     ]
-
-
-def free_memory() -> int:
-    """Bytes that a program can still take: of the machine, or of the container when that is less."""
-    free = _of_system()
-    limit, used = (path.read_text().strip() if path.is_file() else "" for path in (LIMIT, USED))
-    return min(free, int(limit) - int(used)) if limit.isdigit() and used.isdigit() else free
-
-
-def _of_system():
-    if MEMINFO.is_file():
-        lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines() if ":" in line)
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    if sys.platform == "win32":
-        status = _Status(ctypes.sizeof(_Status))
-        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
-        return status.ullAvailPhys
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # macOS does not say how much of it is free
-
-
-class _Status(ctypes.Structure):
-    """MEMORYSTATUSEX of Windows."""
-
-    _fields_ = [
-        ("dwLength", ctypes.c_ulong), ("dwMemoryLoad", ctypes.c_ulong),
-        *((name, ctypes.c_ulonglong) for name in (
-            "ullTotalPhys", "ullAvailPhys", "ullTotalPageFile", "ullAvailPageFile", "ullTotalVirtual",
-            "ullAvailVirtual", "ullAvailExtendedVirtual")),
-    ]  # fmt: skip
 
 
 def show(report: dict) -> None:

@@ -6,7 +6,7 @@ import click
 from click.core import ParameterSource
 
 from ..errors import ConfigError
-from ..finetuning import KEPT, RATE_TIMES_WIDTH, finetune
+from ..finetuning import KEPT, RATE_TIMES_WIDTH, TURNS, finetune
 from ..text.examples import check_one_source
 from ..training.optim import SCHEDULES
 from ..training.precision import PRECISIONS
@@ -40,6 +40,10 @@ class Listed(click.ParamType):
 @text_option
 @jsonl_option
 @click.option("--chat", is_flag=True, help="Write the examples of --jsonl in the base's chat template.")
+@click.option(
+    "--turns", default=DEFAULT["turns"], show_default=True, type=click.Choice(TURNS),
+    help="Learn the last answer of a conversation, or all: each after all that comes before it.",
+)  # fmt: skip
 @click.option(
     "--valid", multiple=True, type=click.Path(path_type=Path), metavar="FILE...",
     help="Files of the same kind for the validation loss.  [default: 5% of the data]",

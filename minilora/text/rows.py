@@ -61,6 +61,24 @@ def read_row(value, where: str) -> Example:
     return example
 
 
+def every_answer(example: dict) -> list[dict]:
+    """The example once for each answer in its conversation, which then ends with that answer; not those of weight 0.
+
+    All keep the same "prompt", so that a split of the data leaves them together.
+    """
+    messages = example.get("messages", [])
+    ends = [
+        n for n, m in enumerate(messages[:-1], start=1)
+        if n > 1 and m["role"] == "assistant" and (m.get("content") or "").strip() and m.get("weight", 1)
+    ]  # fmt: skip
+    parts = []
+    for end in ends:
+        part = Example(example | {"messages": messages[:end], "response": messages[end - 1]["content"]})
+        part.form, part.where = getattr(example, "form", ""), getattr(example, "where", "")
+        parts.append(part)
+    return [*parts, example]
+
+
 def row_form(value: dict) -> str:
     """The name of the form, of FORMS. Raises DataError for a row of no form."""
     for name, (needed, _) in FORMS.items():
@@ -160,7 +178,7 @@ def _from_messages(messages: list, tools: list) -> dict:
         raise DataError("the last message must be the assistant's and not empty: the model learns to write it")
     if last.get("weight", 1) == 0:
         raise DataError("the last message has weight 0: there is nothing to learn")
-    messages = [{key: kept for key, kept in m.items() if key != "weight"} for m in messages]
+    messages = [{key: kept for key, kept in m.items() if key != "weight" or kept == 0} for m in messages]
     prompt = "\n".join(m.get("content") or "" for m in messages[:-1])
     example = {"prompt": prompt, "response": last["content"], "messages": messages}
     return example | ({"tools": tools} if tools else {})

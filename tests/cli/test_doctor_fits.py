@@ -88,23 +88,3 @@ def test_a_driver_that_does_not_answer_has_no_cards(monkeypatch):
     done = types.SimpleNamespace(returncode=9, stdout="NVIDIA-SMI has failed, 1\n")
     monkeypatch.setattr(doctor_fits.subprocess, "run", lambda *a, **k: done)
     assert doctor_fits.cards([]) == []
-
-
-@pytest.mark.parametrize(
-    ("limit", "used", "free"), [("max", "5", 3 * GIB), (str(4 * GIB), str(GIB), 3 * GIB), (str(2 * GIB), str(GIB), GIB)]
-)
-def test_the_limit_of_a_container_bounds_the_free_memory(tmp_path, monkeypatch, limit, used, free):
-    for name, text in (
-        ("meminfo", f"MemTotal: 9 kB\nMemAvailable: {3 * GIB // 1024} kB\n"),
-        ("limit", limit),
-        ("used", used),
-    ):
-        (tmp_path / name).write_text(text + "\n", encoding="utf-8")
-    monkeypatch.setattr(doctor_fits, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(doctor_fits, "LIMIT", tmp_path / "limit")
-    monkeypatch.setattr(doctor_fits, "USED", tmp_path / "used")
-    assert doctor_fits.free_memory() == free
-
-
-def test_this_machine_has_free_memory():
-    assert doctor_fits.free_memory() > 2**20

@@ -4,7 +4,7 @@ import pytest
 
 from minilora.errors import DataError
 from minilora.text.encoding import encode_pair
-from minilora.text.rows import read_row, recognised, row_form
+from minilora.text.rows import every_answer, read_row, recognised, row_form
 from minilora.text.tokenizer import TextTokenizer
 
 ASK, TELL = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}
@@ -137,3 +137,21 @@ def test_the_frame_refuses_what_it_would_leave_out(row, said):
     with pytest.raises(DataError) as caught:
         encode_pair(read_row(row, ""), tokenizer())
     assert said in str(caught.value)
+
+
+def test_every_answer_of_a_conversation_is_an_example_that_ends_with_it():
+    turns = [
+        ASK,
+        TELL | {"content": "one"},
+        ASK,
+        TELL | {"content": "two", "weight": 0},
+        ASK,
+        TELL | {"content": "three"},
+    ]
+    example = read_row({"messages": turns}, "x.jsonl, line 1")
+    parts = every_answer(example)
+    assert [part["response"] for part in parts] == ["one", "three"]
+    assert [len(part["messages"]) for part in parts] == [2, 6] and parts[-1] is example
+    assert {part["prompt"] for part in parts} == {example["prompt"]}  # a split keeps them together
+    assert {part.where for part in parts} == {"x.jsonl, line 1"}
+    assert every_answer({"prompt": "a", "response": "b"}) == [{"prompt": "a", "response": "b"}]

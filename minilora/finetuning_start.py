@@ -1,0 +1,64 @@
+"""What a training says before its first step: what is trained, on how much, and the memory that it will take."""
+
+import sys
+import warnings
+from pathlib import Path
+
+from .counting.architectures.catalog import default_targets, load
+from .counting.count import count, count_config
+from .counting.engine import OVERHEAD, own_budget, own_methods
+from .counting.machine import free_memory
+from .display.numbers import GIB
+from .errors import MiniloraError
+from .finetuning_data import Data
+
+
+def show_start(settings: dict, data: Data, model, base: Path, trained: int, progress: bool) -> None:
+    """Print the plan on standard error, if `progress`, and warn when this machine has too little memory for it.
+
+    settings: of `finetuning.finetune`, with the learning rate. trained: number of parameters.
+    """
+    rows_a_step, steps = settings["batch_size"] * settings["accumulate"], settings["steps"]
+    needed, room = expected_memory(settings, data, model, base), free_memory()
+    if progress:
+        total = sum(p.size for p in model.parameters())
+        print(f"training {trained:,} of {total:,} parameters, base {base}", file=sys.stderr)
+        unit, passes = "windows" if settings["text"] else "rows", steps * rows_a_step / data.rows
+        plan = f"{steps:,} steps of {rows_a_step} are {passes:.3g} passes; learning rate {settings['lr']:.3g}"
+        form = f"; rows of {data.form}" if data.form else ""
+        print(f"{data.rows:,} {unit}, {data.held_out:,} held out; {plan}{form}", file=sys.stderr)
+        if needed:
+            batch = f"batches of {settings['batch_size']} x {data.longest} tokens"
+            print(
+                f"memory expected: {needed / GIB:.1f} GiB for {batch}; {room / GIB:.1f} GiB are free", file=sys.stderr
+            )
+    if needed and needed > room:
+        warnings.warn(
+            f"this training will need about {needed / GIB:.1f} GiB, and {room / GIB:.1f} GiB are free; a smaller batch "
+            "size (with more accumulate) needs less",
+            stacklevel=3,
+        )
+
+
+def expected_memory(settings: dict, data: Data, model, base: Path) -> int | None:
+    """Bytes at the peak of a step on the longest rows, as `minilora params --engine minilora` counts them.
+
+    None where they are not counted: on a GPU, in fewer bits, with checkpointing, or for another method than LoRA and
+    the full one.
+    """
+    plain = settings["device"] == "cpu" and settings["precision"] == "float32"
+    plain = plain and not (settings["checkpointing"] or settings["quantize"])
+    config = getattr(model, "peft_config", {}).get("default")
+    if not plain or getattr(config, "peft_type", "LORA") != "LORA":
+        return None
+    try:
+        architecture = load(str(base))
+        own_methods(architecture)
+        if config is None:
+            counted, method = count(architecture, default_targets(architecture), 8), "full"
+        else:
+            counted, method = count_config(architecture, config), "LoRA"
+        budget = own_budget(method, counted, settings["batch_size"], data.longest)
+    except MiniloraError:  # what cannot be counted can be trained all the same
+        return None
+    return budget.total + int(OVERHEAD * GIB)

@@ -1,0 +1,66 @@
+"""What a training says before its first step: rows, passes, memory; a note when memory is short."""
+
+import pytest
+from commands import make_base
+
+from minilora import finetuning_start
+from minilora.display.numbers import GIB
+from minilora.finetuning import finetune
+
+PAIRS = [{"prompt": f"apple {i}", "response": "cake"} for i in range(40)]
+SHORT = {"examples": PAIRS, "steps": 1, "batch_size": 4, "plot": False}
+
+
+@pytest.fixture
+def base(tmp_path):
+    return make_base(tmp_path / "base", spread=1)
+
+
+def said(capsys, base, **settings):
+    finetune(base, **SHORT | settings)
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("settings", [{}, {"method": "dora"}, {"method": "full"}])
+def test_the_memory_expected_is_said_with_the_longest_batch_and_what_is_free(base, capsys, monkeypatch, settings):
+    monkeypatch.setattr(finetuning_start, "free_memory", lambda: 9 * GIB)
+    err = said(capsys, base, **settings)
+    assert "memory expected: 0.3 GiB for batches of 4 x " in err and "9.0 GiB are free" in err
+
+
+@pytest.mark.parametrize("settings", [{"method": "ia3"}, {"checkpointing": True}, {"precision": "bfloat16"}])
+def test_what_is_not_counted_is_not_said(base, capsys, settings):
+    assert "memory expected" not in said(capsys, base, **settings)
+
+
+def test_a_machine_with_too_little_memory_gets_a_note(base, monkeypatch, capsys):
+    monkeypatch.setattr(finetuning_start, "free_memory", lambda: GIB // 8)
+    with pytest.warns(UserWarning, match="need about 0.3 GiB, and 0.1 GiB are free; a smaller batch size"):
+        finetune(base, **SHORT, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_memory_expected_grows_with_the_batch(base, monkeypatch, capsys):
+    needed = []
+    expected = finetuning_start.expected_memory
+    monkeypatch.setattr(finetuning_start, "expected_memory", lambda *a: needed.append(expected(*a)) or needed[-1])
+    for size in (1, 16):
+        finetune(base, **SHORT | {"batch_size": size}, progress=False)
+    assert needed[1] > needed[0]
+
+
+def conversations():
+    ask = lambda n: {"role": "user", "content": f"Where {n}?"}  # noqa: E731
+    tell = lambda n: {"role": "assistant", "content": f"Here {n}."}  # noqa: E731
+    return [{"messages": [ask(n), tell(n), ask(-n), tell(-n)]} for n in range(40)]
+
+
+def test_conversations_say_that_only_the_last_answer_is_learned_until_all_are(base, capsys):
+    pytest.importorskip("jinja2")
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}"
+    template += "{% if add_generation_prompt %}assistant: {% endif %}"
+    (base / "chat_template.jinja").write_text(template, encoding="utf-8")
+    err = said(capsys, base, examples=conversations(), chat=True)
+    assert "38 rows, 2 held out" in err and "only the last answer of each is learned (turns all: every answer)" in err
+    err = said(capsys, base, examples=conversations(), chat=True, turns="all")
+    assert "76 rows, 4 held out" in err and "only the last" not in err
