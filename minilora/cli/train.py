@@ -42,7 +42,7 @@ class Listed(click.ParamType):
 @click.option("--chat", is_flag=True, help="Write the examples of --jsonl in the base's chat template.")
 @click.option(
     "--turns", default=DEFAULT["turns"], show_default=True, type=click.Choice(TURNS),
-    help="Learn the last answer of a conversation, or all: each after all that comes before it.",
+    help="Learn the last answer of a conversation, or all: each after everything before it.",
 )  # fmt: skip
 @click.option(
     "--valid", multiple=True, type=click.Path(path_type=Path), metavar="FILE...",

@@ -6,19 +6,20 @@ A batch is (ids, labels), both (B, T) int64 on the host and not yet shifted: `mo
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ..errors import ConfigError, DataError
 from ..ops.loss import IGNORE
-from .encoding import check_lengths, encode_pair
+from .encoding import PairEncoder, check_lengths, encode_pair
 
 Pair = tuple[list[int], list[int]]  # prompt ids, response ids
 Batch = tuple[np.ndarray, np.ndarray]  # ids (B, T), labels (B, T)
 
 WINDOW = 128  # tokens of a training window; fewer when the context or the text is shorter
 MOST_IN_A_BATCH = 1_000_000  # a larger number is a mistake, and would seem to hang
+TOGETHER = 1_000  # examples that are encoded at once
 HELD_OUT = 0.05  # share of a user's own data that is held out for the validation loss
 MOST_HELD_OUT = 200  # pairs, or windows: more would make an evaluation slow
 
@@ -74,7 +75,13 @@ class PairBatches:
     """
 
     def __init__(
-        self, examples, tokenizer, batch_size: int, max_length: int, rng: np.random.Generator, encode=encode_pair
+        self,
+        examples,
+        tokenizer,
+        batch_size: int,
+        max_length: int,
+        rng: np.random.Generator,
+        encode: Callable = encode_pair,
     ):
         check_batch_size(batch_size)
         self.pairs = encode_pairs(examples, tokenizer, encode, max_length)
@@ -147,12 +154,19 @@ def pair_batches(pairs: list[Pair], batch_size: int, pad_id: int) -> list[Batch]
 def encode_pairs(examples: Sequence[dict], tokenizer, encode, context: int) -> list[Pair]:
     """Every example as tokens. Raises DataError naming one that cannot be encoded, or those that are too long."""
     places = [getattr(example, "where", f"example {n}") for n, example in enumerate(examples, start=1)]
+    many = isinstance(encode, PairEncoder)
     pairs = []
-    for place, example in zip(places, examples, strict=True):
+    for start in range(0, len(examples), TOGETHER):
+        found = []
+        for place, example in zip(places[start : start + TOGETHER], examples[start : start + TOGETHER], strict=True):
+            try:
+                found.append(encode.texts(example, tokenizer) if many else encode(example, tokenizer))
+            except DataError as error:
+                raise DataError(f"{place}: {error}") from error
         try:
-            pairs.append(encode(example, tokenizer))
-        except DataError as error:
-            raise DataError(f"{place}: {error}") from error
+            pairs += encode.many(found, tokenizer) if many else found
+        except DataError:  # one of them has no ids: encoded one by one, it is named
+            pairs += encode_pairs(examples[start : start + TOGETHER], tokenizer, encode.__call__, context)
     check_lengths(pairs, context, places)
     return pairs
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ConfigError, DataError, FormatError, first_line
 from ..files.atomic import read_json, read_utf8
-from .encoding import encode_both, end_of_answer
+from .encoding import PairEncoder, end_of_answer
 from .tokenizer import SPECIAL_TOKENS, TextTokenizer, read_token_settings, token_text
 
 TURNS = (("user", "prompt"), ("assistant", "response"))
@@ -71,8 +71,13 @@ class ChatTemplate:
         """The ids of `render(messages, **options)`, with nothing in front: the template itself writes any BOS."""
         return tokenizer.encode(self.render(messages, **options))
 
-    def encode_pair(self, example: dict, tokenizer: TextTokenizer) -> tuple[list[int], list[int]]:
-        """(prompt ids, response ids) of {"messages": ..., "tools": ...} or {"prompt": ..., "response": ...}.
+    @functools.cached_property
+    def encode_pair(self) -> PairEncoder:
+        """Function example, tokenizer -> (prompt ids, response ids); see `pair_texts`."""
+        return PairEncoder(self.pair_texts)
+
+    def pair_texts(self, example: dict, tokenizer: TextTokenizer) -> tuple[list[int], str, str, list[int]]:
+        """The texts of {"messages": ..., "tools": ...} or {"prompt": ..., "response": ...}, for PairEncoder.
 
         The prompt ends with the text that opens the last answer; the response is that answer with its end mark, or
         with the end token when the template writes no mark behind an answer. A generation prompt that opens more than
@@ -92,8 +97,7 @@ class ChatTemplate:
         whole = self.render(messages, add_generation_prompt=False, **variables)
         if not whole.startswith(before):
             whole = before + self._answer_as_asked(messages, before, variables)
-        prompt, response = encode_both(before, whole[len(before) :], tokenizer)
-        return prompt, response + end_of_answer(tokenizer, self.behind_answer)[1]
+        return [], before, whole[len(before) :], end_of_answer(tokenizer, self.behind_answer)[1]
 
     @functools.cached_property
     def behind_answer(self) -> str:

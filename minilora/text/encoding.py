@@ -25,18 +25,45 @@ def encode_prompt(prompt: str, tokenizer: TextTokenizer) -> list[int]:
     return tokenizer.start + tokenizer.encode(frame(prompt))
 
 
-def encode_pair(example: dict, tokenizer: TextTokenizer) -> tuple[list[int], list[int]]:
-    """(prompt ids, response ids) of {"prompt": ..., "response": ...} or {"text": ...}. The response ends with the end.
+class PairEncoder:
+    """A function example, tokenizer -> (prompt ids, response ids) that can also encode many examples at once.
 
-    Of {"messages": ...} one question with its answer is framed. Raises DataError for more than that: only a chat
-    template can write it.
+    texts: function example, tokenizer -> (ids in front, text before the answer, the answer, ids behind).
+    """
+
+    def __init__(self, texts: Callable):
+        self.texts = texts
+
+    def __call__(self, example: dict, tokenizer: TextTokenizer) -> tuple[list[int], list[int]]:
+        front, before, after, behind = self.texts(example, tokenizer)
+        prompt, response = encode_both(before, after, tokenizer)
+        return front + prompt, response + behind
+
+    def many(self, found: list[tuple], tokenizer: TextTokenizer) -> list[tuple[list[int], list[int]]]:
+        """The pairs of what `texts` gave, the same and faster: the library encodes texts side by side."""
+        befores = tokenizer.encode_all([before for _, before, _, _ in found])
+        wholes = tokenizer.encode_all([before + after for _, before, after, _ in found])
+        pairs = []
+        for (front, _, after, behind), first, whole in zip(found, befores, wholes, strict=True):
+            response = whole[len(first) :] if whole[: len(first)] == first else tokenizer.encode(after)
+            pairs.append((front + first, response + behind))
+        return pairs
+
+
+def pair_texts(example: dict, tokenizer: TextTokenizer) -> tuple[list[int], str, str, list[int]]:
+    """What `encode_pair` joins: the ids in front, the prompt, the response, and the end.
+
+    Raises DataError for messages of more than one question with its answer: only a chat template can write them.
     """
     _, end = end_of_answer(tokenizer)
     if "text" in example:
-        return tokenizer.start, tokenizer.encode(example["text"]) + end
+        return tokenizer.start, "", example["text"], end
     check_frame(example)
-    prompt, response = encode_both(frame(example["prompt"]), example["response"], tokenizer)
-    return tokenizer.start + prompt, response + end
+    return tokenizer.start, frame(example["prompt"]), example["response"], end
+
+
+# (prompt ids, response ids) of {"prompt": ..., "response": ...}, {"text": ...} or {"messages": ...}, framed
+encode_pair = PairEncoder(pair_texts)
 
 
 def check_frame(example: dict) -> None:

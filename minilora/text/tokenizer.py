@@ -49,6 +49,14 @@ class TextTokenizer:
         with library_errors(DataError, "the tokenizer cannot encode this text"):
             return self.inner.encode(text, add_special_tokens=False).ids
 
+    def encode_all(self, texts: list[str]) -> list[list[int]]:
+        """`encode` of every text, on all cores."""
+        with library_errors(DataError, "the tokenizer cannot encode these texts"):
+            encode = getattr(
+                self.inner, "encode_batch_fast", self.inner.encode_batch
+            )  # without the place of each token
+            return [found.ids for found in encode(texts, add_special_tokens=False)]
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids, without special tokens such as the end token and padding."""
         with library_errors(DataError, "the tokenizer cannot decode these ids"):
@@ -56,6 +64,8 @@ class TextTokenizer:
 
     def special_ids(self, text: str) -> list[int]:
         """The ids in the text that are tokens of their own, such as `<|im_end|>`: added to the vocabulary, in order."""
+        if not text:
+            return []
         added = self.inner.get_added_tokens_decoder()
         return [i for i in self.encode(text) if i in added]
 

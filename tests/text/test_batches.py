@@ -8,7 +8,7 @@ import pytest
 from minilora.errors import ConfigError, DataError
 from minilora.files.shipped import shipped
 from minilora.ops.loss import IGNORE
-from minilora.text.batches import PairBatches, TextBatches
+from minilora.text.batches import PairBatches, TextBatches, encode_pairs
 from minilora.text.encoding import encode_pair, encode_text
 from minilora.text.tokenizer import load_tokenizer
 
@@ -109,3 +109,15 @@ def test_end_marks_in_a_text_become_end_tokens(tokenizer):
 def test_a_batch_that_nobody_means_is_refused_at_once(size):
     with pytest.raises(ConfigError, match=f"^batch size {size}: expected at most 1,000,000$"):
         TextBatches(np.zeros(30), size, 4, np.random.default_rng(0))
+
+
+def test_a_row_that_the_tokenizer_cannot_encode_is_named_though_rows_are_encoded_together():
+    from tokenizers import Tokenizer, models
+
+    from minilora.text.tokenizer import TextTokenizer
+
+    words = TextTokenizer(Tokenizer(models.WordLevel({"a\n": 0, "a\nb": 1, "b": 2}, unk_token="?")))
+    rows = [{"prompt": "a", "response": "b"}, {"prompt": "a", "response": "c"}]
+    with pytest.raises(DataError, match="^example 2: the tokenizer cannot encode this text"):
+        encode_pairs(rows, words, encode_pair, 100)
+    assert encode_pairs(rows[:1], words, encode_pair, 100) == [([0], [2])]

@@ -89,3 +89,19 @@ def test_the_loop_over_the_pieces_can_be_watched(monkeypatch):
         corpus(), load_tokenizer(shipped("tokenizer.json")), each=lambda pieces: seen.append(len(pieces)) or pieces
     )
     assert seen[0] > 5
+
+
+def test_many_examples_together_have_the_ids_of_each_alone(tmp_path):
+    examples = [{"prompt": f"where is {n}?", "response": "x" * (n % 5 + 1)} for n in range(30)] + [
+        {"text": "plain text"}
+    ]
+    for tokenizer in (load_tokenizer(shipped("base")), saved(tmp_path, sentencepiece(*LLAMA2))):
+        found = [encode_pair.texts(example, tokenizer) for example in examples]
+        assert encode_pair.many(found, tokenizer) == [encode_pair(example, tokenizer) for example in examples]
+
+
+def test_a_seam_that_changes_the_prompt_is_cut_together_as_alone():
+    inner = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2, "\n": 3}, [("a", "b")]))
+    tokenizer = encoding.TextTokenizer(inner)
+    joined = encoding.PairEncoder(lambda example, _: ([], "a", "b", [3]))
+    assert joined.many([joined.texts({}, tokenizer)], tokenizer) == [joined({}, tokenizer)] == [([0], [1, 3])]
