@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError, MissingFileError
-from ..files.checkpoint import read_headers
 from ..files.hub import model_folder
 from ..files.safetensors import iterate_tensors
 from ..methods.lora import LoraConfig
 from ..methods.trainable_tokens import NAME as TOKEN_ROWS
-from ..models.pretrained import model_of, places_in, read_config
+from ..models.pretrained import empty_model, places_in
 from . import files
 from .inject import AdaptedModel
 from .registry import method_of
@@ -116,15 +115,18 @@ def base_norms(adapter: Adapter, base: str | Path) -> dict[str, float]:
     Raises FormatError listing names and shapes when the adapter does not fit the base, or the base its own config.json.
     """
     folder = model_folder(base)
-    model = model_of(read_config(folder / "config.json"))
-    headers = read_headers(folder)
+    model, headers, packed = empty_model(folder)
     places = places_in(model, headers, folder)  # name in the files -> Parameter
 
     def stream(wanted):  # ids of Parameters -> (Parameter, array), one at a time
         for file, header in headers.items():
             names = [n for n in header if n in places and id(places[n]) in wanted]
-            for name, array in iterate_tensors(file, np.float32, names):
+            for name, array in iterate_tensors(
+                file, np.float32, [n for n in names if not (packed and n in packed.weights)]
+            ):
                 yield places[name], array
+            if packed:
+                yield from ((places[n], packed.stored(n).dense()) for n in names if n in packed.weights)
 
     copied = {n.replace(".base_layer.", ".") for n in adapter.base_copies}
     needed = {id(p) for n, p in model.named_parameters(remove_duplicate=False) if n in copied or p.ndim == 1}

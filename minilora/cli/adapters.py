@@ -173,12 +173,11 @@ def show_tensors(adapter, base):
 
 def show_base(folder):
     from ..files.checkpoint import read_headers
-    from ..models.pretrained import model_of, places_in, read_config
+    from ..models.pretrained import empty_model, places_in
 
-    config = read_config(folder / BASE)
-    model = model_of(config)
-    files = read_headers(folder)
-    places_in(model, files, folder)
+    model, headers, packed = empty_model(folder)
+    config, files = model.config, read_headers(folder)
+    places_in(model, headers, folder)
     tied = config.tie_word_embeddings
     known = ("vocab_size", "tie_word_embeddings")
     sizes = [(k, v) for k, v in vars(config).items() if type(v) is int and k not in known and not k.endswith("_id")]
@@ -190,6 +189,7 @@ def show_base(folder):
         ("parameters", f"{sum(p.size for p in model.parameters()):,}"),
         ("head", "tied: it is the embedding's weight, counted once" if tied else "a weight of its own"),
         ("stored as", ", ".join(sorted({kind for header in files.values() for kind, _ in header.values()}))),
+        *((("quantized", f"{len(packed.weights)} linear layers"),) if packed else ()),
         ("weights on disk", f"{sum(f.stat().st_size for f in files):,} bytes in {len(files)} file(s)"),
         ("tokenizer", "tokenizer.json" if (folder / "tokenizer.json").is_file() else "none"),
     )

@@ -57,3 +57,13 @@ def test_a_run_goes_on_with_the_base_in_the_same_bits(run, base, files):
     code, _, err = run("train", "--resume", "--out", files / "out", "--steps", 30)
     assert code == 0, err
     refused(run("train", "--resume", "--out", files / "out", "--steps", 40, "--quantize", "int8"), "quantize")
+
+
+def test_a_quantized_base_is_shown_and_an_adapter_is_measured_beside_it(run, base, files):
+    trained(run, base, files, "nf4")
+    quantized = ml.load_pretrained(base, quantization_config=ml.BitsAndBytesConfig(load_in_4bit=True))
+    quantized.save_pretrained(files / "4bit")
+    code, out, err = run("inspect", files / "4bit")
+    assert (code, err) == (0, "") and "quantized" in out and "7 linear layers" in out
+    code, out, err = run("inspect", files / "out", "--base", files / "4bit")
+    assert (code, err) == (0, "") and "q_proj" in out
