@@ -55,9 +55,15 @@ def lora_plus():
 
 
 def prefix():
-    """How a prefix starts; random tokens are a control for the text."""
-    rates = {"text": around(5e-1, 3), "random tokens": around(1.0, 4), "zero": around(5e-1), "random": around(1.0, 2)}
-    return [setting(f"{start}, 4 places", rates[start], "prefix_tuning", r=4, start=start) for start in rates]
+    """The start of a prefix and its length; random tokens are a control for the text."""
+    rates = {
+        ("text", 4): around(5e-1, 3), ("random tokens", 4): around(1.0, 4), ("zero", 4): around(5e-1),
+        ("random", 4): around(1.0, 2), ("text", 16): around(5e-1, 3), ("random tokens", 16): around(2e-1, 1, 2),
+        ("zero", 16): around(5e-1), ("random", 16): around(2e-1, 1, 2),
+    }  # fmt: skip
+    return [
+        setting(f"{start}, {n} places", some, "prefix_tuning", r=n, start=start) for (start, n), some in rates.items()
+    ]
 
 
 FAMILY = {
