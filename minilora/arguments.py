@@ -16,6 +16,7 @@ LEAST = {  # the lowest value of a whole number that has this name, where nothin
     "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 0, "head_dim": 0,
     "max_position_embeddings": 1, "n_embd": 1, "n_layer": 1, "n_head": 1, "n_positions": 1, "n_inner": 0,
 }  # fmt: skip
+LARGEST = 2**31 - 1  # of the numbers in LEAST; not of a seed
 WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", Path: "a path",
          types.NoneType: "None", dict: "a dict"}  # fmt: skip
 
@@ -36,6 +37,8 @@ def check_arguments(function: Callable, values: Mapping[str, Any], where: str = 
             raise ConfigError(f"{where}{name} = {repr(values[name])[:80]}: expected {expected}")
         if isinstance(values.get(name), int) and values[name] < LEAST.get(name, values[name]):
             raise ConfigError(f"{where}{name} = {str(values[name])[:80]}: expected at least {LEAST[name]}")
+        if isinstance(values.get(name), int) and name in LEAST and name != "seed" and values[name] > LARGEST:
+            raise ConfigError(f"{where}{name} = {str(values[name])[:80]}: expected at most {LARGEST:,}")
 
 
 @cache

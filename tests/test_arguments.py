@@ -95,3 +95,8 @@ def test_the_configuration_of_an_adapter_refuses_a_wrong_type(kind):
     for field in dataclasses.fields(kind):
         with pytest.raises(ConfigError, match=field.name):
             kind(**needed | {field.name: object()})
+
+
+def test_a_size_that_no_array_can_have_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="^mlp = 100000000000000000000: expected at most 2,147,483,647$"):
+        ml.pretrain(out=tmp_path, mlp=10**20)
