@@ -80,7 +80,7 @@ class AdaptedModel(Module):
             return config.with_defaults(self._config)
         config = spell_out_all_linear(config, self._modules, self._linear)
         places = self._places(config)
-        if note := self._rank_note(config, [p for p in places if not self._is_doubled(config, p)]):
+        if note := self._rank_note(config, places):
             warnings.warn(note, stacklevel=4)
         self._warn_of_settings_without_effect(config, places)
         return self._orient(config, places, warn=False)
@@ -112,12 +112,6 @@ class AdaptedModel(Module):
         places = {path: Place.of(path, module) for path, module in (embeddings | heads).items()}
         path = next(path for path, module in embeddings.items() if module is own)
         return row_places(config, places, path, getattr(self._config, "tie_word_embeddings", False))
-
-    @staticmethod
-    def _is_doubled(config, place):
-        """Whether a rank may be that of PiSSA or OLoRA, which are saved with twice the rank that they had."""
-        r = config.rank(place.path) if hasattr(config, "rank") else 0
-        return r % 2 == 0 and r // 2 <= min(place.shape)
 
     @staticmethod
     def _rank_note(config, places):  # -> str or None
