@@ -81,8 +81,8 @@ def merge_full(models, base, out, method, weights, density, seed) -> None:
 
     merged = merge_models(models, base, out, method, weights, density, seed)
     click.echo(
-        f"{method} of {len(models)} models tuned from {base}: {merged.changed:,} of {merged.numbers:,} numbers are not "
-        "those of the base"
+        f"{method} of {', '.join(map(str, models))}: {merged.changed:,} of {merged.numbers:,} numbers are not those of "
+        f"{base}"
     )
     click.echo(f"saved in {out}, float32: {merged.bytes:,} bytes")
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import ConfigError, FormatError, listed, nearest
-from ..files.atomic import write_json
+from ..files.atomic import read_json, write_json
 from ..files.checkpoint import copy_tokenizer, read_headers, save_shards
 from ..files.safetensors import iterate_tensors
 from ..models.pretrained import config_to_json, model_of, places_in, read_config
@@ -69,6 +69,9 @@ def merge_models(
     check_seed(seed)
     _check_options(models, base, method, density)
     config = read_config(base / "config.json")
+    for folder in (base, *models):
+        if read_json(folder / "config.json").get("quantization_config"):
+            raise ConfigError(f"{folder} is stored in 4 or 8 bits; expected a model in 16 or 32 bits")
     for folder in models:
         check_same_architecture(folder, base)
         check_same_vocabulary(folder, base)

@@ -190,6 +190,15 @@ def test_a_model_of_another_family_is_refused(base, tmp_path):
         merge_models([other], base, tmp_path / "out", "task_arithmetic")
 
 
+@pytest.mark.parametrize("name", ["base", "a"])
+def test_a_model_in_4_bits_is_refused(base, models, tmp_path, name):
+    config = json.loads((tmp_path / name / "config.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (tmp_path / name / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"{name} is stored in 4 or 8 bits; expected a model in 16 or 32 bits"):
+        merge_models(models, base, tmp_path / "out", "task_arithmetic")
+
+
 def test_another_vocabulary_is_refused_by_a_token(base, models, tmp_path):
     data = json.loads((models[1] / "tokenizer.json").read_text(encoding="utf-8"))
     vocab = data["model"]["vocab"]
