@@ -167,6 +167,7 @@ def test_settings_of_an_adapter_are_ignored_with_a_warning_in_full_fine_tuning(b
 def test_the_command_has_the_defaults_of_the_function_and_the_function_those_of_lora_config():
     options = command.make_context("train", ["--out", "x"]).params
     defaults = finetune.__kwdefaults__ | {"base": None, "out": options["out"]}
+    assert options.pop("push_to_hub") is None  # the command does that afterwards
     assert options == {name: defaults[name] for name in options}
     assert options["alpha"] == ml.LoraConfig().lora_alpha == 8
 
@@ -281,7 +282,8 @@ TOO_FAST = {
 
 def valid_loss(result, base):
     """The loss on the held-out rows, of the model as it is now."""
-    data = read_data({"seed": 0, "batch_size": 4, "text": (), "task": None, "jsonl": (), "valid": []}, PAIRS,
+    settings = {"seed": 0, "batch_size": 4, "text": (), "task": None, "jsonl": (), "valid": [], "turns": "last"}
+    data = read_data(settings, PAIRS,
                      load_base(base, "cpu")[1], pair_encoder("framed", base), 128)  # fmt: skip
     return loop.evaluate(result.model, data.valid)
 

@@ -142,7 +142,8 @@ def match(tensors, places, base, folder) -> None:
             faults.setdefault(what, []).append((_key(place), detail))
     faults = {what: keys for what, keys in faults.items() if keys}
     if faults:
-        names = 4 if len(faults) == 1 and len(next(iter(faults))) < 30 else 1
+        brief = len(faults) == 1 and all(len(what) < 30 and not keys[0][1] for what, keys in faults.items())
+        names = 4 if brief else 1
         lines = [
             f"{len(keys)} {what}{keys[0][1]}: {listed([k for k, _ in keys], names)}" for what, keys in faults.items()
         ]

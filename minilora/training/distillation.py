@@ -26,8 +26,9 @@ def divergence(z, teacher, temperature: float = 1.0) -> Tensor:  # (n, V), array
 
     teacher: its logits; no gradient goes there. Raises ShapeError when the shapes differ.
 
-    >>> divergence(np.zeros((1, 2)), np.log([[0.75, 0.25]])).item()  # 0.75 log 1.5 + 0.25 log 0.5
-    0.13081203594113697
+    >>> import numpy as np
+    >>> round(divergence(np.zeros((1, 2)), np.log([[0.75, 0.25]])).item(), 4)  # 0.75 log 1.5 + 0.25 log 0.5
+    0.1308
     """
     z = as_tensor(z)
     if z.ndim != 2 or z.shape != teacher.shape:

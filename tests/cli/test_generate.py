@@ -302,7 +302,7 @@ def test_a_base_without_a_tokenizer_is_refused(minilora, base):
 def test_an_adapter_for_another_base_is_refused(minilora, base, tmp_path):
     adapter = make_adapter(tmp_path / "wide", hidden_size=32)
     result = minilora("generate", "--base", base, "--adapter", adapter, "--prompt", "a")
-    assert refused(result, "q_proj.lora_A", "(3, 32)", "(3, 16)")
+    assert refused(result, "down_proj.lora_B", "(32, 3)", "(16, 3)")
 
 
 def test_a_console_that_knows_ascii_only_gets_ascii(base):

@@ -223,7 +223,7 @@ def test_a_weight_of_whole_numbers_is_refused(folder):
 
 def test_a_config_of_another_size_is_refused_with_the_shapes(folder):
     edit_json(folder / "config.json", intermediate_size=56)
-    assert "(48, 32) for (56, 32)" in refusal(folder)
+    assert "(32, 48) for (32, 56)" in refusal(folder)
 
 
 def test_a_config_with_more_layers_than_the_file_is_refused(folder):
