@@ -196,8 +196,7 @@ def _prepared(server, body, prompts):  # -> Version or None, Asking, [token ids]
     version, asking = server.lease(body.model)
     try:
         if prompts is None:
-            variables = body.chat_template_kwargs or {}
-            return version, asking, [asking.prompt(body.plain_messages(), server.tokenizer, **variables)]
+            return version, asking, [asking.prompt(body.plain_messages(), server.tokenizer, body.chat_template_kwargs)]
         return version, asking, [_encoded(server, p, body.add_special_tokens) for p in prompts]
     except BaseException:
         server.pool.release(version)

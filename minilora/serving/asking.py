@@ -34,15 +34,23 @@ class Asking:
         settings = settings_in_history(folder)
         return cls(template, settings.get("system"), frozenset(end_tokens(config, tokenizer, base, behind)))
 
-    def prompt(self, messages: list[dict], tokenizer: TextTokenizer, **variables: Any) -> list[int]:
-        """The token ids of a conversation. Raises ConfigError for one that has no form here, DataError."""
+    def prompt(self, messages: list[dict], tokenizer: TextTokenizer, variables: dict | None = None) -> list[int]:
+        """The token ids of a conversation. variables: more of them for the template.
+
+        Raises ConfigError for a conversation that has no form here, DataError.
+        """
+        if reserved := sorted({"self", "messages", "tokenizer"} & (variables or {}).keys()):
+            raise ConfigError(f"chat_template_kwargs: {reserved[0]!r} is not a variable of a template")
         if self.template is not None:
             if self.system and messages and messages[0].get("role") != "system":
                 messages = [{"role": "system", "content": self.system}, *messages]
-            return self.template.encode(messages, tokenizer, **variables)
+            return self.template.encode(messages, tokenizer, **variables or {})
         if len(messages) != 1 or messages[0].get("role") != "user":
             raise ConfigError(
                 "this model has no chat template: expected one message of the user alone, without a system message or "
                 "earlier turns"
             )
-        return encode_prompt(str(messages[0].get("content", "")), tokenizer)
+        content = messages[0].get("content")
+        if not isinstance(content, str) or not content:
+            raise ConfigError("content: expected the text of the message")
+        return encode_prompt(content, tokenizer)

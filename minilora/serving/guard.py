@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from ..errors import BusyError, ConfigError, MiniloraError, MissingFileError, UnknownNameError, printable
+from ..errors import BusyError, ConfigError, MiniloraError, MissingFileError, UnknownNameError, printable, shortened
 from . import protocol
 
 LARGEST_BODY = 16 * 2**20  # bytes
@@ -16,13 +16,14 @@ GUARDED = ("/v1/", "/tokenize", "/detokenize", "/tokenizer_info", "/adapters")
 
 
 def error_body(error: Exception) -> tuple[dict, int]:
+    said = shortened(printable(error.args[0] if isinstance(error, UnknownNameError) else error))
     if isinstance(error, UnknownNameError):
-        return protocol.error(printable(str(error.args[0])), 404, "NotFoundError", "model"), 404
+        return protocol.error(said, 404, "NotFoundError", "model"), 404
     if isinstance(error, MissingFileError):
-        return protocol.error(printable(str(error)), 404, "NotFoundError"), 404
+        return protocol.error(said, 404, "NotFoundError"), 404
     if isinstance(error, BusyError):
-        return protocol.error(printable(str(error)), 503, "ServiceUnavailableError"), 503
-    return protocol.error(printable(str(error)), 400, "BadRequestError"), 400
+        return protocol.error(said, 503, "ServiceUnavailableError"), 503
+    return protocol.error(said, 400, "BadRequestError"), 400
 
 
 async def _mistake(request, error):

@@ -101,7 +101,11 @@ class Pool:
         entry = Entry(Path(path), taken=True)
         entry.version = self._read(name, entry.path)
         with self._lock:
-            self._forget(self.entries.pop(name, None))
+            other = self.entries.get(name)
+            taken = other is not None and other is not old and other.taken and not replace
+            self._forget(entry if taken else self.entries.pop(name, None))
+            if taken:  # by another request, while this one was reading
+                raise ConfigError(f"the adapter {name!r} has already been loaded by another request")
             self.entries[name] = entry
         self._make_room()
         return entry.version
@@ -125,7 +129,13 @@ class Pool:
                 version = entry.version
                 if version is not None and not version.dropped and version.stamp == stamp(entry.path):
                     return self._used(version)
-            fresh = self._read(name, entry.path)
+            try:
+                fresh = self._read(name, entry.path)
+            except Exception:
+                with self._lock:
+                    if not entry.taken and entry.version is None and self.entries.get(name) is entry:
+                        del self.entries[name]  # only its folder gave it a name
+                raise
             with self._lock:
                 if entry.version is not None:
                     entry.version.dropped = True
@@ -159,7 +169,7 @@ class Pool:
             loaded = [(n, e.path, e.version is not None and not e.version.dropped) for n, e in self.entries.items()]
         known = {name for name, _, _ in loaded}
         folders = sorted(self.folder.iterdir()) if self.folder is not None and self.folder.is_dir() else []
-        others = [p for p in folders if p.name not in known and is_name(p.name) and (p / files.CONFIG).is_file()]
+        others = [p for p in folders if p.name not in known and is_name(p.name) and is_there(p / files.CONFIG)]
         return [(path.name, path, False) for path in others] + loaded
 
     def inside(self, path):  # -> Path
@@ -179,7 +189,7 @@ class Pool:
                 return self.entries[name]
             if is_name(name) and self.folder is not None:
                 path = (self.folder / name).resolve()
-                if path.is_relative_to(self.folder) and path.is_dir() and any((path / f).is_file() for f in FILES):
+                if path.is_relative_to(self.folder) and any(is_there(path / f) for f in FILES):
                     return self.entries.setdefault(name, Entry(path, taken=False))
         raise UnknownNameError(f"The model `{printable(str(name)[:100])}` does not exist.")
 
@@ -280,6 +290,14 @@ def is_name(name) -> bool:
     """Whether `name` is one component of a path: spaces and accents are allowed."""
     fits = isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable() and name.strip() == name
     return fits and not name.startswith(".") and not any(c in name for c in "/\\:") and name != BASE
+
+
+def is_there(path) -> bool:
+    """Whether a file can be read about; a name that the file system cannot have is not there."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def check_name(name):

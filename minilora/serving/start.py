@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..adapters.inject import AdaptedModel
+from ..errors import ConfigError
 from ..files.shipped import shipped
 from ..models.pretrained import base_folder, load_base
 from .api import Server
@@ -47,5 +48,7 @@ def start_server(
         modules = [(adapter, shipped(f"adapters/{adapter}")) for adapter in SHIPPED]
     for adapter, path in modules:
         check_name(adapter)
+        if adapter == server.name:
+            raise ConfigError(f"adapter {adapter!r} has the name of the base: choose another, or --served-model-name")
         pool.add(adapter, path)
     return server

@@ -48,6 +48,10 @@ def test_a_folder_that_is_no_adapter_is_refused(tmp_path):
     assert "expected one name" in refused("--lora-modules", f"a/b={tmp_path}")
 
 
+def test_an_adapter_with_the_name_of_the_base_is_refused(tmp_path):
+    assert "has the name of the base" in refused("--lora-modules", f"base={tmp_path}")
+
+
 def test_a_length_that_the_base_has_not_is_refused():
     assert refused("--max-model-len", 513) == "max_model_len 513: expected 1 to 512, what this base can read"
 

@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import math
+import random
 import shutil
 import threading
 import time
@@ -163,7 +164,9 @@ def test_every_model_is_listed_with_its_base(client):
     assert client.models.retrieve("zürich 2").id == "zürich 2"
 
 
-@pytest.mark.parametrize("model", ["nope", "../style-json", "style-json/", "__base__", ".", "a\0b", "STYLE-JSON"])
+@pytest.mark.parametrize(
+    "model", ["nope", "../style-json", "style-json/", "__base__", ".", "a\0b", "STYLE-JSON", "学" * 150]
+)
 def test_an_unknown_model_is_404_and_never_the_base(client, model):
     with pytest.raises(openai.NotFoundError, match="does not exist"):
         chat(client, model)
@@ -208,6 +211,39 @@ def test_a_fault_of_the_request_is_400_in_one_line(http, body, said):
     assert http.post("/v1/completions", json={"prompt": "x", "max_tokens": 1}).status_code == 200
 
 
+ODD = [
+    None, 0, -1, 3, 2.5, 1e308, 10**30, "", "x", "\ud800", "a\0b", "x" * 5000, "学" * 300, [], {}, [[]], [None], [1],
+    [-1], [10**9], ["x", ""], [1, "x"], True, {"a": 1}, [[1, 2], [3]], [{"role": "x"}], [{"role": None, "content": "x"}],
+]  # fmt: skip
+FIELDS = {
+    "/v1/completions": "model prompt n temperature top_p top_k seed stop stop_token_ids lora_scale stream stream_options "
+    "max_tokens echo logprobs suffix best_of logit_bias",
+    "/v1/chat/completions": "model messages n temperature stop stream max_completion_tokens logprobs top_logprobs "
+    "chat_template_kwargs tools",
+    "/v1/load_lora_adapter": "lora_name lora_path load_inplace",
+    "/v1/unload_lora_adapter": "lora_name lora_int_id",
+    "/tokenize": "model prompt messages add_special_tokens",
+    "/detokenize": "tokens",
+}
+
+
+@pytest.mark.parametrize("route", FIELDS)
+def test_no_body_is_answered_with_a_fault_of_the_server(http, route):
+    rng, fields = random.Random(route), FIELDS[route].split()
+    good = {"prompt": "x", "max_tokens": 2, "messages": [{"role": "user", "content": "x"}], "tokens": [5]}
+    seen = set()
+    for _ in range(120):
+        body = {key: good[key] for key in fields if key in good}
+        body |= {key: rng.choice(ODD) for key in rng.sample(fields, min(len(fields), rng.choice([1, 1, 2])))}
+        reply = http.post(route, content=json.dumps(body), headers={"content-type": "application/json"})
+        seen.add(reply.status_code)
+        assert reply.status_code in (200, 400, 404), (body, reply.text)
+        if reply.status_code != 200:
+            message = reply.json()["error"]["message"]
+            assert "\n" not in message and len(message) <= 300, body
+    assert 400 in seen
+
+
 def test_what_is_no_json_is_400(http):
     for content, kind in (
         (b"{", "application/json"),
@@ -223,6 +259,12 @@ def test_what_is_no_json_is_400(http):
 def test_the_frame_has_no_place_for_turns(http):
     body = {"messages": [{"role": "system", "content": "x"}, {"role": "user", "content": "y"}]}
     assert "no chat template" in http.post("/v1/chat/completions", json=body).json()["error"]["message"]
+    for content in (None, "", 3):
+        reply = http.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": content}]})
+        assert reply.status_code == 400 and "content" in reply.json()["error"]["message"]
+    for name in ("messages", "tokenizer", "self"):
+        asked = {"messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": {name: 1}}
+        assert http.post("/v1/chat/completions", json=asked).status_code == 400
     picture = {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}
     assert "image_url" in http.post("/v1/chat/completions", json=picture).json()["error"]["message"]
 

@@ -209,6 +209,32 @@ def test_a_bad_adapter_is_refused_before_it_has_a_name(folder, harm, error, said
     assert "new" not in pool.entries
 
 
+def test_of_two_loads_of_one_name_at_once_one_is_refused(folder):
+    pool, found = pool_of(folder, max_cpu_loras=8), []
+
+    def load():
+        try:
+            found.append(pool.add("x", folder / "a"))
+        except ConfigError as error:
+            found.append(error)
+
+    threads = [threading.Thread(target=load) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(not isinstance(f, ConfigError) for f in found) == 1 == len(pool.versions)
+
+
+def test_a_folder_that_cannot_be_read_leaves_no_name_behind(folder):
+    (folder / "b" / "adapter_model.safetensors").write_bytes(b"")
+    pool = pool_of(folder)
+    with pytest.raises(MiniloraError):
+        pool.lease("b")
+    with pytest.raises(UnknownNameError):
+        pool.remove("b")
+
+
 def test_a_failed_reload_leaves_the_old_version(folder):
     pool = pool_of(folder)
     pool.add("a", folder / "a")
