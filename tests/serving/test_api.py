@@ -213,11 +213,12 @@ def test_a_fault_of_the_request_is_400_in_one_line(http, body, said):
 
 ODD = [
     None, 0, -1, 3, 2.5, 1e308, 10**30, "", "x", "\ud800", "a\0b", "x" * 5000, "学" * 300, [], {}, [[]], [None], [1],
-    [-1], [10**9], ["x", ""], [1, "x"], True, {"a": 1}, [[1, 2], [3]], [{"role": "x"}], [{"role": None, "content": "x"}],
+    [-1], [10**9], ["x", ""], [1, "x"], True, {"a": 1}, [[1, 2], [3]], [{"role": "x"}],
+    [{"role": None, "content": "x"}],
 ]  # fmt: skip
 FIELDS = {
-    "/v1/completions": "model prompt n temperature top_p top_k seed stop stop_token_ids lora_scale stream stream_options "
-    "max_tokens echo logprobs suffix best_of logit_bias",
+    "/v1/completions": "model prompt n temperature top_p top_k seed stop stop_token_ids lora_scale stream "
+    "stream_options max_tokens echo logprobs suffix best_of logit_bias",
     "/v1/chat/completions": "model messages n temperature stop stream max_completion_tokens logprobs top_logprobs "
     "chat_template_kwargs tools",
     "/v1/load_lora_adapter": "lora_name lora_path load_inplace",
