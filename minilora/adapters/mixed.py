@@ -153,7 +153,7 @@ def new_rows(model, names):  # a PeftModel, [name or BASE] -> Rows
     """The rows of `model(ids, adapter_names=names)`. Raises UnknownNameError, ConfigError for what cannot be mixed."""
     names = list(names) if isinstance(names, list | tuple) else [names]
     used = [name for name in dict.fromkeys(names) if name != BASE]
-    model._names(used)  # raises for one that is not loaded
+    model.known_names(used)  # raises for one that is not loaded
     if model.training:
         raise ConfigError("an adapter for each row is for inference: call model.eval() first")
     if merged := model.merged_adapters:

@@ -95,7 +95,7 @@ class PeftModel(Checkpointing):
         if (names := fields.pop("adapter_names", None)) is not None:
             return self.base_model.model.new_context(training=False, rows=mixed.new_rows(self, names), **fields)
         if "adapters" in fields:
-            fields["adapters"] = tuple(self._names(fields["adapters"]))
+            fields["adapters"] = tuple(self.known_names(fields["adapters"]))
             self._check_copies(fields["adapters"])
             if left := [n for n in self.merged_adapters if n not in fields["adapters"]]:
                 raise ConfigError(f"adapter {left[0]!r} is merged: unmerge_adapter() before a call without it")
@@ -161,7 +161,7 @@ class PeftModel(Checkpointing):
 
     def delete_adapter(self, name):
         """Remove an adapter. When it was the only active one, the first that is left becomes active, as in PEFT."""
-        self._names([name])
+        self.known_names([name])
         self._unmerge_first("delete_adapter")
         self.base_model.remove(name)
         del self.peft_config[name]
@@ -175,7 +175,7 @@ class PeftModel(Checkpointing):
         They become trainable, all others frozen; with `inference_mode` these are frozen too.
         Raises UnknownNameError, ConfigError when two of them have a copy of the same module.
         """
-        names = self._names([None] if names is None else names)
+        names = self.known_names([None] if names is None else names)
         self._check_copies(names)
         self._unmerge_first("set_adapter")
         self._active = tuple(names)
@@ -205,7 +205,7 @@ class PeftModel(Checkpointing):
         The model computes the same function as before (up to rounding), so an adapter that is not active is refused.
         Raises ConfigError, UnknownNameError; nothing is merged then.
         """
-        names = self._names(adapter_names, self._active)
+        names = self.known_names(adapter_names, self._active)
         if self._disabled:
             raise ConfigError("merge_adapter inside disable_adapter(): the adapters do not act here")
         names = merging.in_order(self.base_model, names, self._active, self.merged_adapters)
@@ -223,7 +223,7 @@ class PeftModel(Checkpointing):
         If an adapter changed a tied embedding or head, the tie is broken: the changed one becomes its own matrix, the
         other keeps the old one.
         """
-        names = self._names(adapter_names, self._active)
+        names = self.known_names(adapter_names, self._active)
         merging.check_mergeable(self.base_model, names)
         self.set_adapter(names, inference_mode=True)  # unmerges first; refuses two copies of one module
         merging.merge(self.base_model, names)
@@ -304,10 +304,18 @@ class PeftModel(Checkpointing):
 
         from . import files
 
-        for name in self._names(selected_adapters, self.peft_config):
+        for name in self.known_names(selected_adapters, self.peft_config):
             tensors, config = self.base_model.exported(name)
             folder = Path(path) if name == "default" else Path(path) / name
             files.write(folder, config, tensors, self.base_model.fingerprint())
+
+    def known_names(self, given, otherwise=()):  # name, names or None -> [name]
+        """Names of adapters, each once; None: `otherwise`. Raises UnknownNameError for one that is not loaded."""
+        given = otherwise if given is None else given
+        given = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+        if unknown := [n for n in given if n not in list(self.peft_config)]:  # a list: some values can be no key
+            raise UnknownNameError(f"no adapter {unknown[0]!r}; loaded: {nearest(str(unknown[0]), self.peft_config)}")
+        return list(dict.fromkeys(given))
 
     # ---- inside
 
@@ -315,14 +323,6 @@ class PeftModel(Checkpointing):
         """The end of a message about an adapter that does not fit: which base it was made for, when that is another."""
         source, own = config.base_model_name_or_path, getattr(self.get_base_model(), "name_or_path", None)
         return f"; it was made for {source}" if source and source != own else ""
-
-    def _names(self, given, otherwise=()):  # name, names or None -> list of known names, each once
-        given = otherwise if given is None else given
-        given = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
-        for name in given:
-            if name not in list(self.peft_config):  # a list: what cannot be a key is no name either
-                raise UnknownNameError(f"no adapter {name!r}; loaded: {nearest(str(name), self.peft_config)}")
-        return list(dict.fromkeys(given))
 
     def _check_copies(self, names):
         self.base_model.check_together(names)

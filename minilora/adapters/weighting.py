@@ -123,7 +123,7 @@ def _known(model, adapters):  # -> list of names
     """The names: a list of loaded adapters, each once. Raises UnknownNameError, ConfigError."""
     if not isinstance(adapters, list | tuple) or not adapters:
         raise ConfigError(f"adapters = {repr(adapters)[:80]}: expected a list of one name or more")
-    names = model._names(list(adapters))
+    names = model.known_names(list(adapters))
     if len(names) < len(adapters):
         twice = next(name for name in adapters if list(adapters).count(name) > 1)
         raise ConfigError(f"adapter {twice!r} is named twice: give it one weight")

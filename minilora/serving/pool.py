@@ -227,7 +227,7 @@ class Pool:
     def _check(self, name, config):
         if getattr(config, "modules_to_save", None):
             raise ConfigError(f"adapter {name!r} has modules_to_save {config.modules_to_save}: the server has one head")
-        paths = [place.path for place in self.model._places(config)]
+        paths = [place.path for place in self.model.places_of(config)]
         rank = max((config.rank(p) for p in paths), default=0) if hasattr(config, "rank") else getattr(config, "r", 0)
         if rank > self.max_rank:
             raise ConfigError(f"LoRA rank {rank} is greater than max_lora_rank {self.max_rank}")
