@@ -170,7 +170,7 @@ print(f"rank 8 beside a matrix of 4,096 x 4,096: 1 number for every {4096**2 // 
 
 # %% [markdown]
 # A small model has small matrices, so rank 8 is a large share of them. In a large model it is next
-# to nothing: lesson 7 counts.
+# to nothing: lesson 8 counts.
 #
 # ## Do
 
@@ -185,5 +185,5 @@ cards("0.1")
 #
 # ## What this does not show
 #
-# Why it works (lesson 4), where the gradients come from (lesson 5), how to choose $s$ (lesson 6)
-# and $r$ (lesson 8). And the model is a toy: it knows only one town.
+# Why it works (lesson 5), where the gradients come from (lesson 6), how to choose $s$ (lesson 7)
+# and $r$ (lesson 9). And the model is a toy: it knows only one town.

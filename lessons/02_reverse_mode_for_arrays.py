@@ -200,7 +200,7 @@ expect("the gradient of a frozen B", grads[1], None)
 
 # %% [markdown]
 # The product for a frozen matrix is **never computed**. (Computing it and throwing it away would
-# take as long as keeping it.) Lesson 5 depends on this.
+# take as long as keeping it.) Lesson 6 depends on this.
 #
 # ## Softmax
 #

@@ -1,4 +1,4 @@
-"""Exercises of lesson 4: is the update low rank?
+"""Exercises of lesson 4: a transformer you can count.
 
 In a terminal:
 
@@ -8,23 +8,36 @@ In a terminal:
 
 import numpy as np
 
-# ---- 4.1 · medium, 15 minutes · the best part of rank r
+# ---- 4.1 · easy, 5 minutes · RMSNorm
 
 
-def best_part(D, r):
-    """The matrix of rank r (at most) that comes closest to D: the sum of squares of the difference is smallest.
+def rms_norm(x, w, eps):
+    """Each row of x divided by its root mean square, then weighted: y = w · x / √(mean(x²) + eps).
 
-    D: (out, in); r: a whole number, at least 1. Returns an array of the shape of D.
+    x: (..., d), a row is the last axis; w: (d,); eps: a number. Returns an array of the shape of x.
     """
     raise NotImplementedError
 
 
-# ---- 4.2 · easy, 10 minutes · how many directions hold the energy
+# ---- 4.2 · medium, 20 minutes · attention that looks back only
 
 
-def directions_for(singular_values, share):
-    """The smallest k for which the first k directions hold at least that share of the energy Σ σ².
+def causal_attention(q, k, v):
+    """One head of causal attention: token i averages v over the tokens 0 ... i.
 
-    singular_values: array, the largest first; share: a number between 0 and 1, such as 0.9. Returns a whole number.
+    q, k, v: (T, hd), a row for each token. Returns (T, hd).
+    The weights of row i are the softmax of q_i · k_j / √hd over j = 0 ... i; the tokens after i do not count.
+    """
+    raise NotImplementedError
+
+
+# ---- 4.3 · medium, 10 minutes · a transformer you can count
+
+
+def count_parameters(vocab, d, m, layers, heads, kv_heads, tied):
+    """The number of parameters of a Llama decoder without biases.
+
+    vocab: tokens in the vocabulary; d: width; m: width of the MLP; layers: blocks; heads: query heads, each d / heads
+    wide; kv_heads: key and value heads; tied: True when the head is the embedding itself, so that it counts once.
     """
     raise NotImplementedError

@@ -1,44 +1,30 @@
-"""Exercises of lesson 5: freeze W, train B and A.
+"""Exercises of lesson 5: is the update low rank?
 
 In a terminal:
 
     minilora check 5                 check your functions
-    minilora hint 5.2 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
-
-The notation everywhere: W (out, in) frozen, A (r, in), B (out, r), scale s = alpha / r.
+    minilora hint 5.1 --level 1      a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
 
-# ---- 5.1 · easy, 5 minutes · the forward
+# ---- 5.1 · medium, 15 minutes · the best part of rank r
 
 
-def lora_forward(x, W, A, B, alpha, r):
-    """y = x Wᵀ + (alpha / r) (x Aᵀ) Bᵀ.
+def best_part(D, r):
+    """The matrix of rank r (at most) that comes closest to D: the sum of squares of the difference is smallest.
 
-    x: (N, in), W: (out, in), A: (r, in), B: (out, r); alpha, r: numbers. Returns y: (N, out).
+    D: (out, in); r: a whole number, at least 1. Returns an array of the shape of D.
     """
     raise NotImplementedError
 
 
-# ---- 5.2 · medium, 20 minutes · the two gradients
+# ---- 5.2 · easy, 10 minutes · how many directions hold the energy
 
 
-def lora_gradients(x, g, A, B, alpha, r):
-    """dA and dB, given g = dL/dy for the y of exercise 5.1.
+def directions_for(singular_values, share):
+    """The smallest k for which the first k directions hold at least that share of the energy Σ σ².
 
-    x: (N, in), g: (N, out), A: (r, in), B: (out, r); alpha, r: numbers. Returns (dA, dB), shaped as A and B.
-    There is no W here: it is frozen, nobody asks for its gradient.
-    """
-    raise NotImplementedError
-
-
-# ---- 5.3 · medium, 10 minutes · what flows on to the layer below
-
-
-def input_gradient(g, W, A, B, alpha, r):
-    """dx, given g = dL/dy for the y of exercise 5.1: what the layer below receives.
-
-    g: (N, out), W: (out, in), A: (r, in), B: (out, r); alpha, r: numbers. Returns dx: (N, in).
+    singular_values: array, the largest first; share: a number between 0 and 1, such as 0.9. Returns a whole number.
     """
     raise NotImplementedError

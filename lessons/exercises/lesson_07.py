@@ -1,4 +1,4 @@
-"""Exercises of lesson 7: count like the paper.
+"""Exercises of lesson 7: the scale.
 
 In a terminal:
 
@@ -8,24 +8,17 @@ In a terminal:
 
 import numpy as np
 
-# ---- 7.1 · easy, 5 minutes · count like the paper
+# ---- 7.1 · easy, 5 minutes · the scale, both ways
 
 
-def lora_parameters(shapes, r):
-    """The number of parameters of LoRA of rank r beside matrices of these shapes.
-
-    shapes: list of (out, in), one for each adapted matrix; r: the rank of all. Returns a whole number.
-    """
+def scaling(alpha, r, rank_stabilised):
+    """s in y = x Wᵀ + s (x Aᵀ) Bᵀ: LoRA's alpha / r, or rsLoRA's alpha / √r when rank_stabilised is True."""
     raise NotImplementedError
 
 
-# ---- 7.2 · medium, 10 minutes · bytes to train
+# ---- 7.2 · medium, 10 minutes · another rank, the same scale
 
 
-def training_bytes(frozen, trained, width):
-    """Bytes for weights, gradients and Adam's state when `frozen` numbers do not change and `trained` ones learn.
-
-    A frozen number takes `width` bytes (2 in 16 bit, 4 in float32). For a trained number everything is float32, 4 bytes
-    each: the number itself, its gradient, and the two running means m and v that Adam keeps. Returns a whole number.
-    """
+def alpha_for_rank(alpha, r, new_r, rank_stabilised):
+    """The alpha that gives an adapter of rank new_r the scale that `alpha` gives to one of rank r."""
     raise NotImplementedError

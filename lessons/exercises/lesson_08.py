@@ -1,4 +1,4 @@
-"""Exercises of lesson 8: which matrices, what rank.
+"""Exercises of lesson 8: count like the paper.
 
 In a terminal:
 
@@ -8,25 +8,24 @@ In a terminal:
 
 import numpy as np
 
-# ---- 8.1 · medium, 10 minutes · the rank that a budget allows
+# ---- 8.1 · easy, 5 minutes · count like the paper
 
 
-def rank_for_budget(shapes, budget):
-    """The largest rank at which LoRA on all these matrices together has at most `budget` parameters.
+def lora_parameters(shapes, r):
+    """The number of parameters of LoRA of rank r beside matrices of these shapes.
 
-    shapes: list of (out, in), all with the same rank; budget: a whole number. Returns a whole number, 0 when even
-    rank 1 is too much.
+    shapes: list of (out, in), one for each adapted matrix; r: the rank of all. Returns a whole number.
     """
     raise NotImplementedError
 
 
-# ---- 8.2 · easy, 5 minutes · how far apart are the seeds?
+# ---- 8.2 · medium, 10 minutes · bytes to train
 
 
-def mean_and_spread(scores):
-    """The mean of the scores of several seeds, and how far apart the seeds are.
+def training_bytes(frozen, trained, width):
+    """Bytes for weights, gradients and Adam's state when `frozen` numbers do not change and `trained` ones learn.
 
-    scores: list of at least two numbers. Returns (mean, spread): spread is the sample standard deviation, the root of
-    the sum of squared distances from the mean divided by n - 1.
+    A frozen number takes `width` bytes (2 in 16 bit, 4 in float32). For a trained number everything is float32, 4 bytes
+    each: the number itself, its gradient, and the two running means m and v that Adam keeps. Returns a whole number.
     """
     raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Exercises of lesson 9: merge, unmerge, and what rounding does.
+"""Exercises of lesson 9: which matrices, what rank.
 
 In a terminal:
 
@@ -8,26 +8,25 @@ In a terminal:
 
 import numpy as np
 
-# ---- 9.1 · hard, 20 minutes · round to bfloat16
+# ---- 9.1 · medium, 10 minutes · the rank that a budget allows
 
 
-def round_to_bfloat16(x):
-    """Each number rounded to the nearest bfloat16; a tie goes to the neighbour whose last bit is 0.
+def rank_for_budget(shapes, budget):
+    """The largest rank at which LoRA on all these matrices together has at most `budget` parameters.
 
-    x: float32 array, no nan, no infinity. Returns a float32 array of that shape.
-    A bfloat16 is the upper 16 of the 32 bits of a float32: sign, 8 bits of exponent, 7 of digits.
+    shapes: list of (out, in), all with the same rank; budget: a whole number. Returns a whole number, 0 when even
+    rank 1 is too much.
     """
     raise NotImplementedError
 
 
-# ---- 9.2 · easy, 10 minutes · take turns without drift
+# ---- 9.2 · easy, 5 minutes · how far apart are the seeds?
 
 
-def take_turns(W, updates, order):
-    """The matrices that are used when adapters take turns on one base.
+def mean_and_spread(scores):
+    """The mean of the scores of several seeds, and how far apart the seeds are.
 
-    W: float32 array (out, in); updates: list of float32 arrays (out, in), the ΔW of each adapter; order: list of
-    positions in `updates`, the adapter of each turn. Returns a list with one matrix for each turn: W plus
-    the update of that turn, to the bit, and nothing left over from earlier turns.
+    scores: list of at least two numbers. Returns (mean, spread): spread is the sample standard deviation, the root of
+    the sum of squared distances from the mean divided by n - 1.
     """
     raise NotImplementedError

@@ -1,33 +1,20 @@
-"""Exercises of lesson 11: leave the toy.
+"""Exercise of lesson 11: many adapters on one base.
 
 In a terminal:
 
-    minilora check 11                check your functions
+    minilora check 11                check your function
     minilora hint 11.1 --level 1     a nudge; level 2: a sketch; level 3: almost the answer
 """
 
 import numpy as np
 
-# ---- 11.1 · medium, 10 minutes · merge into a weight that is stored transposed
+# ---- 11.1 · medium, 15 minutes · two adapters as one
 
 
-def merge_conv1d(W, A, B, s):
-    """The merged weight of GPT-2's Conv1D, which stores W as (in, out) and computes y = x W.
+def stack_adapters(A1, B1, s1, A2, B2, s2):
+    """One adapter, with scale 1, whose update B A is exactly s1 B1 A1 + s2 B2 A2.
 
-    W: (in, out), A: (r, in), B: (out, r); s: number. The adapter adds s (x Aᵀ) Bᵀ, as always.
-    Returns a new array (in, out).
-    """
-    raise NotImplementedError
-
-
-# ---- 11.2 · easy, 10 minutes · refuse a wrong key
-
-
-def compare_names(expected, found):
-    """The reasons why an adapter file does not fit a model.
-
-    expected: {name: shape}, the tensors that the model expects; found: {name: shape}, those in the file. Returns
-    (missing, extra, wrong_shape), three lists of names: expected but not found; found but not expected; in both, with
-    different shapes. All three are empty when the file fits.
+    A1: (r1, in), B1: (out, r1), A2: (r2, in), B2: (out, r2); s1, s2: numbers. r1 and r2 may differ.
+    Returns (A, B): A (r, in), B (out, r), with r at most r1 + r2.
     """
     raise NotImplementedError

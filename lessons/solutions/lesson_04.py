@@ -3,11 +3,24 @@
 import numpy as np
 
 
-def best_part(D, r):
-    U, s, Vh = np.linalg.svd(D, full_matrices=False)  # D = U diag(s) Vh, the largest s first
-    return (U[:, :r] * s[:r]) @ Vh[:r]  # Eckart and Young 1936: no other comes closer
+def rms_norm(x, w, eps):
+    return w * x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps)
 
 
-def directions_for(singular_values, share):
-    energy = np.cumsum(singular_values**2)  # of the first 1, 2, 3, ... directions
-    return int(np.argmax(energy >= share * energy[-1])) + 1
+def causal_attention(q, k, v):
+    T, hd = q.shape
+    scores = q @ k.T / np.sqrt(hd)  # (T, T): row i for query i
+    scores = np.where(np.tri(T) > 0, scores, -1e30)  # j > i: e^-1e30 is exactly 0
+    p = np.exp(
+        scores - scores.max(axis=-1, keepdims=True)
+    )  # subtracting the maximum: e^x cannot overflow
+    return p / p.sum(axis=-1, keepdims=True) @ v
+
+
+def count_parameters(vocab, d, m, layers, heads, kv_heads, tied):
+    kv = kv_heads * (d // heads)
+    attention = 2 * d * d + 2 * d * kv  # q and o; k and v
+    mlp = 3 * d * m  # gate, up, down
+    norms = 2 * d
+    embedding_and_head = vocab * d * (1 if tied else 2)
+    return embedding_and_head + layers * (attention + mlp + norms) + d

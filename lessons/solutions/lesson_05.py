@@ -1,16 +1,13 @@
 """Solutions of lesson 5."""
 
-
-def lora_forward(x, W, A, B, alpha, r):
-    return x @ W.T + (alpha / r) * (x @ A.T) @ B.T
+import numpy as np
 
 
-def lora_gradients(x, g, A, B, alpha, r):
-    s = alpha / r
-    u = x @ A.T  # (N, r)   the narrow result
-    v = s * g @ B  # (N, r)   its gradient
-    return v.T @ x, s * g.T @ u  # (r, in), (out, r)
+def best_part(D, r):
+    U, s, Vh = np.linalg.svd(D, full_matrices=False)  # D = U diag(s) Vh, the largest s first
+    return (U[:, :r] * s[:r]) @ Vh[:r]  # Eckart and Young 1936: no other comes closer
 
 
-def input_gradient(g, W, A, B, alpha, r):
-    return g @ W + (alpha / r) * (g @ B) @ A
+def directions_for(singular_values, share):
+    energy = np.cumsum(singular_values**2)  # of the first 1, 2, 3, ... directions
+    return int(np.argmax(energy >= share * energy[-1])) + 1

@@ -1,9 +1,16 @@
 """Solutions of lesson 6."""
 
 
-def scaling(alpha, r, rank_stabilised):
-    return alpha / r**0.5 if rank_stabilised else alpha / r
+def lora_forward(x, W, A, B, alpha, r):
+    return x @ W.T + (alpha / r) * (x @ A.T) @ B.T
 
 
-def alpha_for_rank(alpha, r, new_r, rank_stabilised):
-    return alpha * (new_r / r) ** (0.5 if rank_stabilised else 1)
+def lora_gradients(x, g, A, B, alpha, r):
+    s = alpha / r
+    u = x @ A.T  # (N, r)   the narrow result
+    v = s * g @ B  # (N, r)   its gradient
+    return v.T @ x, s * g.T @ u  # (r, in), (out, r)
+
+
+def input_gradient(g, W, A, B, alpha, r):
+    return g @ W + (alpha / r) * (g @ B) @ A

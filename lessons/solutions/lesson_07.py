@@ -1,9 +1,9 @@
 """Solutions of lesson 7."""
 
 
-def lora_parameters(shapes, r):
-    return sum(r * (out + n_in) for out, n_in in shapes)  # A: (r, in), B: (out, r)
+def scaling(alpha, r, rank_stabilised):
+    return alpha / r**0.5 if rank_stabilised else alpha / r
 
 
-def training_bytes(frozen, trained, width):
-    return frozen * width + trained * (4 + 4 + 8)  # weight, gradient, m and v
+def alpha_for_rank(alpha, r, new_r, rank_stabilised):
+    return alpha * (new_r / r) ** (0.5 if rank_stabilised else 1)

@@ -1,4 +1,4 @@
-"""Lesson 5: LoRA and full fine-tuning of the same base on the same task, each at several learning rates.
+"""Lesson 6: LoRA and full fine-tuning of the same base on the same task, each at several learning rates.
 
 python -m lessons.sweeps.lora_and_full
 """

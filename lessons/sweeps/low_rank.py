@@ -1,4 +1,4 @@
-"""Lesson 4: full fine-tuning of every matrix, and how much of its update is needed: only the best part of rank r, or a
+"""Lesson 5: full fine-tuning of every matrix, and how much of its update is needed: only the best part of rank r, or a
 random one, is added to the base.
 
     python -m lessons.sweeps.low_rank

@@ -1,4 +1,4 @@
-"""Lesson 6: training loss against the learning rate, one curve for each rank, with alpha / r and with alpha / √r.
+"""Lesson 7: training loss against the learning rate, one curve for each rank, with alpha / r and with alpha / √r.
 
 python -m lessons.sweeps.scale
 """

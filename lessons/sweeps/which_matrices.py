@@ -1,4 +1,4 @@
-"""Lesson 8: which matrices at an equal budget, and which rank on q and v; after a short and after a long training, on a
+"""Lesson 9: which matrices at an equal budget, and which rank on q and v; after a short and after a long training, on a
 task that is new to the base and on one that is close to its knowledge.
 
     python -m lessons.sweeps.which_matrices

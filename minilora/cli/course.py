@@ -33,7 +33,7 @@ def exercises(folder):
         else:
             write_text(folder / source.name, source.read_text(encoding="utf-8"))
             click.echo(f"written  {folder / source.name}")
-    click.echo(f"write your answers into these files, then run: minilora check 5 --dir {folder}")
+    click.echo(f"write your answers into these files, then run: minilora check 6 --dir {folder}")
 
 
 @click.command()
@@ -46,7 +46,7 @@ def exercises(folder):
     help="1: a nudge, 2: a sketch, 3: almost the answer.",
 )
 def hint(number, level):
-    """A hint for EXERCISE, such as 5.2."""
+    """A hint for EXERCISE, such as 6.2."""
     chosen = exercise(number)
     click.echo(f"{number}  {chosen.title}, hint {level} of {len(chosen.hints)}\n\n{chosen.hints[level - 1]}")
 
@@ -67,7 +67,7 @@ def hint(number, level):
     "--csv", "table", metavar="FILE", type=click.Path(path_type=Path), help="With --all: write the results to FILE."
 )
 def check(what, folder, whole_class, table):
-    """Check exercises: `minilora check 5`, `minilora check 5.2`, `minilora check --all DIR... --csv FILE`.
+    """Check exercises: `minilora check 6`, `minilora check 6.2`, `minilora check --all DIR... --csv FILE`.
 
     The command checks your file, one property at a time. Its exit code is 0 when everything passes, else 1.
     """
@@ -80,7 +80,7 @@ def check(what, folder, whole_class, table):
     sys.exit(0 if all(verdict.state == "passed" for verdict in results) else 1)
 
 
-def check_answers(what, folder):  # ("5", "6.1"), Path or None -> list of Verdict
+def check_answers(what, folder):  # ("5", "7.1"), Path or None -> list of Verdict
     chosen = [e for w in what or [str(n) for n in LESSONS] for e in numbered(w)]
     places = {e.lesson: find_folder(folder, e.lesson) for e in chosen}
     results = []
@@ -92,7 +92,7 @@ def check_answers(what, folder):  # ("5", "6.1"), Path or None -> list of Verdic
     return results
 
 
-def numbered(what):  # "5" or "05" or "5.2" -> list of Exercise
+def numbered(what):  # "6" or "06" or "6.2" -> list of Exercise
     return list(runner.exercises(int(what))) if re.fullmatch("[0-9]{1,3}", what) else [exercise(what)]
 
 

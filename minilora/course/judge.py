@@ -17,7 +17,7 @@ from .compare import Wrong, plain
 
 @dataclass(frozen=True)
 class Exercise:
-    """number          "5.2"
+    """number          "6.2"
     function        the name of the function that the student writes
     cases           () -> list of argument tuples, the smallest first
     properties      (sentence, check): check(f, cases) raises Wrong

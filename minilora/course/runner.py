@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import json
 import os
+import pkgutil
 import re
 import signal
 import subprocess
@@ -24,9 +25,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, UnknownNameError, nearest
+from . import checks
 from .judge import Exercise, Verdict, judge
 
-LESSONS = tuple(range(12))
+LESSONS = tuple(sorted(int(m.name[-2:]) for m in pkgutil.iter_modules(checks.__path__) if m.name.startswith("lesson_")))
 SECONDS = 30  # per exercise; the slowest solution needs less than a second
 MEGABYTES = 1024  # per exercise, beyond what Python and NumPy take at the start
 MODULE = "minilora.course.runner"
@@ -41,11 +43,11 @@ def exercises(lesson: int) -> tuple[Exercise, ...]:
 
 
 def exercise(number: str) -> Exercise:
-    """The exercise of that number, "5.2". Raises UnknownNameError naming the ones there are."""
+    """The exercise of that number, "6.2". Raises UnknownNameError naming the ones there are."""
     lesson = number.partition(".")[0]
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", number):
         raise UnknownNameError(
-            f"no exercise {number[:40]!r}: give a number such as 5.2, and the folder with your files by --dir DIR"
+            f"no exercise {number[:40]!r}: give a number such as 6.2, and the folder with your files by --dir DIR"
         )
     known = {e.number: e for e in exercises(int(lesson))}
     if number not in known:
@@ -53,12 +55,12 @@ def exercise(number: str) -> Exercise:
     return known[number]
 
 
-def file_name(lesson: int) -> str:  # 5 -> "lesson_05.py"
+def file_name(lesson: int) -> str:  # 6 -> "lesson_06.py"
     return f"lesson_{lesson:02d}.py"
 
 
 def check(number: str, folder: str | Path, seconds: float = SECONDS, megabytes: int = MEGABYTES) -> Verdict:
-    """The verdict of `judge` on the student's function in `folder`/lesson_05.py. Nothing in the file makes it raise."""
+    """The verdict of `judge` on the student's function in `folder`/lesson_06.py. Nothing in the file makes it raise."""
     chosen = exercise(number)
     path = Path(folder).resolve() / file_name(chosen.lesson)
     if not path.is_file():

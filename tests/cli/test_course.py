@@ -65,11 +65,11 @@ def test_check_and_hint_refuse_a_number_that_is_none(wrong, says):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ("5.9", "no exercise 5.9; lesson 5 has 5.1, 5.2, 5.3"),
-        ("5", "lesson 5 has 5.1, 5.2, 5.3"),
+        ("6.9", "no exercise 6.9; lesson 6 has 6.1, 6.2, 6.3"),
+        ("6", "lesson 6 has 6.1, 6.2, 6.3"),
         (
-            "mine/lesson_05.py",
-            "no exercise 'mine/lesson_05.py': give a number such as 5.2, and the folder with your files by --dir DIR",
+            "mine/lesson_06.py",
+            "no exercise 'mine/lesson_06.py': give a number such as 6.2, and the folder with your files by --dir DIR",
         ),
     ],
 )

@@ -104,7 +104,7 @@ def test_a_right_answer_passes_in_whatever_it_is_kept(exercise, change):
 @each
 def test_a_right_answer_spoiled_is_caught_and_not_named_as_a_mistake_that_it_is_not(exercise, change):
     right = solution(exercise)
-    if exercise.number == "11.2":
+    if exercise.number == "12.2":
         pytest.skip("its answers are names")
     verdict = judge(exercise, lambda *arguments: on_numbers(change)(right(*arguments)))
     assert verdict.state == "failed"

@@ -120,13 +120,13 @@ def test_a_figure_is_put_into_words():
 
 
 def test_a_card_says_what_to_write_how_hard_how_long_and_how_to_check(capsys):
-    cards("5.1", "5.2")
+    cards("6.1", "6.2")
     out = capsys.readouterr().out
     for part in (
-        "5.1  The forward   (easy, 5 minutes, in lesson_05.py)",
+        "6.1  The forward   (easy, 5 minutes, in lesson_06.py)",
         "lora_forward(x, W, A, B, alpha, r)",
         "x: (N, in), W: (out, in)",
-        "minilora check 5.1 5.2",
-        "minilora hint 5.1 --level 1",
+        "minilora check 6.1 6.2",
+        "minilora hint 6.1 --level 1",
     ):
         assert part in out

@@ -186,5 +186,5 @@ def test_the_exercises_are_written_and_checked_from_the_wheel(elsewhere):
     folder, python, _ = elsewhere
     command = [python, "-m", "minilora"]
     subprocess.run([*command, "exercises", "mine"], cwd=folder, **RUN)
-    done = subprocess.run([*command, "check", "5", "--dir", "mine"], cwd=folder, **RUN | {"check": False})
+    done = subprocess.run([*command, "check", "6", "--dir", "mine"], cwd=folder, **RUN | {"check": False})
     assert (done.returncode, done.stdout.count("not started")) == (1, 3)

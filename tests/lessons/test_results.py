@@ -63,7 +63,7 @@ def test_lesson_5_states_the_losses_and_scores_of_its_result():
         means = [tuple(mean(row[key] for row in run) for key in ("score", "corpus_loss")) for run in runs]
         return max(means)
 
-    text = " ".join((LESSONS / "05_freeze_w_train_b_and_a.py").read_text(encoding="utf-8").replace("\n# ", " ").split())
+    text = " ".join((LESSONS / "06_freeze_w_train_b_and_a.py").read_text(encoding="utf-8").replace("\n# ", " ").split())
     (lora_score, lora_loss), (full_score, full_loss) = best("lora"), best("full")
     assert f"loss on base text {lora_loss:.2f} against {full_loss:.2f}" in text
     assert f"the scores are close ({lora_score:.2f} and {full_score:.2f})" in text

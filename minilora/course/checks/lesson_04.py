@@ -1,157 +1,269 @@
-"""Lesson 4: the best part of rank r, and how many directions hold the energy."""
+"""Lesson 4: the parts of a Llama decoder, and how many numbers it has."""
 
 import numpy as np
 
+from ...models.llama import LlamaConfig, LlamaForCausalLM
 from ..compare import Wrong, as_array, same, same_shape, small
 from ..judge import Exercise
 
 # ---- 4.1
 
 
-def matrix_cases():
-    rng = np.random.default_rng(41)
+def rms_cases():
+    rng = np.random.default_rng(31)
     return [
-        (np.array([[3.0, 0.0], [0.0, 1.0]]), 1),
-        (small(rng, 3, 2), 1),
-        (small(rng, 3, 4), 2),
-        (small(rng, 5, 3), 2),
-        (small(rng, 2, 3), 2),
+        (np.array([[3.0, 4.0]]), np.array([1.0, 1.0]), 0.0),
+        (small(rng, 2, 3), small(rng, 3), 0.0),
+        (small(rng, 3, 3), small(rng, 3), 0.5),
+        (small(rng, 2, 3, 4), small(rng, 4), 0.1),
     ]
 
 
-def part_shape(f, cases):
-    for c in cases:
-        same_shape(as_array(f(*c), "the part", c), c[0].shape, "the part", "like D", c)
+def rms_shape(f, cases):
+    for arguments in cases:
+        same_shape(as_array(f(*arguments), "y", arguments), arguments[0].shape, "y", "like x", arguments)
 
 
-def part_rank(f, cases):
-    for D, r in cases:
-        rank = int(np.linalg.matrix_rank(as_array(f(D, r), "the part", (D, r)), tol=1e-4))
-        if rank > r:
-            raise Wrong(f"the part has rank {rank}, expected at most {r}", (D, r))
+def rms_is_one(f, cases):
+    x, w, eps = cases[0]
+    y = as_array(f(x, w, eps), "y", cases[0])
+    mean_square = float((y * y).mean())
+    if abs(mean_square - 1) > 1e-5:
+        raise Wrong(f"with w = 1 and eps = 0 the mean of the squares of y is {mean_square:.6g}, expected 1", cases[0])
 
 
-def all_is_D(f, cases):
-    D, r = cases[-1]
-    same(f(D, r), D, f"the part of rank {r}, where D itself has rank {r},", (D, r))
+def rms_ignores_size(f, cases):
+    x, w, eps = cases[1]
+    same(f(10 * x, w, eps), as_array(f(x, w, eps), "y", cases[1]), "y for a ten times larger x", (10 * x, w, eps))
 
 
-def part_is_best(f, cases):
-    for D, r in cases:
-        left = float(((D - as_array(f(D, r), "the part", (D, r))) ** 2).sum())
-        best = float((np.linalg.svd(D, compute_uv=False)[r:] ** 2).sum())
-        if left > best + 1e-5 * float((D * D).sum()):
-            raise Wrong(
-                f"the part leaves Σ (D - part)² = {left:.4g}; there is one of rank {r} that leaves {best:.4g}", (D, r)
-            )
-
-
-def from_svd(change):
-    def function(D, r):
-        U, s, Vh = np.linalg.svd(D, full_matrices=False)
-        return change(U, s, Vh, r)
-
-    return function
+def rms_is_right(f, cases):
+    for x, w, eps in cases:
+        expected = np.empty(x.shape)
+        for place in np.ndindex(*x.shape[:-1]):
+            row = x[place]
+            expected[place] = w * row / np.sqrt(sum(v * v for v in row) / len(row) + eps)
+        same(f(x, w, eps), expected, "y", (x, w, eps), factors={"√d": x.shape[-1] ** 0.5, "d": float(x.shape[-1])})
 
 
 # ---- 4.2
 
 
-def energy_cases():
+def attention_cases():
+    rng = np.random.default_rng(32)
+    return [tuple(small(rng, T, hd) for _ in range(3)) for T, hd in ((1, 2), (2, 1), (3, 4), (5, 2))]
+
+
+def attention_shape(f, cases):
+    for q, k, v in cases:
+        same_shape(as_array(f(q, k, v), "o", (q, k, v)), v.shape, "o", "(T, hd)", (q, k, v))
+
+
+def attention_first(f, cases):
+    for q, k, v in cases:
+        got = as_array(f(q, k, v), "o", (q, k, v))[0]
+        if not np.allclose(got, v[0], 1e-5, 1e-8):
+            raise Wrong(
+                f"the first token sees only itself, so its output is v[0] = {v[0].tolist()}; "
+                f"yours is {np.round(got, 4).tolist()}",
+                (q, k, v),
+            )
+
+
+def attention_looks_back_only(f, cases):
+    for q, k, v in cases[1:]:
+        before = as_array(f(q, k, v), "o", (q, k, v))
+        k2, v2 = k.copy(), v.copy()
+        k2[-1] += 5.0
+        v2[-1] += 5.0
+        after = as_array(f(q, k2, v2), "o", (q, k2, v2))
+        moved = np.flatnonzero(np.abs(after[:-1] - before[:-1]).max(axis=-1) > 1e-9)
+        if moved.size:
+            raise Wrong(
+                f"the output of token {moved[0]} changes when the last token ({len(q) - 1}) changes: it looks "
+                "into the future",
+                (q, k, v),
+            )
+
+
+def attention_averages(f, cases):
+    for q, k, v in cases:
+        flat = np.full_like(v, 2.0)
+        same(f(q, k, flat), flat, "o where every v is 2 (the weights of a row must add up to 1)", (q, k, flat))
+
+
+def attention_is_right(f, cases):
+    for q, k, v in cases:
+        expected = np.zeros_like(v)
+        for i in range(len(q)):
+            weights = np.exp([q[i] @ k[j] / np.sqrt(len(q[i])) for j in range(i + 1)])
+            expected[i] = sum(w * v[j] for j, w in enumerate(weights / weights.sum()))
+        same(f(q, k, v), expected, "o", (q, k, v))
+
+
+def attend(scale=None, see=0, axis=-1, masked=True):
+    """Attention with one thing changed: the scale of the scores, the diagonal of the mask, the axis of the softmax."""
+
+    def function(q, k, v):
+        T, hd = q.shape
+        scores = q @ k.T * (1 / np.sqrt(hd) if scale is None else scale(hd))
+        scores = np.where(np.tri(T, k=see) > 0, scores, -1e30) if masked else scores
+        p = np.exp(scores - scores.max(axis=axis, keepdims=True))
+        return p / p.sum(axis=axis, keepdims=True) @ v
+
+    return function
+
+
+def zeros_for_the_future(q, k, v):
+    p = np.exp(np.tril(q @ k.T / np.sqrt(q.shape[1])))
+    return p / p.sum(axis=-1, keepdims=True) @ v
+
+
+def cut_after_softmax(q, k, v):
+    p = np.exp(q @ k.T / np.sqrt(q.shape[1]))
+    return np.tril(p / p.sum(axis=-1, keepdims=True)) @ v
+
+
+# ---- 4.3
+
+
+def count_cases():
     return [
-        (np.array([3.0, 1.0]), 0.8),
-        (np.array([3.0, 1.0]), 0.95),
-        (np.array([4.0, 2.0, 1.0, 1.0]), 0.85),
-        (np.array([4.0, 2.0, 1.0, 1.0]), 0.7),
-        (np.array([5.0, 4.0, 3.0, 2.0, 1.0]), 0.88),
+        (10, 4, 6, 1, 1, 1, False),
+        (10, 8, 6, 2, 4, 2, True),
+        (1024, 128, 352, 4, 4, 2, True),
+        (128256, 4096, 14336, 32, 32, 8, False),
     ]
 
 
-def whole_number(f, cases):
-    for c in cases:
-        got = as_array(f(*c), "the number", c)
-        if got.size != 1 or float(got.reshape(())) != round(float(got.reshape(()))):
-            raise Wrong(f"expected one whole number, got {got.tolist()}", c)
+def count_one_number(f, cases):
+    if as_array(f(*cases[0]), "the count", cases[0]).size != 1:
+        raise Wrong("expected one number", cases[0])
 
 
-def energy_is_right(f, cases):
-    for c in cases:
-        values, share = c
-        energies = [v * v for v in values]
-        expected = next(k for k in range(len(values) + 1) if sum(energies[:k]) >= share * sum(energies))
-        got = int(as_array(f(*c), "the number", c).reshape(()))
-        if got != expected:
-            held = f"; the first {expected} hold {sum(energies[:expected]) / sum(energies):.3f} of the energy"
-            if 0 < got <= len(values):
-                held += f", the first {got} hold {sum(energies[:got]) / sum(energies):.3f}"
-            raise Wrong(f"for {values.tolist()} and {share} the answer is {expected}, yours is {got}{held}", c)
+def count_is_right(which):
+    def check(f, cases):
+        for arguments in cases[which]:
+            V, d, m, layers, heads, kv_heads, tied = arguments
+            model = LlamaForCausalLM(LlamaConfig(V, d, m, layers, heads, kv_heads, tie_word_embeddings=tied))
+            expected = sum(p.size for p in model.parameters())  # by shape: nothing is allocated
+            got = float(as_array(f(*arguments), "the count", arguments).reshape(()))
+            if got != expected:
+                raise Wrong(
+                    f"the count for {arguments} is {expected:,}; yours is {got:,.0f}, "
+                    f"{abs(got - expected):,.0f} too {'many' if got > expected else 'few'}",
+                    arguments,
+                )
+
+    return check
 
 
-def counted(values, share):  # how many of the sorted `values` add up to that share
-    return int(np.searchsorted(np.cumsum(values) / np.sum(values), share)) + 1
+def count(V, d, m, layers, heads, kv_heads, tied, norms=2, final=1, mlp=3, o=1, grouped=True, heads_tied=True):
+    kv = d // heads * (kv_heads if grouped else heads)
+    block = (1 + o) * d * d + 2 * d * kv + mlp * d * m + norms * d
+    return V * d * (1 if tied and heads_tied else 2) + layers * block + final * d
 
 
 EXERCISES = (
     Exercise(
         "4.1",
-        "best_part",
-        "The best part of rank r",
-        "medium",
-        15,
-        matrix_cases,
+        "rms_norm",
+        "RMSNorm",
+        "easy",
+        5,
+        rms_cases,
         (
-            ("has the shape of D", part_shape),
-            ("has rank r at most", part_rank),
-            ("is D itself when r is the rank of D", all_is_D),
-            ("no other part of rank r comes closer", part_is_best),
+            ("has the shape of x", rms_shape),
+            ("makes the mean square of each row 1", rms_is_one),
+            ("does not depend on the size of x", rms_ignores_size),
+            ("equals w · x / √(mean(x²) + eps), row by row", rms_is_right),
         ),
         (
-            ("the singular values are left out: U Vᵀ alone", from_svd(lambda U, s, Vh, r: U[:, :r] @ Vh[:r])),
             (
-                "the smallest singular values are kept instead of the largest",
-                from_svd(lambda U, s, Vh, r: (U[:, -r:] * s[-r:]) @ Vh[-r:]),
-            ),
-            ("the singular values are applied twice", from_svd(lambda U, s, Vh, r: (U[:, :r] * s[:r] ** 2) @ Vh[:r])),
-            (
-                "only direction number r is kept, instead of the first r",
-                from_svd(lambda U, s, Vh, r: s[r - 1] * np.outer(U[:, r - 1], Vh[r - 1])),
+                "the mean is subtracted first: that is a layer norm",
+                lambda x, w, eps: w * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps),
             ),
             (
-                "one direction too many is kept",
-                from_svd(lambda U, s, Vh, r: (U[:, : r + 1] * s[: r + 1]) @ Vh[: r + 1]),
+                "x is divided by its length instead of its root mean square",
+                lambda x, w, eps: w * x / np.sqrt((x * x).sum(-1, keepdims=True) + eps),
             ),
             (
-                "the first r columns of D are kept, and the others set to zero",
-                lambda D, r: np.where(np.arange(D.shape[1]) < r, D, 0.0),
+                "eps is added after the root instead of under it",
+                lambda x, w, eps: w * x / (np.sqrt((x * x).mean(-1, keepdims=True)) + eps),
+            ),
+            ("eps is left out", lambda x, w, eps: w * x / np.sqrt((x * x).mean(-1, keepdims=True))),
+            ("the weight w is left out", lambda x, w, eps: x / np.sqrt((x * x).mean(-1, keepdims=True) + eps)),
+            (
+                "one mean is taken over the whole array instead of one for each row",
+                lambda x, w, eps: w * x / np.sqrt((x * x).mean() + eps),
             ),
         ),
         (
-            "np.linalg.svd takes D apart into directions, the most important first.",
-            "U, s, Vh = np.linalg.svd(D, full_matrices=False); D = U diag(s) Vh. Keep r of the directions.",
-            "the columns U[:, :r], times s[:r], times the rows Vh[:r]",
+            "Root mean square, read backwards: square, then mean, then root. The mean of what: of each row, or of all?",
+            "(x * x).mean(axis=-1, keepdims=True) has one number for each row; add eps to it under the root.",
+            "return w * x / np.sqrt(... + eps), where ... is that mean",
         ),
     ),
     Exercise(
         "4.2",
-        "directions_for",
-        "How many directions hold the energy",
-        "easy",
-        10,
-        energy_cases,
-        (("returns a whole number", whole_number), ("is the smallest number that is enough", energy_is_right)),
+        "causal_attention",
+        "Attention that looks back only",
+        "medium",
+        20,
+        attention_cases,
         (
-            (
-                "the singular values are added up: the energy is the sum of their squares",
-                lambda s, share: counted(s, share),
-            ),
-            ("the result is one too small: positions count from 0", lambda s, share: counted(s * s, share) - 1),
-            ("the result is one too large", lambda s, share: counted(s * s, share) + 1),
-            ("those larger than a share of the largest are counted", lambda s, share: int((s > share * s.max()).sum())),
+            ("has the shape (T, hd)", attention_shape),
+            ("the first token sees only itself", attention_first),
+            ("no token looks into the future", attention_looks_back_only),
+            ("the weights add up to 1", attention_averages),
+            ("equals the softmax of the scaled scores, token by token", attention_is_right),
         ),
         (
-            "The energy of a direction is its singular value squared. The whole energy is Σ σ².",
-            "np.cumsum(s * s) has the energy of the first 1, 2, 3, ... directions.",
-            "the first position where that reaches share * (s * s).sum(), plus 1: positions count from 0",
+            ("the scores are not divided by √hd", attend(scale=lambda hd: 1.0)),
+            ("the scores are divided by hd instead of √hd", attend(scale=lambda hd: 1 / hd)),
+            ("the mask is off by one: a token sees the next one too", attend(see=1)),
+            ("the mask is off by one: a token does not see itself", attend(see=-1)),
+            ("there is no mask: every token sees all", attend(masked=False)),
+            ("the softmax runs over the queries instead of the keys", attend(axis=0)),
+            ("hidden scores are set to 0: e^0 is 1, so they still count", zeros_for_the_future),
+            ("the future is cut off after the softmax: the weights of a row no longer add up to 1", cut_after_softmax),
+        ),
+        (
+            "Scores first: how well does query i fit key j? Which pairs (i, j) may count? Only then apply the softmax.",
+            "scores = q @ k.T / √hd, shape (T, T), row i for query i. np.tri(T) has a 1 where j <= i. Give the others a "
+            "score so low that e^score is 0.",
+            "scores = np.where(np.tri(T) > 0, scores, -1e30); subtract each row's maximum, np.exp, divide by each row's "
+            "sum; then @ v",
+        ),
+    ),
+    Exercise(
+        "4.3",
+        "count_parameters",
+        "A transformer you can count",
+        "medium",
+        10,
+        count_cases,
+        (
+            ("returns one number", count_one_number),
+            ("a single layer, untied head", count_is_right(slice(0, 1))),
+            ("grouped keys and values, tied head", count_is_right(slice(1, 2))),
+            ("the lesson's model", count_is_right(slice(2, 3))),
+            ("Llama 3 8B", count_is_right(slice(3, 4))),
+        ),
+        (
+            ("the norm weights are forgotten", lambda *a: count(*a, norms=0, final=0)),
+            ("the last norm, after all layers, is forgotten", lambda *a: count(*a, final=0)),
+            ("a block has one norm instead of two", lambda *a: count(*a, norms=1)),
+            ("keys and values are counted as wide as queries", lambda *a: count(*a, grouped=False)),
+            ("the MLP has two matrices instead of three (gate, up, down)", lambda *a: count(*a, mlp=2)),
+            ("the output projection o of the attention is forgotten", lambda *a: count(*a, o=0)),
+            ("a tied head is counted a second time", lambda *a: count(*a, heads_tied=False)),
+        ),
+        (
+            "Go through a block: q, k, v, o, gate, up, down, and two norms. Which of them are d wide, and which are narrower?",
+            "A head is d / heads wide. q and o are (d, d); k and v are (kv_heads * d / heads, d); gate and up are (m, d), "
+            "down is (d, m). Outside the blocks: the embedding (vocab, d), a norm (d), the head (vocab, d) unless tied.",
+            "layers * (2*d*d + 2*d*kv + 3*d*m + 2*d) + d + vocab*d*(1 if tied else 2), with kv = kv_heads * (d // heads)",
         ),
     ),
 )

@@ -1,247 +1,157 @@
-"""Lesson 5: LoRA's forward and its three gradients."""
+"""Lesson 5: the best part of rank r, and how many directions hold the energy."""
 
 import numpy as np
 
-from ..compare import as_array, numeric_gradient, parts, same, same_shape, small
+from ..compare import Wrong, as_array, same, same_shape, small
 from ..judge import Exercise
-
-# N, in, out, r, alpha
-SIZES = ((1, 1, 2, 1, 3.0), (1, 3, 1, 2, 3.0), (2, 2, 3, 1, 3.0), (5, 3, 4, 2, 3.0), (3, 6, 5, 4, 2.0))
-
-
-def forward(x, W, A, B, s):
-    return x @ W.T + s * (x @ A.T) @ B.T
-
-
-def factors(alpha, r):
-    return {"alpha/r": alpha / r, "(alpha/r)²": (alpha / r) ** 2, "r": float(r), "alpha": alpha, "√r": r**0.5}
-
 
 # ---- 5.1
 
 
-def forward_cases():
-    rng = np.random.default_rng(51)
+def matrix_cases():
+    rng = np.random.default_rng(41)
     return [
-        (small(rng, N, n), small(rng, out, n), small(rng, r, n), small(rng, out, r), alpha, r)
-        for N, n, out, r, alpha in SIZES
+        (np.array([[3.0, 0.0], [0.0, 1.0]]), 1),
+        (small(rng, 3, 2), 1),
+        (small(rng, 3, 4), 2),
+        (small(rng, 5, 3), 2),
+        (small(rng, 2, 3), 2),
     ]
 
 
-def forward_shape(f, cases):
+def part_shape(f, cases):
     for c in cases:
-        same_shape(as_array(f(*c), "y", c), (len(c[0]), len(c[1])), "y", "(N, out)", c)
+        same_shape(as_array(f(*c), "the part", c), c[0].shape, "the part", "like D", c)
 
 
-def zero_B_is_frozen_layer(f, cases):
-    for x, W, A, B, alpha, r in cases:
-        c = (x, W, A, np.zeros(B.shape), alpha, r)
-        same(f(*c), x @ W.T, "y for B = 0", c)
+def part_rank(f, cases):
+    for D, r in cases:
+        rank = int(np.linalg.matrix_rank(as_array(f(D, r), "the part", (D, r)), tol=1e-4))
+        if rank > r:
+            raise Wrong(f"the part has rank {rank}, expected at most {r}", (D, r))
 
 
-def update_grows_with_alpha(f, cases):
-    for x, W, A, B, alpha, r in cases:
-        c = (x, W, A, B, 3 * alpha, r)
-        once = as_array(f(x, W, A, B, alpha, r), "y", c) - x @ W.T
-        same(as_array(f(*c), "y", c) - x @ W.T, 3 * once, "the adapter's part (y minus x Wᵀ) for three times alpha", c)
+def all_is_D(f, cases):
+    D, r = cases[-1]
+    same(f(D, r), D, f"the part of rank {r}, where D itself has rank {r},", (D, r))
 
 
-def forward_is_right(f, cases):
-    for c in cases:
-        x, W, A, B, alpha, r = c
-        expected = [sum(alpha / r * (A[k] @ row) * B[:, k] for k in range(r)) for row in x]
-        got = as_array(f(*c), "y", c) - x @ W.T
-        same(got, expected, "the adapter's part (y minus x Wᵀ)", c, "(N, out)", factors(alpha, r))
+def part_is_best(f, cases):
+    for D, r in cases:
+        left = float(((D - as_array(f(D, r), "the part", (D, r))) ** 2).sum())
+        best = float((np.linalg.svd(D, compute_uv=False)[r:] ** 2).sum())
+        if left > best + 1e-5 * float((D * D).sum()):
+            raise Wrong(
+                f"the part leaves Σ (D - part)² = {left:.4g}; there is one of rank {r} that leaves {best:.4g}", (D, r)
+            )
+
+
+def from_svd(change):
+    def function(D, r):
+        U, s, Vh = np.linalg.svd(D, full_matrices=False)
+        return change(U, s, Vh, r)
+
+    return function
 
 
 # ---- 5.2
 
 
-def gradient_cases():
-    rng = np.random.default_rng(52)
+def energy_cases():
     return [
-        (small(rng, N, n), small(rng, N, out), small(rng, r, n), small(rng, out, r), alpha, r)
-        for N, n, out, r, alpha in SIZES
+        (np.array([3.0, 1.0]), 0.8),
+        (np.array([3.0, 1.0]), 0.95),
+        (np.array([4.0, 2.0, 1.0, 1.0]), 0.85),
+        (np.array([4.0, 2.0, 1.0, 1.0]), 0.7),
+        (np.array([5.0, 4.0, 3.0, 2.0, 1.0]), 0.88),
     ]
 
 
-def gradients(f, c):
-    return parts(f(*c), ("dA", "dB"), c)
-
-
-def gradient_shapes(f, cases):
+def whole_number(f, cases):
     for c in cases:
-        dA, dB = gradients(f, c)
-        same_shape(as_array(dA, "dA", c), c[2].shape, "dA", "(r, in), like A", c)
-        same_shape(as_array(dB, "dB", c), c[3].shape, "dB", "(out, r), like B", c)
+        got = as_array(f(*c), "the number", c)
+        if got.size != 1 or float(got.reshape(())) != round(float(got.reshape(()))):
+            raise Wrong(f"expected one whole number, got {got.tolist()}", c)
 
 
-def first_step(f, cases):
-    for x, g, A, B, alpha, r in cases:
-        c = (x, g, A, np.zeros(B.shape), alpha, r)
-        same(gradients(f, c)[0], np.zeros(A.shape), "dA for B = 0 (as before the first step, when only B learns)", c)
-
-
-def dB_is_right(f, cases):
+def energy_is_right(f, cases):
     for c in cases:
-        x, g, A, B, alpha, r = c
-        numeric = numeric_gradient(lambda b: float((g * (alpha / r * (x @ A.T) @ b.T)).sum()), B)  # noqa: B023
-        same(gradients(f, c)[1], numeric, "dB", c, "(out, r)", factors(alpha, r))
+        values, share = c
+        energies = [v * v for v in values]
+        expected = next(k for k in range(len(values) + 1) if sum(energies[:k]) >= share * sum(energies))
+        got = int(as_array(f(*c), "the number", c).reshape(()))
+        if got != expected:
+            held = f"; the first {expected} hold {sum(energies[:expected]) / sum(energies):.3f} of the energy"
+            if 0 < got <= len(values):
+                held += f", the first {got} hold {sum(energies[:got]) / sum(energies):.3f}"
+            raise Wrong(f"for {values.tolist()} and {share} the answer is {expected}, yours is {got}{held}", c)
 
 
-def dA_is_right(f, cases):
-    for c in cases:
-        x, g, A, B, alpha, r = c
-        numeric = numeric_gradient(lambda a: float((g * (alpha / r * (x @ a.T) @ B.T)).sum()), A)  # noqa: B023
-        same(gradients(f, c)[0], numeric, "dA", c, "(r, in)", factors(alpha, r))
-
-
-def mistaken(scale_A=True, scale_B=True, mean=False, scale=lambda a, r: a / r):
-    """The gradients with one thing changed: a scale left out or another, a mean over the rows."""
-
-    def function(x, g, A, B, alpha, r):
-        s, n = scale(alpha, r), len(x) if mean else 1
-        return (s if scale_A else 1) * (g @ B).T @ x / n, (s if scale_B else 1) * g.T @ (x @ A.T) / n
-
-    return function
-
-
-# ---- 5.3
-
-
-def input_cases():
-    rng = np.random.default_rng(53)
-    return [
-        (small(rng, N, out), small(rng, out, n), small(rng, r, n), small(rng, out, r), alpha, r)
-        for N, n, out, r, alpha in SIZES
-    ]
-
-
-def input_shape(f, cases):
-    for c in cases:
-        same_shape(as_array(f(*c), "dx", c), (len(c[0]), c[1].shape[1]), "dx", "(N, in)", c)
-
-
-def zero_B_is_frozen_backward(f, cases):
-    for g, W, A, B, alpha, r in cases:
-        c = (g, W, A, np.zeros(B.shape), alpha, r)
-        same(f(*c), g @ W, "dx for B = 0", c)
-
-
-def input_is_right(f, cases):
-    for c in cases:
-        g, W, A, B, alpha, r = c
-        x = np.zeros((len(g), W.shape[1]))
-        numeric = numeric_gradient(lambda x: float((g * forward(x, W, A, B, alpha / r)).sum()), x)  # noqa: B023
-        same(f(*c), numeric, "dx", c, "(N, in)", factors(alpha, r))
+def counted(values, share):  # how many of the sorted `values` add up to that share
+    return int(np.searchsorted(np.cumsum(values) / np.sum(values), share)) + 1
 
 
 EXERCISES = (
     Exercise(
         "5.1",
-        "lora_forward",
-        "The forward",
-        "easy",
-        5,
-        forward_cases,
+        "best_part",
+        "The best part of rank r",
+        "medium",
+        15,
+        matrix_cases,
         (
-            ("has the shape (N, out)", forward_shape),
-            ("is the frozen layer where B is zero", zero_B_is_frozen_layer),
-            ("the adapter's part grows with alpha", update_grows_with_alpha),
-            ("equals x Wᵀ + (alpha / r) (x Aᵀ) Bᵀ", forward_is_right),
+            ("has the shape of D", part_shape),
+            ("has rank r at most", part_rank),
+            ("is D itself when r is the rank of D", all_is_D),
+            ("no other part of rank r comes closer", part_is_best),
         ),
         (
-            ("the scale alpha / r is left out", lambda x, W, A, B, alpha, r: forward(x, W, A, B, 1)),
-            ("alpha is used without dividing by r", lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha)),
-            ("the scale is inverted, r / alpha", lambda x, W, A, B, alpha, r: forward(x, W, A, B, r / alpha)),
+            ("the singular values are left out: U Vᵀ alone", from_svd(lambda U, s, Vh, r: U[:, :r] @ Vh[:r])),
             (
-                "alpha is divided by r in whole numbers, alpha // r",
-                lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha // r),
+                "the smallest singular values are kept instead of the largest",
+                from_svd(lambda U, s, Vh, r: (U[:, -r:] * s[-r:]) @ Vh[-r:]),
+            ),
+            ("the singular values are applied twice", from_svd(lambda U, s, Vh, r: (U[:, :r] * s[:r] ** 2) @ Vh[:r])),
+            (
+                "only direction number r is kept, instead of the first r",
+                from_svd(lambda U, s, Vh, r: s[r - 1] * np.outer(U[:, r - 1], Vh[r - 1])),
             ),
             (
-                "alpha is divided by √r: that is the scale of rsLoRA",
-                lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha / r**0.5),
+                "one direction too many is kept",
+                from_svd(lambda U, s, Vh, r: (U[:, : r + 1] * s[: r + 1]) @ Vh[: r + 1]),
             ),
             (
-                "the frozen layer is missing: only the adapter's part is returned",
-                lambda x, W, A, B, alpha, r: forward(x, 0 * W, A, B, alpha / r),
-            ),
-            (
-                "the frozen layer's output is scaled too",
-                lambda x, W, A, B, alpha, r: alpha / r * forward(x, W, A, B, 1),
+                "the first r columns of D are kept, and the others set to zero",
+                lambda D, r: np.where(np.arange(D.shape[1]) < r, D, 0.0),
             ),
         ),
         (
-            "Two paths from x to y that are added: one through W, one through A and then B.",
-            "x Aᵀ has the shape (N, r), (x Aᵀ) Bᵀ has (N, out). Where does the scale go?",
-            "return x @ W.T + (alpha / r) * (the narrow path)",
+            "np.linalg.svd takes D apart into directions, the most important first.",
+            "U, s, Vh = np.linalg.svd(D, full_matrices=False); D = U diag(s) Vh. Keep r of the directions.",
+            "the columns U[:, :r], times s[:r], times the rows Vh[:r]",
         ),
     ),
     Exercise(
         "5.2",
-        "lora_gradients",
-        "The two gradients",
-        "medium",
-        20,
-        gradient_cases,
-        (
-            ("returns dA and dB in the shapes of A and B", gradient_shapes),
-            ("dA is zero where B is zero", first_step),
-            ("dB equals central differences", dB_is_right),
-            ("dA equals central differences", dA_is_right),
-        ),
-        (
-            ("the scale alpha / r is missing in both gradients", mistaken(scale_A=False, scale_B=False)),
-            ("the scale alpha / r is missing in dA", mistaken(scale_A=False)),
-            ("the scale alpha / r is missing in dB", mistaken(scale_B=False)),
-            ("alpha is used without dividing by r", mistaken(scale=lambda a, r: a)),
-            ("the scale is inverted, r / alpha", mistaken(scale=lambda a, r: r / a)),
-            ("alpha is divided by r in whole numbers, alpha // r", mistaken(scale=lambda a, r: a // r)),
-            ("the scale is applied twice", mistaken(scale=lambda a, r: (a / r) ** 2)),
-            ("the gradients are averaged over the N rows: the loss has already done that, in g", mistaken(mean=True)),
-            ("dA and dB are returned in the other order", lambda *c: mistaken()(*c)[::-1]),
-            (
-                "both are transposed: a gradient has the shape of its matrix",
-                lambda *c: tuple(d.T for d in mistaken()(*c)),
-            ),
-        ),
-        (
-            "Write y = x Wᵀ + s u Bᵀ with u = x Aᵀ. Then dB is the gradient of a product that you know from lesson 2, and "
-            "so is the gradient of u.",
-            "dB = s gᵀ u, shape (out, r). The gradient of u is s g B, shape (N, r); A turns x into u.",
-            "u = x @ A.T; v = s * g @ B; return v.T @ x, ... and for dB: s times g transposed times u",
-        ),
-    ),
-    Exercise(
-        "5.3",
-        "input_gradient",
-        "What flows on to the layer below",
-        "medium",
+        "directions_for",
+        "How many directions hold the energy",
+        "easy",
         10,
-        input_cases,
+        energy_cases,
+        (("returns a whole number", whole_number), ("is the smallest number that is enough", energy_is_right)),
         (
-            ("has the shape (N, in)", input_shape),
-            ("is g W where B is zero", zero_B_is_frozen_backward),
-            ("equals central differences", input_is_right),
+            (
+                "the singular values are added up: the energy is the sum of their squares",
+                lambda s, share: counted(s, share),
+            ),
+            ("the result is one too small: positions count from 0", lambda s, share: counted(s * s, share) - 1),
+            ("the result is one too large", lambda s, share: counted(s * s, share) + 1),
+            ("those larger than a share of the largest are counted", lambda s, share: int((s > share * s.max()).sum())),
         ),
         (
-            ("the path through the adapter is forgotten", lambda g, W, A, B, alpha, r: g @ W),
-            (
-                "the path through the frozen W is forgotten: W does not learn, but x still goes through it",
-                lambda g, W, A, B, alpha, r: alpha / r * g @ B @ A,
-            ),
-            ("the scale alpha / r is left out", lambda g, W, A, B, alpha, r: g @ W + g @ B @ A),
-            ("alpha is used without dividing by r", lambda g, W, A, B, alpha, r: g @ W + alpha * g @ B @ A),
-            (
-                "alpha is divided by r in whole numbers, alpha // r",
-                lambda g, W, A, B, alpha, r: g @ W + alpha // r * g @ B @ A,
-            ),
-            ("the scale is inverted, r / alpha", lambda g, W, A, B, alpha, r: g @ W + r / alpha * g @ B @ A),
-        ),
-        (
-            "x reaches y on two paths, so its gradient has two parts.",
-            "The path through W gives g W. On the path through the adapter, g B has the shape (N, r), and A brings it to (N, in).",
-            "return g @ W + (alpha / r) * (g through B, then through A)",
+            "The energy of a direction is its singular value squared. The whole energy is Σ σ².",
+            "np.cumsum(s * s) has the energy of the first 1, 2, 3, ... directions.",
+            "the first position where that reaches share * (s * s).sum(), plus 1: positions count from 0",
         ),
     ),
 )

@@ -1,98 +1,247 @@
-"""Lesson 6: the scale."""
+"""Lesson 6: LoRA's forward and its three gradients."""
 
-from ..compare import Wrong, as_array, same
+import numpy as np
+
+from ..compare import as_array, numeric_gradient, parts, same, same_shape, small
 from ..judge import Exercise
+
+# N, in, out, r, alpha
+SIZES = ((1, 1, 2, 1, 3.0), (1, 3, 1, 2, 3.0), (2, 2, 3, 1, 3.0), (5, 3, 4, 2, 3.0), (3, 6, 5, 4, 2.0))
+
+
+def forward(x, W, A, B, s):
+    return x @ W.T + s * (x @ A.T) @ B.T
+
+
+def factors(alpha, r):
+    return {"alpha/r": alpha / r, "(alpha/r)²": (alpha / r) ** 2, "r": float(r), "alpha": alpha, "√r": r**0.5}
+
 
 # ---- 6.1
 
 
-def scale_cases():
-    return [(2.0, 1, False), (16.0, 4, False), (16.0, 4, True), (3.0, 9, True), (5.0, 8, False), (32.0, 16, True)]
+def forward_cases():
+    rng = np.random.default_rng(51)
+    return [
+        (small(rng, N, n), small(rng, out, n), small(rng, r, n), small(rng, out, r), alpha, r)
+        for N, n, out, r, alpha in SIZES
+    ]
 
 
-def number(f, c):
-    got = as_array(f(*c), "the result", c)
-    if got.size != 1:
-        raise Wrong(f"expected one number, got an array of shape {got.shape}", c)
-    return got.reshape(())
+def forward_shape(f, cases):
+    for c in cases:
+        same_shape(as_array(f(*c), "y", c), (len(c[0]), len(c[1])), "y", "(N, out)", c)
 
 
-def right(which, expected):
-    def check(f, cases):
-        for c in cases:
-            if which(c):
-                same(number(f, c), expected(*c), f"the result for {c}", c)
-
-    return check
+def zero_B_is_frozen_layer(f, cases):
+    for x, W, A, B, alpha, r in cases:
+        c = (x, W, A, np.zeros(B.shape), alpha, r)
+        same(f(*c), x @ W.T, "y for B = 0", c)
 
 
-def scale(alpha, r, rank_stabilised):
-    return alpha / (r**0.5 if rank_stabilised else r)
+def update_grows_with_alpha(f, cases):
+    for x, W, A, B, alpha, r in cases:
+        c = (x, W, A, B, 3 * alpha, r)
+        once = as_array(f(x, W, A, B, alpha, r), "y", c) - x @ W.T
+        same(as_array(f(*c), "y", c) - x @ W.T, 3 * once, "the adapter's part (y minus x Wᵀ) for three times alpha", c)
+
+
+def forward_is_right(f, cases):
+    for c in cases:
+        x, W, A, B, alpha, r = c
+        expected = [sum(alpha / r * (A[k] @ row) * B[:, k] for k in range(r)) for row in x]
+        got = as_array(f(*c), "y", c) - x @ W.T
+        same(got, expected, "the adapter's part (y minus x Wᵀ)", c, "(N, out)", factors(alpha, r))
 
 
 # ---- 6.2
 
 
-def keep_cases():
-    return [(4.0, 2, 4, False), (16.0, 8, 32, False), (16.0, 4, 16, True), (3.0, 9, 4, True), (10.0, 16, 8, False)]
+def gradient_cases():
+    rng = np.random.default_rng(52)
+    return [
+        (small(rng, N, n), small(rng, N, out), small(rng, r, n), small(rng, out, r), alpha, r)
+        for N, n, out, r, alpha in SIZES
+    ]
 
 
-def keep(alpha, r, new_r, rank_stabilised):
-    return scale(alpha, r, rank_stabilised) / scale(1.0, new_r, rank_stabilised)
+def gradients(f, c):
+    return parts(f(*c), ("dA", "dB"), c)
+
+
+def gradient_shapes(f, cases):
+    for c in cases:
+        dA, dB = gradients(f, c)
+        same_shape(as_array(dA, "dA", c), c[2].shape, "dA", "(r, in), like A", c)
+        same_shape(as_array(dB, "dB", c), c[3].shape, "dB", "(out, r), like B", c)
+
+
+def first_step(f, cases):
+    for x, g, A, B, alpha, r in cases:
+        c = (x, g, A, np.zeros(B.shape), alpha, r)
+        same(gradients(f, c)[0], np.zeros(A.shape), "dA for B = 0 (as before the first step, when only B learns)", c)
+
+
+def dB_is_right(f, cases):
+    for c in cases:
+        x, g, A, B, alpha, r = c
+        numeric = numeric_gradient(lambda b: float((g * (alpha / r * (x @ A.T) @ b.T)).sum()), B)  # noqa: B023
+        same(gradients(f, c)[1], numeric, "dB", c, "(out, r)", factors(alpha, r))
+
+
+def dA_is_right(f, cases):
+    for c in cases:
+        x, g, A, B, alpha, r = c
+        numeric = numeric_gradient(lambda a: float((g * (alpha / r * (x @ a.T) @ B.T)).sum()), A)  # noqa: B023
+        same(gradients(f, c)[0], numeric, "dA", c, "(r, in)", factors(alpha, r))
+
+
+def mistaken(scale_A=True, scale_B=True, mean=False, scale=lambda a, r: a / r):
+    """The gradients with one thing changed: a scale left out or another, a mean over the rows."""
+
+    def function(x, g, A, B, alpha, r):
+        s, n = scale(alpha, r), len(x) if mean else 1
+        return (s if scale_A else 1) * (g @ B).T @ x / n, (s if scale_B else 1) * g.T @ (x @ A.T) / n
+
+    return function
+
+
+# ---- 6.3
+
+
+def input_cases():
+    rng = np.random.default_rng(53)
+    return [
+        (small(rng, N, out), small(rng, out, n), small(rng, r, n), small(rng, out, r), alpha, r)
+        for N, n, out, r, alpha in SIZES
+    ]
+
+
+def input_shape(f, cases):
+    for c in cases:
+        same_shape(as_array(f(*c), "dx", c), (len(c[0]), c[1].shape[1]), "dx", "(N, in)", c)
+
+
+def zero_B_is_frozen_backward(f, cases):
+    for g, W, A, B, alpha, r in cases:
+        c = (g, W, A, np.zeros(B.shape), alpha, r)
+        same(f(*c), g @ W, "dx for B = 0", c)
+
+
+def input_is_right(f, cases):
+    for c in cases:
+        g, W, A, B, alpha, r = c
+        x = np.zeros((len(g), W.shape[1]))
+        numeric = numeric_gradient(lambda x: float((g * forward(x, W, A, B, alpha / r)).sum()), x)  # noqa: B023
+        same(f(*c), numeric, "dx", c, "(N, in)", factors(alpha, r))
 
 
 EXERCISES = (
     Exercise(
         "6.1",
-        "scaling",
-        "The scale, both ways",
+        "lora_forward",
+        "The forward",
         "easy",
         5,
-        scale_cases,
+        forward_cases,
         (
-            ("rank 1: both ways are alpha", right(lambda c: c[1] == 1, scale)),
-            ("alpha / r", right(lambda c: not c[2], scale)),
-            ("alpha / √r, rank-stabilised", right(lambda c: c[2], scale)),
+            ("has the shape (N, out)", forward_shape),
+            ("is the frozen layer where B is zero", zero_B_is_frozen_layer),
+            ("the adapter's part grows with alpha", update_grows_with_alpha),
+            ("equals x Wᵀ + (alpha / r) (x Aᵀ) Bᵀ", forward_is_right),
         ),
         (
-            ("rank_stabilised is ignored", lambda alpha, r, rs: alpha / r),
-            ("the two ways are swapped", lambda alpha, r, rs: scale(alpha, r, not rs)),
+            ("the scale alpha / r is left out", lambda x, W, A, B, alpha, r: forward(x, W, A, B, 1)),
+            ("alpha is used without dividing by r", lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha)),
+            ("the scale is inverted, r / alpha", lambda x, W, A, B, alpha, r: forward(x, W, A, B, r / alpha)),
             (
                 "alpha is divided by r in whole numbers, alpha // r",
-                lambda alpha, r, rs: alpha / r**0.5 if rs else alpha // r,
+                lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha // r),
             ),
-            ("alpha is not divided at all", lambda alpha, r, rs: alpha),
-            ("alpha is under the root too", lambda alpha, r, rs: (alpha / r) ** 0.5 if rs else alpha / r),
-            ("the scale is inverted", lambda alpha, r, rs: 1 / scale(alpha, r, rs)),
+            (
+                "alpha is divided by √r: that is the scale of rsLoRA",
+                lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha / r**0.5),
+            ),
+            (
+                "the frozen layer is missing: only the adapter's part is returned",
+                lambda x, W, A, B, alpha, r: forward(x, 0 * W, A, B, alpha / r),
+            ),
+            (
+                "the frozen layer's output is scaled too",
+                lambda x, W, A, B, alpha, r: alpha / r * forward(x, W, A, B, 1),
+            ),
         ),
         (
-            "Two formulas, and a switch between them.",
-            "LoRA: alpha / r. rsLoRA: alpha divided by the root of r.",
-            "return alpha / r if not rank_stabilised else alpha / (the root of r, r ** 0.5)",
+            "Two paths from x to y that are added: one through W, one through A and then B.",
+            "x Aᵀ has the shape (N, r), (x Aᵀ) Bᵀ has (N, out). Where does the scale go?",
+            "return x @ W.T + (alpha / r) * (the narrow path)",
         ),
     ),
     Exercise(
         "6.2",
-        "alpha_for_rank",
-        "Another rank, the same scale",
+        "lora_gradients",
+        "The two gradients",
         "medium",
-        10,
-        keep_cases,
-        (("alpha / r", right(lambda c: not c[3], keep)), ("alpha / √r", right(lambda c: c[3], keep))),
+        20,
+        gradient_cases,
         (
-            ("alpha is not changed", lambda alpha, r, new_r, rs: alpha),
-            ("the ratio of the ranks is inverted", lambda alpha, r, new_r, rs: keep(alpha, new_r, r, rs)),
-            ("the scale itself is returned instead of alpha", lambda alpha, r, new_r, rs: scale(alpha, r, rs)),
-            (
-                "alpha is set to the new rank: that gives the scale 1, whatever it was before",
-                lambda alpha, r, new_r, rs: new_r,
-            ),
-            ("the root of rsLoRA is forgotten", lambda alpha, r, new_r, rs: alpha * new_r / r),
+            ("returns dA and dB in the shapes of A and B", gradient_shapes),
+            ("dA is zero where B is zero", first_step),
+            ("dB equals central differences", dB_is_right),
+            ("dA equals central differences", dA_is_right),
         ),
         (
-            "Which number must stay the same when the rank goes from r to new_r?",
-            "alpha / r = new_alpha / new_r. Solve for new_alpha; then the same with the roots.",
-            "new_alpha = alpha * new_r / r; with rank_stabilised, alpha times the root of (new_r / r)",
+            ("the scale alpha / r is missing in both gradients", mistaken(scale_A=False, scale_B=False)),
+            ("the scale alpha / r is missing in dA", mistaken(scale_A=False)),
+            ("the scale alpha / r is missing in dB", mistaken(scale_B=False)),
+            ("alpha is used without dividing by r", mistaken(scale=lambda a, r: a)),
+            ("the scale is inverted, r / alpha", mistaken(scale=lambda a, r: r / a)),
+            ("alpha is divided by r in whole numbers, alpha // r", mistaken(scale=lambda a, r: a // r)),
+            ("the scale is applied twice", mistaken(scale=lambda a, r: (a / r) ** 2)),
+            ("the gradients are averaged over the N rows: the loss has already done that, in g", mistaken(mean=True)),
+            ("dA and dB are returned in the other order", lambda *c: mistaken()(*c)[::-1]),
+            (
+                "both are transposed: a gradient has the shape of its matrix",
+                lambda *c: tuple(d.T for d in mistaken()(*c)),
+            ),
+        ),
+        (
+            "Write y = x Wᵀ + s u Bᵀ with u = x Aᵀ. Then dB is the gradient of a product that you know from lesson 2, and "
+            "so is the gradient of u.",
+            "dB = s gᵀ u, shape (out, r). The gradient of u is s g B, shape (N, r); A turns x into u.",
+            "u = x @ A.T; v = s * g @ B; return v.T @ x, ... and for dB: s times g transposed times u",
+        ),
+    ),
+    Exercise(
+        "6.3",
+        "input_gradient",
+        "What flows on to the layer below",
+        "medium",
+        10,
+        input_cases,
+        (
+            ("has the shape (N, in)", input_shape),
+            ("is g W where B is zero", zero_B_is_frozen_backward),
+            ("equals central differences", input_is_right),
+        ),
+        (
+            ("the path through the adapter is forgotten", lambda g, W, A, B, alpha, r: g @ W),
+            (
+                "the path through the frozen W is forgotten: W does not learn, but x still goes through it",
+                lambda g, W, A, B, alpha, r: alpha / r * g @ B @ A,
+            ),
+            ("the scale alpha / r is left out", lambda g, W, A, B, alpha, r: g @ W + g @ B @ A),
+            ("alpha is used without dividing by r", lambda g, W, A, B, alpha, r: g @ W + alpha * g @ B @ A),
+            (
+                "alpha is divided by r in whole numbers, alpha // r",
+                lambda g, W, A, B, alpha, r: g @ W + alpha // r * g @ B @ A,
+            ),
+            ("the scale is inverted, r / alpha", lambda g, W, A, B, alpha, r: g @ W + r / alpha * g @ B @ A),
+        ),
+        (
+            "x reaches y on two paths, so its gradient has two parts.",
+            "The path through W gives g W. On the path through the adapter, g B has the shape (N, r), and A brings it to (N, in).",
+            "return g @ W + (alpha / r) * (g through B, then through A)",
         ),
     ),
 )

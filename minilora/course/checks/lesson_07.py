@@ -1,129 +1,98 @@
-"""Lesson 7: counting."""
+"""Lesson 7: the scale."""
 
-from ..compare import Wrong, as_array
+from ..compare import Wrong, as_array, same
 from ..judge import Exercise
 
 # ---- 7.1
 
 
-def count_cases():
-    return [([(3, 2)], 1), ([(3, 2), (4, 2)], 3), ([(4096, 4096)], 16), ([(4096, 4096), (1024, 4096)] * 32, 8)]
+def scale_cases():
+    return [(2.0, 1, False), (16.0, 4, False), (16.0, 4, True), (3.0, 9, True), (5.0, 8, False), (32.0, 16, True)]
 
 
-def whole(f, c):
+def number(f, c):
     got = as_array(f(*c), "the result", c)
     if got.size != 1:
         raise Wrong(f"expected one number, got an array of shape {got.shape}", c)
-    return float(got.reshape(()))
+    return got.reshape(())
 
 
-def equals(expected, tell, which=slice(None)):
+def right(which, expected):
     def check(f, cases):
-        for c in cases[which]:
-            got, wanted = whole(f, c), expected(*c)
-            if got != wanted:
-                short = c if len(str(c)) < 100 else None
-                raise Wrong(f"{tell(*c)}: expected {wanted:,}, yours is {got:,.10g}", short)
+        for c in cases:
+            if which(c):
+                same(number(f, c), expected(*c), f"the result for {c}", c)
 
     return check
 
 
-def lora(shapes, r):
-    return sum(r * (out + n) for out, n in shapes)
-
-
-def tell_count(shapes, r):
-    some = ", ".join(f"{out} x {n}" for out, n in shapes[:2]) + (f" and {len(shapes) - 2} more" if shapes[2:] else "")
-    return f"{some}, rank {r}"
+def scale(alpha, r, rank_stabilised):
+    return alpha / (r**0.5 if rank_stabilised else r)
 
 
 # ---- 7.2
 
 
-def memory_cases():
-    return [(100, 0, 4), (0, 100, 4), (1000, 10, 4), (1000, 10, 2), (8_030_261_248, 6_815_744, 2)]
+def keep_cases():
+    return [(4.0, 2, 4, False), (16.0, 8, 32, False), (16.0, 4, 16, True), (3.0, 9, 4, True), (10.0, 16, 8, False)]
 
 
-def memory(frozen, trained, width, each=16):
-    return frozen * width + trained * each
-
-
-def tell_memory(frozen, trained, width):
-    return f"{frozen:,} frozen numbers of {width} bytes, {trained:,} trained"
+def keep(alpha, r, new_r, rank_stabilised):
+    return scale(alpha, r, rank_stabilised) / scale(1.0, new_r, rank_stabilised)
 
 
 EXERCISES = (
     Exercise(
         "7.1",
-        "lora_parameters",
-        "Count like the paper",
+        "scaling",
+        "The scale, both ways",
         "easy",
         5,
-        count_cases,
+        scale_cases,
         (
-            ("one matrix, rank 1", equals(lora, tell_count, slice(0, 1))),
-            ("two matrices that are not square", equals(lora, tell_count, slice(1, 2))),
-            ("4096 x 4096 at rank 16", equals(lora, tell_count, slice(2, 3))),
-            ("32 layers of a Llama", equals(lora, tell_count, slice(3, 4))),
+            ("rank 1: both ways are alpha", right(lambda c: c[1] == 1, scale)),
+            ("alpha / r", right(lambda c: not c[2], scale)),
+            ("alpha / √r, rank-stabilised", right(lambda c: c[2], scale)),
         ),
         (
-            ("only A is counted", lambda shapes, r: sum(r * n for _, n in shapes)),
-            ("only B is counted", lambda shapes, r: sum(r * out for out, _ in shapes)),
-            ("W is counted instead of A and B", lambda shapes, r: sum(out * n for out, n in shapes)),
-            ("every matrix is counted as square, 2 · in · r", lambda shapes, r: sum(2 * n * r for _, n in shapes)),
-            ("every matrix is counted as square, 2 · out · r", lambda shapes, r: sum(2 * out * r for out, _ in shapes)),
+            ("rank_stabilised is ignored", lambda alpha, r, rs: alpha / r),
+            ("the two ways are swapped", lambda alpha, r, rs: scale(alpha, r, not rs)),
             (
-                "A and B are counted as one product, r · out · in",
-                lambda shapes, r: sum(r * out * n for out, n in shapes),
+                "alpha is divided by r in whole numbers, alpha // r",
+                lambda alpha, r, rs: alpha / r**0.5 if rs else alpha // r,
             ),
-            (
-                "the rank multiplies only one of the two sides: it needs parentheses, r * (out + in)",
-                lambda shapes, r: sum(r * out + n for out, n in shapes),
-            ),
-            ("matrices of equal shape are counted once", lambda shapes, r: lora(set(shapes), r)),
-            ("only the first matrix is counted", lambda shapes, r: lora(shapes[:1], r)),
-            (
-                "an r x r matrix is counted too: A is (r, in), not (r, r)",
-                lambda shapes, r: sum(r * (out + n) + r * r for out, n in shapes),
-            ),
+            ("alpha is not divided at all", lambda alpha, r, rs: alpha),
+            ("alpha is under the root too", lambda alpha, r, rs: (alpha / r) ** 0.5 if rs else alpha / r),
+            ("the scale is inverted", lambda alpha, r, rs: 1 / scale(alpha, r, rs)),
         ),
         (
-            "What shapes do A and B have beside a W of shape (out, in)?",
-            "A is (r, in), B is (out, r): r · in + out · r numbers for each matrix.",
-            "sum(r * (out + n_in) for out, n_in in shapes)",
+            "Two formulas, and a switch between them.",
+            "LoRA: alpha / r. rsLoRA: alpha divided by the root of r.",
+            "return alpha / r if not rank_stabilised else alpha / (the root of r, r ** 0.5)",
         ),
     ),
     Exercise(
         "7.2",
-        "training_bytes",
-        "Bytes to train",
+        "alpha_for_rank",
+        "Another rank, the same scale",
         "medium",
         10,
-        memory_cases,
+        keep_cases,
+        (("alpha / r", right(lambda c: not c[3], keep)), ("alpha / √r", right(lambda c: c[3], keep))),
         (
-            ("frozen numbers alone", equals(memory, tell_memory, slice(0, 1))),
-            ("trained numbers alone", equals(memory, tell_memory, slice(1, 2))),
-            ("both", equals(memory, tell_memory, slice(2, 4))),
-            ("Llama 3 8B in 16 bit, rank 16 on q and v", equals(memory, tell_memory, slice(4, 5))),
+            ("alpha is not changed", lambda alpha, r, new_r, rs: alpha),
+            ("the ratio of the ranks is inverted", lambda alpha, r, new_r, rs: keep(alpha, new_r, r, rs)),
+            ("the scale itself is returned instead of alpha", lambda alpha, r, new_r, rs: scale(alpha, r, rs)),
+            (
+                "alpha is set to the new rank: that gives the scale 1, whatever it was before",
+                lambda alpha, r, new_r, rs: new_r,
+            ),
+            ("the root of rsLoRA is forgotten", lambda alpha, r, new_r, rs: alpha * new_r / r),
         ),
         (
-            ("a frozen number gets a gradient", lambda f, t, w: memory(f, t, 2 * w)),
-            ("a frozen number gets everything that a trained one has", lambda f, t, w: f * (w + 12) + t * 16),
-            (
-                "a trained number gets 12 bytes: the gradients are forgotten, or one of Adam's two means, m and v",
-                lambda f, t, w: memory(f, t, w, 12),
-            ),
-            ("Adam's m and v are forgotten", lambda f, t, w: memory(f, t, w, 8)),
-            (
-                "the frozen weights are forgotten: they do not learn, but they take memory",
-                lambda f, t, w: memory(0, t, w),
-            ),
-            ("the trained numbers get the width of the frozen ones", lambda f, t, w: memory(f, t, w, 4 * w)),
-        ),
-        (
-            "Go through the four things that a trained number needs. Which of them does a frozen one need?",
-            "Trained: the number, its gradient, Adam's m and v, 4 bytes each. Frozen: the number alone, `width` bytes.",
-            "frozen * width + trained * (4 + 4 + 8)",
+            "Which number must stay the same when the rank goes from r to new_r?",
+            "alpha / r = new_alpha / new_r. Solve for new_alpha; then the same with the roots.",
+            "new_alpha = alpha * new_r / r; with rank_stabilised, alpha times the root of (new_r / r)",
         ),
     ),
 )

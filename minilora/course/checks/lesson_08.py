@@ -1,138 +1,129 @@
-"""Lesson 8: equal budgets, and the spread of scores."""
+"""Lesson 8: counting."""
 
-import math
-
-import numpy as np
-
-from ..compare import Wrong, as_array, parts, same
+from ..compare import Wrong, as_array
 from ..judge import Exercise
-from .lesson_07 import equals, lora, whole
 
 # ---- 8.1
 
 
-def budget_cases():
-    return [([(3, 2)], 10), ([(3, 2)], 14), ([(4, 2), (4, 6)], 33), ([(128, 128), (64, 128)], 8000), ([(5, 4)], 8)]
+def count_cases():
+    return [([(3, 2)], 1), ([(3, 2), (4, 2)], 3), ([(4096, 4096)], 16), ([(4096, 4096), (1024, 4096)] * 32, 8)]
 
 
-def largest_rank(shapes, budget):
-    return max(r for r in range(budget + 1) if lora(shapes, r) <= budget)
+def whole(f, c):
+    got = as_array(f(*c), "the result", c)
+    if got.size != 1:
+        raise Wrong(f"expected one number, got an array of shape {got.shape}", c)
+    return float(got.reshape(()))
 
 
-def tell_budget(shapes, budget):
-    return f"{', '.join(f'{out} x {n}' for out, n in shapes)}, budget {budget:,}"
+def equals(expected, tell, which=slice(None)):
+    def check(f, cases):
+        for c in cases[which]:
+            got, wanted = whole(f, c), expected(*c)
+            if got != wanted:
+                short = c if len(str(c)) < 100 else None
+                raise Wrong(f"{tell(*c)}: expected {wanted:,}, yours is {got:,.10g}", short)
+
+    return check
 
 
-def within_budget(f, cases):
-    for shapes, budget in cases:
-        r = whole(f, (shapes, budget))
-        if lora(shapes, r) > budget:
-            raise Wrong(
-                f"{tell_budget(shapes, budget)}: rank {r:g} needs {lora(shapes, r):,g} parameters", (shapes, budget)
-            )
+def lora(shapes, r):
+    return sum(r * (out + n) for out, n in shapes)
+
+
+def tell_count(shapes, r):
+    some = ", ".join(f"{out} x {n}" for out, n in shapes[:2]) + (f" and {len(shapes) - 2} more" if shapes[2:] else "")
+    return f"{some}, rank {r}"
 
 
 # ---- 8.2
 
 
-def score_cases():
-    # three numbers before two: with two, the variance, the range and division by n differ by the same factor
-    return [([0.5, 0.5, 0.5],), ([0.1, 0.4, 0.9],), ([0.0, 1.0],), ([0.25, 0.75, 0.5, 0.9, 0.3],)]
+def memory_cases():
+    return [(100, 0, 4), (0, 100, 4), (1000, 10, 4), (1000, 10, 2), (8_030_261_248, 6_815_744, 2)]
 
 
-def two_numbers(f, cases):
-    for c in cases:
-        mean, spread = (
-            as_array(v, n, c) for v, n in zip(parts(f(*c), ("mean", "spread"), c), ("mean", "spread"), strict=True)
-        )
-        if mean.size != 1 or spread.size != 1:
-            raise Wrong("expected two numbers, the mean and the spread", c)
+def memory(frozen, trained, width, each=16):
+    return frozen * width + trained * each
 
 
-def part_is_right(which, name, expected):
-    def check(f, cases):
-        for c in cases:
-            n = len(c[0])
-            same(
-                parts(f(*c), ("mean", "spread"), c)[which],
-                expected(c[0]),
-                name,
-                c,
-                factors={"√(n / (n - 1))": math.sqrt(n / (n - 1)), "√n": math.sqrt(n)},
-            )
-
-    return check
-
-
-def spread(scores, ddof=1):
-    m = sum(scores) / len(scores)
-    return math.sqrt(sum((s - m) ** 2 for s in scores) / (len(scores) - ddof))
+def tell_memory(frozen, trained, width):
+    return f"{frozen:,} frozen numbers of {width} bytes, {trained:,} trained"
 
 
 EXERCISES = (
     Exercise(
         "8.1",
-        "rank_for_budget",
-        "The rank that a budget allows",
-        "medium",
-        10,
-        budget_cases,
+        "lora_parameters",
+        "Count like the paper",
+        "easy",
+        5,
+        count_cases,
         (
-            ("stays within the budget", within_budget),
-            ("is the largest rank that does", equals(largest_rank, tell_budget)),
+            ("one matrix, rank 1", equals(lora, tell_count, slice(0, 1))),
+            ("two matrices that are not square", equals(lora, tell_count, slice(1, 2))),
+            ("4096 x 4096 at rank 16", equals(lora, tell_count, slice(2, 3))),
+            ("32 layers of a Llama", equals(lora, tell_count, slice(3, 4))),
         ),
         (
+            ("only A is counted", lambda shapes, r: sum(r * n for _, n in shapes)),
+            ("only B is counted", lambda shapes, r: sum(r * out for out, _ in shapes)),
+            ("W is counted instead of A and B", lambda shapes, r: sum(out * n for out, n in shapes)),
+            ("every matrix is counted as square, 2 · in · r", lambda shapes, r: sum(2 * n * r for _, n in shapes)),
+            ("every matrix is counted as square, 2 · out · r", lambda shapes, r: sum(2 * out * r for out, _ in shapes)),
             (
-                "the rank is rounded to the nearest, which may exceed the budget",
-                lambda shapes, budget: round(budget / lora(shapes, 1)),
+                "A and B are counted as one product, r · out · in",
+                lambda shapes, r: sum(r * out * n for out, n in shapes),
             ),
             (
-                "the rank is rounded up, which exceeds the budget",
-                lambda shapes, budget: math.ceil(budget / lora(shapes, 1)),
+                "the rank multiplies only one of the two sides: it needs parentheses, r * (out + in)",
+                lambda shapes, r: sum(r * out + n for out, n in shapes),
             ),
-            ("the rank is not rounded to a whole number", lambda shapes, budget: budget / lora(shapes, 1)),
-            ("each matrix gets the whole budget", lambda shapes, budget: budget // lora(shapes[:1], 1)),
-            ("only the inputs are counted, not in + out", lambda shapes, budget: budget // sum(n for _, n in shapes)),
+            ("matrices of equal shape are counted once", lambda shapes, r: lora(set(shapes), r)),
+            ("only the first matrix is counted", lambda shapes, r: lora(shapes[:1], r)),
             (
-                "the budget is divided by the size of W instead of in + out",
-                lambda shapes, budget: budget // sum(out * n for out, n in shapes),
+                "an r x r matrix is counted too: A is (r, in), not (r, r)",
+                lambda shapes, r: sum(r * (out + n) + r * r for out, n in shapes),
             ),
         ),
         (
-            "How many parameters does one more rank cost, over all matrices together?",
-            "Rank r costs r · Σ (in + out). How many of those fit into the budget?",
-            "budget // sum(out + n_in for out, n_in in shapes)",
+            "What shapes do A and B have beside a W of shape (out, in)?",
+            "A is (r, in), B is (out, r): r · in + out · r numbers for each matrix.",
+            "sum(r * (out + n_in) for out, n_in in shapes)",
         ),
     ),
     Exercise(
         "8.2",
-        "mean_and_spread",
-        "How far apart are the seeds?",
-        "easy",
-        5,
-        score_cases,
+        "training_bytes",
+        "Bytes to train",
+        "medium",
+        10,
+        memory_cases,
         (
-            ("returns two numbers", two_numbers),
-            ("the mean", part_is_right(0, "the mean", lambda s: sum(s) / len(s))),
-            ("the spread", part_is_right(1, "the spread", spread)),
+            ("frozen numbers alone", equals(memory, tell_memory, slice(0, 1))),
+            ("trained numbers alone", equals(memory, tell_memory, slice(1, 2))),
+            ("both", equals(memory, tell_memory, slice(2, 4))),
+            ("Llama 3 8B in 16 bit, rank 16 on q and v", equals(memory, tell_memory, slice(4, 5))),
         ),
         (
+            ("a frozen number gets a gradient", lambda f, t, w: memory(f, t, 2 * w)),
+            ("a frozen number gets everything that a trained one has", lambda f, t, w: f * (w + 12) + t * 16),
             (
-                "the sum is divided by n instead of n - 1: that understates the spread of few seeds",
-                lambda s: (np.mean(s), np.std(s)),
+                "a trained number gets 12 bytes: the gradients are forgotten, or one of Adam's two means, m and v",
+                lambda f, t, w: memory(f, t, w, 12),
             ),
-            ("the root is missing: that is the variance", lambda s: (np.mean(s), spread(s) ** 2)),
+            ("Adam's m and v are forgotten", lambda f, t, w: memory(f, t, w, 8)),
             (
-                "the spread is the standard error: that of the mean, not of the seeds",
-                lambda s: (np.mean(s), spread(s) / len(s) ** 0.5),
+                "the frozen weights are forgotten: they do not learn, but they take memory",
+                lambda f, t, w: memory(0, t, w),
             ),
-            ("the spread is the range, largest minus smallest", lambda s: (np.mean(s), max(s) - min(s))),
-            ("the median is taken instead of the mean", lambda s: (np.median(s), spread(s))),
+            ("the trained numbers get the width of the frozen ones", lambda f, t, w: memory(f, t, w, 4 * w)),
         ),
         (
-            "The spread: the root of the mean square distance from the mean. Over n seeds, is it a mean over n?",
-            "One distance is used up by the mean, so divide by n - 1.",
-            "np.mean(scores), np.std(scores, ddof=1)",
+            "Go through the four things that a trained number needs. Which of them does a frozen one need?",
+            "Trained: the number, its gradient, Adam's m and v, 4 bytes each. Frozen: the number alone, `width` bytes.",
+            "frozen * width + trained * (4 + 4 + 8)",
         ),
     ),
 )

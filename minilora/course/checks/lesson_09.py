@@ -1,166 +1,138 @@
-"""Lesson 9: rounding to 16 bits, and switching without drift."""
+"""Lesson 9: equal budgets, and the spread of scores."""
+
+import math
 
 import numpy as np
 
-from ..compare import Wrong, as_array, same, same_shape
+from ..compare import Wrong, as_array, parts, same
 from ..judge import Exercise
+from .lesson_08 import equals, lora, whole
 
 # ---- 9.1
 
 
-def float_cases():
-    rng = np.random.default_rng(91)
-    random = (rng.standard_normal(40) * 10.0 ** rng.integers(-6, 6, 40)).astype(np.float32)
-    exact, near = [1.0, -2.0, 0.0, 0.15625], [1.002, -1.007, 3.14159265, 1e-5]
-    ties = [1.0078125, -1.01171875], [1.00390625, -1.01171875]
-    return [
-        *((np.array(v, dtype=np.float32),) for v in (exact, ties[0], near, ties[1])),
-        (random,),
-        (random.reshape(5, 8),),
-    ]
+def budget_cases():
+    return [([(3, 2)], 10), ([(3, 2)], 14), ([(4, 2), (4, 6)], 33), ([(128, 128), (64, 128)], 8000), ([(5, 4)], 8)]
 
 
-def nearest_even(x):
-    mantissa, exponent = np.frexp(x.astype(np.float64))
-    return np.ldexp(np.round(mantissa * 256) / 256, exponent)  # np.round goes to the even neighbour at a half
+def largest_rank(shapes, budget):
+    return max(r for r in range(budget + 1) if lora(shapes, r) <= budget)
 
 
-def float_shape(f, cases):
-    for c in cases:
-        same_shape(as_array(f(*c), "the result", c), c[0].shape, "the result", "", c)
+def tell_budget(shapes, budget):
+    return f"{', '.join(f'{out} x {n}' for out, n in shapes)}, budget {budget:,}"
 
 
-def rounds(which, tell):
-    def check(f, cases):
-        for c in cases[which]:
-            got = as_array(f(*c), "the result", c)
-            bad = np.argwhere(got != nearest_even(c[0]))
-            if bad.size:
-                at = tuple(bad[0])
-                raise Wrong(
-                    f"{c[0][at]:.9g} becomes {nearest_even(c[0])[at]:.9g}{tell}; yours is {got[at]:.9g}",
-                    (c[0][at].reshape(1),),
-                )
-
-    return check
-
-
-def bits(x, add):
-    u = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32)
-    return ((u + np.uint32(add)) & np.uint32(0xFFFF0000)).view(np.float32)
-
-
-def through_float16(x):
-    with np.errstate(over="ignore"):
-        return x.astype(np.float16).astype(np.float32)
+def within_budget(f, cases):
+    for shapes, budget in cases:
+        r = whole(f, (shapes, budget))
+        if lora(shapes, r) > budget:
+            raise Wrong(
+                f"{tell_budget(shapes, budget)}: rank {r:g} needs {lora(shapes, r):,g} parameters", (shapes, budget)
+            )
 
 
 # ---- 9.2
 
 
-def turn_cases():
-    rng = np.random.default_rng(92)
-    one, many = (np.array([[0.1, 0.7]], dtype=np.float32), [np.array([[0.3, -0.2]], dtype=np.float32)]), []
-    for shape, n, turns in (((2, 3), 2, 20), ((3, 2), 3, 300)):
-        W = rng.standard_normal(shape).astype(np.float32)
-        updates = [rng.standard_normal(shape).astype(np.float32) for _ in range(n)]
-        many.append((W, updates, rng.integers(0, n, turns).tolist()))
-    return [(*one, [0]), *many]
+def score_cases():
+    # three numbers before two: with two, the variance, the range and division by n differ by the same factor
+    return [([0.5, 0.5, 0.5],), ([0.1, 0.4, 0.9],), ([0.0, 1.0],), ([0.25, 0.75, 0.5, 0.9, 0.3],)]
 
 
-def turn_shapes(f, cases):
+def two_numbers(f, cases):
     for c in cases:
-        got = f(*c)
-        listed = isinstance(got, list | tuple) or isinstance(got, np.ndarray) and got.ndim == 3
-        if not listed or len(got) != len(c[2]):
-            raise Wrong(f"expected a list of {len(c[2])} matrices, one for each turn", c if len(c[2]) < 5 else None)
+        mean, spread = (
+            as_array(v, n, c) for v, n in zip(parts(f(*c), ("mean", "spread"), c), ("mean", "spread"), strict=True)
+        )
+        if mean.size != 1 or spread.size != 1:
+            raise Wrong("expected two numbers, the mean and the spread", c)
 
 
-def first_turn(f, cases):
-    W, updates, order = cases[0]
-    same(f(W, updates, order)[0], W + updates[0], "the matrix of the first turn", (W, updates, order), rtol=1e-6)
+def part_is_right(which, name, expected):
+    def check(f, cases):
+        for c in cases:
+            n = len(c[0])
+            same(
+                parts(f(*c), ("mean", "spread"), c)[which],
+                expected(c[0]),
+                name,
+                c,
+                factors={"√(n / (n - 1))": math.sqrt(n / (n - 1)), "√n": math.sqrt(n)},
+            )
+
+    return check
 
 
-def every_turn(f, cases):
-    for W, updates, order in cases:
-        for turn, (got, which) in enumerate(zip(f(W, updates, order), order, strict=True)):
-            expected = W + updates[which]
-            got = as_array(got, f"the matrix of turn {turn}", None)
-            if not np.array_equal(got, expected.astype(np.float64)):
-                off = np.abs(got - expected).max()
-                why = (
-                    ". If you subtracted the last update, the rounding errors of both steps remain"
-                    if off < 1e-3
-                    else ""
-                )
-                raise Wrong(
-                    f"turn {turn} of {len(order)}: the matrix is {off:.2g} away from W + update {which}; "
-                    f"expected the same bits in every turn{why}",
-                    None,
-                )
-
-
-def keep_adding(W, updates, order):
-    seen = []
-    for which in order:
-        W = W + updates[which]
-        seen.append(W)
-    return seen
+def spread(scores, ddof=1):
+    m = sum(scores) / len(scores)
+    return math.sqrt(sum((s - m) ** 2 for s in scores) / (len(scores) - ddof))
 
 
 EXERCISES = (
     Exercise(
         "9.1",
-        "round_to_bfloat16",
-        "Round to bfloat16",
-        "hard",
-        20,
-        float_cases,
+        "rank_for_budget",
+        "The rank that a budget allows",
+        "medium",
+        10,
+        budget_cases,
         (
-            ("keeps the shape", float_shape),
-            ("keeps a number that bfloat16 has", rounds(slice(0, 1), ", which is a bfloat16 already")),
-            ("rounds to the nearest", rounds(slice(2, 3), ", the nearest bfloat16")),
+            ("stays within the budget", within_budget),
+            ("is the largest rank that does", equals(largest_rank, tell_budget)),
+        ),
+        (
             (
-                "rounds a tie to the even neighbour",
-                rounds(slice(1, 4, 2), ": a tie goes to the neighbour whose last bit is 0"),
+                "the rank is rounded to the nearest, which may exceed the budget",
+                lambda shapes, budget: round(budget / lora(shapes, 1)),
             ),
-            ("rounds random numbers", rounds(slice(4, None), "")),
+            (
+                "the rank is rounded up, which exceeds the budget",
+                lambda shapes, budget: math.ceil(budget / lora(shapes, 1)),
+            ),
+            ("the rank is not rounded to a whole number", lambda shapes, budget: budget / lora(shapes, 1)),
+            ("each matrix gets the whole budget", lambda shapes, budget: budget // lora(shapes[:1], 1)),
+            ("only the inputs are counted, not in + out", lambda shapes, budget: budget // sum(n for _, n in shapes)),
+            (
+                "the budget is divided by the size of W instead of in + out",
+                lambda shapes, budget: budget // sum(out * n for out, n in shapes),
+            ),
         ),
         (
-            ("the lower 16 bits are cut off: that rounds toward zero", lambda x: bits(x, 0)),
-            ("a tie is always rounded away from zero", lambda x: bits(x, 0x8000)),
-            ("a tie is always rounded toward zero", lambda x: bits(x, 0x7FFF)),
-            ("the numbers are rounded to float16, which has more digits and a smaller range", through_float16),
-        ),
-        (
-            "A bfloat16 is the upper half of a float32: x.view(np.uint32) shows the 32 bits.",
-            "Adding half a step before cutting rounds to the nearest: 0x7FFF, plus 1 when the bit above is 1 (then a "
-            "tie goes up, to an even number).",
-            "u = x.view(np.uint32); u = u + 0x7FFF + ((u >> 16) & 1); clear the lower half with & 0xFFFF0000, and view as "
-            "float32 again",
+            "How many parameters does one more rank cost, over all matrices together?",
+            "Rank r costs r · Σ (in + out). How many of those fit into the budget?",
+            "budget // sum(out + n_in for out, n_in in shapes)",
         ),
     ),
     Exercise(
         "9.2",
-        "take_turns",
-        "Take turns without drift",
+        "mean_and_spread",
+        "How far apart are the seeds?",
         "easy",
-        10,
-        turn_cases,
+        5,
+        score_cases,
         (
-            ("returns a matrix for each turn", turn_shapes),
-            ("the first turn is W + update", first_turn),
-            ("every turn is W + update to the bit", every_turn),
+            ("returns two numbers", two_numbers),
+            ("the mean", part_is_right(0, "the mean", lambda s: sum(s) / len(s))),
+            ("the spread", part_is_right(1, "the spread", spread)),
         ),
         (
-            ("the last update is never taken out", keep_adding),
-            ("the updates are returned without W", lambda W, updates, order: [updates[i] for i in order]),
-            ("the same update is used in every turn", lambda W, updates, order: [W + updates[order[0]]] * len(order)),
+            (
+                "the sum is divided by n instead of n - 1: that understates the spread of few seeds",
+                lambda s: (np.mean(s), np.std(s)),
+            ),
+            ("the root is missing: that is the variance", lambda s: (np.mean(s), spread(s) ** 2)),
+            (
+                "the spread is the standard error: that of the mean, not of the seeds",
+                lambda s: (np.mean(s), spread(s) / len(s) ** 0.5),
+            ),
+            ("the spread is the range, largest minus smallest", lambda s: (np.mean(s), max(s) - min(s))),
+            ("the median is taken instead of the mean", lambda s: (np.median(s), spread(s))),
         ),
         (
-            "What is the only way to be sure of the bits of W in turn 300?",
-            "Never change W. Each turn needs its own matrix.",
-            "a list with W + updates[i] for every i in order",
+            "The spread: the root of the mean square distance from the mean. Over n seeds, is it a mean over n?",
+            "One distance is used up by the mean, so divide by n - 1.",
+            "np.mean(scores), np.std(scores, ddof=1)",
         ),
     ),
 )

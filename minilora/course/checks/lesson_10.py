@@ -1,106 +1,166 @@
-"""Lesson 10: two adapters as one."""
+"""Lesson 10: rounding to 16 bits, and switching without drift."""
 
 import numpy as np
 
-from ..compare import Wrong, as_array, parts, same, small
+from ..compare import Wrong, as_array, same, same_shape
 from ..judge import Exercise
 
+# ---- 10.1
 
-def stack_cases():
-    rng = np.random.default_rng(101)
-    sizes = ((1, 2, 1, 1), (2, 3, 2, 2), (4, 3, 1, 2), (3, 7, 3, 2))  # out, in, r1, r2
+
+def float_cases():
+    rng = np.random.default_rng(91)
+    random = (rng.standard_normal(40) * 10.0 ** rng.integers(-6, 6, 40)).astype(np.float32)
+    exact, near = [1.0, -2.0, 0.0, 0.15625], [1.002, -1.007, 3.14159265, 1e-5]
+    ties = [1.0078125, -1.01171875], [1.00390625, -1.01171875]
     return [
-        (small(rng, r1, n), small(rng, out, r1), 2.0, small(rng, r2, n), small(rng, out, r2), 0.5)
-        for out, n, r1, r2 in sizes
+        *((np.array(v, dtype=np.float32),) for v in (exact, ties[0], near, ties[1])),
+        (random,),
+        (random.reshape(5, 8),),
     ]
 
 
-def factors_fit(f, cases):
+def nearest_even(x):
+    mantissa, exponent = np.frexp(x.astype(np.float64))
+    return np.ldexp(np.round(mantissa * 256) / 256, exponent)  # np.round goes to the even neighbour at a half
+
+
+def float_shape(f, cases):
     for c in cases:
-        A, B = (as_array(v, name, c) for v, name in zip(parts(f(*c), ("A", "B"), c), ("A", "B"), strict=True))
-        out, n = c[1].shape[0], c[0].shape[1]
-        if A.ndim != 2 or B.ndim != 2 or A.shape[1] != n or B.shape[0] != out or A.shape[0] != B.shape[1]:
-            raise Wrong(
-                f"A has the shape {A.shape} and B {B.shape}; expected A (r, {n}) and B ({out}, r) with one r", c
-            )
+        same_shape(as_array(f(*c), "the result", c), c[0].shape, "the result", "", c)
 
 
-def rank_is_small(f, cases):
+def rounds(which, tell):
+    def check(f, cases):
+        for c in cases[which]:
+            got = as_array(f(*c), "the result", c)
+            bad = np.argwhere(got != nearest_even(c[0]))
+            if bad.size:
+                at = tuple(bad[0])
+                raise Wrong(
+                    f"{c[0][at]:.9g} becomes {nearest_even(c[0])[at]:.9g}{tell}; yours is {got[at]:.9g}",
+                    (c[0][at].reshape(1),),
+                )
+
+    return check
+
+
+def bits(x, add):
+    u = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32)
+    return ((u + np.uint32(add)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def through_float16(x):
+    with np.errstate(over="ignore"):
+        return x.astype(np.float16).astype(np.float32)
+
+
+# ---- 10.2
+
+
+def turn_cases():
+    rng = np.random.default_rng(92)
+    one, many = (np.array([[0.1, 0.7]], dtype=np.float32), [np.array([[0.3, -0.2]], dtype=np.float32)]), []
+    for shape, n, turns in (((2, 3), 2, 20), ((3, 2), 3, 300)):
+        W = rng.standard_normal(shape).astype(np.float32)
+        updates = [rng.standard_normal(shape).astype(np.float32) for _ in range(n)]
+        many.append((W, updates, rng.integers(0, n, turns).tolist()))
+    return [(*one, [0]), *many]
+
+
+def turn_shapes(f, cases):
     for c in cases:
-        r, most = len(as_array(parts(f(*c), ("A", "B"), c)[0], "A", c)), len(c[0]) + len(c[3])
-        if r > most:
-            raise Wrong(
-                f"the rank of the new adapter is {r}; {most} is enough for adapters of ranks {len(c[0])} and "
-                f"{len(c[3])}",
-                c,
-            )
+        got = f(*c)
+        listed = isinstance(got, list | tuple) or isinstance(got, np.ndarray) and got.ndim == 3
+        if not listed or len(got) != len(c[2]):
+            raise Wrong(f"expected a list of {len(c[2])} matrices, one for each turn", c if len(c[2]) < 5 else None)
 
 
-def product(f, c):
-    A, B = parts(f(*c), ("A", "B"), c)
-    return as_array(B, "B", c) @ as_array(A, "A", c)
+def first_turn(f, cases):
+    W, updates, order = cases[0]
+    same(f(W, updates, order)[0], W + updates[0], "the matrix of the first turn", (W, updates, order), rtol=1e-6)
 
 
-def second_is_zero(f, cases):
-    for A1, B1, s1, A2, B2, s2 in cases:
-        c = (A1, B1, s1, A2, np.zeros(B2.shape), s2)
-        same(
-            product(f, c),
-            s1 * B1 @ A1,
-            "the update B A of the new adapter, where B2 is zero,",
-            c,
-            factors={"s1": s1, "s1²": s1 * s1, "√s1": s1**0.5},
-        )
+def every_turn(f, cases):
+    for W, updates, order in cases:
+        for turn, (got, which) in enumerate(zip(f(W, updates, order), order, strict=True)):
+            expected = W + updates[which]
+            got = as_array(got, f"the matrix of turn {turn}", None)
+            if not np.array_equal(got, expected.astype(np.float64)):
+                off = np.abs(got - expected).max()
+                why = (
+                    ". If you subtracted the last update, the rounding errors of both steps remain"
+                    if off < 1e-3
+                    else ""
+                )
+                raise Wrong(
+                    f"turn {turn} of {len(order)}: the matrix is {off:.2g} away from W + update {which}; "
+                    f"expected the same bits in every turn{why}",
+                    None,
+                )
 
 
-def update_is_the_sum(f, cases):
-    for c in cases:
-        A1, B1, s1, A2, B2, s2 = c
-        same(product(f, c), s1 * B1 @ A1 + s2 * B2 @ A2, "the update B A of the new adapter", c)
-
-
-def stacked(s_A=lambda s: 1.0, s_B=lambda s: s):
-    return lambda A1, B1, s1, A2, B2, s2: (
-        np.vstack([s_A(s1) * A1, s_A(s2) * A2]),
-        np.hstack([s_B(s1) * B1, s_B(s2) * B2]),
-    )
+def keep_adding(W, updates, order):
+    seen = []
+    for which in order:
+        W = W + updates[which]
+        seen.append(W)
+    return seen
 
 
 EXERCISES = (
     Exercise(
         "10.1",
-        "stack_adapters",
-        "Two adapters as one",
-        "medium",
-        15,
-        stack_cases,
+        "round_to_bfloat16",
+        "Round to bfloat16",
+        "hard",
+        20,
+        float_cases,
         (
-            ("A and B of one adapter", factors_fit),
-            ("has no larger rank than needed", rank_is_small),
-            ("is the first adapter where the second is zero", second_is_zero),
-            ("its update is the sum of both", update_is_the_sum),
+            ("keeps the shape", float_shape),
+            ("keeps a number that bfloat16 has", rounds(slice(0, 1), ", which is a bfloat16 already")),
+            ("rounds to the nearest", rounds(slice(2, 3), ", the nearest bfloat16")),
+            (
+                "rounds a tie to the even neighbour",
+                rounds(slice(1, 4, 2), ": a tie goes to the neighbour whose last bit is 0"),
+            ),
+            ("rounds random numbers", rounds(slice(4, None), "")),
         ),
         (
-            (
-                "the As are added and the Bs are added: (B1 + B2) (A1 + A2) has two terms too many",
-                lambda A1, B1, s1, A2, B2, s2: (A1 + A2, s1 * B1 + s2 * B2),
-            ),
-            (
-                "the As are added and the Bs are added, with the roots of the scales: two terms too many",
-                lambda A1, B1, s1, A2, B2, s2: (s1**0.5 * A1 + s2**0.5 * A2, s1**0.5 * B1 + s2**0.5 * B2),
-            ),
-            ("the scales are left out", stacked(s_B=lambda s: 1.0)),
-            ("the scales are applied to A and to B, so they are squared", stacked(s_A=lambda s: s)),
-            ("only the first adapter is used", lambda A1, B1, s1, A2, B2, s2: (A1, s1 * B1)),
-            (
-                "the parts of A and of B are not in the same order",
-                lambda A1, B1, s1, A2, B2, s2: (np.vstack([A2, A1]), np.hstack([s1 * B1, s2 * B2])),
-            ),
+            ("the lower 16 bits are cut off: that rounds toward zero", lambda x: bits(x, 0)),
+            ("a tie is always rounded away from zero", lambda x: bits(x, 0x8000)),
+            ("a tie is always rounded toward zero", lambda x: bits(x, 0x7FFF)),
+            ("the numbers are rounded to float16, which has more digits and a smaller range", through_float16),
         ),
         (
-            "B A is a sum over r of column times row. A sum over more of them is a larger r.",
-            "The rows of A1 and A2 one below the other; the columns of B1 and B2 side by side. Where do s1 and s2 go?",
-            "np.vstack([A1, A2]) and np.hstack([..., ...]) with B1 and B2, each times its scale",
+            "A bfloat16 is the upper half of a float32: x.view(np.uint32) shows the 32 bits.",
+            "Adding half a step before cutting rounds to the nearest: 0x7FFF, plus 1 when the bit above is 1 (then a "
+            "tie goes up, to an even number).",
+            "u = x.view(np.uint32); u = u + 0x7FFF + ((u >> 16) & 1); clear the lower half with & 0xFFFF0000, and view as "
+            "float32 again",
+        ),
+    ),
+    Exercise(
+        "10.2",
+        "take_turns",
+        "Take turns without drift",
+        "easy",
+        10,
+        turn_cases,
+        (
+            ("returns a matrix for each turn", turn_shapes),
+            ("the first turn is W + update", first_turn),
+            ("every turn is W + update to the bit", every_turn),
+        ),
+        (
+            ("the last update is never taken out", keep_adding),
+            ("the updates are returned without W", lambda W, updates, order: [updates[i] for i in order]),
+            ("the same update is used in every turn", lambda W, updates, order: [W + updates[order[0]]] * len(order)),
+        ),
+        (
+            "What is the only way to be sure of the bits of W in turn 300?",
+            "Never change W. Each turn needs its own matrix.",
+            "a list with W + updates[i] for every i in order",
         ),
     ),
 )

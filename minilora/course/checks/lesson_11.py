@@ -1,155 +1,106 @@
-"""Lesson 11: transposed weights, and a loader that refuses."""
+"""Lesson 11: two adapters as one."""
 
 import numpy as np
 
-from ..compare import Wrong, as_array, parts, same, same_shape, small
+from ..compare import Wrong, as_array, parts, same, small
 from ..judge import Exercise
 
-# ---- 11.1
 
-
-def conv_cases():
-    rng = np.random.default_rng(111)
+def stack_cases():
+    rng = np.random.default_rng(101)
+    sizes = ((1, 2, 1, 1), (2, 3, 2, 2), (4, 3, 1, 2), (3, 7, 3, 2))  # out, in, r1, r2
     return [
-        (small(rng, n, out), small(rng, r, n), small(rng, out, r), s)
-        for out, n, r, s in ((1, 2, 1, 3.0), (3, 2, 1, 2.0), (4, 3, 2, 0.5), (3, 3, 2, 1.5))
+        (small(rng, r1, n), small(rng, out, r1), 2.0, small(rng, r2, n), small(rng, out, r2), 0.5)
+        for out, n, r1, r2 in sizes
     ]
 
 
-def conv_shape(f, cases):
+def factors_fit(f, cases):
     for c in cases:
-        same_shape(as_array(f(*c), "the weight", c), c[0].shape, "the weight", "(in, out), as it is stored", c)
+        A, B = (as_array(v, name, c) for v, name in zip(parts(f(*c), ("A", "B"), c), ("A", "B"), strict=True))
+        out, n = c[1].shape[0], c[0].shape[1]
+        if A.ndim != 2 or B.ndim != 2 or A.shape[1] != n or B.shape[0] != out or A.shape[0] != B.shape[1]:
+            raise Wrong(
+                f"A has the shape {A.shape} and B {B.shape}; expected A (r, {n}) and B ({out}, r) with one r", c
+            )
 
 
-def conv_zero(f, cases):
-    for W, A, B, s in cases:
-        same(f(W, A, np.zeros(B.shape), s), W, "the weight for B = 0", (W, A, np.zeros(B.shape), s))
-
-
-def conv_function(f, cases):
-    for W, A, B, s in cases:
-        x = np.eye(len(W))
-        y = x @ W + s * (x @ A.T) @ B.T  # Conv1D computes x W, the adapter s (x Aᵀ) Bᵀ
-        same(x @ as_array(f(W, A, B, s), "the weight", (W, A, B, s)), y, "x W of the merged weight", (W, A, B, s))
-
-
-# ---- 11.2
-
-
-def file_cases():
-    a, b = "q_proj.lora_A.weight", "q_proj.lora_B.weight"
-    c, d = "v_proj.lora_A.weight", "v_proj.lora_B.weight"
-    want = {a: (2, 8), b: (8, 2), c: (2, 8), d: (4, 2)}
-    return [
-        ({a: (2, 8)}, {a: (2, 8)}),
-        ({a: (2, 8), b: (8, 2)}, {a: (2, 8)}),
-        ({a: (2, 8)}, {a: (2, 8), "model." + a: (2, 8)}),
-        ({a: (2, 8), b: (8, 2)}, {a: (8, 2), b: (8, 2)}),
-        (want, {d: (8, 2), c: (2, 8), "x": (1,), "model." + a: (2, 8), b: (8, 2)}),
-        (want, {}),
-    ]
-
-
-def three_lists(f, cases):
+def rank_is_small(f, cases):
     for c in cases:
-        for name, part in zip(("missing", "extra", "wrong_shape"), three(f, c), strict=True):
-            if not isinstance(part, list | tuple | set) or not all(isinstance(v, str) for v in part):
-                raise Wrong(f"{name} is {part!r}, expected a list of names", c)
+        r, most = len(as_array(parts(f(*c), ("A", "B"), c)[0], "A", c)), len(c[0]) + len(c[3])
+        if r > most:
+            raise Wrong(
+                f"the rank of the new adapter is {r}; {most} is enough for adapters of ranks {len(c[0])} and "
+                f"{len(c[3])}",
+                c,
+            )
 
 
-def three(f, c):
-    return parts(f(*c), ("missing", "extra", "wrong_shape"), c)
+def product(f, c):
+    A, B = parts(f(*c), ("A", "B"), c)
+    return as_array(B, "B", c) @ as_array(A, "A", c)
 
 
-def all_right(f, cases):
-    got = [list(p) for p in three(f, cases[0])]
-    if any(got):
-        raise Wrong(
-            f"a file that fits is refused: missing, extra, wrong_shape = {got}, expected three empty lists", cases[0]
+def second_is_zero(f, cases):
+    for A1, B1, s1, A2, B2, s2 in cases:
+        c = (A1, B1, s1, A2, np.zeros(B2.shape), s2)
+        same(
+            product(f, c),
+            s1 * B1 @ A1,
+            "the update B A of the new adapter, where B2 is zero,",
+            c,
+            factors={"s1": s1, "s1²": s1 * s1, "√s1": s1**0.5},
         )
 
 
-def finds(which):
-    def check(f, cases):
-        for c in cases:
-            got, wanted = sorted(three(f, c)[which]), sorted(compare(*c)[which])
-            if got != wanted:
-                raise Wrong(f"{('missing', 'extra', 'wrong_shape')[which]} is {got}, expected {wanted}", c)
-
-    return check
+def update_is_the_sum(f, cases):
+    for c in cases:
+        A1, B1, s1, A2, B2, s2 = c
+        same(product(f, c), s1 * B1 @ A1 + s2 * B2 @ A2, "the update B A of the new adapter", c)
 
 
-def compare(expected, found):
-    return (
-        [k for k in expected if k not in found],
-        [k for k in found if k not in expected],
-        [k for k in expected if k in found and found[k] != expected[k]],
+def stacked(s_A=lambda s: 1.0, s_B=lambda s: s):
+    return lambda A1, B1, s1, A2, B2, s2: (
+        np.vstack([s_A(s1) * A1, s_A(s2) * A2]),
+        np.hstack([s_B(s1) * B1, s_B(s2) * B2]),
     )
 
 
 EXERCISES = (
     Exercise(
         "11.1",
-        "merge_conv1d",
-        "Merge into a weight that is stored transposed",
+        "stack_adapters",
+        "Two adapters as one",
         "medium",
-        10,
-        conv_cases,
+        15,
+        stack_cases,
         (
-            ("has the shape of W", conv_shape),
-            ("is W where B is zero", conv_zero),
-            ("computes what layer and adapter compute together", conv_function),
+            ("A and B of one adapter", factors_fit),
+            ("has no larger rank than needed", rank_is_small),
+            ("is the first adapter where the second is zero", second_is_zero),
+            ("its update is the sum of both", update_is_the_sum),
         ),
         (
-            ("the scale is left out", lambda W, A, B, s: W + (B @ A).T),
             (
-                "the update is not transposed: its shape fits where in = out, but its values are wrong",
-                lambda W, A, B, s: W + s * (B @ A),
-            ),
-            ("the update is subtracted", lambda W, A, B, s: W - s * (B @ A).T),
-            ("W is transposed instead of the update", lambda W, A, B, s: W.T + s * (B @ A)),
-        ),
-        (
-            "Conv1D stores W as (in, out) and computes x W. What shape does B A have?",
-            "B A is (out, in), as always. It must become (in, out).",
-            "return W + s * (the transposed of B @ A)",
-        ),
-    ),
-    Exercise(
-        "11.2",
-        "compare_names",
-        "Refuse a wrong key",
-        "easy",
-        10,
-        file_cases,
-        (
-            ("returns three lists of names", three_lists),
-            ("accepts a file that fits", all_right),
-            ("finds missing names", finds(0)),
-            ("finds extra names", finds(1)),
-            ("finds wrong shapes", finds(2)),
-        ),
-        (
-            ("missing and extra are swapped", lambda e, f: (compare(e, f)[1], compare(e, f)[0], compare(e, f)[2])),
-            (
-                "extra names are not listed: that is how a renamed key slips through",
-                lambda e, f: (compare(e, f)[0], [], compare(e, f)[2]),
-            ),
-            ("shapes are not compared", lambda e, f: (*compare(e, f)[:2], [])),
-            (
-                "a name of wrong shape is listed as missing too",
-                lambda e, f: (compare(e, f)[0] + compare(e, f)[2], *compare(e, f)[1:]),
+                "the As are added and the Bs are added: (B1 + B2) (A1 + A2) has two terms too many",
+                lambda A1, B1, s1, A2, B2, s2: (A1 + A2, s1 * B1 + s2 * B2),
             ),
             (
-                "a name of wrong shape is listed as missing only",
-                lambda e, f: (compare(e, f)[0] + compare(e, f)[2], compare(e, f)[1], []),
+                "the As are added and the Bs are added, with the roots of the scales: two terms too many",
+                lambda A1, B1, s1, A2, B2, s2: (s1**0.5 * A1 + s2**0.5 * A2, s1**0.5 * B1 + s2**0.5 * B2),
             ),
-            ("nothing is ever refused", lambda e, f: ([], [], [])),
+            ("the scales are left out", stacked(s_B=lambda s: 1.0)),
+            ("the scales are applied to A and to B, so they are squared", stacked(s_A=lambda s: s)),
+            ("only the first adapter is used", lambda A1, B1, s1, A2, B2, s2: (A1, s1 * B1)),
+            (
+                "the parts of A and of B are not in the same order",
+                lambda A1, B1, s1, A2, B2, s2: (np.vstack([A2, A1]), np.hstack([s1 * B1, s2 * B2])),
+            ),
         ),
         (
-            "Two sets of names: what is in one and not in the other, both ways round; then those in both.",
-            "missing: expected but not found. extra: found but not expected. wrong_shape: in both, with different shapes.",
-            "[k for k in expected if k not in found], and two more of this kind",
+            "B A is a sum over r of column times row. A sum over more of them is a larger r.",
+            "The rows of A1 and A2 one below the other; the columns of B1 and B2 side by side. Where do s1 and s2 go?",
+            "np.vstack([A1, A2]) and np.hstack([..., ...]) with B1 and B2, each times its scale",
         ),
     ),
 )

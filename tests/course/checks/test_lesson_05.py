@@ -1,183 +1,91 @@
 import numpy as np
 from exercise_answers import Answers
 
-from minilora import Tensor
-from minilora.methods.lora import low_rank_update
-
 answers = Answers()
 
 
-@answers.wrong("5.1", says="alpha / r is left out")
-def no_scale(x, W, A, B, alpha, r):
-    return x @ W.T + x @ A.T @ B.T
+@answers.wrong("5.1", says="U Vᵀ alone")
+def without_singular_values(D, r):
+    U, s, Vh = np.linalg.svd(D)
+    return U[:, :r] @ Vh[:r]
 
 
-@answers.wrong("5.1", says="without dividing by r")
-def alpha_alone(x, W, A, B, alpha, r):
-    return x @ W.T + alpha * (x @ A.T @ B.T)
+@answers.wrong("5.1", says="smallest singular values are kept")
+def the_smallest(D, r):
+    U, s, Vh = np.linalg.svd(D, full_matrices=False)
+    return U[:, -r:] @ np.diag(s[-r:]) @ Vh[-r:]
 
 
-@answers.wrong("5.1", says="frozen layer's output is scaled too")
-def scales_everything(x, W, A, B, alpha, r):
-    return (x @ W.T + x @ A.T @ B.T) * alpha / r
+@answers.wrong("5.1", says="first r columns of D")
+def columns(D, r):
+    part = np.zeros_like(D)
+    part[:, :r] = D[:, :r]
+    return part
 
 
-@answers.wrong("5.1", says="ValueError")
-def takes_A_and_B_the_other_way(x, W, A, B, alpha, r):
-    return x @ W.T + alpha / r * x @ A @ B
+@answers.wrong("5.1", says="where D itself has rank 2")
+def random_directions(D, r):
+    Q, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((D.shape[1], r)))
+    return D @ Q @ Q.T
 
 
-@answers.wrong("5.1", says="it is transposed")
-def one_column_per_example(x, W, A, B, alpha, r):
-    return W @ x.T + alpha / r * B @ (A @ x.T)
-
-
-@answers.wrong("5.1", says="changes its second argument")
-def merges_into_W(x, W, A, B, alpha, r):
-    W += alpha / r * B @ A
-    return x @ W.T
-
-
-@answers.wrong("5.1", says="float16, which has only three digits")
-def in_float16(x, W, A, B, alpha, r):
-    return (x @ W.T + alpha / r * x @ A.T @ B.T).astype(np.float16)
-
-
-@answers.wrong("5.1", says="in whole numbers, alpha // r")
-def whole_scale(x, W, A, B, alpha, r):
-    return x @ W.T + (alpha // r) * x @ A.T @ B.T
+@answers.wrong("5.1", says="expected (2, 2)")
+def only_the_factor(D, r):
+    U, s, Vh = np.linalg.svd(D, full_matrices=False)
+    return U[:, :r] * s[:r]
 
 
 @answers.right("5.1")
-def merged(x, W, A, B, alpha, r):
-    return x @ (W + alpha / r * B @ A).T
+def by_eigenvectors(D, r):
+    _, V = np.linalg.eigh(D.T @ D)  # the largest last
+    V = V[:, -r:]
+    return D @ V @ V.T
 
 
 @answers.right("5.1")
-def einsum_in_float32(x, W, A, B, alpha, r):
-    x, W, A, B = (a.astype(np.float32) for a in (x, W, A, B))
-    return np.einsum("ni,oi->no", x, W) + np.einsum("ni,ki,ok->no", x, A, B) * np.float32(alpha / r)
+def one_direction_at_a_time(D, r):
+    part = np.zeros(D.shape)
+    for _ in range(min(r, *D.shape)):
+        v = np.ones(D.shape[1]) + 0.1 * np.arange(D.shape[1])
+        for _ in range(2000):
+            v = (D - part).T @ ((D - part) @ v)
+            v /= np.linalg.norm(v)
+        part = part + np.outer((D - part) @ v, v)
+    return part
 
 
-@answers.right("5.1")
-def row_by_row(x, W, A, B, alpha, r):
-    return [W @ row + B @ (A @ row) * alpha / r for row in x]
+@answers.wrong("5.2", says="the energy is the sum of their squares")
+def not_squared(s, share):
+    return int(np.argmax(np.cumsum(s) >= share * s.sum())) + 1
 
 
-@answers.wrong("5.2", says="missing in both gradients")
-def no_scale_in_gradients(x, g, A, B, alpha, r):
-    return (g @ B).T @ x, g.T @ (x @ A.T)
+@answers.wrong("5.2", says="one too small")
+def position(s, share):
+    return int(np.argmax(np.cumsum(s**2) >= share * (s**2).sum()))
 
 
-@answers.wrong("5.2", says="dA has the right shape but wrong values: too small by the factor alpha/r")
-def no_scale_in_dA(x, g, A, B, alpha, r):
-    return (g @ B).T @ x, alpha / r * g.T @ (x @ A.T)
+@answers.wrong("5.2", says="expected one whole number")
+def a_share_of_the_width(s, share):
+    return share * len(s) + 0.05
 
 
-@answers.wrong("5.2", says="applied twice")
-def scale_twice(x, g, A, B, alpha, r):
-    s = alpha / r
-    return s * (s * g @ B).T @ x, s * s * g.T @ (x @ A.T)
-
-
-@answers.wrong("5.2", says="averaged over the N rows")
-def mean_over_rows(x, g, A, B, alpha, r):
-    s = alpha / r / len(x)
-    return s * (g @ B).T @ x, s * g.T @ (x @ A.T)
-
-
-@answers.wrong("5.2", says="in the other order")
-def other_order(x, g, A, B, alpha, r):
-    s = alpha / r
-    return s * g.T @ (x @ A.T), s * (g @ B).T @ x
-
-
-@answers.wrong("5.2", says="expected 2 values: return dA, dB")
-def gradient_of_the_frozen_weight_too(x, g, A, B, alpha, r):
-    s = alpha / r
-    return s * (g @ B).T @ x, s * g.T @ (x @ A.T), g.T @ x
-
-
-@answers.wrong("5.2", says="dA for B = 0")
-def thinks_A_learns_first(x, g, A, B, alpha, r):
-    s = alpha / r
-    return s * g.sum(axis=1) @ x * np.ones((r, 1)), s * g.T @ (x @ A.T)
-
-
-@answers.wrong("5.2", says="the sign is wrong")
-def descends(x, g, A, B, alpha, r):
-    s = alpha / r
-    return -s * (g @ B).T @ x, -s * g.T @ (x @ A.T)
-
-
-@answers.wrong("5.2", says="changes its second argument")
-def scales_g_in_place(x, g, A, B, alpha, r):
-    g *= alpha / r
-    return (g @ B).T @ x, g.T @ (x @ A.T)
-
-
-@answers.wrong("5.2", says="they are int64, whole numbers")
-def into_arrays_of_integers(x, g, A, B, alpha, r):
-    dA, dB = np.zeros(A.shape, dtype=np.int64), np.zeros(B.shape, dtype=np.int64)
-    dA[:] = alpha / r * (g @ B).T @ x
-    dB[:] = alpha / r * g.T @ (x @ A.T)
-    return dA, dB
+@answers.wrong("5.2", says="those larger than a share")
+def above_a_threshold(s, share):
+    return np.count_nonzero(s > share * s[0])
 
 
 @answers.right("5.2")
-def through_the_full_gradient(x, g, A, B, alpha, r):
-    dW = alpha / r * g.T @ x  # (out, in): large, but right
-    return B.T @ dW, dW @ A.T
+def counts_those_before(s, share):
+    return np.sum(np.cumsum(s**2) / np.sum(s**2) < share) + 1
 
 
 @answers.right("5.2")
-def einsum_gradients(x, g, A, B, alpha, r):
-    s = alpha / r
-    return [s * np.einsum("no,ok,ni->ki", g, B, x), s * np.einsum("no,ni,ki->ok", g, x, A)]
-
-
-@answers.right("5.2")
-def with_the_library(x, g, A, B, alpha, r):
-    y = Tensor(np.zeros((len(x), len(B))))
-    a, b = Tensor(A, requires_grad=True), Tensor(B, requires_grad=True)
-    low_rank_update(y, Tensor(x), a, b, alpha / r).backward(g)
-    return Tensor(a.grad), b.grad
-
-
-@answers.wrong("5.3", says="through the adapter is forgotten")
-def only_frozen(g, W, A, B, alpha, r):
-    return g @ W
-
-
-@answers.wrong("5.3", says="through the frozen W is forgotten")
-def only_adapter(g, W, A, B, alpha, r):
-    return alpha / r * (g @ B) @ A
-
-
-@answers.wrong("5.3", says="scale alpha / r is left out")
-def unscaled(g, W, A, B, alpha, r):
-    return g @ W + g @ B @ A
-
-
-@answers.wrong("5.3", says="ValueError")
-def with_W_transposed(g, W, A, B, alpha, r):
-    return g @ W.T + alpha / r * g @ B @ A
-
-
-@answers.wrong("5.3", says="Also, your function changes its first argument")
-def clears_a_gradient_on_the_way(g, W, A, B, alpha, r):
-    g[0, 0] = 0
-    return g @ W + alpha / r * g @ B @ A
-
-
-@answers.right("5.3")
-def with_one_matrix(g, W, A, B, alpha, r):
-    return g @ (W + alpha / r * (B @ A))
-
-
-@answers.right("5.3")
-def transposed_twice(g, W, A, B, alpha, r):
-    return (W.T @ g.T + A.T @ (B.T @ g.T) * alpha / r).T
+def loop(s, share):
+    left, k = share * float(s @ s), 0
+    while left > 0:
+        left -= s[k] ** 2
+        k += 1
+    return float(k)
 
 
 test_a_wrong_answer_is_caught, test_a_right_answer_written_differently_passes = answers.tests()

@@ -1,92 +1,73 @@
+import math
+
 import numpy as np
 from exercise_answers import Answers
 
 answers = Answers()
 
 
-@answers.wrong("7.1", says="only A is counted")
-def only_A(shapes, r):
-    return sum(r * n for _, n in shapes)
+@answers.wrong("7.1", says="rank_stabilised is ignored")
+def one_way(alpha, r, rank_stabilised):
+    return alpha / r
 
 
-@answers.wrong("7.1", says="every matrix is counted as square")
-def square(shapes, r):
-    return sum(2 * r * n for _, n in shapes)
+@answers.wrong("7.1", says="swapped")
+def other_way(alpha, r, rank_stabilised):
+    return alpha / r if rank_stabilised else alpha / math.sqrt(r)
 
 
-@answers.wrong("7.1", says="W is counted instead")
-def full(shapes, r):
-    return sum(int(np.prod(s)) for s in shapes)
+@answers.wrong("7.1", says="under the root too")
+def root_of_all(alpha, r, rank_stabilised):
+    return math.sqrt(alpha / r) if rank_stabilised else alpha / r
 
 
-@answers.wrong("7.1", says="only the first matrix")
-def returns_too_early(shapes, r):
-    total = 0
-    for out, n in shapes:
-        total += r * (out + n)
-        return total
-
-
-@answers.wrong("7.1", says="4096 x 4096, rank 16: expected 131,072")
-def rounded(shapes, r):
-    total = sum(r * (out + n) for out, n in shapes)
-    return total if total < 1000 else round(total, -3)
+@answers.wrong("7.1", says="whole numbers, alpha // r")
+def whole_division(alpha, r, rank_stabilised):
+    return alpha // r if not rank_stabilised else alpha / r**0.5
 
 
 @answers.right("7.1")
-def numpy_sum(shapes, r):
-    return np.sum(shapes) * r
+def numpy_power(alpha, r, rank_stabilised):
+    return np.float32(alpha) * np.power(float(r), -0.5 if rank_stabilised else -1.0)
 
 
 @answers.right("7.1")
-def builds_them(shapes, r):
-    return sum(np.empty((r, n)).size + np.empty((out, r)).size for out, n in shapes)
+def by_steps(alpha, r, rank_stabilised):
+    s = alpha / r
+    if rank_stabilised:
+        s *= math.sqrt(r)
+    return np.array([s])
 
 
-@answers.wrong("7.2", says="a frozen number gets a gradient")
-def gradients_for_all(frozen, trained, width):
-    return frozen * 2 * width + trained * 16
+@answers.wrong("7.2", says="inverted")
+def upside_down(alpha, r, new_r, rank_stabilised):
+    return alpha * (r / new_r) ** (0.5 if rank_stabilised else 1)
 
 
-@answers.wrong("7.2", says="gradients are forgotten")
-def no_gradients(frozen, trained, width):
-    return frozen * width + trained * 12
+@answers.wrong("7.2", says="root of rsLoRA is forgotten")
+def no_root(alpha, r, new_r, rank_stabilised):
+    return alpha / r * new_r
 
 
-@answers.wrong("7.2", says="Adam's m and v are forgotten")
-def plain_descent(frozen, trained, width):
-    return frozen * width + trained * 8
+@answers.wrong("7.2", says="alpha is not changed")
+def unchanged(alpha, r, new_r, rank_stabilised):
+    return alpha
 
 
-@answers.wrong("7.2", says="they take memory")
-def only_trained(frozen, trained, width):
-    return trained * 16
-
-
-@answers.wrong("7.2", says="width of the frozen ones")
-def one_width(frozen, trained, width):
-    return (frozen + 4 * trained) * width
-
-
-@answers.right("7.2")
-def item_by_item(frozen, trained, width):
-    items = {"weights": frozen * width + trained * 4, "gradients": trained * 4, "m": trained * 4, "v": trained * 4}
-    return float(sum(items.values()))
+@answers.wrong("7.2", says="set to the new rank")
+def alpha_equals_r(alpha, r, new_r, rank_stabilised):
+    return new_r
 
 
 @answers.right("7.2")
-def with_array_sizes(frozen, trained, width):
-    return np.int64(frozen) * width + np.int64(trained) * np.dtype(np.float32).itemsize * 4
+def through_the_scale(alpha, r, new_r, rank_stabilised):
+    root = math.sqrt if rank_stabilised else float
+    return alpha / root(r) * root(new_r)
 
 
-@answers.wrong("7.1", says="it needs parentheses")
-def without_parentheses(shapes, r):
-    return sum(r * out + n for out, n in shapes)
-
-
-@answers.wrong("7.1", says="matrices of equal shape are counted once")
-def each_shape_once(shapes, r):
-    return r * sum(out + n for out, n in set(shapes))
+@answers.right("7.2")
+def with_logarithms(alpha, r, new_r, rank_stabilised):
+    return math.exp(math.log(alpha) + (math.log(new_r) - math.log(r)) / (2 if rank_stabilised else 1))
 
 
 test_a_wrong_answer_is_caught, test_a_right_answer_written_differently_passes = answers.tests()

@@ -1,89 +1,92 @@
-import statistics
-
 import numpy as np
 from exercise_answers import Answers
 
 answers = Answers()
 
 
-@answers.wrong("8.1", says="needs")
-def nearest(shapes, budget):
-    return round(budget / sum(a + b for a, b in shapes))
+@answers.wrong("8.1", says="only A is counted")
+def only_A(shapes, r):
+    return sum(r * n for _, n in shapes)
 
 
-@answers.wrong("8.1", says="rounded up")
-def up(shapes, budget):
-    return -(-budget // sum(a + b for a, b in shapes))
+@answers.wrong("8.1", says="every matrix is counted as square")
+def square(shapes, r):
+    return sum(2 * r * n for _, n in shapes)
 
 
-@answers.wrong("8.1", says="each matrix gets the whole budget")
-def for_the_first(shapes, budget):
-    return budget // sum(shapes[0])
+@answers.wrong("8.1", says="W is counted instead")
+def full(shapes, r):
+    return sum(int(np.prod(s)) for s in shapes)
 
 
-@answers.wrong("8.1", says="not rounded to a whole number")
-def fraction(shapes, budget):
-    return budget / sum(a + b for a, b in shapes)
+@answers.wrong("8.1", says="only the first matrix")
+def returns_too_early(shapes, r):
+    total = 0
+    for out, n in shapes:
+        total += r * (out + n)
+        return total
 
 
-@answers.wrong("8.1", says="rank 1 needs 9 parameters")
-def at_least_one(shapes, budget):
-    return max(1, budget // sum(a + b for a, b in shapes))
-
-
-@answers.right("8.1")
-def counting_up(shapes, budget):
-    r = 0
-    while sum((r + 1) * (out + n) for out, n in shapes) <= budget:
-        r += 1
-    return r
+@answers.wrong("8.1", says="4096 x 4096, rank 16: expected 131,072")
+def rounded(shapes, r):
+    total = sum(r * (out + n) for out, n in shapes)
+    return total if total < 1000 else round(total, -3)
 
 
 @answers.right("8.1")
-def with_numpy(shapes, budget):
-    return np.floor(budget / np.array(shapes).sum())
+def numpy_sum(shapes, r):
+    return np.sum(shapes) * r
 
 
-@answers.wrong("8.2", says="divided by n instead of n - 1")
-def population(scores):
-    return np.mean(scores), np.std(scores)
+@answers.right("8.1")
+def builds_them(shapes, r):
+    return sum(np.empty((r, n)).size + np.empty((out, r)).size for out, n in shapes)
 
 
-@answers.wrong("8.2", says="that is the variance")
-def variance(scores):
-    return statistics.mean(scores), statistics.variance(scores)
+@answers.wrong("8.2", says="a frozen number gets a gradient")
+def gradients_for_all(frozen, trained, width):
+    return frozen * 2 * width + trained * 16
 
 
-@answers.wrong("8.2", says="the spread is the range")
-def largest_minus_smallest(scores):
-    return np.mean(scores), max(scores) - min(scores)
+@answers.wrong("8.2", says="gradients are forgotten")
+def no_gradients(frozen, trained, width):
+    return frozen * width + trained * 12
 
 
-@answers.wrong("8.2", says="standard error")
-def error_of_the_mean(scores):
-    return np.mean(scores), np.std(scores, ddof=1) / np.sqrt(len(scores))
+@answers.wrong("8.2", says="Adam's m and v are forgotten")
+def plain_descent(frozen, trained, width):
+    return frozen * width + trained * 8
 
 
-@answers.wrong("8.2", says="expected 2 values: return mean, spread")
-def only_the_mean(scores):
-    return float(np.mean(scores))
+@answers.wrong("8.2", says="they take memory")
+def only_trained(frozen, trained, width):
+    return trained * 16
 
 
-@answers.wrong("8.2", says="the spread is")
-def forgets_the_root_and_the_sum(scores):
-    return np.mean(scores), abs(scores[0] - np.mean(scores))
-
-
-@answers.right("8.2")
-def standard_library(scores):
-    return statistics.fmean(scores), statistics.stdev(scores)
+@answers.wrong("8.2", says="width of the frozen ones")
+def one_width(frozen, trained, width):
+    return (frozen + 4 * trained) * width
 
 
 @answers.right("8.2")
-def by_pairs(scores):
-    n = len(scores)
-    pairs = sum((a - b) ** 2 for a in scores for b in scores)
-    return [sum(scores) / n, (pairs / (2 * n * (n - 1))) ** 0.5]
+def item_by_item(frozen, trained, width):
+    items = {"weights": frozen * width + trained * 4, "gradients": trained * 4, "m": trained * 4, "v": trained * 4}
+    return float(sum(items.values()))
+
+
+@answers.right("8.2")
+def with_array_sizes(frozen, trained, width):
+    return np.int64(frozen) * width + np.int64(trained) * np.dtype(np.float32).itemsize * 4
+
+
+@answers.wrong("8.1", says="it needs parentheses")
+def without_parentheses(shapes, r):
+    return sum(r * out + n for out, n in shapes)
+
+
+@answers.wrong("8.1", says="matrices of equal shape are counted once")
+def each_shape_once(shapes, r):
+    return r * sum(out + n for out, n in set(shapes))
 
 
 test_a_wrong_answer_is_caught, test_a_right_answer_written_differently_passes = answers.tests()

@@ -1,5 +1,4 @@
-import math
-import struct
+import statistics
 
 import numpy as np
 from exercise_answers import Answers
@@ -7,118 +6,84 @@ from exercise_answers import Answers
 answers = Answers()
 
 
-@answers.wrong("9.1", says="rounds toward zero")
-def cut(x):
-    return (x.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+@answers.wrong("9.1", says="needs")
+def nearest(shapes, budget):
+    return round(budget / sum(a + b for a, b in shapes))
 
 
-@answers.wrong("9.1", says="always rounded away from zero")
-def half_up(x):
-    return ((x.view(np.uint32) + np.uint32(0x8000)) & np.uint32(0xFFFF0000)).view(np.float32)
+@answers.wrong("9.1", says="rounded up")
+def up(shapes, budget):
+    return -(-budget // sum(a + b for a, b in shapes))
 
 
-@answers.wrong("9.1", says="rounded to float16")
-def other_sixteen_bits(x):
-    with np.errstate(over="ignore"):
-        return x.astype(np.float16).astype(np.float32)
+@answers.wrong("9.1", says="each matrix gets the whole budget")
+def for_the_first(shapes, budget):
+    return budget // sum(shapes[0])
 
 
-@answers.wrong("9.1", says="expected numbers")
-def gives_a_text(x):
-    return "bfloat16"
+@answers.wrong("9.1", says="not rounded to a whole number")
+def fraction(shapes, budget):
+    return budget / sum(a + b for a, b in shapes)
 
 
-@answers.wrong("9.1", says="changes its first argument")
-def in_place(x):
-    u = x.view(np.uint32)
-    u += np.uint32(0x7FFF) + ((u >> np.uint32(16)) & np.uint32(1))
-    u &= np.uint32(0xFFFF0000)
-    return x
-
-
-@answers.wrong("9.1", says="the nearest bfloat16")
-def to_two_digits(x):
-    digits = np.floor(np.log10(np.abs(np.where(x == 0, 1, x))))
-    return np.where(x == np.round(x * 64) / 64, x, np.round(x / 10**digits, 1) * 10**digits)
+@answers.wrong("9.1", says="rank 1 needs 9 parameters")
+def at_least_one(shapes, budget):
+    return max(1, budget // sum(a + b for a, b in shapes))
 
 
 @answers.right("9.1")
-def with_frexp(x):
-    m, e = np.frexp(x)
-    return np.ldexp(np.rint(m * 256), e - 8)
+def counting_up(shapes, budget):
+    r = 0
+    while sum((r + 1) * (out + n) for out, n in shapes) <= budget:
+        r += 1
+    return r
 
 
 @answers.right("9.1")
-def between_the_neighbours(x):
-    out = []
-    for v in x.reshape(-1).tolist():
-        low = struct.unpack("<I", struct.pack("<f", v))[0] & 0xFFFF0000
-        a, b = (struct.unpack("<f", struct.pack("<I", w))[0] for w in (low, low + 0x10000))
-        nearer = a if abs(v - a) < abs(v - b) else b
-        if math.isclose(abs(v - a), abs(v - b), rel_tol=0, abs_tol=0):
-            nearer = a if (low >> 16) % 2 == 0 else b
-        out.append(nearer)
-    return np.reshape(out, x.shape)
+def with_numpy(shapes, budget):
+    return np.floor(budget / np.array(shapes).sum())
 
 
-@answers.wrong("9.2", says="the rounding errors of both steps remain")
-def subtract_then_add(W, updates, order):
-    W, seen, last = W.copy(), [], None
-    for i in order:
-        W = (W if last is None else W - updates[last]) + updates[i]
-        seen.append(W)
-        last = i
-    return seen
+@answers.wrong("9.2", says="divided by n instead of n - 1")
+def population(scores):
+    return np.mean(scores), np.std(scores)
 
 
-@answers.wrong("9.2", says="never taken out")
-def adds_up(W, updates, order):
-    seen = []
-    for i in order:
-        W = W + updates[i]
-        seen.append(W)
-    return seen
+@answers.wrong("9.2", says="that is the variance")
+def variance(scores):
+    return statistics.mean(scores), statistics.variance(scores)
 
 
-@answers.wrong("9.2", says="changes its first argument")
-def one_array_for_all(W, updates, order):
-    seen = []
-    for i in order:
-        kept = W.copy()
-        W += updates[i]
-        seen.append(W.copy())
-        W[...] = kept
-    W += 1e-9 + updates[0]
-    return seen
+@answers.wrong("9.2", says="the spread is the range")
+def largest_minus_smallest(scores):
+    return np.mean(scores), max(scores) - min(scores)
 
 
-@answers.wrong("9.2", says="float16")
-def in_sixteen_bits(W, updates, order):
-    W16 = [W.astype(np.float16) + u.astype(np.float16) for u in updates]
-    return [W + updates[i] if len(order) == 1 else W16[i] for i in order]
+@answers.wrong("9.2", says="standard error")
+def error_of_the_mean(scores):
+    return np.mean(scores), np.std(scores, ddof=1) / np.sqrt(len(scores))
 
 
-@answers.wrong("9.2", says="expected a list of 1 matrices")
-def only_the_last(W, updates, order):
-    return W + updates[order[-1]] if len(order) > 1 else []
+@answers.wrong("9.2", says="expected 2 values: return mean, spread")
+def only_the_mean(scores):
+    return float(np.mean(scores))
+
+
+@answers.wrong("9.2", says="the spread is")
+def forgets_the_root_and_the_sum(scores):
+    return np.mean(scores), abs(scores[0] - np.mean(scores))
 
 
 @answers.right("9.2")
-def a_new_array_each_turn(W, updates, order):
-    seen = np.empty((len(order), *W.shape), dtype=W.dtype)
-    for turn, i in enumerate(order):
-        np.add(W, updates[i], out=seen[turn])
-    return seen
+def standard_library(scores):
+    return statistics.fmean(scores), statistics.stdev(scores)
 
 
 @answers.right("9.2")
-def keeps_the_original_and_puts_it_back(W, updates, order):
-    original, live, seen = W.copy(), W.copy(), []
-    for i in order:
-        live[...] = original
-        live += updates[i]
-        seen.append(live.tolist())
-    return seen
+def by_pairs(scores):
+    n = len(scores)
+    pairs = sum((a - b) ** 2 for a in scores for b in scores)
+    return [sum(scores) / n, (pairs / (2 * n * (n - 1))) ** 0.5]
 
 
 test_a_wrong_answer_is_caught, test_a_right_answer_written_differently_passes = answers.tests()

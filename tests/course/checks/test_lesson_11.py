@@ -4,101 +4,56 @@ from exercise_answers import Answers
 answers = Answers()
 
 
-@answers.wrong("11.1", says="scale is left out")
-def no_scale(W, A, B, s):
-    return W + A.T @ B.T
+@answers.wrong("11.1", says="two terms too many")
+def adds_both(A1, B1, s1, A2, B2, s2):
+    return A1 + A2, s1 * B1 + s2 * B2
 
 
-@answers.wrong("11.1", says="ValueError")
-def not_transposed(W, A, B, s):
-    return W + s * B @ A if W.shape != (2, 1) else W + s * (B @ A).T
+@answers.wrong("11.1", says="the scales are left out")
+def no_scales(A1, B1, s1, A2, B2, s2):
+    return np.concatenate([A1, A2]), np.concatenate([B1, B2], axis=1)
 
 
-@answers.wrong("11.1", says="changes its first argument")
-def in_place(W, A, B, s):
-    W += s * (B @ A).T
-    return W
+@answers.wrong("11.1", says="so they are squared")
+def scales_twice(A1, B1, s1, A2, B2, s2):
+    return np.concatenate([s1 * A1, s2 * A2]), np.concatenate([s1 * B1, s2 * B2], axis=1)
 
 
-@answers.wrong("11.1", says="it is transposed")
-def transposes_W(W, A, B, s):
-    return W.T + s * B @ A
+@answers.wrong("11.1", says="not in the same order")
+def other_order(A1, B1, s1, A2, B2, s2):
+    return np.concatenate([A2, A1]), np.concatenate([s1 * B1, s2 * B2], axis=1)
 
 
-@answers.wrong("11.1", says="wrong values")
-def scale_upside_down(W, A, B, s):
-    return W + (B @ A).T / s
+@answers.wrong("11.1", says="expected A (r, 2) and B (1, r) with one r")
+def stacks_along_the_wrong_axes(A1, B1, s1, A2, B2, s2):
+    return np.concatenate([A1, A2], axis=1), np.concatenate([s1 * B1, s2 * B2], axis=0)
+
+
+@answers.wrong("11.1", says="returned 3 values")
+def returns_the_scale_too(A1, B1, s1, A2, B2, s2):
+    return np.concatenate([A1, A2]), np.concatenate([s1 * B1, s2 * B2], axis=1), 1.0
+
+
+@answers.wrong("11.1", says="is enough")
+def with_a_rank_to_spare(A1, B1, s1, A2, B2, s2):
+    return np.concatenate([A1, A2, A1]), np.concatenate([s1 * B1, s2 * B2, 0 * B1], axis=1)
 
 
 @answers.right("11.1")
-def one_direction_at_a_time(W, A, B, s):
-    for a, b in zip(A, B.T, strict=True):
-        W = W + s * np.outer(a, b)
-    return W
+def scale_on_A(A1, B1, s1, A2, B2, s2):
+    return [np.r_[s2 * A2, s1 * A1], np.c_[B2, B1]]
 
 
 @answers.right("11.1")
-def einsum(W, A, B, s):
-    return (W.T + np.einsum("or,ri->oi", B, A) * s).T
+def by_singular_values(A1, B1, s1, A2, B2, s2):
+    U, s, Vh = np.linalg.svd(s1 * B1 @ A1 + s2 * B2 @ A2, full_matrices=False)
+    r = len(A1) + len(A2)
+    return Vh[:r], (U * s)[:, :r]
 
 
-@answers.wrong("11.2", says="missing and extra are swapped")
-def exchanged(expected, found):
-    return (
-        sorted(set(found) - set(expected)),
-        sorted(set(expected) - set(found)),
-        [k for k in set(found) & set(expected) if found[k] != expected[k]],
-    )
-
-
-@answers.wrong("11.2", says="renamed key slips through")
-def does_not_look_for_extra(expected, found):
-    return (
-        [k for k in expected if k not in found],
-        [],
-        [k for k in expected if k in found and expected[k] != found[k]],
-    )
-
-
-@answers.wrong("11.2", says="shapes are not compared")
-def names_alone(expected, found):
-    return [k for k in expected if k not in found], [k for k in found if k not in expected], []
-
-
-@answers.wrong("11.2", says="KeyError")
-def looks_up_what_is_not_there(expected, found):
-    return [], [], [k for k in expected if expected[k] != found[k]]
-
-
-@answers.wrong("11.2", says="expected 3")
-def only_says_yes_or_no(expected, found):
-    return expected == found
-
-
-@answers.wrong("11.2", says="listed as missing too")
-def compares_items(expected, found):
-    missing = [k for k, v in expected.items() if (k, v) not in found.items()]
-    wrong = [k for k in expected if k in found and found[k] != expected[k]]
-    return missing, [k for k in found if k not in expected], wrong
-
-
-@answers.right("11.2")
-def sets(expected, found):
-    both = expected.keys() & found.keys()
-    return expected.keys() - found.keys(), found.keys() - expected.keys(), {k for k in both if expected[k] != found[k]}
-
-
-@answers.right("11.2")
-def in_one_loop(expected, found):
-    missing, extra, wrong = [], [], []
-    for k in sorted({*expected, *found}):
-        if k not in found:
-            missing.append(k)
-        elif k not in expected:
-            extra.append(k)
-        elif tuple(found[k]) != tuple(expected[k]):
-            wrong.append(k)
-    return [missing, extra, wrong]
+@answers.wrong("11.1", says="the rank of the new adapter is 7; 5 is enough")
+def no_low_rank_at_all(A1, B1, s1, A2, B2, s2):
+    return np.eye(A1.shape[1]), s1 * B1 @ A1 + s2 * B2 @ A2
 
 
 test_a_wrong_answer_is_caught, test_a_right_answer_written_differently_passes = answers.tests()

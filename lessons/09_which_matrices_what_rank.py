@@ -11,10 +11,10 @@
 # ---
 
 # %% [markdown]
-# # 8 · Which matrices, what rank
+# # 9 · Which matrices, what rank
 #
-# *25 minutes to read · needs lesson 5, or what a LoRA update is · reads `minilora/adapters/targets.py` ·
-# exercises 8.1 and 8.2*
+# *25 minutes to read · needs lesson 6, or what a LoRA update is · reads `minilora/adapters/targets.py` ·
+# exercises 9.1 and 9.2*
 #
 # **You will be able to** compare choices of matrices at an equal budget and with their spread over
 # seeds, and ask of the paper's tables: for which task, after how long?
@@ -336,7 +336,7 @@ for name in grids:
 # ## Do
 
 # %%
-cards("8.1", "8.2")
+cards("9.1", "9.2")
 
 # %% [markdown]
 # ## Where this lives in the code

@@ -11,9 +11,9 @@
 # ---
 
 # %% [markdown]
-# # 9 · Merge, unmerge, and what rounding does
+# # 10 · Merge, unmerge, and what rounding does
 #
-# *20 minutes to read · needs lesson 0 · reads `minilora/adapters/layer.py` · exercises 9.1 and 9.2*
+# *20 minutes to read · needs lesson 0 · reads `minilora/adapters/layer.py` · exercises 10.1 and 10.2*
 #
 # **You will be able to** merge an adapter into its base, say how exact that is, and explain why you
 # must not take it out again by subtracting.
@@ -262,7 +262,7 @@ expect_between("percent that vanishes in bfloat16", vanished, 0.5, 50)
 # ## Do
 
 # %%
-cards("9.1", "9.2")
+cards("10.1", "10.2")
 
 # %% [markdown]
 # ## Where this lives in the code

@@ -11,10 +11,10 @@
 # ---
 
 # %% [markdown]
-# # 4 · Is the update low rank?
+# # 5 · Is the update low rank?
 #
 # *25 minutes to read · needs singular values (explained here) and lesson 0 · reads
-# `minilora/course/lab/low_rank.py` · exercises 4.1 and 4.2*
+# `minilora/course/lab/low_rank.py` · exercises 5.1 and 5.2*
 #
 # **You will be able to** take the update of a full fine-tuning apart, count the directions that it
 # really needs, and say what that does and does not prove about LoRA.
@@ -227,7 +227,7 @@ with show_axes(height=5) as axes:
 #   and you answer it by measuring.
 # - This cuts a part out of an update that was learned in full. LoRA does something else: it
 #   *learns* at a low rank from the start, and can find a better update of that rank. On this task,
-#   the LoRA of rank 8 in lesson 5 scores:
+#   the LoRA of rank 8 in lesson 6 scores:
 
 # %%
 lora = replay("lora_and_full")
@@ -241,7 +241,7 @@ expect("learned beats cut out", float(np.mean(rank_8)) > cut_8, True)
 # ## Do
 
 # %%
-cards("4.1", "4.2")
+cards("5.1", "5.2")
 
 # %% [markdown]
 # ## Where this lives in the code

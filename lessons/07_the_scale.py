@@ -11,10 +11,10 @@
 # ---
 
 # %% [markdown]
-# # 6 · The scale
+# # 7 · The scale
 #
-# *20 minutes to read · needs lesson 5, or the equation y = x Wᵀ + s (x Aᵀ) Bᵀ · reads
-# `minilora/methods/lora.py` · exercises 6.1 and 6.2*
+# *20 minutes to read · needs lesson 6, or the equation y = x Wᵀ + s (x Aᵀ) Bᵀ · reads
+# `minilora/methods/lora.py` · exercises 7.1 and 7.2*
 #
 # **You will be able to** say what $\alpha$ does, why it is divided by $r$, what changes when it is
 # divided by $\sqrt r$, and write a test that a forgotten scale cannot pass.
@@ -272,7 +272,7 @@ expect_between(
 # ## Do
 
 # %%
-cards("6.1", "6.2")
+cards("7.1", "7.2")
 
 # %% [markdown]
 # ## Where this lives in the code

@@ -11,10 +11,10 @@
 # ---
 
 # %% [markdown]
-# # 11 · Leave the toy
+# # 12 · Leave the toy
 #
 # *20 minutes to read · needs lesson 0 · reads `minilora/adapters/files.py`, `minilora/models/gpt2.py`
-# · exercises 11.1 and 11.2*
+# · exercises 12.1 and 12.2*
 #
 # **You will be able to** take an adapter from here to Hugging Face PEFT and back, recognise the
 # traps of a loader that is too kind, and run the same code on a real model and on a GPU.
@@ -233,7 +233,7 @@ expect("outputs on the device and on the CPU", on_device, model(ids).numpy(), wi
 # ## Do
 
 # %%
-cards("11.1", "11.2")
+cards("12.1", "12.2")
 
 # %% [markdown]
 # ## Where this lives in the code

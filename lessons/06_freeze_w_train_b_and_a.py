@@ -11,10 +11,10 @@
 # ---
 
 # %% [markdown]
-# # 5 · Freeze W, train B and A
+# # 6 · Freeze W, train B and A
 #
 # *30 minutes to read, in two parts · needs matrix products and the chain rule · reads
-# `minilora/methods/lora.py` · exercises 5.1 to 5.3*
+# `minilora/methods/lora.py` · exercises 6.1 to 6.3*
 #
 # **You will be able to** derive the two gradients that LoRA needs, say which products of a training
 # step disappear, and compare LoRA with full fine-tuning without fooling yourself.
@@ -41,7 +41,7 @@ rng = np.random.default_rng(5)
 # %% [markdown]
 # # Part a: one layer
 #
-# *15 minutes to read, 25 for exercises 5.1 and 5.2. New symbols: $\Delta W$, $\alpha$, $g$.*
+# *15 minutes to read, 25 for exercises 6.1 and 6.2. New symbols: $\Delta W$, $\alpha$, $g$.*
 #
 # ## The idea
 #
@@ -51,7 +51,7 @@ rng = np.random.default_rng(5)
 #
 # $$\Delta W = s\, B A, \qquad A: (r, in), \quad B: (out, r), \quad s = \alpha / r$$
 #
-# with a small *rank* $r$. (The *scale* $s$ is the subject of lesson 6.) For a batch $x$ of shape
+# with a small *rank* $r$. (The *scale* $s$ is the subject of lesson 7.) For a batch $x$ of shape
 # `(N, in)`:
 #
 # $$y = x W^T + s\,(x A^T)\, B^T$$
@@ -157,16 +157,16 @@ with show_axes() as axes:
 # ## Do (a)
 
 # %%
-cards("5.1", "5.2")
+cards("6.1", "6.2")
 
 # %% [markdown]
 # # Part b: a whole model
 #
-# *15 minutes to read, 10 for exercise 5.3. New symbols: Adam's $m_t$ and $v_t$.*
+# *15 minutes to read, 10 for exercise 6.3. New symbols: Adam's $m_t$ and $v_t$.*
 #
 # ## Which products never happen
 #
-# The shipped base is the model of lesson 3: 28 matrices in 4 blocks. We count every matrix product
+# The shipped base is the model of lesson 4: 28 matrices in 4 blocks. We count every matrix product
 # of one training step and its multiplications, once for full fine-tuning and once for LoRA of rank
 # 8 on all 28. **Predict** the ratio of multiplications, LoRA / full.
 
@@ -359,10 +359,10 @@ expect_between("time LoRA / full, as measured", seconds["lora"] / seconds["full"
 #
 # ## Do (b)
 #
-# Exercise 5.3 belongs here: a frozen layer still computes $dx$, because the layer below needs it.
+# Exercise 6.3 belongs here: a frozen layer still computes $dx$, because the layer below needs it.
 
 # %%
-cards("5.3")
+cards("6.3")
 
 # %% [markdown]
 # ## Where this lives in the code
@@ -375,4 +375,4 @@ cards("5.3")
 #
 # One task, one small base. Others have found the same ratio of best rates (about ten); the order of
 # forgetting depends on the task. On a large model with a short batch, the weights take most of the
-# memory and, in full fine-tuning, the gradients and Adam (lesson 7).
+# memory and, in full fine-tuning, the gradients and Adam (lesson 8).

@@ -11,9 +11,9 @@
 # ---
 
 # %% [markdown]
-# # 10 · Many adapters on one base
+# # 11 · Many adapters on one base
 #
-# *20 minutes to read · needs lesson 0 · reads `minilora/adapters/model.py` · exercise 10.1*
+# *20 minutes to read · needs lesson 0 · reads `minilora/adapters/model.py` · exercise 11.1*
 #
 # **You will be able to** keep many adapters beside one base, switch among them, say what that costs
 # in bytes and microseconds, and say what to expect (and not) when two are added.
@@ -161,7 +161,7 @@ table(
 expect_between("adapter / base, in bytes", size / base_bytes, 0.05, 0.15)
 
 # %% [markdown]
-# (Rank 8 is large for so small a base. For Llama 3 8B, lesson 7 counted 27 MB against 15 GB.)
+# (Rank 8 is large for so small a base. For Llama 3 8B, lesson 8 counted 27 MB against 15 GB.)
 #
 # ## How long does a switch take?
 #
@@ -193,7 +193,7 @@ expect_between("seconds for a switch", median, 0, 0.1)
 # ## Do
 
 # %%
-cards("10.1")
+cards("11.1")
 
 # %% [markdown]
 # ## Where this lives in the code

@@ -11,10 +11,10 @@
 # ---
 
 # %% [markdown]
-# # 3 · A transformer you can count
+# # 4 · A transformer you can count
 #
 # *30 minutes to read, in two parts · needs matrix products; lesson 2 for the word backward · reads
-# `minilora/models/llama.py` · exercises 3.1 to 3.3*
+# `minilora/models/llama.py` · exercises 4.1 to 4.3*
 #
 # **You will be able to** name every matrix of a Llama decoder, say what it is for, and count its
 # parameters exactly.
@@ -42,7 +42,7 @@ rng = np.random.default_rng(3)
 # %% [markdown]
 # # Part a: one token
 #
-# *15 minutes to read, 5 for exercise 3.1. New symbols: $w$, $q$, $k$; and the sizes $d$ and $T$.*
+# *15 minutes to read, 5 for exercise 4.1. New symbols: $w$, $q$, $k$; and the sizes $d$ and $T$.*
 #
 # ## From text to vectors
 #
@@ -127,12 +127,12 @@ with show_axes(height=5.2, width=6.5) as axes:
 # ## Do (a)
 
 # %%
-cards("3.1")
+cards("4.1")
 
 # %% [markdown]
 # # Part b: many tokens
 #
-# *15 minutes to read, 30 for exercises 3.2 and 3.3. New symbols: $v$, $p$, $o$; and the size $m$.*
+# *15 minutes to read, 30 for exercises 4.2 and 4.3. New symbols: $v$, $p$, $o$; and the size $m$.*
 #
 # ## Attention: look back, and take a mean
 #
@@ -287,7 +287,7 @@ print(textwrap.fill(text, 90))
 # ## Do (b)
 
 # %%
-cards("3.2", "3.3")
+cards("4.2", "4.3")
 
 # %% [markdown]
 # ## Where this lives in the code

@@ -11,9 +11,9 @@
 # ---
 
 # %% [markdown]
-# # 7 · Count like the paper
+# # 8 · Count like the paper
 #
-# *25 minutes to read · needs multiplication · reads `minilora/counting/` · exercises 7.1 and 7.2*
+# *25 minutes to read · needs multiplication · reads `minilora/counting/` · exercises 8.1 and 8.2*
 #
 # **You will be able to** say for any model how many parameters LoRA trains and how many bytes they
 # take, check the numbers in papers and articles, and answer "does it fit on this card?".
@@ -246,7 +246,7 @@ with show_axes(height=4.4, width=9) as axes:
 # ## Do
 
 # %%
-cards("7.1", "7.2")
+cards("8.1", "8.2")
 
 # %% [markdown]
 # ## Where this lives in the code
@@ -258,4 +258,4 @@ cards("7.1", "7.2")
 # ## What this does not show
 #
 # Real runs need more than the sum of their arrays: buffers, fragments, the framework itself; hence
-# `tight`. And a count says nothing about quality: lesson 8.
+# `tight`. And a count says nothing about quality: lesson 9.

@@ -1,0 +1,155 @@
+"""Lesson 12: transposed weights, and a loader that refuses."""
+
+import numpy as np
+
+from ..compare import Wrong, as_array, parts, same, same_shape, small
+from ..judge import Exercise
+
+# ---- 12.1
+
+
+def conv_cases():
+    rng = np.random.default_rng(111)
+    return [
+        (small(rng, n, out), small(rng, r, n), small(rng, out, r), s)
+        for out, n, r, s in ((1, 2, 1, 3.0), (3, 2, 1, 2.0), (4, 3, 2, 0.5), (3, 3, 2, 1.5))
+    ]
+
+
+def conv_shape(f, cases):
+    for c in cases:
+        same_shape(as_array(f(*c), "the weight", c), c[0].shape, "the weight", "(in, out), as it is stored", c)
+
+
+def conv_zero(f, cases):
+    for W, A, B, s in cases:
+        same(f(W, A, np.zeros(B.shape), s), W, "the weight for B = 0", (W, A, np.zeros(B.shape), s))
+
+
+def conv_function(f, cases):
+    for W, A, B, s in cases:
+        x = np.eye(len(W))
+        y = x @ W + s * (x @ A.T) @ B.T  # Conv1D computes x W, the adapter s (x Aᵀ) Bᵀ
+        same(x @ as_array(f(W, A, B, s), "the weight", (W, A, B, s)), y, "x W of the merged weight", (W, A, B, s))
+
+
+# ---- 12.2
+
+
+def file_cases():
+    a, b = "q_proj.lora_A.weight", "q_proj.lora_B.weight"
+    c, d = "v_proj.lora_A.weight", "v_proj.lora_B.weight"
+    want = {a: (2, 8), b: (8, 2), c: (2, 8), d: (4, 2)}
+    return [
+        ({a: (2, 8)}, {a: (2, 8)}),
+        ({a: (2, 8), b: (8, 2)}, {a: (2, 8)}),
+        ({a: (2, 8)}, {a: (2, 8), "model." + a: (2, 8)}),
+        ({a: (2, 8), b: (8, 2)}, {a: (8, 2), b: (8, 2)}),
+        (want, {d: (8, 2), c: (2, 8), "x": (1,), "model." + a: (2, 8), b: (8, 2)}),
+        (want, {}),
+    ]
+
+
+def three_lists(f, cases):
+    for c in cases:
+        for name, part in zip(("missing", "extra", "wrong_shape"), three(f, c), strict=True):
+            if not isinstance(part, list | tuple | set) or not all(isinstance(v, str) for v in part):
+                raise Wrong(f"{name} is {part!r}, expected a list of names", c)
+
+
+def three(f, c):
+    return parts(f(*c), ("missing", "extra", "wrong_shape"), c)
+
+
+def all_right(f, cases):
+    got = [list(p) for p in three(f, cases[0])]
+    if any(got):
+        raise Wrong(
+            f"a file that fits is refused: missing, extra, wrong_shape = {got}, expected three empty lists", cases[0]
+        )
+
+
+def finds(which):
+    def check(f, cases):
+        for c in cases:
+            got, wanted = sorted(three(f, c)[which]), sorted(compare(*c)[which])
+            if got != wanted:
+                raise Wrong(f"{('missing', 'extra', 'wrong_shape')[which]} is {got}, expected {wanted}", c)
+
+    return check
+
+
+def compare(expected, found):
+    return (
+        [k for k in expected if k not in found],
+        [k for k in found if k not in expected],
+        [k for k in expected if k in found and found[k] != expected[k]],
+    )
+
+
+EXERCISES = (
+    Exercise(
+        "12.1",
+        "merge_conv1d",
+        "Merge into a weight that is stored transposed",
+        "medium",
+        10,
+        conv_cases,
+        (
+            ("has the shape of W", conv_shape),
+            ("is W where B is zero", conv_zero),
+            ("computes what layer and adapter compute together", conv_function),
+        ),
+        (
+            ("the scale is left out", lambda W, A, B, s: W + (B @ A).T),
+            (
+                "the update is not transposed: its shape fits where in = out, but its values are wrong",
+                lambda W, A, B, s: W + s * (B @ A),
+            ),
+            ("the update is subtracted", lambda W, A, B, s: W - s * (B @ A).T),
+            ("W is transposed instead of the update", lambda W, A, B, s: W.T + s * (B @ A)),
+        ),
+        (
+            "Conv1D stores W as (in, out) and computes x W. What shape does B A have?",
+            "B A is (out, in), as always. It must become (in, out).",
+            "return W + s * (the transposed of B @ A)",
+        ),
+    ),
+    Exercise(
+        "12.2",
+        "compare_names",
+        "Refuse a wrong key",
+        "easy",
+        10,
+        file_cases,
+        (
+            ("returns three lists of names", three_lists),
+            ("accepts a file that fits", all_right),
+            ("finds missing names", finds(0)),
+            ("finds extra names", finds(1)),
+            ("finds wrong shapes", finds(2)),
+        ),
+        (
+            ("missing and extra are swapped", lambda e, f: (compare(e, f)[1], compare(e, f)[0], compare(e, f)[2])),
+            (
+                "extra names are not listed: that is how a renamed key slips through",
+                lambda e, f: (compare(e, f)[0], [], compare(e, f)[2]),
+            ),
+            ("shapes are not compared", lambda e, f: (*compare(e, f)[:2], [])),
+            (
+                "a name of wrong shape is listed as missing too",
+                lambda e, f: (compare(e, f)[0] + compare(e, f)[2], *compare(e, f)[1:]),
+            ),
+            (
+                "a name of wrong shape is listed as missing only",
+                lambda e, f: (compare(e, f)[0] + compare(e, f)[2], compare(e, f)[1], []),
+            ),
+            ("nothing is ever refused", lambda e, f: ([], [], [])),
+        ),
+        (
+            "Two sets of names: what is in one and not in the other, both ways round; then those in both.",
+            "missing: expected but not found. extra: found but not expected. wrong_shape: in both, with different shapes.",
+            "[k for k in expected if k not in found], and two more of this kind",
+        ),
+    ),
+)
