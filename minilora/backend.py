@@ -90,6 +90,11 @@ def inner(a, b):  # (..., d), (..., d) -> (...)
     return np.vecdot(a, b) if isinstance(a, np.ndarray) else (a * b).sum(axis=-1)
 
 
+def inner_columns(a, b):  # (N, d), (N, d) -> (d,)
+    """Σ a · b over the rows. NumPy does it in one walk over both: `inner` of the transposes is 10 times slower."""
+    return np.einsum("nd,nd->d", a, b) if isinstance(a, np.ndarray) else (a * b).sum(axis=0)
+
+
 def product(a, b):  # (n, k), (k, m) -> (n, m)
     """a b. On a GPU a float16 matrix makes it a product of float16 numbers, which is faster; its sums are float32."""
     if a.dtype == b.dtype or isinstance(a, np.ndarray):

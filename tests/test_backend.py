@@ -16,6 +16,7 @@ from minilora.backend import (
     array_module,
     device_index,
     device_of,
+    inner_columns,
     like,
     narrow_product,
     require_cupy,
@@ -151,6 +152,14 @@ def test_scatter_add_does_not_write_into_its_source():
 def test_a_narrow_product_is_the_product_of_matrices_to_the_bit(r, rng):
     u, M = rng.standard_normal((7, r)), rng.standard_normal((r, 4))
     assert np.array_equal(narrow_product(u, M), u @ M)
+
+
+@pytest.mark.parametrize("n", [0, 1, 7])
+def test_inner_columns_adds_the_products_of_each_column_in_both_libraries(n, rng):
+    a, b = rng.standard_normal((n, 3)), rng.standard_normal((n, 3))
+    expected = [sum(a[:, i] * b[:, i]) for i in range(3)]
+    assert np.allclose(inner_columns(a, b), expected, rtol=1e-14)
+    assert np.allclose(to_host(inner_columns(strict_cupy.asarray(a), strict_cupy.asarray(b))), expected, rtol=1e-14)
 
 
 FAULTS = """

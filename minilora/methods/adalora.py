@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd import record
-from ..backend import array_module, inner, like, narrow_product, to_host
+from ..backend import array_module, inner_columns, like, narrow_product, to_host
 from ..errors import ConfigError, nearest
 from ..nn import Parameter
 from . import fields
@@ -38,7 +38,7 @@ def adalora_update(y, x, A, E, B, s):  # (..., out), (..., in), (r, in), (r, 1),
         g2 = g.reshape(-1, B.shape[0])  # (N, out)
         dB = g2.T @ w if B.requires_grad else None
         v = (g2 @ B.data) * s  # (N, r)
-        dE = inner(v.T, u.T)[:, None] if E.requires_grad else None
+        dE = inner_columns(v, u)[:, None] if E.requires_grad else None
         v *= e
         dA = v.T @ x2 if A.requires_grad else None
         dx = None if to_x is None else narrow_product(v, A.data).reshape(to_x)

@@ -13,7 +13,7 @@ every term that m or B A changes, and not from the frozen x Wᵀ, as in PEFT.
 import copy
 
 from ..autograd import Tensor, record
-from ..backend import array_module, inner, narrow_product, to_host
+from ..backend import array_module, inner, inner_columns, narrow_product, to_host
 from . import trainable_tokens
 from .lora import EmbeddingLora, Lora, LoraAdapter
 
@@ -39,7 +39,7 @@ def dora_update(y, x, A, B, m, n, s, bias):  # (..., out), (..., in), (r, in), (
     to_y, to_x = y.requires_grad, x.shape if x.requires_grad else None
 
     def backward(dy):
-        dm = inner(dy.reshape(-1, out).T, v.reshape(-1, out).T) / n if m.requires_grad else None  # (out,)
+        dm = inner_columns(dy.reshape(-1, out), v.reshape(-1, out)) / n if m.requires_grad else None  # (out,)
         h = dy * (m.data / n)
         h2 = h.reshape(-1, out)  # (N, out)
         dB = h2.T @ u if B.requires_grad else None

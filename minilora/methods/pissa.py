@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .. import ops
 from ..backend import array_module, to_host
 from ..errors import ConfigError
 from ..nn import Parameter
@@ -81,6 +82,9 @@ class Pissa(Lora):
 
     def update(self, y, x, base, context):  # (..., out), (..., in) -> (..., out)
         """W_res x + s · B A x; dropout acts on the trained branch only."""
+        if not (context.training and self.dropout):  # the same, faster: one update of rank 2r
+            A, B = ops.concat([self.A, self.A0]), ops.concat([self.B, -self.B0], axis=1)
+            return low_rank_update(y, x, A, B, self.scaling)
         y = low_rank_update(y, x, self.A0, self.B0, -self.scaling)
         return low_rank_update(y, self.drop(x, context), self.A, self.B, self.scaling)
 

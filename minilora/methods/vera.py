@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd import record
-from ..backend import inner, narrow_product
+from ..backend import inner_columns, narrow_product
 from ..errors import ConfigError
 from . import fields
 from .base import Adapter, Method, PeftConfig
@@ -33,9 +33,9 @@ def vera_update(y, x, d, b, A, B):  # (..., out), (..., in), (r,), (out,), array
 
     def backward(g):
         g2 = g.reshape(-1, len(B))  # (N, out)
-        db = inner(g2.T, z.T) if b.requires_grad else None
+        db = inner_columns(g2, z) if b.requires_grad else None
         w = g2 @ (b.data[:, None] * B)  # (N, r); b on the small side, where it costs least
-        dd = inner(w.T, u.T) if d.requires_grad else None
+        dd = inner_columns(w, u) if d.requires_grad else None
         dx = None if to_x is None else narrow_product(w * d.data, A).reshape(to_x)
         return g if to_y else None, dx, dd, db
 

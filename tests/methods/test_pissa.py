@@ -106,16 +106,28 @@ def test_merging_gives_the_same_function_and_unmerging_the_same_bits(start):
     assert np.array_equal(model(IDS).data, apart)
 
 
-def test_the_gradients_are_those_of_central_differences():
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_the_gradients_are_those_of_central_differences(dropout):
     layer = Linear(4, 6).init(0, np.float64)
-    method = Pissa.beside(layer, LoraConfig(r=2, lora_alpha=3, init_lora_weights="pissa"))
+    method = Pissa.beside(layer, LoraConfig(r=2, lora_alpha=3, init_lora_weights="pissa", lora_dropout=dropout))
 
     def f(x, A, B):
         method.A, method.B = A, B
-        return method.update(layer(x), x, layer, Context())
+        return method.update(layer(x), x, layer, Context(training=True, rng=np.random.default_rng(5)))
 
     rng = np.random.default_rng(1)
     gradcheck(f, [Tensor(rng.standard_normal(s), requires_grad=True) for s in ((3, 4), (2, 4), (6, 2))])
+
+
+def test_the_update_of_rank_2r_is_that_of_the_two_branches():
+    layer = Linear(4, 6).init(0, np.float64)
+    method = Pissa.beside(layer, LoraConfig(r=2, lora_alpha=3, init_lora_weights="pissa"))
+    rng = np.random.default_rng(1)
+    method.A.data, method.B.data = rng.standard_normal((2, 4)), rng.standard_normal((6, 2))
+    x = rng.standard_normal((3, 4))
+    branches = [s * x @ A.data.T @ B.data.T for s, A, B in ((1.5, method.A, method.B), (-1.5, method.A0, method.B0))]
+    expected = layer(Tensor(x)).data + sum(branches)
+    assert np.allclose(method.update(layer(Tensor(x)), Tensor(x), layer, Context()).data, expected, atol=1e-13)
 
 
 def test_only_a_and_b_learn_and_they_are_counted_once():
