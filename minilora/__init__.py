@@ -29,6 +29,7 @@ from .ops import cross_entropy
 from .training.optim import SGD, AdamW
 
 if TYPE_CHECKING:  # for editors; at run time `__getattr__` imports these
+    from .adapters.parts import parts_of
     from .adapters.publish import push_adapter
     from .finetuning import finetune
     from .models.pretrained import load_pretrained
@@ -41,6 +42,7 @@ LATE = {  # name -> module: imported when first used, because reading model file
     "BitsAndBytesConfig": "quantization.config",
     "finetune": "finetuning",
     "load_pretrained": "models.pretrained",
+    "parts_of": "adapters.parts",
     "pretrain": "pretraining",
     "push_adapter": "adapters.publish",
 }
@@ -74,6 +76,7 @@ __all__ = [
     "gradcheck",
     "load_pretrained",
     "no_grad",
+    "parts_of",
     "pretrain",
     "push_adapter",
     "shipped",

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 
 from .adapters.files import read_adapter_config
-from .adapters.inject import can_adapt
-from .adapters.model import PeftModel, get_peft_model
-from .adapters.registry import config_named, name_of
-from .adapters.targets import HEAD, as_target_modules, leaves
+from .adapters.model import PeftModel
+from .adapters.registry import name_of
 from .arguments import check_arguments
 from .errors import ConfigError, UnknownNameError, nearest
 from .files.atomic import same_place
 from .files.hub import adapter_folder
+from .finetuning_adapter import FIELDS, add_adapter, parts_for
 from .finetuning_data import kind_of_files, read_data
 from .finetuning_start import show_start
 from .finetuning_teacher import load_teacher
@@ -30,7 +29,6 @@ from .methods.lora import LoraConfig
 from .methods.lora_plus import loraplus_groups
 from .methods.vera import VeraConfig
 from .models.pretrained import base_folder, load_base, storage_named
-from .nn import Embedding
 from .text.examples import Paths, check_one_source, path_names
 from .text.forms import pair_encoder
 from .training.card import write_card
@@ -57,13 +55,6 @@ RATE_TIMES_WIDTH = {
 }
 KEPT, TURNS = ("last", "best"), ("last", "all")
 OWN = {"rank": "r", "alpha": "lora_alpha", "targets": "target_modules", "dropout": "lora_dropout"}
-FIELDS = {  # a setting that only some methods have -> the field of their configurations
-    "rslora": "use_rslora",
-    "init": "init_lora_weights",
-    "exclude": "exclude_modules",
-    "layers": "layers_to_transform",
-    "modules_to_save": "modules_to_save",
-}
 # full fine-tuning ignores these, and so does an adapter that goes on
 OF_AN_ADAPTER = ("rank", "alpha", "targets", "dropout", "lr_ratio", "virtual_tokens", *FIELDS)
 
@@ -217,7 +208,8 @@ def finetune(
         raise ConfigError(f"{out} is the adapter that goes on; choose another folder for the result")
     if out is not None and same_place(out, folder):
         raise ConfigError(f"{out} is the base itself; choose another folder for the result")
-    model, tokenizer = load_base(base, device, quantize)
+    parts = partial(parts_for, settings) if adapter is None else None  # of PiSSA and OLoRA on a quantized base
+    model, tokenizer = load_base(base, device, quantize, parts)
     model.chunked_loss = chunked_loss
     context = model.context_length - (virtual_tokens if method in ("prefix_tuning", "prompt_tuning") else 0)
     if context < 2:
@@ -303,48 +295,3 @@ def check_settings(settings: dict) -> None:
             given = settings[name] != defaults[name].default
             if given and not (name == "lr_ratio" and settings["method"] == "lora_plus"):
                 warnings.warn(f"{name} is ignored: {why}", stacklevel=3)
-
-
-def add_adapter(model, settings: dict):  # -> PeftModel
-    """The model with a new adapter. It notes the base by the name that the user gave, which may be one on the hub.
-
-    Raises ConfigError for a setting that the method does not have.
-    """
-    targets, rank, steps = settings["targets"], settings["rank"], settings["steps"]
-    targets = as_target_modules(targets) if isinstance(targets, str) else targets
-    if settings["layers"] and targets == "all-linear":
-        targets = linear_names(model)  # PEFT wants names then
-    if settings["method"] == "ia3" and targets == "all-linear":
-        targets = None  # IA3's own default: which modules are scaled on their input depends on it
-    exclude = settings["exclude"]
-    special = {field: settings[name] for name, field in FIELDS.items() if settings[name]}
-    if isinstance(exclude, str):
-        special["exclude_modules"] = as_target_modules(exclude)
-    config = config_named(
-        settings["method"],
-        r=rank,
-        lora_alpha=settings["alpha"],
-        lora_dropout=settings["dropout"],
-        vera_dropout=settings["dropout"],
-        target_modules=targets,
-        target_r=rank,
-        init_r=3 * rank // 2,
-        total_step=steps,
-        tinit=steps // 10,
-        tfinal=steps // 4,
-        num_virtual_tokens=settings["virtual_tokens"],
-        prompt_tuning_init="SAMPLE_VOCAB",
-        task_type="CAUSAL_LM",
-        base_model_name_or_path=settings["base"],
-        **special,
-    )
-    for name, field in FIELDS.items():
-        if field in special and getattr(config, field, None) != special[field]:
-            raise ConfigError(f"the method {settings['method']} has no choice of {name}; leave it out")
-    return get_peft_model(model, config, seed=settings["seed"])
-
-
-def linear_names(model) -> list[str]:
-    """The names of all linear layers but the head."""
-    linear = (path for path, m in model.named_modules() if can_adapt(m) and not isinstance(m, Embedding))
-    return [name for name in leaves(linear) if name != HEAD]

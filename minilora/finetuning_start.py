@@ -11,6 +11,7 @@ from .counting.machine import free_memory
 from .display.numbers import GIB
 from .errors import MiniloraError
 from .finetuning_data import Data
+from .quantization.residual import Residual
 
 
 def show_start(settings: dict, data: Data, model, base: Path, trained: int, progress: bool) -> None:
@@ -27,6 +28,9 @@ def show_start(settings: dict, data: Data, model, base: Path, trained: int, prog
         plan = f"{steps:,} steps of {rows_a_step} are {passes:.3g} passes; learning rate {settings['lr']:.3g}"
         form = f"; rows of {data.form}" if data.form else ""
         print(f"{data.rows:,} {unit}, {data.held_out:,} held out; {plan}{form}", file=sys.stderr)
+        if any(isinstance(p.data, Residual) for p in model.parameters()):
+            print(f"{settings['quantize']} keeps the adapter's start in float32; use the adapter without --quantize",
+                  file=sys.stderr)  # fmt: skip
         if needed:
             batch = f"batches of {settings['batch_size']} x {data.longest} tokens"
             print(

@@ -8,6 +8,7 @@ TESTS = sorted(p.relative_to(ROOT / "tests") for p in (ROOT / "tests").rglob("te
 
 NO_TEST_FILE = {  # file, or pattern -> where it is tested instead
     "__main__.py": "every test that starts `python -m minilora`",
+    "finetuning_adapter.py": "test_finetuning.py",
     "finetuning_data.py": "test_finetuning.py",
     "cli/common.py": "options of several commands: the tests of the commands",
     "cli/running.py": "what train and pretrain share: test_train.py, test_train_refusals.py, test_pretrain.py",

@@ -14,9 +14,11 @@ from ..quantization.apply import dequantize
 from ..quantization.int8 import Int8
 from ..quantization.linear import StoredParameter
 from ..quantization.nf4 import FourBit
+from ..quantization.residual import Residual
 
 HOW = ("dequantize", "original", "requantize")
 BASE = ".base_layer"  # of an adapted layer
+QUANTIZED = FourBit | Int8 | Residual
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Requantized:
 
 def is_quantized(model) -> bool:
     """Whether a weight of `model` is in 4 or 8 bits."""
-    return any(isinstance(p.data, FourBit | Int8) for p in model.parameters())
+    return any(isinstance(p.data, QUANTIZED) for p in model.parameters())
 
 
 def merge_dequantized(model):  # PeftModel -> CausalLM
@@ -45,7 +47,7 @@ def merge_requantized(model):  # PeftModel -> CausalLM, Requantized
     """The plain model with the active adapters in its weights, in their format. The PeftModel is used up."""
     before = {}
     for path, layer in model.get_base_model().named_modules():
-        if path.endswith(BASE) and isinstance(layer.weight.data, FourBit | Int8):
+        if path.endswith(BASE) and isinstance(layer.weight.data, QUANTIZED):
             before[path.removesuffix(BASE)] = layer.weight
     plain, lost = model.merge_and_unload(), Requantized()
     kept = whole = 0.0
@@ -68,7 +70,7 @@ def merge_requantized(model):  # PeftModel -> CausalLM, Requantized
 
 def changed_codes(old, new) -> tuple[int, int]:  # two weights of one format and shape
     """How many codes differ, and how many there are."""
-    n = int(np.prod(old.shape))
+    n, old = int(np.prod(old.shape)), getattr(old, "rest", old)
     if isinstance(old, Int8):
         return int((old.codes != new.codes).sum()), n
     different = array_module(old.packed).bitwise_xor(old.packed, new.packed)

@@ -10,6 +10,11 @@ kept beside the adapter and subtracted, which is the same function. So `disable_
 adapters are not disturbed, and what is saved is a plain LoRA of rank 2r for the base that everybody has:
 
     s · (B A - B0 A0) = s · [B, -B0] [A; A0]
+
+On a base in 4 or 8 bits each layer's start is found as it is loaded, from the weight that is not quantized yet. W_res
+alone is quantized, and s · B0 A0 stays beside it in float32 (quantization/residual.py). The true W is gone then:
+`disable_adapter` gives Q(W_res) + s · B0 A0, the function before the first step. What is saved is a LoRA for the base
+that everybody has, before its quantization.
 """
 
 import math
@@ -24,6 +29,7 @@ from ..errors import ConfigError
 from ..nn import Parameter
 from ..quantization.int8 import Int8
 from ..quantization.nf4 import FourBit
+from ..quantization.residual import Part, Residual
 from . import trainable_tokens
 from .lora import EmbeddingLora, Lora, LoraAdapter, low_rank_update
 
@@ -45,20 +51,6 @@ def principal_part(W, r, passes=None):  # (out, in) -> U (out, r), S (r,), Vt (r
     return (Q @ U)[:, :r], S[:r], Vt[:r]
 
 
-def weight_of(base):  # -> (out, in) host array
-    """The weight that these starts decompose. Raises ConfigError when it is in 4 or 8 bits, as PEFT does.
-
-    The base is never changed here, so nothing would make up for the error of its quantization: the reason to start so.
-    """
-    stored = getattr(base, "weight", None)  # a base that keeps its weight in another way has no such Parameter
-    if stored is not None and isinstance(stored.data, FourBit | Int8):
-        raise ConfigError(
-            "PiSSA and OLoRA start from the weights of the base, and these are in 4 or 8 bits: train on the base in "
-            "float32 or 16 bits, or start as LoRA does"
-        )
-    return to_host(base.dense())
-
-
 class Pissa(Lora):
     """PiSSA on one linear layer: A, B and their frozen start A0, B0."""
 
@@ -74,11 +66,30 @@ class Pissa(Lora):
             parameter.requires_grad = False
 
     def start(self, base, generator):
-        W = weight_of(base)
+        stored = getattr(getattr(base, "weight", None), "data", None)  # a base may keep its weight in another way
+        if isinstance(stored, Residual):
+            return self._start_of(stored)
+        if isinstance(stored, FourBit | Int8):
+            raise ConfigError(
+                "PiSSA and OLoRA start from weights that are not quantized yet, and these are in 4 or 8 bits: load a "
+                "base in 16 or 32 bits with quantization_config=... and parts=ml.parts_of(config)"
+            )
+        return dict(zip(self.names, self.part_of(to_host(base.dense()))[:2], strict=True))
+
+    def _start_of(self, stored):
+        """What was taken out of the base when it was loaded."""
+        found, own = (stored.start, len(stored.A), stored.scaling), (self.init, self.r, self.scaling)
+        if found != own:
+            what = "init_lora_weights {!r}, rank {}, scale {:g}".format
+            raise ConfigError(f"the base was loaded for {what(*found)}, not for {what(*own)}: use one config for both")
+        return dict(zip(self.names, map(to_host, (stored.A, stored.B)), strict=True))
+
+    def part_of(self, W):  # (out, in) -> Part
+        """s · B0 A0, the part of W to start from."""
         passes = re.fullmatch(r"pissa_niter_(\d+)", self.init)
         U, S, Vt = principal_part(W, self.r, passes and int(passes[1]))
         root = np.sqrt(S / self.scaling)
-        return {"lora_A.weight": root[:, None] * Vt, "lora_B.weight": U * root}
+        return Part(root[:, None] * Vt, U * root, self.scaling, self.init)
 
     def update(self, y, x, base, context):  # (..., out), (..., in) -> (..., out)
         """W_res x + s · B A x; dropout acts on the trained branch only."""
@@ -106,9 +117,9 @@ class Pissa(Lora):
 class Olora(Pissa):
     """OLoRA on one linear layer."""
 
-    def start(self, base, generator):
-        Q, R = np.linalg.qr(weight_of(base))
-        return {"lora_A.weight": R[: self.r], "lora_B.weight": Q[:, : self.r]}
+    def part_of(self, W):
+        Q, R = np.linalg.qr(W)
+        return Part(R[: self.r], Q[:, : self.r], self.scaling, self.init)
 
 
 class PissaAdapter(LoraAdapter):

@@ -1,6 +1,7 @@
 """From a folder in Hugging Face's layout to a model. The table `FAMILIES` says which classes a model_type has."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..quantization.apply import quantized_layers, store_weights
 from ..quantization.checkpoint import PackedFiles
 from ..quantization.config import BitsAndBytesConfig
 from ..quantization.linear import StoredParameter
+from ..quantization.residual import keep_parts
 from ..quantization.sixteen_bit import KINDS as SIXTEEN_BIT
 from ..rounding import round_to
 from ..text.tokenizer import TextTokenizer, load_tokenizer
@@ -52,7 +54,11 @@ QUANTIZE = {  # value of --quantize -> options of `load_pretrained`
 
 
 def load_pretrained(
-    path, device="cpu", dtype=np.float32, quantization_config: BitsAndBytesConfig | None = None
+    path,
+    device="cpu",
+    dtype=np.float32,
+    quantization_config: BitsAndBytesConfig | None = None,
+    parts: Callable | None = None,
 ):  # -> CausalLM in eval mode
     """Load the model in the folder `path`, or of that name on the hub ("org/name"; a folder wins).
 
@@ -64,6 +70,7 @@ def load_pretrained(
             "float16": matrices are kept in 16 bits, frozen, and vectors are rounded
     quantization_config  a BitsAndBytesConfig: linear layers in 4 or 8 bits, frozen. A checkpoint that transformers and
             bitsandbytes wrote in 4 or 8 bits brings its own
+    parts   what PiSSA or OLoRA takes out of the weights before they are quantized: `ml.parts_of(config)`
 
     Every other parameter requires a gradient (full fine-tuning); `get_peft_model` freezes them. Raises
     MissingFileError, FormatError for a broken file or one whose tensors are not exactly the model's (missing, extra,
@@ -73,6 +80,8 @@ def load_pretrained(
     folder = model_folder(path)
     model, headers, packed = empty_model(folder, kind, quantization_config)
     parameters = places_in(model, headers, folder)
+    if parts and quantization_config:
+        keep_parts(model, parts(model), quantized_layers(model, quantization_config))
     if packed:
         for name in packed.weights:
             parameters[name].data = packed.stored(name)
@@ -139,13 +148,13 @@ def base_folder(path: str | Path | None = None) -> Path:
 
 
 def load_base(
-    path: str | Path | None = None, device: str = "cpu", quantize: str | None = None
+    path: str | Path | None = None, device: str = "cpu", quantize: str | None = None, parts: Callable | None = None
 ) -> tuple[CausalLM, TextTokenizer]:
     """The base `path` and its tokenizer; the shipped base when it is None. See `load_pretrained`.
 
     quantize: "nf4", "int8", "bf16" or "fp16": keep its weights in 4, 8 or 16 bits, see `QUANTIZE`.
     """
-    model = load_pretrained(shipped("base") if path is None else path, device=device, **storage_named(quantize))
+    model = load_pretrained(shipped("base") if path is None else path, device, parts=parts, **storage_named(quantize))
     if path is None:
         model.name_or_path = None  # where the package lies here means nothing elsewhere; an adapter would note it
     return model, load_tokenizer(base_folder(path))

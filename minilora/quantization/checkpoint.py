@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import FormatError, printable
+from ..errors import ConfigError, FormatError, printable
 from ..files.safetensors import read_bytes
 from ..nn import Module
 from .config import BitsAndBytesConfig
@@ -26,6 +26,7 @@ from .double_quantization import SIZE, dynamic_map
 from .int8 import Int8
 from .linear import StoredLinear, StoredParameter
 from .nf4 import SIZES, VALUES, FourBit
+from .residual import Residual
 from .sixteen_bit import SixteenBit
 
 STATE = re.compile(r"(.+)\.quant_state\.bitsandbytes__(nf4|fp4)")
@@ -47,12 +48,10 @@ class PackedFiles:
         self.places = {name: (file, *entry) for file, header in headers.items() for name, entry in header.items()}
         self.config = config
         beside = BESIDE if config.load_in_4bit else SCALE
-        self.beside = {
-            n: m[1] if config.load_in_4bit else f"{m[1]}.weight" for n in self.places if (m := beside.fullmatch(n))
-        }
-        self.weights = sorted(
-            {*self.beside.values()} | {n for n, (_, kind, _) in self.places.items() if self._is_codes(n, kind)}
-        )
+        end = "" if config.load_in_4bit else ".weight"
+        self.beside = {n: m[1] + end for n in self.places if (m := beside.fullmatch(n))}
+        codes = {n for n, (_, kind, _) in self.places.items() if self._is_codes(n, kind)}
+        self.weights = sorted({*self.beside.values()} | codes)
         shapes = {name: self._shape(name) for name in self.weights}
         self.plain = {
             file: {n: ("F32", shapes[n]) if n in shapes else e for n, e in header.items() if n not in self.beside}
@@ -132,12 +131,8 @@ class PackedFiles:
             f"{weight}.absmax": (absmax.shape, absmax.dtype, (-(-n // size),), np.uint8 if nested else np.float32),
         }
         if nested:
-            found[f"{weight}.nested_absmax"] = (
-                nested[0].shape,
-                nested[0].dtype,
-                (-(-len(absmax) // SIZE),),
-                np.float32,
-            )
+            scales = nested[0]
+            found[f"{weight}.nested_absmax"] = (scales.shape, scales.dtype, (-(-len(absmax) // SIZE),), np.float32)
         for name, (has, dtype, wanted, expected) in found.items():
             if has != wanted or dtype != expected:
                 self._refuse(name, f"has {has} {dtype}, expected {wanted} {np.dtype(expected)} for {shape}")
@@ -174,6 +169,11 @@ def tensors_of(model: Module, config: BitsAndBytesConfig | None) -> dict:  # -> 
 
 def _tensors(name, parameter, config):
     stored = parameter.data
+    if isinstance(stored, Residual):
+        raise ConfigError(
+            f"{name} has a part in float32 beside its codes, which no checkpoint holds: save the adapter, which is for "
+            "the base before it was quantized"
+        )
     if isinstance(stored, SixteenBit):
         bits = stored.bits.T if parameter.transposed else stored.bits
         return {name: bits if stored.kind == "float16" else np.ascontiguousarray(bits).view(_bfloat16())}

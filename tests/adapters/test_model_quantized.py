@@ -103,11 +103,13 @@ def test_a_copy_of_a_quantized_module_is_a_float32_one_with_the_dequantized_weig
 
 @pytest.mark.parametrize("init", ["pissa", "pissa_niter_4", "olora"])
 @pytest.mark.parametrize("quantize", ["nf4", "int8"])
-def test_starts_from_the_weights_of_the_base_are_refused_in_4_and_8_bits(tmp_path, quantize, init):
+def test_starts_from_the_weights_of_the_base_are_refused_on_a_base_that_was_quantized_without_them(
+    tmp_path, quantize, init
+):
     tiny_llama().save_pretrained(tmp_path)
     model = load_pretrained(tmp_path, **STORED[quantize])
     with pytest.raises(
-        ConfigError, match="^PiSSA and OLoRA start from the weights of the base, and these are in 4 or 8"
+        ConfigError, match="^PiSSA and OLoRA start from weights that are not quantized yet, and these are in 4 or 8"
     ):
         ml.get_peft_model(model, ml.LoraConfig(**LORA, init_lora_weights=init))
 

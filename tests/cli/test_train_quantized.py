@@ -29,6 +29,20 @@ def test_an_adapter_is_trained_on_a_base_in_fewer_bits_and_asked_there(run, base
     assert (code, err) == (0, "") and "loss" in out
 
 
+@pytest.mark.parametrize("method", ["pissa", "olora"])
+@pytest.mark.parametrize("quantize", ["nf4", "int8"])
+def test_a_start_from_the_base_is_taken_while_it_is_quantized(run, base, files, quantize, method):
+    code, out, err = trained(run, base, files, quantize, "--method", method, "--targets", "q_proj,down_proj")
+    assert code == 0, err
+    assert f"{quantize} keeps the adapter's start in float32; use the adapter without --quantize" in err
+    before, after = map(float, re.search(r"validation loss ([\d.]+) -> ([\d.]+)", out).groups())
+    assert after < before
+    code, out, err = run("eval", "--base", base, "--adapter", files / "out", "--jsonl", files / "pairs.jsonl")
+    assert (code, err) == (0, "") and float(re.search(r"loss +([\d.]+)", out)[1]) < before
+    code, _, err = run("train", "--resume", "--out", files / "out", "--steps", 30)
+    assert code == 0, err
+
+
 @pytest.mark.parametrize("how", ["dequantize", "original", "requantize"])
 def test_a_merge_says_what_it_costs(run, base, files, how):
     trained(run, base, files, "nf4")
