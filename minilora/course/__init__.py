@@ -1,9 +1,10 @@
 """The tools of the lessons: predictions, expectations and figures, and the exercises with their checks.
 
-lesson.py    predict, expect, show_axes, replay: the functions that the cells of a lesson call
-judge.py     does a function have the properties that an exercise asks for, and if not, which mistake explains it
-compare.py   the comparisons that the checks use, and the words for a difference
-runner.py    judges a student's own file, in its own process with a time limit and a memory limit
-checks/      a file for each lesson: its exercises, their properties, known mistakes and hints
-lab/         the short trainings and the measurements that lessons make
+lesson.py     predict, expect, show_axes, replay: the functions that the cells of a lesson call
+answering.py  check, hint, progress, answer: exercises answered in a notebook
+judge.py      does a function have the properties that an exercise asks for, and if not, which mistake explains it
+compare.py    the comparisons that the checks use, and the words for a difference
+runner.py     judges a student's own file, in its own process with a time limit and a memory limit
+checks/       a file for each lesson: its exercises, their properties, known mistakes and hints
+lab/          the short trainings and the measurements that lessons make
 """

@@ -92,7 +92,7 @@ class Guarded:
         self.before_call()
         try:
             result = self.function(*given)
-        except NotImplementedError:
+        except (NotImplementedError, KeyboardInterrupt):
             raise
         except BaseException as error:  # SystemExit too: a submission must not end the check
             raise Raised(error, arguments) from error
@@ -123,7 +123,7 @@ def judge(
     progress: Callable = lambda sentence: None,
     before_call: Callable = lambda: None,
 ) -> Verdict:
-    """Try the properties of `exercise` on `function`, one after another. Returns a Verdict; never raises.
+    """Try the properties of `exercise` on `function`, one after another. Returns a Verdict; only an interrupt passes.
 
     progress(sentence) is called before each property, before_call() before each call of the function.
     """
@@ -185,6 +185,8 @@ def _result(function, arguments):  # -> list of arrays; None when it raises, or 
     try:
         with np.errstate(all="ignore"), contextlib.redirect_stdout(_Nowhere()):
             return _flat(function(*copy.deepcopy(arguments)))
+    except KeyboardInterrupt:
+        raise
     except BaseException:  # SystemExit too
         return None
 

@@ -12,6 +12,12 @@ import numpy as np
 from ..display.numbers import number_text
 from ..display.plots import COLOURS, STYLE
 from ..files.shipped import shipped
+from .answering import answer as answer
+from .answering import check as check
+from .answering import hint as hint
+from .answering import load_answers as load_answers
+from .answering import progress as progress
+from .answering import save_answers as save_answers
 
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY = COLOURS
 

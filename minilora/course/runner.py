@@ -134,7 +134,7 @@ def _child(path, number, report, megabytes):
 
     watch_memory(megabytes)
     function, verdict = find_function(path, chosen.function)
-    verdict = verdict or judge(chosen, function, progress, printed.clear)
+    verdict = verdict or judge(chosen, _without_interrupts(function), progress, printed.clear)
     if verdict.error is not None:
         verdict.message = f"{own_lines(verdict.error, path)}\n{verdict.message}".rstrip()
     if printed.text.strip() and verdict.state == "failed":
@@ -142,6 +142,18 @@ def _child(path, number, report, megabytes):
     verdict.error = None
     write(asdict(verdict))
     os._exit(0)  # whatever the submission left behind (threads, exit handlers) does not run
+
+
+def _without_interrupts(function):
+    """The same function; a KeyboardInterrupt that it raises becomes a RuntimeError: nobody sits at this process."""
+
+    def call(*arguments):
+        try:
+            return function(*arguments)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("KeyboardInterrupt").with_traceback(error.__traceback__) from None
+
+    return call
 
 
 def find_function(path: Path, name: str) -> tuple:  # -> (function, None) or (None, Verdict)
@@ -162,14 +174,18 @@ def find_function(path: Path, name: str) -> tuple:  # -> (function, None) or (No
     return function, None
 
 
-def own_lines(error: BaseException, path: Path) -> str:
-    """The error and the lines of the student's own file that led to it, without those inside NumPy and minilora."""
+def own_lines(error: BaseException, path: Path, name: str | None = None) -> str:
+    """The error and the lines of the student's own file that led to it, without those inside NumPy and minilora.
+
+    name: how to call the file, by default its name; "" for a cell of a notebook.
+    """
+    file = f"{path.name}, " if name is None else name
     if isinstance(error, SyntaxError | ValueError) and "null bytes" in str(error):  # a ValueError before Python 3.11.4
         return f"{path.name} is not plain text: save it as UTF-8"
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename) == path:
         return f"{path.name}, line {error.lineno}: {(error.text or '').strip()}\n{type(error).__name__}: {error.msg}"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path][-4:]
-    lines = [f"{path.name}, line {f.lineno}, in {f.name}: {f.line}" for f in frames]
+    lines = [f"{file}line {f.lineno}, in {f.name}: {f.line}" for f in frames]
     message = str(error).splitlines()
     shapes = shapes_at(error, path) if isinstance(error, ValueError | IndexError) else []
     return "\n".join([*lines, f"{type(error).__name__}: {message[0][:300] if message else ''}".rstrip(": "), *shapes])
@@ -230,8 +246,11 @@ def watch_memory(megabytes: int) -> None:
 # ---- a verdict in words
 
 
-def verdict_lines(chosen: Exercise, verdict: Verdict) -> list[str]:
-    """A verdict as a student reads it."""
+def verdict_lines(chosen: Exercise, verdict: Verdict, hint: str = "", here: bool = False) -> list[str]:
+    """A verdict as a student reads it.
+
+    hint: the call that prints a hint, by default the command; here: the function is in this kernel, not in a file.
+    """
     head = f"{chosen.number}  {chosen.function}"
     if verdict.state == "passed":
         return [f"{head}: passed ({len(verdict.passed)} properties)"]
@@ -243,8 +262,9 @@ def verdict_lines(chosen: Exercise, verdict: Verdict) -> list[str]:
         lines.append(f"    fails        {verdict.failing}")
     lines += [f"                 {line}" for line in verdict.message.splitlines()]
     if verdict.paste:
-        lines += ["    to see it, paste:", *(f"        {line}" for line in verdict.paste)]
-    return [*lines, f"    a hint       minilora hint {chosen.number}"]
+        shown = verdict.paste[1:] if here else verdict.paste
+        lines += ["    to see it, paste:", *(f"        {line}" for line in shown)]
+    return [*lines, f"    a hint       {hint or f'minilora hint {chosen.number}'}"]
 
 
 def find_folder(folder: str | Path | None, lesson: int) -> Path:

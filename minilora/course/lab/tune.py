@@ -1,5 +1,8 @@
 """A short fine-tuning for the lessons: one task, one seed; and scores and losses to measure afterwards."""
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 
 from ...files.shipped import shipped
@@ -48,3 +51,14 @@ def test_loss(model, tokenizer, task: str) -> float:
     """Mean loss on the responses of the task's test split. (A score counts whole answers; a loss shows small steps.)"""
     pairs = [encode_pair(example, tokenizer) for example in get_task(task).examples("test")]
     return evaluate(model, [pad_pairs(pairs[i : i + 64], tokenizer.pad_id) for i in range(0, len(pairs), 64)])
+
+
+def affordable_steps(one_step: Callable, steps: int, seconds: float = 60.0) -> int:
+    """How many of `steps` fit into `seconds`, as one timed call of `one_step()` says; at least 1. Prints why fewer."""
+    start = time.perf_counter()
+    one_step()
+    each = time.perf_counter() - start
+    fit = max(1, min(steps, int(seconds / each)))
+    if fit < steps:
+        print(f"one step takes {each:.2g} s, so {steps} steps would take {steps * each:,.0f} s: {fit} steps instead")
+    return fit
