@@ -52,6 +52,11 @@ class PromptConfig(PeftConfig):
     required = ("num_virtual_tokens",)
     harmless = frozenset("peft_type peft_version auto_mapping revision inference_mode tokenizer_kwargs".split())
 
+    def with_defaults(self, model_config):
+        c = model_config
+        heads = {"num_layers": c.num_hidden_layers, "num_attention_heads": c.num_attention_heads}
+        return self.with_sizes(token_dim=c.hidden_size, **heads)
+
     def with_sizes(self, **sizes):
         """The configuration with the model's sizes. Raises ConfigError when it says others."""
         for name, size in sizes.items():
@@ -83,14 +88,9 @@ class PromptTuningConfig(PromptConfig):
         if self.prompt_tuning_init == "TEXT" and not (self.prompt_tuning_init_text and self.tokenizer_name_or_path):
             raise ConfigError("prompt_tuning_init 'TEXT' needs prompt_tuning_init_text and tokenizer_name_or_path")
 
-    def with_defaults(self, model_config):
-        c = model_config
-        heads = {"num_layers": c.num_hidden_layers, "num_attention_heads": c.num_attention_heads}
-        return self.with_sizes(token_dim=c.hidden_size, **heads)
-
 
 @dataclass
-class PromptEncoderConfig(PromptTuningConfig):
+class PromptEncoderConfig(PromptConfig):
     """P-tuning's file: the finished vectors. The network that made them is not saved."""
 
     encoder_reparameterization_type: str = "MLP"
@@ -155,3 +155,6 @@ class PromptEncoderAdapter(PromptTuningAdapter):
     """P-tuning, as its file has it."""
 
     config_class = PromptEncoderConfig
+
+    def start(self, model, generator):
+        return {"prompt_embeddings": generator.standard_normal(self.prompt.shape)}

@@ -8,6 +8,7 @@ from tiny import random_ids, tiny_llama
 import minilora as ml
 from minilora import PeftModel, PromptTuningConfig, get_peft_model
 from minilora.errors import ConfigError
+from minilora.files.atomic import read_json
 from minilora.files.shipped import shipped
 from minilora.gradcheck import gradcheck
 from minilora.models.gemma import GemmaConfig, GemmaForCausalLM
@@ -104,9 +105,11 @@ def test_a_text_start_without_a_text_is_refused():
 def test_the_file_of_p_tuning_is_read_as_its_finished_vectors(tmp_path):
     model = prompted(tiny_llama())
     model.save_pretrained(tmp_path)
-    edit_json(tmp_path / "adapter_config.json", peft_type="P_TUNING", encoder_hidden_size=8)
+    edit_json(tmp_path / "adapter_config.json", peft_type="P_TUNING", encoder_hidden_size=8, prompt_tuning_init=None)
     again = PeftModel.from_pretrained(tiny_llama(), tmp_path)
     assert np.array_equal(again(IDS).data, model(IDS).data)
+    again.save_pretrained(tmp_path / "again")
+    assert not [key for key in read_json(tmp_path / "again" / "adapter_config.json") if key.startswith("prompt_tuning")]
 
 
 def test_merging_is_refused_by_name():

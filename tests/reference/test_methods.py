@@ -187,6 +187,28 @@ def test_prompt_learning_has_pefts_gradients_and_our_files_open_there(method, ki
     assert close(logits(mine), logits(opened.eval()))
 
 
+NETWORKS = {
+    "prefix": lambda: peft.PrefixTuningConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=4, prefix_projection=True, encoder_hidden_size=7
+    ),
+    "p-tuning": lambda: peft.PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=4, encoder_hidden_size=9),
+}
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize("method", NETWORKS)
+def test_what_a_network_in_front_made_is_read_and_our_file_of_it_opens_there_without_a_warning(method, kind, tmp_path):
+    build(kind, tmp_path / "base")
+    reference, _ = quietly(peft.get_peft_model, theirs(tmp_path / "base"), NETWORKS[method]())
+    quietly(reference.save_pretrained, str(tmp_path / "theirs"))
+    model = PeftModel.from_pretrained(ours(tmp_path / "base"), tmp_path / "theirs")
+    assert close(logits(model), logits(reference.eval()))
+    model.save_pretrained(tmp_path / "ours")
+    opened, notes = quietly(peft.PeftModel.from_pretrained, theirs(tmp_path / "base"), str(tmp_path / "ours"))
+    assert notes == quietly(peft.PeftModel.from_pretrained, theirs(tmp_path / "base"), str(tmp_path / "theirs"))[1]
+    assert close(logits(model), logits(opened.eval()))
+
+
 # ---- several DoRA adapters on one layer, in float64
 
 
