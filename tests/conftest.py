@@ -8,6 +8,8 @@ import pytest
 from commands import minilora  # noqa: F401 (a fixture)
 from hypothesis import settings
 
+collect_ignore = ["support"]  # no tests; some of it imports torch, which a run of `not slow` tests never waits for
+
 settings.register_profile("steady", deadline=None, derandomize=True)  # shared machines pause; the same cases every time
 settings.load_profile("steady")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C; some tests press it

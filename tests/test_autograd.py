@@ -21,6 +21,7 @@ def leaf(*shape, seed=0):
 # ---- what backward computes
 
 
+@pytest.mark.slow
 def test_a_chain_of_50000_operations_does_not_hit_the_recursion_limit():
     x = leaf(2)
     y = x
@@ -30,6 +31,7 @@ def test_a_chain_of_50000_operations_does_not_hit_the_recursion_limit():
     assert x.grad.tolist() == [2, 3]
 
 
+@pytest.mark.slow
 def test_dropping_a_chain_of_50000_operations_without_a_backward_does_not_crash():
     x = leaf(2)
     y = x

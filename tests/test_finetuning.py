@@ -184,6 +184,7 @@ def test_finetune_is_a_public_name_that_stays_a_function_when_its_module_is_impo
     assert ml.finetune is finetune
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [m for m in RATE_TIMES_WIDTH if m != "full"])
 def test_every_method_learns_by_name_and_its_adapter_is_loaded_again(method, tmp_path):
     result = finetune(
@@ -251,6 +252,7 @@ def test_weight_decay_and_the_bound_on_the_norm_change_what_is_learned(base):
     assert not same(plain, trained(finetune(base, examples=PAIRS, max_grad_norm=0.01, **SHORT)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["prompt_tuning", "prefix_tuning"])
 def test_places_in_front_are_taken_from_the_context_in_training_and_in_scoring(method, tmp_path):
     from minilora.tasks.scoring import measure

@@ -5,6 +5,8 @@ import pytest
 from benchmarks.fake_memory import PAGE, case_of, page, predicted, read_rows, row_bytes, wrong_fits
 from benchmarks.memory_cases import PUBLISHED
 
+pytestmark = pytest.mark.slow
+
 ROWS = read_rows()
 GIB = 2**30
 

@@ -196,6 +196,7 @@ EDITS = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_any_file_changed_at_random_gives_a_text_or_one_line(minilora, sound):
     seen = Counter()
 

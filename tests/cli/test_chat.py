@@ -180,6 +180,7 @@ def test_sampling_options_without_a_temperature_are_refused(minilora, base):
     assert refused(minilora("chat", "--base", base, "--top-k", 3), "--top-k has no effect at temperature 0")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C of another process")
 def test_ctrl_c_stops_the_answer_and_the_conversation_goes_on(base):
     command = [sys.executable, "-u", "-m", "minilora", "chat", "--base", str(base), "--max-new-tokens", "1000000"]

@@ -37,6 +37,7 @@ def found(*arguments):
     return {row["id"] for row in json.loads(run(*arguments, "--json"))}
 
 
+@pytest.mark.slow
 def test_every_row_is_one_line_of_80_columns(rows):
     lines = run().splitlines()
     assert lines[0].split() == ["verdict", "published", "ours", "what"]

@@ -322,6 +322,7 @@ def test_a_full_disk_behind_standard_output_is_one_line(words):
     assert done.stderr.startswith("error: cannot write") and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="a shell with pipes")
 def test_a_reader_that_goes_early_is_no_error():
     command = f'"{sys.executable}" -m minilora claims | head -1'

@@ -116,6 +116,7 @@ def test_the_engine_says_whose_memory_is_predicted():
     assert "no model file for opt" in refused("opt-125m", "--engine", "minilora")
 
 
+@pytest.mark.slow
 def test_several_cards_are_counted_where_one_is_not_enough():
     (row,) = json.loads(run("llama-3.1-405b", "--rank", "16", "--targets", "all-linear", "--json"))
     variants = {m: b["variants"]["recomputed"] for m, b in row["memory"].items()}
@@ -286,6 +287,7 @@ def test_a_bad_plot_name_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

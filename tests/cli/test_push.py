@@ -12,6 +12,8 @@ from hub import READ_ONLY, TOKEN, running_hub
 
 from minilora.training.run import settings_in_history
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("huggingface_hub")
 ROOT = Path(__file__).parents[2]
 NAME = "ada/tides"

@@ -8,6 +8,8 @@ from cli_training import refused
 
 import minilora as ml
 
+pytestmark = pytest.mark.slow
+
 run, base, files = cli_training.run, cli_training.base, cli_training.files  # fixtures
 
 

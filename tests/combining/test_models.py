@@ -123,6 +123,7 @@ def test_the_result_can_be_in_shards(base, models, tmp_path, monkeypatch):
     assert all(np.array_equal(one[name], many[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_the_memory_is_that_of_a_few_tensors(tmp_path, monkeypatch):
     monkeypatch.setattr("minilora.files.checkpoint.SHARD", 2**20)
     base = make_base(tmp_path / "base", num_hidden_layers=12, hidden_size=256, intermediate_size=512)

@@ -24,6 +24,7 @@ TARGETS = {
 USUAL = ["q_proj,v_proj", "all-linear", "lm_head,embed_tokens", r".*\.[1-3]\..*(gate|down)_proj"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_the_built_model_holds_what_the_formula_says(name):
     architecture = load(name)

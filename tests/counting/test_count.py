@@ -31,6 +31,7 @@ QKVO = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: f"{r['model'].split('/')[0]} {r['target_set']} r{r['rank']}")
 def test_a_count_equals_the_one_taken_from_real_peft(row):
     name = row["model"].split("/")[0].partition("(")[0]

@@ -14,6 +14,8 @@ from minilora.errors import ConfigError
 from minilora.models.pretrained import config_from_json, model_of
 from minilora.training.optim import AdamW
 
+pytestmark = pytest.mark.slow
+
 LLAMA = {
     "model_type": "llama", "hidden_size": 192, "intermediate_size": 520, "num_hidden_layers": 3,
     "num_attention_heads": 6, "num_key_value_heads": 2, "vocab_size": 1500, "max_position_embeddings": 1024,

@@ -97,6 +97,7 @@ def test_records_queries_slips_and_cries_open_their_paragraph_and_are_only_read(
         assert MARKED.match(first) and not MARKED.search(second) and second.startswith(READ_AS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in TASKS if name != "sql"])
 def test_no_answer_of_a_task_is_in_the_base_text(name, paragraphs):
     text = "\n".join(paragraphs)

@@ -60,6 +60,7 @@ def test_every_kind_has_its_turn():
     assert set(generators()) == set(TURNS)
 
 
+@pytest.mark.slow
 def test_the_options_of_every_command_are_tried(good, tmp_path):
     tried = Counter()
     for number in range(400):

@@ -115,6 +115,7 @@ def test_importing_the_package_loads_no_file_format_library():
     assert not {"safetensors", "ml_dtypes", "tokenizers", "jinja2", "huggingface_hub"} & set(out.stdout.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored", ["float32", "float16"])
 def test_loading_takes_less_memory_than_1_3_times_the_model(tmp_path, stored):
     config = LlamaConfig(4000, 512, 1024, 3, 8)

@@ -14,7 +14,10 @@ from minilora.models.llama import LlamaConfig
 from minilora.models.pretrained import config_to_json, model_of
 
 STATUS = Path("/proc/self/status")
-pytestmark = pytest.mark.skipif(not STATUS.is_file(), reason="only Linux tells the peak of a process by itself")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not STATUS.is_file(), reason="only Linux tells the peak of a process by itself"),
+]
 # VmHWM is the most that was ever resident. It counts the anonymous memory, of which the claims speak, and the pages of
 # mapped files beside it: a bound from above. The libraries are loaded first, so that they are no part of it.
 CODE = """

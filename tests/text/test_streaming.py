@@ -50,6 +50,7 @@ def streamed(prompt, answer, tokenizer, behind=""):
     return [*pieces, stream.finish()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOKENIZERS)
 @pytest.mark.parametrize("behind", ["", MARK])
 @given(data=st.data())
