@@ -89,19 +89,23 @@ def read_utf8(path: str | Path, mistake: type[MiniloraError] = FormatError, pipe
 
     pipes: whether a pipe, which has an end only when its writer ends, is read too.
 
-    Raises MissingFileError, `mistake` for bytes that are not UTF-8, MiniloraError when the file cannot be read.
+    Raises MissingFileError, `mistake` for bytes that are not UTF-8 or mostly zeros, MiniloraError when the file cannot be read.
     """
     path = Path(path)
     try:
         if not (path.is_file() or pipes and path.is_fifo()):
             raise MissingFileError(f"{path} is a folder, expected a file" if path.is_dir() else f"no such file: {path}")
-        return path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
     except MissingFileError:
         raise
     except UnicodeDecodeError as error:
         raise mistake(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
     except OSError as error:
         raise MiniloraError(f"cannot read {path}: {error.strerror or error}") from error
+    nulls = text.count("\0")
+    if nulls > len(text) / 4:  # UTF-16 without its mark, or a file that was never filled
+        raise mistake(f"{path}: not UTF-8 text ({nulls:,} of its {len(text):,} characters are null)")
+    return text
 
 
 def read_json(path: str | Path, limit: int = 64 * 2**20) -> dict:

@@ -17,7 +17,7 @@ import numpy as np
 from .. import ops
 from ..autograd import record
 from ..backend import array_module, inner_columns, like, narrow_product, to_host
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, FormatError, nearest
 from ..nn import Parameter
 from . import fields
 from .base import Adapter, Method, PeftConfig
@@ -319,12 +319,22 @@ class AdaLoraAdapter(Adapter):
         return found | {"final": np.array(self.is_final)}
 
     def restore(self, state):
-        self.is_final = bool(state["final"])
-        self.importance, self.uncertainty, self.pattern = {}, {}, None
+        found = {"importance": {}, "uncertainty": {}, "pattern": {}}
         for key, array in state.items():
             kind, _, rest = key.partition("/")
             if kind == "pattern":
-                self.pattern = (self.pattern or {}) | {rest: np.asarray(array, dtype=bool)}
-            elif kind in ("importance", "uncertainty"):
+                E = self.methods[rest].E
+                found[kind][rest] = _of_shape(key, np.asarray(array, dtype=bool), E.shape[:1])
+            elif kind in found:
                 path, _, name = rest.rpartition("/")
-                getattr(self, kind)[path, name] = like(array, self.methods[path].parameters[name].data)
+                p = self.methods[path].parameters[name]
+                found[kind][path, name] = like(_of_shape(key, array, p.shape), p.data)
+        self.is_final = bool(state["final"])
+        self.importance, self.uncertainty = found["importance"], found["uncertainty"]
+        self.pattern = found["pattern"] or None
+
+
+def _of_shape(key, array, shape):
+    if array.shape != shape:
+        raise FormatError(f"{key} has the shape {array.shape}, expected {shape}")
+    return array

@@ -75,8 +75,9 @@ def load_state(
     with _part_of(path, "loss scale"):
         if precision is not None:
             precision.restore(description["precision"])
+    with _part_of(path, "state of the adapters"):
+        put_back(model, tensors)
     optimizer.load_state_dict(arrays)
-    put_back(model, tensors)
     if best is not None:
         best |= saved_best
     return description["step"]

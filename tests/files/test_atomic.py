@@ -139,6 +139,8 @@ def test_json_comes_back_and_is_laid_out_as_peft_does(tmp_path):
         (b'{"a": 1,\n "b" 2}', "line 2, column 6"),
         (b"[1, 2]", "expected a JSON object, found list"),
         (b'{"a": "\xff"}', "not UTF-8 text .* at byte 7"),
+        ('{"a": 1}'.encode("utf-16-le"), "not UTF-8 text .8 of its 16 characters are null"),
+        (bytes(5000), "not UTF-8 text .5,000 of its 5,000 characters are null"),
         (b"[" * 100_000, "not JSON"),
         (b'{"a": ' + b"9" * 5000 + b"}", "not JSON that can be read"),
     ],

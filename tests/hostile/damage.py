@@ -55,7 +55,7 @@ def near(rng, value):
         )
     if isinstance(value, list):
         return rng.choice([value[:-1], value + value, value[::-1], {"0": value}, value + [None], value[:1] * 2000])
-    return rng.choice([list(value.items())[:3], list(value), {}, value | {"a new key": 1}])
+    return rng.choice([[list(pair) for pair in value.items()][:3], list(value), {}, value | {"a new key": 1}])
 
 
 def places(value, path=()):  # -> the paths of all values inside

@@ -8,7 +8,7 @@ from checkpoints import GOLDEN, read_npz
 from tiny import random_ids, tiny_llama
 
 from minilora import AdaLoraConfig, AdamW, PeftModel, Tensor, get_peft_model
-from minilora.errors import ConfigError
+from minilora.errors import ConfigError, FormatError
 from minilora.files.atomic import read_json
 from minilora.gradcheck import gradcheck
 from minilora.methods.adalora import AdaLoraAdapter, adalora_update, orthogonality
@@ -192,6 +192,17 @@ def test_scores_and_pattern_that_are_saved_and_restored_prune_as_if_never_stoppe
         assert np.array_equal(left, adapter_of(other).pattern[path])
     for p, q in zip(other.parameters(), whole.parameters(), strict=True):
         assert np.array_equal(p.data, q.data)
+
+
+@pytest.mark.parametrize("kind", ["importance", "uncertainty", "pattern"])
+def test_scores_or_a_pattern_of_another_shape_are_refused_and_nothing_is_changed(kind):
+    model = trained(model_of(), 8)
+    before = adapter_of(model).state()
+    key = next(name for name in before if name.startswith(kind))
+    with pytest.raises(FormatError, match="has the shape"):
+        adapter_of(model).restore(before | {key: np.concatenate([before[key], before[key]])})
+    after = adapter_of(model).state()
+    assert before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
 
 
 def test_the_training_loop_adds_the_penalty_once_a_step_and_prunes_after_it():
