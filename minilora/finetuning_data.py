@@ -1,6 +1,5 @@
 """The data of a fine-tuning: which files, how many rows, what is held out, batches to train on."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from .text.batches import (
     TextBatches,
     encode_pairs,
     pair_batches,
+    pairs_digest,
     split_pairs,
     split_text,
     text_digest,
@@ -109,6 +109,6 @@ def read_data(settings, examples, tokenizer, encode, context) -> Data:
         train, held_out = split_pairs(train)
     batches = PairBatches(train, tokenizer, size, context, rng, encode)
     pairs = encode_pairs(held_out, tokenizer, encode, context)
-    digest = hashlib.sha256(repr(batches.pairs + pairs).encode()).hexdigest()
+    digest = pairs_digest(batches.pairs + pairs)
     longest, valid = max(len(a) + len(b) for a, b in batches.pairs), pair_batches(pairs, size, tokenizer.pad_id)
     return Data(batches, valid, len(batches.pairs), len(pairs), digest, longest, form, system)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ..display.tables import console, new_table, show_facts
-from ..errors import ConfigError, FormatError, MiniloraError, MissingFileError
+from ..errors import ConfigError, FormatError, MiniloraError, MissingFileError, printable
 
 ADAPTER, BASE = "adapter_config.json", "config.json"
 
@@ -54,7 +54,8 @@ def adapters(folders):
                 value_range([u.scaling for u in updates]),
             )
         size, on_disk = f"{adapter.parameters:,}", f"{adapter.bytes_on_disk:,}"
-        table.add_row(str(folder), method_name(config), target_names(config), *numbers, size, on_disk)
+        about = map(printable, (folder, method_name(config), target_names(config)))
+        table.add_row(*about, *numbers, size, on_disk)
     if table.row_count:
         console().print(table)
     if problems:
@@ -139,7 +140,7 @@ def show_adapter(folder, base, plot):
         row = [u.path, f"{u.shape[0]} x {u.shape[1]}", str(u.r), f"{u.scaling:g}", f"{u.norm():.4g}"]
         if base:
             row += [f"{norms[u.path]:.4g}", f"{u.norm() / norms[u.path]:.2%}" if norms[u.path] else "W is zero"]
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     console().print(table)
     click.echo("|W| is the Frobenius norm: the root of the sum of all squares; dW = scale B A")
     if base:
@@ -165,7 +166,8 @@ def show_tensors(adapter, base):
     table = new_table("tensor", "shape", "mean", "norm", text=2)
     for name, array in (adapter.others | adapter.frozen).items():
         mean = f"{array.mean(dtype=np.float64):.4g}" if array.size else "-"
-        table.add_row(name, " x ".join(map(str, array.shape)), mean, f"{np.linalg.norm(array.astype(np.float64)):.4g}")
+        shape = " x ".join(map(str, array.shape))
+        table.add_row(printable(name), shape, mean, f"{np.linalg.norm(array.astype(np.float64)):.4g}")
     console().print(table)
     if base:
         click.echo(f"fits {base}: the shapes agree")

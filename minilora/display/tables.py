@@ -3,6 +3,8 @@
 import sys
 from typing import Any
 
+from ..errors import printable
+
 
 def console(width: int = 400):
     """A rich.console.Console on stdout that prints text unchanged, without markup or colours.
@@ -30,10 +32,10 @@ def new_table(*columns: str, text: int | None = None, title: str = ""):
 
 
 def show_facts(*facts: tuple[str, Any]) -> None:
-    """Print (name, value) pairs, one a line: names on the left, values on the right."""
+    """Print (name, value) pairs, one a line: names on the left, values on the right, as `printable` writes them."""
     from rich.table import Table
 
     table = Table.grid(padding=(0, 3))
     for name, value in facts:
-        table.add_row(name, str(value))
+        table.add_row(name, printable(value))
     console().print(table)

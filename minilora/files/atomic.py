@@ -89,7 +89,8 @@ def read_utf8(path: str | Path, mistake: type[MiniloraError] = FormatError, pipe
 
     pipes: whether a pipe, which has an end only when its writer ends, is read too.
 
-    Raises MissingFileError, `mistake` for bytes that are not UTF-8 or mostly zeros, MiniloraError when the file cannot be read.
+    Raises MissingFileError, `mistake` for bytes that are not UTF-8 or too often zero, MiniloraError when the file
+    cannot be read.
     """
     path = Path(path)
     try:

@@ -324,17 +324,17 @@ class AdaLoraAdapter(Adapter):
             kind, _, rest = key.partition("/")
             if kind == "pattern":
                 E = self.methods[rest].E
-                found[kind][rest] = _of_shape(key, np.asarray(array, dtype=bool), E.shape[:1])
+                found[kind][rest] = _like_that(key, array, E.shape[:1], np.dtype(bool))
             elif kind in found:
                 path, _, name = rest.rpartition("/")
                 p = self.methods[path].parameters[name]
-                found[kind][path, name] = like(_of_shape(key, array, p.shape), p.data)
+                found[kind][path, name] = like(_like_that(key, array, p.shape, p.dtype), p.data)
         self.is_final = bool(state["final"])
         self.importance, self.uncertainty = found["importance"], found["uncertainty"]
         self.pattern = found["pattern"] or None
 
 
-def _of_shape(key, array, shape):
-    if array.shape != shape:
-        raise FormatError(f"{key} has the shape {array.shape}, expected {shape}")
+def _like_that(key, array, shape, dtype):  # -> the array itself
+    if (array.shape, array.dtype) != (shape, dtype):
+        raise FormatError(f"{key} is {array.shape} {array.dtype}, expected {shape} {dtype}")
     return array

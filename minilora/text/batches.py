@@ -7,6 +7,7 @@ A batch is (ids, labels), both (B, T) int64 on the host and not yet shifted: `mo
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -178,6 +179,12 @@ def text_digest(*texts) -> str:  # each (N,)
         for start in range(0, len(ids), 2**20):  # in parts: a long text is not copied whole
             digest.update(ids[start : start + 2**20].astype("<i8").tobytes())
     return digest.hexdigest()
+
+
+def pairs_digest(pairs: list[Pair]) -> str:
+    """The same of pairs, each with the lengths of its two sides."""
+    parts = chain.from_iterable(((len(prompt), len(response)), prompt, response) for prompt, response in pairs)
+    return text_digest(np.fromiter(chain.from_iterable(parts), dtype=np.int64))
 
 
 # ---- what is held out

@@ -1,6 +1,7 @@
 """Reading plain text, and examples to learn from, out of files."""
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ..files.atomic import read_utf8
 from .rows import Example, read_row
 from .tokenizer import END
 
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # in JSON
 Paths = str | Path | Iterable[str | Path]  # one path or several
 
 
@@ -37,15 +39,19 @@ def read_jsonl(path: str | Path) -> list[Example]:
     line at fault, or for a file without examples.
     """
     text = read_utf8(path, DataError, pipes=True)
+    is_text = SURROGATE.search(text) is None  # only an escape can write half of a character
     array = _read_array(text)
     if array is not None:
         examples = [
-            _read_at(f"{path}, example {n}", lambda value=value: value) for n, value in enumerate(array, start=1)
+            _read_at(f"{path}, example {n}", lambda value=value: value, is_text)
+            for n, value in enumerate(array, start=1)
         ]
     else:
         lines = enumerate(text.split("\n"), start=1)  # a line ends at a line feed alone: U+2028 is content
         examples = [
-            _read_at(f"{path}, line {n}", lambda line=line: json.loads(line)) for n, line in lines if line.strip()
+            _read_at(f"{path}, line {n}", lambda line=line: json.loads(line), is_text)
+            for n, line in lines
+            if line.strip()
         ]
     if not examples:
         raise DataError(f'{path} is empty, expected lines like {{"prompt": "...", "response": "..."}}')
@@ -61,10 +67,11 @@ def _read_array(text: str) -> list | None:
         return None
 
 
-def _read_at(where: str, load) -> Example:  # load: function () -> the row as a JSON value
+def _read_at(where: str, load, is_text: bool = False) -> Example:  # load: function () -> the row as a JSON value
     try:
         example = read_row(load(), where)
-        json.dumps(example, ensure_ascii=False).encode()  # raises where UTF-8 cannot hold the text
+        if not is_text:
+            json.dumps(example, ensure_ascii=False).encode()  # raises where UTF-8 cannot hold the text
         return example
     except (ValueError, RecursionError, TypeError) as error:  # DataError and bad JSON are ValueErrors
         fault = f"not JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else str(error)

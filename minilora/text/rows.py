@@ -32,6 +32,10 @@ ABOUT = {  # keys that tell about a row; those in the last line are what the met
 }  # fmt: skip
 
 
+NEEDED = {form: frozenset(needed) for form, (needed, _) in FORMS.items()}
+USED = {form: ABOUT.union(needed, other) for form, (needed, other) in FORMS.items()}  # every key of a row that is read
+
+
 class Example(dict):
     """A checked example: "prompt" and "response", and "messages", "tools" or "text" if the row has them.
 
@@ -52,7 +56,7 @@ def read_row(value, where: str) -> Example:
     example |= {key: kept for key, kept in value.items() if key in ABOUT}
     example.form, example.where = form, where
     for key, extra in value.items():
-        if key not in (*FORMS[form][0], *FORMS[form][1], *ABOUT) and _has_content(extra):
+        if key not in USED[form] and _has_content(extra):
             if not (key == "text" and isinstance(extra, str) and example["response"] in extra):  # Alpaca has it twice
                 names = listed([*FORMS[form][0], *FORMS[form][1]], 8)
                 raise DataError(
@@ -81,8 +85,8 @@ def every_answer(example: dict) -> list[dict]:
 
 def row_form(value: dict) -> str:
     """The name of the form, of FORMS. Raises DataError for a row of no form."""
-    for name, (needed, _) in FORMS.items():
-        if all(key in value for key in needed):
+    for name, needed in NEEDED.items():
+        if value.keys() >= needed:
             return name
     near = max(FORMS.values(), key=lambda keys: (sum(k in value for k in keys[0]), keys[0] == ("prompt", "response")))
     missing = next(key for key in near[0] if key not in value)

@@ -5,13 +5,16 @@ come from all the files that name them, and a Llama tokenizer is built as its cl
 """
 
 import contextlib
+import functools
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError, FormatError, MiniloraError, MissingFileError, first_line
 from ..files.atomic import read_json, read_utf8
+from .pieces import Pieces, cuts_at_spaces, has_own_regex
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -21,6 +24,9 @@ END_NAMES = (END, "</s>", "<|end_of_text|>", "<|im_end|>")  # of end tokens, for
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")  # of an added token, beside its text
 AS_THEIR_FILE = ("mistral", "phi3", "qwen2")  # model types for which transformers ignores the class LlamaTokenizer
+
+
+_ASIDE = threading.Lock()  # one thread at a time puts standard error aside
 
 
 class TextTokenizer:
@@ -46,21 +52,40 @@ class TextTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of the text, with nothing in front or behind. Raises DataError for a text that has no ids."""
-        with library_errors(DataError, "the tokenizer cannot encode this text"):
+        with self._library("the tokenizer cannot encode this text"):
             return self.inner.encode(text, add_special_tokens=False).ids
 
     def encode_all(self, texts: list[str]) -> list[list[int]]:
-        """`encode` of every text, on all cores."""
-        with library_errors(DataError, "the tokenizer cannot encode these texts"):
-            encode = getattr(
-                self.inner, "encode_batch_fast", self.inner.encode_batch
-            )  # without the place of each token
+        """`encode` of every text, faster. Raises DataError when one of them has no ids."""
+        return self._pieces.encode_all(texts) if self._pieces else self._encode_batch(texts)
+
+    def last_cut(self, text: str) -> int:
+        """A place in the text, near its end, that no id reaches over, whatever is appended; 0 when none is known."""
+        return self._pieces.last_cut(text) if self._pieces else 0
+
+    @functools.cached_property
+    def _pieces(self) -> Pieces | None:
+        return Pieces(self.inner, self._encode_batch) if cuts_at_spaces(self.inner) else None
+
+    def _encode_batch(self, texts):  # by the library, on all cores
+        encode = getattr(self.inner, "encode_batch_fast", self.inner.encode_batch)  # without the place of each token
+        with self._library("the tokenizer cannot encode these texts"):
             return [found.ids for found in encode(texts, add_special_tokens=False)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids, without special tokens such as the end token and padding."""
-        with library_errors(DataError, "the tokenizer cannot decode these ids"):
+        with self._library("the tokenizer cannot decode these ids"):
             return self.inner.decode([int(i) for i in ids], skip_special_tokens=True)
+
+    @contextlib.contextmanager
+    def _library(self, what):
+        with library_errors(DataError, what), no_reports_of_panics() if self._may_panic else contextlib.nullcontext():
+            yield
+
+    @functools.cached_property
+    def _may_panic(self) -> bool:
+        """Whether tokenizer.json has a regular expression of its own: the library panics when a search takes long."""
+        return has_own_regex(self.inner)
 
     def special_ids(self, text: str) -> list[int]:
         """The ids in the text that are tokens of their own, such as `<|im_end|>`: added to the vocabulary, in order."""
@@ -131,18 +156,19 @@ def library_errors(mistake: type[MiniloraError], what: str) -> Iterator[None]:
 @contextlib.contextmanager
 def no_reports_of_panics() -> Iterator[None]:
     """In the block nothing reaches standard error: Rust reports a panic there, in a hundred lines, before it raises."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # it is closed
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  a device, not a path
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    with _ASIDE:
+        try:
+            kept = os.dup(2)
+        except OSError:  # it is closed
+            yield
+            return
+        try:
+            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  a device, not a path
+                os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 # ---- as the class LlamaTokenizer of transformers builds a tokenizer

@@ -74,6 +74,17 @@ def test_every_method_is_listed_and_inspected_with_its_name_and_its_parameters(m
     assert f"method {method}" in " ".join(shown.split()) and "parameters" in shown
 
 
+@pytest.mark.parametrize("method", ["lora", "vera", "prompt_tuning"])
+def test_control_characters_of_a_file_do_not_reach_the_terminal(minilora, tmp_path, method):
+    config = config_named(method, target_modules=["q_proj"], num_virtual_tokens=3)
+    ml.get_peft_model(base_model(), config).save_pretrained(tmp_path / "one")
+    edit_json(tmp_path / "one/adapter_config.json", base_model_name_or_path="sea\x1b[31m\nforged 9")
+    for command in ("inspect", "adapters"):
+        out = minilora(command, tmp_path / "one").out
+        assert all(line.isprintable() and not line.startswith("forged") for line in out.splitlines())
+    assert "sea\\x1b[31m\\nforged 9" in minilora("inspect", tmp_path / "one").out
+
+
 def test_ranks_that_differ_are_shown_as_a_range(minilora, adapter, tmp_path):
     model = base_model()
     config = ml.LoraConfig(r=3, lora_alpha=5, target_modules=["q_proj", "k_proj"], rank_pattern={"k_proj": 5})

@@ -195,12 +195,13 @@ def test_scores_and_pattern_that_are_saved_and_restored_prune_as_if_never_stoppe
 
 
 @pytest.mark.parametrize("kind", ["importance", "uncertainty", "pattern"])
-def test_scores_or_a_pattern_of_another_shape_are_refused_and_nothing_is_changed(kind):
+def test_scores_or_a_pattern_of_another_shape_or_type_are_refused_and_nothing_is_changed(kind):
     model = trained(model_of(), 8)
     before = adapter_of(model).state()
     key = next(name for name in before if name.startswith(kind))
-    with pytest.raises(FormatError, match="has the shape"):
-        adapter_of(model).restore(before | {key: np.concatenate([before[key], before[key]])})
+    for other in (np.concatenate([before[key], before[key]]), before[key].astype(np.int64)):
+        with pytest.raises(FormatError, match=f"{key} is .*, expected "):
+            adapter_of(model).restore(before | {key: other})
     after = adapter_of(model).state()
     assert before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
 

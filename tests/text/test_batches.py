@@ -8,7 +8,7 @@ import pytest
 from minilora.errors import ConfigError, DataError
 from minilora.files.shipped import shipped
 from minilora.ops.loss import IGNORE
-from minilora.text.batches import PairBatches, TextBatches, encode_pairs
+from minilora.text.batches import PairBatches, TextBatches, encode_pairs, pairs_digest
 from minilora.text.encoding import encode_pair, encode_text
 from minilora.text.tokenizer import load_tokenizer
 
@@ -121,3 +121,15 @@ def test_a_row_that_the_tokenizer_cannot_encode_is_named_though_rows_are_encoded
     with pytest.raises(DataError, match="^example 2: the tokenizer cannot encode this text"):
         encode_pairs(rows, words, encode_pair, 100)
     assert encode_pairs(rows[:1], words, encode_pair, 100) == [([0], [2])]
+
+
+def test_the_digest_of_pairs_is_of_every_id_and_of_where_the_response_begins():
+    pairs = [([1, 2], [3]), ([4], [5, 6])]
+    others = [
+        [([1], [2, 3]), ([4], [5, 6])],
+        [([1, 2], [3]), ([4], [5, 7])],
+        [([1, 2], [3])],
+        [([4], [5, 6]), ([1, 2], [3])],
+    ]
+    assert pairs_digest(pairs) == pairs_digest([*pairs])
+    assert len({pairs_digest(other) for other in [pairs, *others]}) == 5

@@ -6,7 +6,7 @@ import sys
 import pytest
 from commands import tokenizer_text
 from foreign_tokenizers import LLAMA2, saved, sentencepiece
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 
 from minilora.errors import DataError, FormatError, MissingFileError
 from minilora.files.atomic import read_json
@@ -118,6 +118,17 @@ def test_a_panic_of_the_library_is_one_line_and_reports_nothing(tmp_path, capfd,
     path.write_text(json.dumps(json.loads(tokenizer_text()) | change), encoding="utf-8")
     with pytest.raises(FormatError, match="not a tokenizer.json: Precompiled"):
         load_tokenizer(path)
+    print("after", file=sys.stderr)
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_a_regular_expression_that_takes_too_long_is_one_line_and_reports_nothing(capfd):
+    inner = Tokenizer(models.BPE({"a": 0, "b": 1}, []))
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex("(a|aa)+$"), "isolated")
+    tokenizer = TextTokenizer(inner)
+    for encode in (tokenizer.encode, lambda text: tokenizer.encode_all([text])):
+        with pytest.raises(DataError, match="cannot encode .*: Onig: Regex search error"):
+            encode("a" * 60 + "b")
     print("after", file=sys.stderr)
     assert capfd.readouterr().err == "after\n"
 
