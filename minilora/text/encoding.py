@@ -40,7 +40,7 @@ class PairEncoder:
         return front + prompt, response + behind
 
     def many(self, found: list[tuple], tokenizer: TextTokenizer) -> list[tuple[list[int], list[int]]]:
-        """The pairs of what `texts` gave, the same and faster: side by side, and only a prompt's end is encoded again."""
+        """The pairs of what `texts` gave, the same and faster: side by side, and of a prompt only its end again."""
         befores = tokenizer.encode_all([before for _, before, _, _ in found])
         ends = [before[tokenizer.last_cut(before) :] for _, before, _, _ in found]
         firsts = tokenizer.encode_all(ends)
