@@ -4,7 +4,10 @@ lesson.py     predict, expect, show_axes, replay: the functions that the cells o
 answering.py  check, hint, progress, answer: exercises answered in a notebook
 judge.py      does a function have the properties that an exercise asks for, and if not, which mistake explains it
 compare.py    the comparisons that the checks use, and the words for a difference
-runner.py     judges a student's own file, in its own process with a time limit and a memory limit
+messages.py   a student's error in words
+runner.py     judges a student's own file, whose process only answers calls, with a time limit and a memory limit
+submission.py  that process
+wire.py       values between the two processes
 checks/       a file for each lesson: its exercises, their properties, known mistakes and hints
 lab/          the short trainings and the measurements that lessons make
 """

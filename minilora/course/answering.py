@@ -17,8 +17,10 @@ from types import FunctionType, ModuleType
 from ..errors import ConfigError
 from ..files.atomic import write_text
 from ..files.shipped import shipped
-from .judge import Verdict, judge
-from .runner import LESSONS, Printed, exercise, exercises, file_name, find_function, own_lines, verdict_lines
+from .judge import Verdict, judge, with_lines
+from .messages import Printed, in_words, own_lines
+from .runner import LESSONS, exercise, exercises, file_name, verdict_lines
+from .submission import find_function
 
 _checked: dict[str, tuple[Callable, Verdict]] = {}  # the last check of each exercise in this kernel
 
@@ -40,7 +42,7 @@ def check(number: str, function: Callable) -> None:
         print(f"{number}: you ended the check; is there a loop in {chosen.function} that does not end?")
         return
     if verdict.error is not None:
-        verdict.message = f"{own_lines(verdict.error, _file_of(function), '')}\n{verdict.message}".rstrip()
+        with_lines(verdict, own_lines(verdict.error, _file_of(function), ""), in_words(verdict.error))
     if printed.text.strip() and verdict.state == "failed":
         verdict.message += f"\nyour code printed: {printed.text.strip()}{' ...' if printed.full else ''}"
     _checked[number] = function, verdict
@@ -107,10 +109,10 @@ def load_answers(folder: str | Path) -> None:
         path = (folder / file_name(lesson)).resolve()
         for e in exercises(lesson):
             before = list(sys.path)
-            function, verdict = find_function(path, e.function)
+            function, why = find_function(path, e.function)
             sys.path[:] = before
             if function is None:
-                print(f"{e.number}  {e.function}: {verdict.state}: {verdict.message}")
+                print(f"{e.number}  {e.function}: does not load: {why}")
             else:
                 check(e.number, function)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .compare import Wrong, plain
+from .messages import in_words
+from .wire import Formula as Formula  # the files of checks/ take it from here
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Raised(Exception):
         self.error, self.arguments = error, arguments
 
 
+class Stopped(BaseException):
+    """The function's process has ended or does not answer: nothing more can be asked. The text says why."""
+
+
 @dataclass
 class Verdict:
     """state    "passed", "failed" or "not started"; the runner adds "no file", "does not load", "stopped"
@@ -63,20 +69,6 @@ class Verdict:
     error: BaseException | None = None
 
 
-class Formula:
-    """A function of one array given as text, so that a failing call can be shown: Formula("np.sin(x).sum()")."""
-
-    def __init__(self, text):
-        self.text = text
-        self.call = eval(f"lambda x: {text}", {"np": np})  # text written in this package, never a student's
-
-    def __call__(self, x):
-        return self.call(x)
-
-    def __repr__(self):
-        return f"lambda x: {self.text}"
-
-
 # ---- calling
 
 
@@ -92,7 +84,7 @@ class Guarded:
         self.before_call()
         try:
             result = self.function(*given)
-        except (NotImplementedError, KeyboardInterrupt):
+        except (NotImplementedError, KeyboardInterrupt, Stopped):
             raise
         except BaseException as error:  # SystemExit too: a submission must not end the check
             raise Raised(error, arguments) from error
@@ -123,7 +115,7 @@ def judge(
     progress: Callable = lambda sentence: None,
     before_call: Callable = lambda: None,
 ) -> Verdict:
-    """Try the properties of `exercise` on `function`, one after another. Returns a Verdict; only an interrupt passes.
+    """Try the properties of `exercise` on `function`, one after another. Returns a Verdict; raises only Stopped.
 
     progress(sentence) is called before each property, before_call() before each call of the function.
     """
@@ -142,7 +134,8 @@ def judge(
         except (Wrong, Raised) as failure:
             message, error = failure.args[0], None
             if isinstance(failure, Raised):
-                message, error = "", failure.error
+                error = failure.error
+                message = getattr(error, "words", None) or in_words(error)
             if name := recognise(exercise, function):
                 message += f"{'. ' if message else ''}You get this result when {name}"
             elif guarded.wrote and check is not _leaves_inputs:
@@ -153,6 +146,11 @@ def judge(
             return Verdict("failed", passed, sentence, message)
         passed.append(sentence)
     return Verdict("passed", passed)
+
+
+def with_lines(verdict: Verdict, lines: str, words: str) -> None:
+    """Put the student's own lines that led to an error in front of the message, which says `words` no second time."""
+    verdict.message = f"{lines}\n{verdict.message.removeprefix(words).removeprefix('. ')}".rstrip()
 
 
 def _leaves_inputs(f, cases):
@@ -185,7 +183,7 @@ def _result(function, arguments):  # -> list of arrays; None when it raises, or 
     try:
         with np.errstate(all="ignore"), contextlib.redirect_stdout(_Nowhere()):
             return _flat(function(*copy.deepcopy(arguments)))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         raise
     except BaseException:  # SystemExit too
         return None

@@ -1,38 +1,37 @@
 """Check a student's own file: each exercise in its own process, with a time limit and a memory limit.
 
-The process protects the check from a submission that hangs, crashes or takes all memory. It is no sandbox: the
-submission runs with your rights and can read and write your files.
+The submission's process answers calls and the judge stays here, so that nothing in the file reaches the verdict. The
+process protects the check from a submission that hangs, crashes or takes all memory. It is no sandbox: the submission
+runs with your rights and can read and write your files.
 """
 
 import contextlib
 import importlib
-import importlib.util
-import json
 import os
 import pkgutil
+import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import traceback
-import tracemalloc
-from dataclasses import asdict
+import uuid
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError, UnknownNameError, nearest
+from ..errors import ConfigError, UnknownNameError
 from . import checks
-from .judge import Exercise, Verdict, judge
+from .judge import Exercise, Stopped, Verdict, judge, with_lines
+from .submission import ENDED_OVER_MEMORY, end_descendants
+from .wire import decoded, encoded, frame, read_frame
 
 LESSONS = tuple(sorted(int(m.name[-2:]) for m in pkgutil.iter_modules(checks.__path__) if m.name.startswith("lesson_")))
 SECONDS = 30  # per exercise; the slowest solution needs less than a second
 MEGABYTES = 1024  # per exercise, beyond what Python and NumPy take at the start
-MODULE = "minilora.course.runner"
-ENDED_OVER_MEMORY = 77  # exit code of a check that exceeded the memory limit
 
 
 def exercises(lesson: int) -> tuple[Exercise, ...]:
@@ -60,187 +59,177 @@ def file_name(lesson: int) -> str:  # 6 -> "lesson_06.py"
 
 
 def check(number: str, folder: str | Path, seconds: float = SECONDS, megabytes: int = MEGABYTES) -> Verdict:
-    """The verdict of `judge` on the student's function in `folder`/lesson_06.py. Nothing in the file makes it raise."""
+    """The verdict of `judge` on the student's function in `folder`/lesson_06.py. Nothing in the file makes it raise.
+
+    The submission's process works on a copy of the folder's files, and only answers calls: all is judged here.
+    """
     chosen = exercise(number)
-    path = Path(folder).resolve() / file_name(chosen.lesson)
-    if not path.is_file():
-        return Verdict("no file", message=f"there is no {path.name} in {folder}")
-    with tempfile.TemporaryDirectory() as temporary:
-        report = Path(temporary) / "report.json"
-        command = [sys.executable, "-P", "-m", MODULE, str(path), number, str(report), str(megabytes)]
-        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)  # the same minilora in the new process
-        with subprocess.Popen(
-            command, cwd=path.parent, env=environment, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        ) as child:  # fmt: skip
-            assert child.stdout
-            try:
-                child.stdout.readline()  # Python and NumPy are loaded: the submission's time starts now
-                code = child.wait(seconds)
-            except subprocess.TimeoutExpired:
-                code = None
-            finally:
-                end(child)
-        return _verdict(report, code, seconds, megabytes)
+    name = file_name(chosen.lesson)
+    if not (Path(folder) / name).is_file():
+        return Verdict("no file", message=f"there is no {name} in {folder}")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        copy_files(Path(folder), Path(temporary), name)
+        return _judged(chosen, Path(temporary).resolve() / name, seconds, megabytes)
 
 
-def end(child: subprocess.Popen) -> None:
-    """End the process and (except on Windows) every process that it has started."""
+def copy_files(folder: Path, target: Path, name: str) -> None:
+    """Copy the file `name` and its neighbours up to 1 MB, without folders."""
+    neighbours = [p for p in folder.iterdir() if p.is_file() and p.name[0] != "." and p.stat().st_size < 2**20]
+    for path in {folder / name, *neighbours[:100]}:
+        with contextlib.suppress(OSError):  # a neighbour that cannot be read
+            shutil.copyfile(path, target / path.name)
+
+
+def _judged(chosen, path, seconds, megabytes):
+    so_far = []  # sentences of the properties begun: all but the last hold
+    with Submission(path, chosen.function, seconds, megabytes) as submission:
+        try:
+            if failed := submission.load():
+                return Verdict("does not load", message=failed)
+            verdict = judge(chosen, submission, so_far.append, submission.listen)
+        except Stopped as stopped:
+            failing = so_far[-1] if so_far else ""
+            where = f' at "{failing}"' if failing else " while loading the file"
+            return Verdict("stopped", so_far[:-1], failing, str(stopped).format(where=where))
+    if isinstance(verdict.error, Remote):
+        with_lines(verdict, verdict.error.lines, verdict.error.words)
+    if submission.printed and verdict.state == "failed":
+        verdict.message += f"\nyour code printed: {submission.printed}"
+    verdict.error = None
+    return verdict
+
+
+class Remote(Exception):
+    """An error in the submission's process. lines: the student's lines that led to it; words: it as one sentence."""
+
+    def __init__(self, kind, lines, words):
+        super().__init__(kind)
+        self.kind, self.lines, self.words = kind, lines, words
+
+
+class Submission:
+    """The student's function in its own process: calling it sends the arguments and returns the decoded answer.
+
+    A call raises Remote for an error of the function, NotImplementedError for a stub, and Stopped when the process has
+    ended, takes too long or does not answer as agreed.
+    """
+
+    def __init__(self, path, name, seconds, megabytes):
+        self.seconds, self.megabytes = seconds, megabytes
+        self.printed, self.listening = "", False
+        self.token = uuid.uuid4().hex
+        command = [sys.executable, "-P", "-m", f"{__package__}.submission", str(path), name, str(megabytes)]
+        self.process = subprocess.Popen(
+            command, cwd=path.parent, env=self._environment(), start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+        )  # fmt: skip
+        self.answers = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _environment(self):
+        one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        path = os.pathsep.join(p for p in sys.path if p)  # the same minilora in the new process
+        own = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1", "PYTHONPATH": path, "MINILORA_CHECK": self.token}
+        return os.environ | one_thread | own
+
+    def _read(self):
+        pipe = self.process.stdout.fileno()
+        try:
+            while (message := read_frame(lambda n: os.read(pipe, n))) is not None:
+                self.answers.put(message)
+        except (ValueError, OSError):
+            self.answers.put({})  # no message: the submission writes into the pipe itself
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        end(self.process, self.token)
+
+    def load(self) -> str | None:
+        """Wait until the file is loaded. Returns the reason why the function is missing, or None."""
+        self.deadline = time.monotonic() + 60 + self.seconds
+        self._next("ready")
+        self.deadline = time.monotonic() + self.seconds  # Python and NumPy are loaded: the submission's time starts now
+        failed = self._next("failed")["failed"]
+        return failed if failed is None else str(failed)
+
+    def listen(self):
+        """Keep what the next call prints."""
+        self.listening = True
+
+    def __call__(self, *arguments):
+        listening, self.listening = self.listening, False
+        try:
+            self.process.stdin.write(frame({"arguments": [encoded(a) for a in arguments]}))
+        except OSError:
+            pass  # the process has ended: there is no answer either
+        answer = self._next()
+        if listening:
+            self.printed = str(answer.get("printed", ""))[:310]
+        if answer.get("error") == "NotImplementedError":
+            raise NotImplementedError
+        if answer.get("error"):
+            raise Remote(*(str(answer.get(key, ""))[:2000] for key in ("error", "lines", "words")))
+        try:
+            for i, tree in answer.get("changed", {}).items():
+                _put_into(arguments[int(i)], decoded(tree))
+            return decoded(answer["value"])
+        except (ValueError, IndexError, KeyError, AttributeError, TypeError, MemoryError):
+            raise Stopped("stopped{where}: the file writes into the pipe of the check") from None
+
+    def _next(self, key=None):
+        """The next answer. Raises Stopped when there is none."""
+        ended = False
+        while time.monotonic() < self.deadline:
+            with contextlib.suppress(queue.Empty):
+                answer = self.answers.get(timeout=0.05)
+                if key is not None and key not in answer:
+                    raise Stopped("stopped{where}: the file writes into the pipe of the check")
+                return answer
+            if ended:
+                raise Stopped(self._how_it_ended())
+            ended = self.process.poll() is not None  # its last answer may still be on the way
+        raise Stopped(f"stopped after {self.seconds:g} seconds{{where}}: is there a loop that does not end?")
+
+    def _how_it_ended(self):
+        code = self.process.returncode
+        if code == ENDED_OVER_MEMORY:
+            return f"stopped{{where}}: it used more than {self.megabytes:,} MB of memory"
+        return f"Python itself ended{{where}} (exit code {code}): does the code end the process, or run out of memory?"
+
+
+def _put_into(argument, changed):
+    """Give an argument the values that the submission left in its own copy."""
+    if isinstance(argument, np.ndarray):
+        argument[...] = changed if changed.shape == argument.shape else ~argument.astype(bool)
+    elif isinstance(argument, dict):
+        argument.clear()
+        argument.update(changed)
+    elif isinstance(argument, list):
+        argument[:] = changed
+
+
+def end(child: subprocess.Popen, token: str) -> None:
+    """End the submission's process and every process that it has started.
+
+    Linux: all below the keeper; and when the submission ended the keeper, those that carry the token. macOS: its
+    process group. Windows: the process alone.
+    """
+    if sys.platform == "linux":
+        end_descendants(child.pid)
     if hasattr(os, "killpg"):
         with contextlib.suppress(OSError):  # it has ended already
             os.killpg(child.pid, signal.SIGKILL)
-    else:
-        child.kill()
-
-
-def _verdict(report, code, seconds, megabytes):
-    """The verdict in the report; without one, the way in which the process ended."""
-    saved = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {"passed": [], "failing": ""}
-    if "state" in saved:
-        saved["paste"] = tuple(saved["paste"])
-        return Verdict(**saved)
-    where = f' at "{saved["failing"]}"' if saved["failing"] else " while loading the file"
-    if code is None:
-        why = f"stopped after {seconds:g} seconds{where}: is there a loop that does not end?"
-    elif code == ENDED_OVER_MEMORY:
-        why = f"stopped{where}: it used more than {megabytes:,} MB of memory"
-    else:
-        why = f"Python itself ended{where} (exit code {code}): does the code end the process, or run out of memory?"
-    return Verdict("stopped", saved["passed"], saved["failing"], why)
-
-
-# ---- inside the child process
-
-
-def _child(path, number, report, megabytes):
-    """Load the student's file, judge one function, write the report; before each property too, in case one hangs."""
-    path, report, chosen = Path(path), Path(report), exercise(number)
-    print("ready", flush=True)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads any more: C code and programs that print must not block
-    printed = sys.stdout = sys.stderr = Printed(300)
-    so_far = {"passed": [], "failing": ""}
-
-    def write(verdict):
-        temporary = report.with_suffix(".part")
-        temporary.write_text(json.dumps(verdict), encoding="utf-8")
-        temporary.replace(report)
-
-    def progress(sentence):
-        if so_far["failing"]:
-            so_far["passed"].append(so_far["failing"])
-        so_far["failing"] = sentence
-        write(so_far)
-
-    watch_memory(megabytes)
-    function, verdict = find_function(path, chosen.function)
-    verdict = verdict or judge(chosen, _without_interrupts(function), progress, printed.clear)
-    if verdict.error is not None:
-        verdict.message = f"{own_lines(verdict.error, path)}\n{verdict.message}".rstrip()
-    if printed.text.strip() and verdict.state == "failed":
-        verdict.message += f"\nyour code printed: {printed.text.strip()}{' ...' if printed.full else ''}"
-    verdict.error = None
-    write(asdict(verdict))
-    os._exit(0)  # whatever the submission left behind (threads, exit handlers) does not run
-
-
-def _without_interrupts(function):
-    """The same function; a KeyboardInterrupt that it raises becomes a RuntimeError: nobody sits at this process."""
-
-    def call(*arguments):
-        try:
-            return function(*arguments)
-        except KeyboardInterrupt as error:
-            raise RuntimeError("KeyboardInterrupt").with_traceback(error.__traceback__) from None
-
-    return call
-
-
-def find_function(path: Path, name: str) -> tuple:  # -> (function, None) or (None, Verdict)
-    """The student's function `name` in the file `path`, or the Verdict that says why it is missing."""
-    sys.path.insert(0, str(path.parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader  # None only for a name that does not end in .py
-    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        return None, Verdict("does not load", message=own_lines(error, path))
-    function = getattr(module, name, None)
-    if not callable(function):
-        functions = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
-        why = f"no function {name} in {path.name}; it has: {nearest(name, functions)}"
-        return None, Verdict("does not load", message=why)
-    return function, None
-
-
-def own_lines(error: BaseException, path: Path, name: str | None = None) -> str:
-    """The error and the lines of the student's own file that led to it, without those inside NumPy and minilora.
-
-    name: how to call the file, by default its name; "" for a cell of a notebook.
-    """
-    file = f"{path.name}, " if name is None else name
-    if isinstance(error, SyntaxError | ValueError) and "null bytes" in str(error):  # a ValueError before Python 3.11.4
-        return f"{path.name} is not plain text: save it as UTF-8"
-    if isinstance(error, SyntaxError) and error.filename and Path(error.filename) == path:
-        return f"{path.name}, line {error.lineno}: {(error.text or '').strip()}\n{type(error).__name__}: {error.msg}"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path][-4:]
-    lines = [f"{file}line {f.lineno}, in {f.name}: {f.line}" for f in frames]
-    message = str(error).splitlines()
-    shapes = shapes_at(error, path) if isinstance(error, ValueError | IndexError) else []
-    return "\n".join([*lines, f"{type(error).__name__}: {message[0][:300] if message else ''}".rstrip(": "), *shapes])
-
-
-def shapes_at(error, path, most=6):  # -> lines: the shapes of the student's arrays at the error
-    tb, names = error.__traceback__, {}
-    while tb is not None:
-        if Path(tb.tb_frame.f_code.co_filename) == path:
-            names = tb.tb_frame.f_locals
-        tb = tb.tb_next
-    arrays = [f"{name} {value.shape}" for name, value in names.items() if isinstance(value, np.ndarray)][:most]
-    return ["the shapes at that line: " + ", ".join(arrays)] if arrays else []
-
-
-class Printed:
-    """The output of the submission: keeps the first characters since `clear`, drops the rest."""
-
-    def __init__(self, limit):
-        self.limit = limit
-        self.clear()
-
-    def clear(self):
-        self.text, self.full = "", False
-
-    def write(self, text):
-        self.full = self.full or len(self.text) + len(text.rstrip()) > self.limit
-        self.text += text[: self.limit - len(self.text)]
-        return len(text)
-
-    def flush(self):
-        pass
-
-
-def watch_memory(megabytes: int) -> None:
-    """End this process when Python and NumPy allocate more than the limit from now on.
-
-    Linux also refuses memory above the limit: then the submission gets a MemoryError.
-    """
-    limit = megabytes * 2**20
-    try:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (limit + 2**31, limit + 2**31))  # Python's own address space is large
-    except (ImportError, ValueError, OSError):
-        pass
-    tracemalloc.start(1)
-
-    def watch():
-        while True:
-            time.sleep(0.05)
-            if tracemalloc.get_traced_memory()[0] > limit:
-                os._exit(ENDED_OVER_MEMORY)
-
-    threading.Thread(target=watch, daemon=True).start()
+    child.kill()
+    if child.wait() < 0 and sys.platform == "linux":
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):  # not our own, or gone
+                if token.encode() in Path(f"/proc/{entry}/environ").read_bytes():
+                    os.kill(int(entry), signal.SIGKILL)
+    for pipe in (child.stdin, child.stdout):
+        with contextlib.suppress(OSError):
+            pipe.close()
 
 
 # ---- a verdict in words
@@ -282,7 +271,3 @@ def find_folder(folder: str | Path | None, lesson: int) -> Path:
         f"no {file_name(lesson)} in {looked}: write the exercises with `minilora exercises DIR`, "
         "or name the folder of yours with --dir DIR"
     )
-
-
-if __name__ == "__main__":
-    _child(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))

@@ -9,7 +9,8 @@ from exercise_answers import SOLUTIONS, each
 from minilora import Tensor
 from minilora.course import runner
 from minilora.course.judge import judge
-from minilora.course.runner import LESSONS, file_name, find_function
+from minilora.course.runner import LESSONS, file_name
+from minilora.course.submission import find_function
 
 
 def test_a_changed_argument_is_said_once():

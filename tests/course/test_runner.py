@@ -84,7 +84,7 @@ def test_a_traceback_shows_the_own_lines_alone(submit):
         "lesson_01.py, line 7, in central_difference: return help_me(x)",
         "lesson_01.py, line 4, in help_me: return np.ones((2, 3)) @ np.ones((2, 3))",
     ]
-    assert lines[2].startswith("ValueError: matmul")
+    assert lines[2] == "ValueError: the shapes of a matrix product do not fit: the inner sizes 3 and 2 differ"
     assert len(lines) == 3
 
 

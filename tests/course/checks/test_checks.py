@@ -11,7 +11,8 @@ from exercise_answers import SOLUTIONS, STUBS, each
 
 from minilora.course import runner
 from minilora.course.judge import judge
-from minilora.course.runner import LESSONS, file_name, find_function
+from minilora.course.runner import LESSONS, file_name
+from minilora.course.submission import find_function
 
 
 def functions_in(path):  # -> {name: source node}

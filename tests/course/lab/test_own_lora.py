@@ -7,7 +7,7 @@ from exercise_answers import SOLUTIONS
 import minilora as ml
 from minilora.course.lab.own_lora import lora_from
 from minilora.course.lab.tune import load_base
-from minilora.course.runner import find_function
+from minilora.course.submission import find_function
 
 NAMES = ("lora_forward", "lora_gradients", "input_gradient")
 
