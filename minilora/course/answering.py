@@ -19,7 +19,7 @@ from ..files.atomic import write_text
 from ..files.shipped import shipped
 from .judge import Verdict, judge, with_lines
 from .messages import Printed, in_words, own_lines
-from .runner import LESSONS, exercise, exercises, file_name, verdict_lines
+from .runner import LESSONS, exercise, exercises, file_name, verdict_lines, why_missing
 from .submission import find_function
 
 _checked: dict[str, tuple[Callable, Verdict]] = {}  # the last check of each exercise in this kernel
@@ -109,10 +109,10 @@ def load_answers(folder: str | Path) -> None:
         path = (folder / file_name(lesson)).resolve()
         for e in exercises(lesson):
             before = list(sys.path)
-            function, why = find_function(path, e.function)
+            function, why, names = find_function(path, e.function)
             sys.path[:] = before
             if function is None:
-                print(f"{e.number}  {e.function}: does not load: {why}")
+                print(f"{e.number}  {e.function}: does not load: {why_missing(why, names, e.function, path)}")
             else:
                 check(e.number, function)
 

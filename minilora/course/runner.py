@@ -23,10 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError, UnknownNameError
+from ..errors import ConfigError, UnknownNameError, nearest
 from . import checks
 from .judge import Exercise, Stopped, Verdict, judge, with_lines
-from .submission import ENDED_OVER_MEMORY, end_descendants
+from .submission import ENDED_OVER_MEMORY, START, end_descendants
 from .wire import decoded, encoded, frame, read_frame
 
 LESSONS = tuple(sorted(int(m.name[-2:]) for m in pkgutil.iter_modules(checks.__path__) if m.name.startswith("lesson_")))
@@ -115,10 +115,11 @@ class Submission:
     """
 
     def __init__(self, path, name, seconds, megabytes):
-        self.seconds, self.megabytes = seconds, megabytes
+        self.path, self.name, self.seconds, self.megabytes = path, name, seconds, megabytes
         self.printed, self.listening = "", False
         self.token = uuid.uuid4().hex
-        command = [sys.executable, "-P", "-m", f"{__package__}.submission", str(path), name, str(megabytes)]
+        here = str(Path(__file__).parent)
+        command = [sys.executable, "-P", "-c", START, here, str(path), name, str(megabytes)]
         self.process = subprocess.Popen(
             command, cwd=path.parent, env=self._environment(), start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
@@ -151,8 +152,8 @@ class Submission:
         self.deadline = time.monotonic() + 60 + self.seconds
         self._next("ready")
         self.deadline = time.monotonic() + self.seconds  # Python and NumPy are loaded: the submission's time starts now
-        failed = self._next("failed")["failed"]
-        return failed if failed is None else str(failed)
+        missing = self._next("missing")["missing"]
+        return missing and why_missing(*missing, self.name, self.path)
 
     def listen(self):
         """Keep what the next call prints."""
@@ -197,6 +198,11 @@ class Submission:
         if code == ENDED_OVER_MEMORY:
             return f"stopped{{where}}: it used more than {self.megabytes:,} MB of memory"
         return f"Python itself ended{{where}} (exit code {code}): does the code end the process, or run out of memory?"
+
+
+def why_missing(why: str, names: list, name: str, path: Path) -> str:
+    """Why a file has no function `name`: the error while it was loaded, or the names that it has instead."""
+    return str(why) or f"no function {name} in {path.name}; it has: {nearest(name, [str(n) for n in names])}"
 
 
 def _put_into(argument, changed):

@@ -2,6 +2,9 @@
 
 On Linux two processes: a keeper, to which every process that the submission starts falls back when its parent ends, and
 its child, which runs the submission. So the keeper's descendants are all that the submission has ever started.
+
+This process starts without the rest of the package, which takes longer to load than a check: `START` makes the three
+files that it needs a package of their own, `_check`.
 """
 
 import ctypes
@@ -14,15 +17,22 @@ import time
 import tracemalloc
 from pathlib import Path
 
-from ..errors import nearest
 from .messages import Printed, in_words, own_lines
 from .wire import encoded, formula, frame, read_frame
 
+START = """
+import importlib.util, sys
+folder, *arguments = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("_check", folder + "/__init__.py", submodule_search_locations=[folder])
+sys.modules["_check"] = importlib.util.module_from_spec(spec)
+from _check.submission import main
+main(*arguments)
+"""
 ENDED_OVER_MEMORY = 77  # exit code of a submission that exceeded the memory limit
 SET_PARENT_DEATH_SIGNAL, SET_CHILD_SUBREAPER = 1, 36  # of Linux's prctl
 
 
-def main(path: str, name: str, megabytes: int) -> None:
+def main(path: str, name: str, megabytes: str) -> None:
     """Load the function `name` from the file `path`, then answer calls until the other side closes."""
     if sys.platform == "linux":
         _leave_to_a_keeper()
@@ -38,9 +48,9 @@ def main(path: str, name: str, megabytes: int) -> None:
             data = data[os.write(told, data) :]
 
     tell({"ready": True})
-    watch_memory(megabytes)
-    function, failed = find_function(Path(path), name)
-    tell({"failed": failed})
+    watch_memory(int(megabytes))
+    function, why, others = find_function(Path(path), name)
+    tell({"missing": None if function else [why, others]})
     while function is not None and (message := read_frame(lambda n: os.read(asked, n))) is not None:
         printed.clear()
         answer = _answer(function, message["arguments"], Path(path))
@@ -64,8 +74,8 @@ def _answer(function, given, path):
     return {"value": value, "changed": {i: a for i, (a, b) in enumerate(zip(after, given, strict=True)) if a != b}}
 
 
-def find_function(path: Path, name: str) -> tuple:  # -> (function, None) or (None, why it is missing)
-    """The student's function `name` in the file `path`, or a sentence that says why it is missing."""
+def find_function(path: Path, name: str) -> tuple:  # -> (function or None, why the file does not load or "", names)
+    """The student's function `name` in the file `path`; without it, why, and the names of the functions there are."""
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec and spec.loader  # None only for a name that does not end in .py
@@ -73,12 +83,10 @@ def find_function(path: Path, name: str) -> tuple:  # -> (function, None) or (No
     try:
         spec.loader.exec_module(module)
     except BaseException as error:
-        return None, own_lines(error, path)
+        return None, own_lines(error, path), []
     function = getattr(module, name, None)
-    if not callable(function):
-        functions = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
-        return None, f"no function {name} in {path.name}; it has: {nearest(name, functions)}"
-    return function, None
+    names = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+    return function if callable(function) else None, "", names
 
 
 def watch_memory(megabytes: int) -> None:
@@ -156,10 +164,6 @@ def _is_dead(pid):  # nobody has asked for its exit code yet
 
 def _stat(pid):  # -> [state, parent, ...] or None
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()
     except OSError:
         return None
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -100,7 +100,7 @@ def _with_values(name, kind, shape, text):
         raise ValueError(f"not a type of numbers: {kind}")
     array = np.frombuffer(base64.b64decode(text), dtype).reshape(shape).copy()
     if name == "tensor":
-        from ..autograd import Tensor
+        from minilora.autograd import Tensor  # the submission's process starts without it
 
         return Tensor(array)
     return array if name == "array" else array[()]
