@@ -10,21 +10,28 @@ from ..gradcheck import numeric_gradient as gradient_of_tensors
 
 
 class Wrong(Exception):
-    """A property does not hold: the message for the student, and the arguments of the failing call, or None."""
+    """A property does not hold: the message for the student, and the arguments of the failing call, or None.
 
-    def __init__(self, message, arguments=None):
+    cause: the mistake as one sentence where the message has found it, else "".
+    """
+
+    def __init__(self, message, arguments=None, cause=""):
         super().__init__(message)
-        self.arguments = arguments
+        self.arguments, self.cause = arguments, cause
 
 
 def parts(result, names: tuple[str, ...], arguments: tuple | None) -> tuple:
-    """The result as a tuple of as many parts as `names`. Raises Wrong when it is something else."""
+    """The result (a tuple, list or array) as a tuple of as many parts as `names`. Raises Wrong when it is another."""
+    if isinstance(result, np.ndarray) and result.ndim and len(result) == len(names):
+        return tuple(result)  # an array of two numbers for two numbers
     listed = " and ".join(names) if len(names) < 3 else ", ".join(names)
     if result is None:
-        raise Wrong(f"your function returned None, expected {listed}: is the `return` missing?", arguments)
+        said = f"your function returned None, expected {listed}: is the `return` missing?"
+        raise Wrong(said, arguments, "the `return` is missing")
     if not isinstance(result, tuple | list) or len(result) != len(names):
         got = f"{len(result)} values" if isinstance(result, tuple | list) else f"a {type(result).__name__}"
-        raise Wrong(f"your function returned {got}, expected {len(names)} values: return {', '.join(names)}", arguments)
+        said = f"your function returned {got}, expected {len(names)} values: return {', '.join(names)}"
+        raise Wrong(said, arguments, f"the function must return {len(names)} values")
     return tuple(result)
 
 
@@ -34,7 +41,7 @@ def as_array(value, what: str, arguments: tuple | None):
     Raises Wrong when it is something else, has nan or infinite values, or too few digits.
     """
     if value is None:
-        raise Wrong(f"{what} is None: is the `return` missing?", arguments)
+        raise Wrong(f"{what} is None: is the `return` missing?", arguments, "the `return` is missing")
     value = plain(value)
     try:
         array = np.asarray(value)
@@ -42,11 +49,13 @@ def as_array(value, what: str, arguments: tuple | None):
             raise ValueError
         result = array.astype(np.float64)
     except (ValueError, TypeError):
-        raise Wrong(f"{what} is {_describe(value)}, expected numbers", arguments) from None
+        said = f"{what} is {_describe(value)}, expected numbers"
+        raise Wrong(said, arguments, "the result is of another type than asked") from None
     if not np.isfinite(result).all():
         raise Wrong(f"{what} has nan or infinite values", arguments)
     if array.dtype == np.float16:
-        raise Wrong(f"{what} is float16, which has only three digits: compute in float32 or float64", arguments)
+        said = f"{what} is float16, which has only three digits: compute in float32 or float64"
+        raise Wrong(said, arguments, "float16 has too few digits")
     return result
 
 
@@ -68,6 +77,7 @@ def same_shape(got, shape: tuple, what: str, axes: str, arguments: tuple | None)
             f"{what} has the shape {got.shape}, expected {tuple(shape)}{' ' + axes if axes else ''}"
             + (": it is transposed" if flipped else ""),
             arguments,
+            f"{what} is transposed" if flipped else "",
         )
 
 
@@ -98,10 +108,10 @@ def same(
         return
     why = _cut_off(kind, got, expected) or _off_by(got, expected, factors or {})
     if not expected.ndim:
-        raise Wrong(f"{what} is {got:.6g}, expected {expected:.6g}{why}", arguments)
+        raise Wrong(f"{what} is {got:.6g}, expected {expected:.6g}{why}", arguments, f"{what}{why}" if why else "")
     at = tuple(int(i) for i in np.argwhere(bad)[0])
     place = f"first at {list(at)}: yours {got[at]:.6g}, expected {expected[at]:.6g}"
-    raise Wrong(f"{what} has the right shape but wrong values{why}; {place}", arguments)
+    raise Wrong(f"{what} has the right shape but wrong values{why}; {place}", arguments, f"{what}{why}" if why else "")
 
 
 def _cut_off(kind, got, expected):

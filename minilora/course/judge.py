@@ -14,6 +14,7 @@ import numpy as np
 
 from .compare import Wrong, plain
 from .messages import in_words
+from .mutants import mutants
 from .wire import Formula as Formula  # the files of checks/ take it from here
 
 
@@ -55,6 +56,7 @@ class Stopped(BaseException):
 @dataclass
 class Verdict:
     """state    "passed", "failed" or "not started"; the runner adds "no file", "does not load", "stopped"
+    named    the mistake as one sentence, "" when it is not known
     passed   sentences of the properties that hold, in order
     failing  the sentence of the first that does not, or ""
     message  what is wrong, in words for the student
@@ -67,6 +69,7 @@ class Verdict:
     message: str = ""
     paste: tuple = ()
     error: BaseException | None = None
+    named: str = ""
 
 
 # ---- calling
@@ -132,15 +135,22 @@ def judge(
                 "not started" if not passed else "failed", passed, sentence, "raise NotImplementedError is still in it"
             )
         except (Wrong, Raised) as failure:
-            message, error = failure.args[0], None
+            message, error, named = failure.args[0], None, getattr(failure, "cause", "")
             if isinstance(failure, Raised):
                 error = failure.error
-                message = getattr(error, "words", None) or in_words(error)
+                message = named = getattr(error, "words", None) or in_words(error)
+            changed = guarded.wrote and check is not _leaves_inputs
             if name := recognise(exercise, function):
                 message += f"{'. ' if message else ''}You get this result when {name}"
-            elif guarded.wrote and check is not _leaves_inputs:
+                named = name
+            elif changed:
                 message += f"\nAlso, {changed_argument(guarded.wrote[0])}"
-            return Verdict("failed", passed, sentence, message, paste(exercise, failure.arguments), error)
+                named = named or changed_argument(guarded.wrote[0])
+            if not named:
+                message += f"\nA first hint: {exercise.hints[0]}"
+            return Verdict(
+                "failed", passed, sentence, message.strip(), paste(exercise, failure.arguments), error, named
+            )
         except Exception as error:  # from a comparison: the result has a type that no check expects
             message = f"the result of your function cannot be compared ({type(error).__name__}: {error})"
             return Verdict("failed", passed, sentence, message)
@@ -168,15 +178,21 @@ def changed_argument(position: int) -> str:
 
 
 def recognise(exercise: Exercise, function: Callable) -> str | None:
-    """The sentence of the known mistake whose results equal the function's in every case, or None."""
+    """The sentence of the known mistake whose results equal the function's in every case, or None.
+
+    Known are the misconceptions of the exercise, then the mutants of the course's own solution.
+    """
     cases = exercise.cases()
-    results = [_result(function, arguments) for arguments in cases]
+    try:
+        results = [_result(function, arguments) for arguments in cases]
+    except Stopped:
+        return None
     if not any(results):
         return None
-    for sentence, mistaken in exercise.misconceptions:
-        if all(_same_result(a, _result(mistaken, c)) for a, c in zip(results, cases, strict=True)):
-            return sentence
-    return None
+    left = [*exercise.misconceptions, *mutants(exercise.lesson, exercise.function)]
+    for result, arguments in zip(results, cases, strict=True):  # most mistakes differ in the first case already
+        left = [(s, mistaken) for s, mistaken in left if _same_result(result, _result(mistaken, arguments))]
+    return left[0][0] if left else None
 
 
 def _result(function, arguments):  # -> list of arrays; None when it raises, or returns something else

@@ -8,7 +8,10 @@ from ..judge import Exercise
 
 def weight_cases():
     rng = np.random.default_rng(1)
-    sizes = ((1, 2, 1, 3.0), (1, 3, 2, 3.0), (2, 3, 1, 3.0), (4, 3, 2, 5.0), (3, 5, 4, 2.0))  # out, in, r, alpha
+    sizes = (  # out, in, r, alpha; the square ones last, since a guess by shape fits them all
+        (1, 2, 1, 3.0), (1, 3, 2, 3.0), (2, 3, 1, 3.0), (4, 3, 2, 5.0), (3, 5, 4, 2.0), (2, 3, 3, -2.5),
+        (3, 3, 2, 5.0), (2, 2, 2, 3.0),
+    )  # fmt: skip
     return [(small(rng, out, n), small(rng, r, n), small(rng, out, r), alpha, r) for out, n, r, alpha in sizes]
 
 

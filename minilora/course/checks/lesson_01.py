@@ -14,10 +14,19 @@ def slope_cases():
         (Formula("x * x"), 3.0, 0.5),
         (Formula("x ** 3"), 1.0, 0.1),
         (Formula("np.sin(x)"), 0.7, 0.01),
+        (Formula("np.cos(x)"), 0.7, 0.01),  # a function that falls
+        (Formula("x * x"), -1.5, 0.25),
     ]
 
 
-SLOPES = (3.0, 6.0, 3.0, float(np.cos(0.7)))  # the derivatives at those places, by the rules of calculus
+SLOPES = (
+    3.0,
+    6.0,
+    3.0,
+    float(np.cos(0.7)),
+    -float(np.sin(0.7)),
+    -3.0,
+)  # the derivatives at those places, by the rules of calculus
 
 
 def one_number(f, cases):
@@ -58,6 +67,9 @@ def gradient_cases():
         (Formula("x[0] * x[1]"), np.array([2.0, -3.0]), 1e-4),
         (Formula("(x * [[1, 2, 3], [4, 5, 6]]).sum()"), small(rng, 2, 3), 1e-3),
         (Formula("np.sin(x).sum() * x[0, 0]"), small(rng, 3, 2), 1e-4),
+        (Formula("(x * x * [[[1, 2]], [[3, 4]]]).sum()"), small(rng, 2, 1, 2), 1e-4),
+        (Formula("(x * [[1, 2], [3, 4]] * x[1, 0]).sum()"), small(rng, 2, 2), 1e-4),
+        (Formula("5 - x ** 3"), np.array(1.5), 1e-4),
     ]
 
 
@@ -94,6 +106,9 @@ def silu_cases():
         (np.array([1.0]), np.array([1.0])),
         (np.array([0.0, -2.0]), np.array([1.0, 3.0])),
         (small(rng, 2, 3), small(rng, 2, 3)),
+        (small(rng, 2, 2), small(rng, 2, 2)),
+        (small(rng, 2, 1, 3), small(rng, 2, 1, 3)),
+        (np.array(0.5), np.array(-2.0)),
     ]
 
 

@@ -19,6 +19,10 @@ def broadcast_cases():
         (small(rng, 2, 3, 2), (2, 1, 2)),
         (small(rng, 4, 1, 2), (1, 2)),
         (small(rng, 3, 2), ()),
+        (small(rng, 1, 3), (1, 3)),
+        (np.array(2.5), ()),
+        *((small(rng, 3, 3), shape) for shape in ((3,), (3, 1), (1, 3), (1,), (3, 3))),
+        *((small(rng, 2, 2, 2), shape) for shape in ((2, 1), (2, 2), (2, 1, 2), (1, 2, 1))),
     ]
 
 
@@ -46,9 +50,12 @@ def unbroadcast_sums(f, cases):
 # ---- 2.2
 
 
+SIZES = ((1, 1, 1), (1, 2, 3), (4, 3, 2), (2, 3, 2), (2, 2, 3), (3, 3, 3), (2, 2, 2))
+
+
 def matmul_cases():
     rng = np.random.default_rng(22)
-    return [tuple(small(rng, *s) for s in ((m, k), (k, n), (m, n))) for m, k, n in ((1, 1, 1), (1, 2, 3), (4, 3, 2))]
+    return [tuple(small(rng, *s) for s in ((m, k), (k, n), (m, n))) for m, k, n in SIZES]
 
 
 def matmul_parts(f, cases):
@@ -86,6 +93,8 @@ def softmax_cases():
         (np.array([[0.25, 0.75]]), np.array([[1.0, 2.0]])),
         (np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]]), small(rng, 2, 3)),
         (np.array([[0.4, 0.3, 0.2, 0.1], [0.05, 0.05, 0.1, 0.8], [0.25] * 4]), small(rng, 3, 4)),
+        (np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.2, 0.2, 0.6]]), small(rng, 3, 3)),
+        (np.array([[0.9, 0.1], [0.4, 0.6]]), small(rng, 2, 2)),
     ]
 
 

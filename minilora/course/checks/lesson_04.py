@@ -16,6 +16,8 @@ def rms_cases():
         (small(rng, 2, 3), small(rng, 3), 0.0),
         (small(rng, 3, 3), small(rng, 3), 0.5),
         (small(rng, 2, 3, 4), small(rng, 4), 0.1),
+        (small(rng, 4), small(rng, 4), 0.3),
+        (small(rng, 2, 2, 2), small(rng, 2), 0.2),
     ]
 
 
@@ -51,7 +53,7 @@ def rms_is_right(f, cases):
 
 def attention_cases():
     rng = np.random.default_rng(32)
-    return [tuple(small(rng, T, hd) for _ in range(3)) for T, hd in ((1, 2), (2, 1), (3, 4), (5, 2))]
+    return [tuple(small(rng, T, hd) for _ in range(3)) for T, hd in ((1, 2), (2, 1), (3, 4), (5, 2), (3, 3))]
 
 
 def attention_shape(f, cases):
@@ -133,6 +135,8 @@ def count_cases():
         (10, 8, 6, 2, 4, 2, True),
         (1024, 128, 352, 4, 4, 2, True),
         (128256, 4096, 14336, 32, 32, 8, False),
+        (7, 12, 10, 3, 6, 3, False),
+        (9, 6, 5, 2, 3, 3, True),
     ]
 
 
@@ -249,6 +253,7 @@ EXERCISES = (
             ("grouped keys and values, tied head", count_is_right(slice(1, 2))),
             ("the lesson's model", count_is_right(slice(2, 3))),
             ("Llama 3 8B", count_is_right(slice(3, 4))),
+            ("odd sizes", count_is_right(slice(4, None))),
         ),
         (
             ("the norm weights are forgotten", lambda *a: count(*a, norms=0, final=0)),

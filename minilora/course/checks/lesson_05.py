@@ -16,6 +16,8 @@ def matrix_cases():
         (small(rng, 3, 4), 2),
         (small(rng, 5, 3), 2),
         (small(rng, 2, 3), 2),
+        (small(rng, 3, 3), 2),
+        (small(rng, 4, 4), 1),
     ]
 
 
@@ -32,7 +34,7 @@ def part_rank(f, cases):
 
 
 def all_is_D(f, cases):
-    D, r = cases[-1]
+    D, r = cases[4]
     same(f(D, r), D, f"the part of rank {r}, where D itself has rank {r},", (D, r))
 
 
@@ -64,6 +66,10 @@ def energy_cases():
         (np.array([4.0, 2.0, 1.0, 1.0]), 0.85),
         (np.array([4.0, 2.0, 1.0, 1.0]), 0.7),
         (np.array([5.0, 4.0, 3.0, 2.0, 1.0]), 0.88),
+        (np.array([1.0, 1.0, 1.0, 1.0]), 0.5),  # met exactly
+        (np.array([3.0, 1.0]), 1.0),
+        (np.array([2.0]), 0.5),
+        (np.array([6.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0]), 0.9),
     ]
 
 

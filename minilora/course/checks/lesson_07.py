@@ -7,7 +7,8 @@ from ..judge import Exercise
 
 
 def scale_cases():
-    return [(2.0, 1, False), (16.0, 4, False), (16.0, 4, True), (3.0, 9, True), (5.0, 8, False), (32.0, 16, True)]
+    return [(2.0, 1, False), (16.0, 4, False), (16.0, 4, True), (3.0, 9, True), (5.0, 8, False), (32.0, 16, True),
+            (16.0, 8, True), (7.0, 3, False), (7.0, 3, True)]  # fmt: skip
 
 
 def number(f, c):
@@ -34,7 +35,8 @@ def scale(alpha, r, rank_stabilised):
 
 
 def keep_cases():
-    return [(4.0, 2, 4, False), (16.0, 8, 32, False), (16.0, 4, 16, True), (3.0, 9, 4, True), (10.0, 16, 8, False)]
+    return [(4.0, 2, 4, False), (16.0, 8, 32, False), (16.0, 4, 16, True), (3.0, 9, 4, True), (10.0, 16, 8, False),
+            (5.0, 8, 4, False), (5.0, 8, 3, False), (5.0, 8, 3, True), (3.0, 2, 6, True)]  # fmt: skip
 
 
 def keep(alpha, r, new_r, rank_stabilised):

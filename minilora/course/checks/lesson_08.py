@@ -7,7 +7,8 @@ from ..judge import Exercise
 
 
 def count_cases():
-    return [([(3, 2)], 1), ([(3, 2), (4, 2)], 3), ([(4096, 4096)], 16), ([(4096, 4096), (1024, 4096)] * 32, 8)]
+    return [([(3, 2)], 1), ([(3, 2), (4, 2)], 3), ([(4096, 4096)], 16), ([(4096, 4096), (1024, 4096)] * 32, 8),
+            ([(5, 1), (1, 7), (2, 9)], 3), ([(3, 3)], 2), ([(2, 2), (2, 2)], 5)]  # fmt: skip
 
 
 def whole(f, c):
@@ -41,7 +42,8 @@ def tell_count(shapes, r):
 
 
 def memory_cases():
-    return [(100, 0, 4), (0, 100, 4), (1000, 10, 4), (1000, 10, 2), (8_030_261_248, 6_815_744, 2)]
+    return [(100, 0, 4), (0, 100, 4), (1000, 10, 4), (1000, 10, 2), (8_030_261_248, 6_815_744, 2),
+            (7, 3, 1), (5, 2, 4)]  # fmt: skip
 
 
 def memory(frozen, trained, width, each=16):
@@ -65,6 +67,7 @@ EXERCISES = (
             ("two matrices that are not square", equals(lora, tell_count, slice(1, 2))),
             ("4096 x 4096 at rank 16", equals(lora, tell_count, slice(2, 3))),
             ("32 layers of a Llama", equals(lora, tell_count, slice(3, 4))),
+            ("other sizes", equals(lora, tell_count, slice(4, None))),
         ),
         (
             ("only A is counted", lambda shapes, r: sum(r * n for _, n in shapes)),
@@ -105,6 +108,7 @@ EXERCISES = (
             ("trained numbers alone", equals(memory, tell_memory, slice(1, 2))),
             ("both", equals(memory, tell_memory, slice(2, 4))),
             ("Llama 3 8B in 16 bit, rank 16 on q and v", equals(memory, tell_memory, slice(4, 5))),
+            ("other sizes", equals(memory, tell_memory, slice(5, None))),
         ),
         (
             ("a frozen number gets a gradient", lambda f, t, w: memory(f, t, 2 * w)),

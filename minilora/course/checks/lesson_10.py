@@ -17,6 +17,8 @@ def float_cases():
         *((np.array(v, dtype=np.float32),) for v in (exact, ties[0], near, ties[1])),
         (random,),
         (random.reshape(5, 8),),
+        (random[:8].reshape(2, 2, 2),),
+        (random[8:17].reshape(3, 3),),
     ]
 
 
@@ -61,7 +63,7 @@ def through_float16(x):
 def turn_cases():
     rng = np.random.default_rng(92)
     one, many = (np.array([[0.1, 0.7]], dtype=np.float32), [np.array([[0.3, -0.2]], dtype=np.float32)]), []
-    for shape, n, turns in (((2, 3), 2, 20), ((3, 2), 3, 300)):
+    for shape, n, turns in (((2, 3), 2, 20), ((3, 2), 3, 300), ((2, 2), 4, 9)):
         W = rng.standard_normal(shape).astype(np.float32)
         updates = [rng.standard_normal(shape).astype(np.float32) for _ in range(n)]
         many.append((W, updates, rng.integers(0, n, turns).tolist()))

@@ -8,10 +8,13 @@ from ..judge import Exercise
 
 def stack_cases():
     rng = np.random.default_rng(101)
-    sizes = ((1, 2, 1, 1), (2, 3, 2, 2), (4, 3, 1, 2), (3, 7, 3, 2))  # out, in, r1, r2
+    sizes = (  # out, in, r1, r2, s1, s2
+        (1, 2, 1, 1, 3.0, 0.7), (2, 3, 2, 2, 1.7, -0.6), (4, 3, 1, 2, 0.4, 2.5), (3, 7, 3, 2, -1.3, 0.8),
+        (6, 7, 1, 2, 2.0, -1.5), (3, 3, 2, 2, 2.5, 0.3), (2, 2, 2, 2, 0.6, 1.9),
+    )  # fmt: skip
     return [
-        (small(rng, r1, n), small(rng, out, r1), 2.0, small(rng, r2, n), small(rng, out, r2), 0.5)
-        for out, n, r1, r2 in sizes
+        (small(rng, r1, n), small(rng, out, r1), s1, small(rng, r2, n), small(rng, out, r2), s2)
+        for out, n, r1, r2, s1, s2 in sizes
     ]
 
 
@@ -49,7 +52,7 @@ def second_is_zero(f, cases):
             s1 * B1 @ A1,
             "the update B A of the new adapter, where B2 is zero,",
             c,
-            factors={"s1": s1, "s1²": s1 * s1, "√s1": s1**0.5},
+            factors={"s1": abs(s1), "s1²": s1 * s1, "√s1": abs(s1) ** 0.5},
         )
 
 

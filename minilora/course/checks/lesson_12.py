@@ -1,5 +1,7 @@
 """Lesson 12: transposed weights, and a loader that refuses."""
 
+from collections.abc import KeysView
+
 import numpy as np
 
 from ..compare import Wrong, as_array, parts, same, same_shape, small
@@ -12,7 +14,14 @@ def conv_cases():
     rng = np.random.default_rng(111)
     return [
         (small(rng, n, out), small(rng, r, n), small(rng, out, r), s)
-        for out, n, r, s in ((1, 2, 1, 3.0), (3, 2, 1, 2.0), (4, 3, 2, 0.5), (3, 3, 2, 1.5))
+        for out, n, r, s in (
+            (1, 2, 1, 3.0),
+            (3, 2, 1, 2.0),
+            (4, 3, 2, 0.5),
+            (2, 4, 3, -1.5),
+            (3, 3, 2, 1.5),
+            (2, 2, 2, 0.7),
+        )
     ]
 
 
@@ -47,13 +56,18 @@ def file_cases():
         ({a: (2, 8), b: (8, 2)}, {a: (8, 2), b: (8, 2)}),
         (want, {d: (8, 2), c: (2, 8), "x": (1,), "model." + a: (2, 8), b: (8, 2)}),
         (want, {}),
+        ({a: (8, 2)}, {a: (8, 4)}),  # the second size alone differs
+        (want, {"base_model.model." + name: shape for name, shape in want.items()}),
+        ({a: (2, 8), "x": (3,)}, {a: (8, 2), "x": (3, 1)}),
     ]
 
 
 def three_lists(f, cases):
     for c in cases:
         for name, part in zip(("missing", "extra", "wrong_shape"), three(f, c), strict=True):
-            if not isinstance(part, list | tuple | set) or not all(isinstance(v, str) for v in part):
+            if not isinstance(part, list | tuple | set | frozenset | KeysView) or not all(
+                isinstance(v, str) for v in part
+            ):
                 raise Wrong(f"{name} is {part!r}, expected a list of names", c)
 
 

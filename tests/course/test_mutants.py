@@ -1,0 +1,68 @@
+"""Mistakes made by machine: one change of the solution each, said in one sentence."""
+
+import ast
+
+import numpy as np
+import pytest
+from exercise_answers import each
+
+from minilora.course.judge import judge, recognise
+from minilora.course.mutants import changes, mutants
+from minilora.course.runner import exercise
+
+
+def made(text):  # -> {text of the changed function's last line: sentence}
+    tree = ast.parse(text).body[0]
+    return {ast.unparse(tree).splitlines()[-1].strip(): sentence for sentence in changes(tree)}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("return x - W.T", "W.T is subtracted instead of added"),
+        ("return x", "W.T is left out"),
+        ("return x + W", "W is used without .T"),
+        ("return x.T + W.T", "x is transposed"),
+        ("return -x + W.T", "the sign of x is wrong"),
+        ("return x * 2 + W.T", "x is doubled"),
+    ],
+)
+def test_a_change_has_its_sentence(text, sentence):
+    assert made("def f(x, W):\n    return x + W.T")[text] == sentence
+
+
+def test_a_name_of_the_solution_is_told_as_its_expression():
+    assert (
+        "the factor alpha / r is left out" in made("def f(x, alpha, r):\n    s = alpha / r\n    return s * x").values()
+    )
+
+
+def test_the_tree_is_as_before_afterwards():
+    tree = ast.parse(
+        "def f(x, n):\n    for i in range(n):\n        x = x + i if i > 1 else x\n    return x, [x[:i]]"
+    ).body[0]
+    before = ast.dump(tree)
+    assert len(list(changes(tree))) > 50
+    assert ast.dump(tree) == before
+
+
+@each
+def test_every_solution_has_mutants_and_most_of_them_are_wrong(exercise):
+    found = mutants(exercise.lesson, exercise.function)
+    assert len(found) > 50
+    assert all(sentence == sentence.strip() and "\n" not in sentence for sentence, _ in found)
+
+
+def test_a_mistake_that_nobody_wrote_down_is_named():
+    def last_ones_twice(x, W, A, B, alpha, r):
+        return x @ W.T - (alpha / r) * (x @ A.T) @ B.T
+
+    name = recognise(exercise("6.1"), last_ones_twice)
+    assert name == "alpha / r * (x @ A.T) @ B.T is subtracted instead of added"
+    assert judge(exercise("6.1"), last_ones_twice).named == name
+
+
+def test_an_answer_that_is_wrong_in_its_own_way_gets_the_first_hint():
+    verdict = judge(exercise("6.1"), lambda x, W, A, B, alpha, r: np.sin(x @ W.T))
+    assert verdict.named == ""
+    assert exercise("6.1").hints[0] in verdict.message
