@@ -8,22 +8,22 @@ add the second term, and they give the same numbers:
     loop      one adapter after another on its own rows. It works for every method that acts on a layer.
     gather    the A and B of every row side by side in new arrays, then one batched product. The copy is made in every
               layer of every step; with full prompts or padded ranks it costs more than it saves.
-    segments  the A and B of all adapters of one rank lie in one array for good (`Resident`). Rows are sorted by adapter
-              once a step, so the adapters of neighbouring slots are a slice: a batched product, and no copy.
+    segments  the A and B of all adapters of one rank lie in one array for good (resident.py). Rows are sorted by
+              adapter once a step, so the adapters of neighbouring slots are a slice: a batched product, and no copy.
 
-A model alone uses the loop (`Rows`), a server the segments.
+A model alone uses the loop (`Rows`), a server the segments. VeRA and IA3 are segments too: their vectors lie in slots.
 
 Letters of shapes: B rows, T tokens of each, k adapters of a segment, c rows of each, n slots, r rank.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..autograd import Tensor, is_recording
 from ..backend import array_module, like
 from ..errors import ConfigError, ShapeError
-from ..methods.base import Method
+from ..methods.base import Between, Method, Product, Scale
 
 BASE = "__base__"  # PEFT's name for a row without an adapter
 
@@ -48,7 +48,7 @@ class Segment(NamedTuple):
 
     slots  slice of the slots, of length k
     rows   the rows of the batch in the order of their slots: a slice or an index array (k · each,)
-    kind   what `Resident` knows the shapes by
+    kind   what a `Resident` knows the stacks by
     scale  (k · each,) by which each row's update is multiplied; None: 1
     """
 
@@ -66,6 +66,25 @@ class Stack(NamedTuple):
     B: np.ndarray  # (n, r, out)
     s: np.ndarray  # (n, 1, 1)
     g: np.ndarray | None = None  # (n, 1, out), DoRA's m / n; None: every adapter here is LoRA
+
+    on_input = False  # whether `change` does something
+
+    @classmethod
+    def of(cls, part, n):
+        """n empty slots for updates like `part`, a Product."""
+        (r, n_in), out = part.A.shape, len(part.B)
+        sizes = [(r, n_in), (r, out), (1, 1)] + ([] if part.g is None else [(1, out)])
+        return cls(*(array_module(part.A).zeros((n, *size), dtype=part.A.dtype) for size in sizes))
+
+    def fits(self, part):
+        """Whether `part` can be in a slot here."""
+        return isinstance(part, Product) and len(part.A) == self.A.shape[1] and (part.g is None) == (self.g is None)
+
+    def put(self, slot, part):
+        """Copy an update into a slot."""
+        self.A[slot], self.B[slot], self.s[slot] = part.A, part.B.T, part.s
+        if self.g is not None:
+            self.g[slot] = part.g
 
     def add(self, y, x, segment, bias):  # (B, T, out), (B, T, in): y is written into
         """y += s · (x Aᵀ) B for the rows of a segment; with DoRA y = g ⊙ (y - b + s · (x Aᵀ) B) + b."""
@@ -85,24 +104,91 @@ class Stack(NamedTuple):
         y[segment.rows] = (v if bias is None else v + bias).reshape(-1, *y.shape[1:])
 
 
+class SharedStack(NamedTuple):
+    """VeRA's adapters of one layer that share A and B: a slot holds two vectors."""
+
+    A: np.ndarray  # (r, in)
+    B: np.ndarray  # (out, r)
+    d: np.ndarray  # (n, 1, r)
+    b: np.ndarray  # (n, 1, out)
+
+    on_input = False
+
+    @classmethod
+    def of(cls, part, n):
+        """n empty slots for updates like `part`, a Between."""
+        d, b = (array_module(v).zeros((n, 1, len(v)), dtype=v.dtype) for v in (part.d, part.b))
+        return cls(part.A, part.B, d, b)
+
+    def fits(self, part):
+        """Whether `part` has the same A and B."""
+        return isinstance(part, Between) and is_equal(self.A, part.A) and is_equal(self.B, part.B)
+
+    def put(self, slot, part):
+        """Copy the vectors of an update into a slot."""
+        self.d[slot], self.b[slot] = part.d, part.b
+
+    def add(self, y, x, segment, bias):
+        """y += b ⊙ ((d ⊙ (x Aᵀ)) Bᵀ): one product with A for all rows of the segment, and one with B."""
+        k = segment.slots.stop - segment.slots.start
+        u = (x[segment.rows] @ self.A.T).reshape(k, -1, len(self.A))  # (k, c T, r)
+        u *= self.d[segment.slots]
+        v = u @ self.B.T  # (k, c T, out)
+        v *= self.b[segment.slots]
+        y[segment.rows] += v.reshape(-1, *y.shape[1:])
+
+
+class ScaleStack(NamedTuple):
+    """IA3's adapters of one layer: a slot holds the scales of its outputs, or of its inputs."""
+
+    l: np.ndarray  # (n, 1, out) or (n, 1, in)
+    on_input: bool
+
+    @classmethod
+    def of(cls, part, n):
+        """n empty slots for scales like `part`, a Scale."""
+        return cls(array_module(part.l).zeros((n, 1, len(part.l)), dtype=part.l.dtype), part.on_input)
+
+    def fits(self, part):
+        """Whether `part` scales the same side of the layer."""
+        return isinstance(part, Scale) and part.on_input == self.on_input
+
+    def put(self, slot, part):
+        """Copy scales into a slot."""
+        self.l[slot] = part.l
+
+    def change(self, x, segment):  # (B, T, in), written into
+        """x = l ⊙ x for the rows of a segment."""
+        k = segment.slots.stop - segment.slots.start
+        xs = x[segment.rows].reshape(k, -1, x.shape[-1]) * self.l[segment.slots]  # (k, c T, in)
+        x[segment.rows] = xs.reshape(-1, *x.shape[1:])
+
+    def add(self, y, x, segment, bias):
+        """y = l ⊙ y, where the outputs are scaled."""
+        if not self.on_input:
+            self.change(y, segment)
+
+
+STACKS = {Product: Stack, Between: SharedStack, Scale: ScaleStack}  # of a method's `stacked` -> what holds many
+
+
 class Rows:
     """Which adapter each row of a batch has, for one forward: `Context.rows`.
 
     names     one adapter's name for each row, or BASE; scales: a factor for each row's update, of LoRA in slots alone
     groups    [(name, its rows)], for the loop
-    segments  what `Resident` adds by slices; resident: that Resident
+    segments  what a Resident adds by slices; resident: that Resident, or None
     """
 
-    def __init__(self, names, resident: "Resident | None" = None, scales=None):
+    def __init__(self, names, resident: Any = None, scales=None):
         self.count = len(names)
         of = {}
         for row, name in enumerate(names):
             if name != BASE:
                 of.setdefault(name, []).append(row)
-        self.resident = resident or Resident(0)
-        stacked = {name: rows for name, rows in of.items() if name in self.resident.slots}
+        stacked = {name: rows for name, rows in of.items() if resident is not None and name in resident.slots}
+        self.resident, self.segments = resident, resident.segments(stacked) if stacked else []
         self.groups = [(name, as_slice(rows)) for name, rows in of.items() if name not in stacked]
-        self.segments = self.resident.segments(stacked)
         if scales is not None and any(scale != 1 for scale in scales):
             factors = np.array(scales, dtype=np.float32)
             self.segments = [segment._replace(scale=factors[segment.rows]) for segment in self.segments]
@@ -111,25 +197,28 @@ class Rows:
         """What the layer makes of every row with its own adapter."""
         self.check(x)
         own = [(layer.adapters[name], rows) for name, rows in self.groups if name in layer.adapters]
-        x = self._inputs(own, x, context)
+        stacks = [(stack, s) for s in self.segments if (stack := self.resident.stack(s.kind, layer.path)) is not None]
+        x = self._inputs(own, stacks, x, context)
         y = layer.base_layer(x, context)
-        for segment in self.segments:
-            if stack := self.resident.stack(segment.kind, layer.path):
-                bias = None if layer.base_layer.bias is None else layer.base_layer.bias.data
-                stack.add(y.data, x.data, segment, bias)
+        bias = None if layer.base_layer.bias is None else layer.base_layer.bias.data
+        for stack, segment in stacks:
+            stack.add(y.data, x.data, segment, bias)
         for method, rows in own:
             y.data[rows] = method.update(Tensor(y.data[rows]), picked(x, rows), layer.base_layer, context).data
         return y
 
     @staticmethod
-    def _inputs(own, x, context):
+    def _inputs(own, stacks, x, context):
         """x as every row's method gives it to the frozen layer: IA3 scales the input of some."""
         changing = [(method, rows) for method, rows in own if type(method).input is not Method.input]
-        if not changing:
+        scaling = [(stack, segment) for stack, segment in stacks if stack.on_input]
+        if not changing and not scaling:
             return x
         changed = x.data.copy()
         for method, rows in changing:
             changed[rows] = method.input(picked(x, rows), context).data
+        for stack, segment in scaling:
+            stack.change(changed, segment)
         return Tensor(changed)
 
     def select(self, saved, x, context):  # a SavedModule, its input -> its output
@@ -170,62 +259,9 @@ def check_mixable(name, adapter):
         raise ConfigError(f"adapter {name!r} ({kind}) has tokens in front of a row: it cannot be in a mixed batch")
 
 
-class Resident:
-    """Adapters in slots: for each layer and rank one array of all A, one of all B, made at the first use of the rank.
-
-    n_slots  how many adapters fit; slots: {name: its slot}
-    """
-
-    def __init__(self, n_slots):
-        self.n_slots, self.slots = n_slots, {}
-        self._kinds = {}  # what an adapter adapts, with ranks -> its number
-        self._kind_of = {}  # name -> number
-        self._stacks = {}  # (path, rank, whether DoRA) -> Stack
-        self._by_kind = {}  # (number, path) -> Stack
-
-    def put(self, name, methods, layers):  # {path: Method}, {path: AdaptedLayer}
-        """Copy an adapter into a free slot. Returns False when it is of a method that only the loop can add."""
-        parts = {path: method.stacked(layers[path].base_layer) for path, method in methods.items()}
-        if None in parts.values():
-            return False
-        slot = min(set(range(self.n_slots)) - set(self.slots.values()))
-        shapes = tuple(sorted((path, A.shape[0], g is not None) for path, (A, B, s, g) in parts.items()))
-        kind = self._kinds.setdefault(shapes, len(self._kinds))
-        for path, rank, with_g in shapes:
-            A, B, s, g = parts[path]
-            stack = self._stacks.get((path, rank, with_g))
-            if stack is None:
-                xp = array_module(A)
-                sizes = ((rank, A.shape[1]), (rank, B.shape[0]), (1, 1)) + (((1, B.shape[0]),) if with_g else ())
-                stack = Stack(*(xp.zeros((self.n_slots, *size), dtype=A.dtype) for size in sizes))
-                self._stacks[path, rank, with_g] = stack
-            self._by_kind[kind, path] = stack
-            stack.A[slot], stack.B[slot], stack.s[slot] = A, B.T, s
-            if stack.g is not None:
-                stack.g[slot] = g
-        self.slots[name], self._kind_of[name] = slot, kind
-        return True
-
-    def drop(self, name):
-        """Free the slot of an adapter. Its numbers stay there until another adapter takes it."""
-        del self.slots[name], self._kind_of[name]
-
-    def stack(self, kind, path):  # -> Stack or None
-        """Where adapters of a kind have their parts of the layer at `path`; None: they do not adapt it."""
-        return self._by_kind.get((kind, path))
-
-    def segments(self, rows_of):  # {name: its rows} -> [Segment]
-        """The batch sorted by slot and cut into slices: as few products as the slots allow."""
-        found = []
-        for name in sorted(rows_of, key=self.slots.__getitem__):
-            slot, kind, rows = self.slots[name], self._kind_of[name], rows_of[name]
-            if found:
-                slots, before, each, its = found[-1]
-                if (slots.stop, each, its) == (slot, len(rows), kind):
-                    found[-1] = slice(slots.start, slot + 1), before + rows, each, kind
-                    continue
-            found.append((slice(slot, slot + 1), rows, len(rows), kind))
-        return [Segment(slots, as_slice(rows), each, kind) for slots, rows, each, kind in found]
+def is_equal(one, other) -> bool:
+    """Whether two arrays have the same shape and numbers."""
+    return one is other or one.shape == other.shape and bool((one == other).all())
 
 
 def picked(x, rows):  # a Tensor, or an array of token ids

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ..errors import ConfigError
-from .common import base_option, device_option
+from .common import device_option, quantize_option
 
 PACKAGES = ("fastapi", "uvicorn", "starlette", "prometheus_client", "pydantic")  # of the extra `serve`
 
@@ -36,7 +36,12 @@ class ModulesCommand(click.Command):
 
 
 @click.command(cls=ModulesCommand)
-@base_option
+@click.option(
+    "--base",
+    metavar="DIR",
+    help="Folder of the base model, or its name on the hub.  [default: the shipped base]",
+)
+@quantize_option
 @click.option("--served-model-name", metavar="NAME", help="Name of the base for clients.  [default: its folder's name]")
 @click.option(
     "--lora-modules",
@@ -100,7 +105,7 @@ class ModulesCommand(click.Command):
 @device_option
 def serve(
     base, served_model_name, lora_modules, lora_dir, max_loras, max_cpu_loras, max_lora_rank, max_num_seqs,
-    max_model_len, allow_runtime_lora_updating, api_key, host, port, device,
+    max_model_len, allow_runtime_lora_updating, api_key, host, port, device, quantize,
 ):  # fmt: skip
     """Serve a base and many adapters: an adapter is a model's name in OpenAI's API. `/` is a page to try it.
 
@@ -117,6 +122,7 @@ def serve(
         base, modules, lora_dir, served_model_name, max_loras=max_loras,
         max_cpu_loras=max_cpu_loras or max(64, max_loras), max_rank=max_lora_rank, max_rows=max_num_seqs,
         max_model_len=max_model_len, may_load=allow_runtime_lora_updating, api_key=api_key, device=device,
+        quantize=quantize,
     )  # fmt: skip
     names = [card["id"] for card in server.cards()]
     click.echo(f"base {names[0]}, adapters: {', '.join(names[1:21]) or 'none'}{' ...' if len(names) > 21 else ''}")

@@ -20,7 +20,7 @@ from ..backend import array_module, inner_columns, like, narrow_product, to_host
 from ..errors import ConfigError, FormatError, nearest
 from ..nn import Parameter
 from . import fields
-from .base import Adapter, Method, PeftConfig
+from .base import Adapter, Method, PeftConfig, Product
 
 
 def adalora_update(y, x, A, E, B, s):  # (..., out), (..., in), (r, in), (r, 1), (out, r) -> (..., out)
@@ -187,6 +187,9 @@ class AdaLora(Method):
         if context.training and self.dropout:
             x = ops.dropout(x, self.dropout, context.rng)
         return adalora_update(y, x, self.A, self.E, self.B, self.scaling)
+
+    def stacked(self, base):
+        return Product(self.E.data * self.A.data, self.B.data, self.scaling)
 
     def merged(self, weight, bias, base):
         """W + s · B diag(E) A"""

@@ -40,6 +40,31 @@ class Place(NamedTuple):
         return cls(path, layer.kind, layer.shape, layer.bias is not None)
 
 
+class Product(NamedTuple):
+    """An update s · B A x, and all of the output scaled by g."""
+
+    A: Any  # (r, in)
+    B: Any  # (out, r)
+    s: float
+    g: Any = None  # (out,), or None: 1
+
+
+class Between(NamedTuple):
+    """An update b ⊙ B (d ⊙ A x), where many adapters share A and B."""
+
+    A: Any  # (r, in)
+    B: Any  # (out, r)
+    d: Any  # (r,)
+    b: Any  # (out,)
+
+
+class Scale(NamedTuple):
+    """The layer's inputs or outputs scaled."""
+
+    l: Any  # (in,) or (out,)
+    on_input: bool
+
+
 @dataclass
 class PeftConfig:
     """The configuration of a method: its fields have PEFT's names, defaults and meaning.
@@ -123,10 +148,10 @@ class Method:
         """The output of the adapted layer, given what the frozen layer `base` made of x. y may be written into."""
         return y
 
-    def stacked(self, base):  # -> (A (r, in), B (out, r), s, g (out,) or None) or None
-        """The update as s · B A x, all of it scaled by g, for a batch with an adapter for each row.
+    def stacked(self, base) -> "Product | Between | Scale | None":
+        """The numbers of the update in a form that a batch with an adapter for each row can stack.
 
-        None: the method is something else, and such a batch calls `input` and `update` for its rows.
+        None: the method has no such form, and such a batch calls `input` and `update` for its rows.
         """
         return None
 

@@ -15,6 +15,7 @@ import copy
 from ..autograd import Tensor, record
 from ..backend import array_module, inner, inner_columns, narrow_product, to_host
 from . import trainable_tokens
+from .base import Product
 from .lora import EmbeddingLora, Lora, LoraAdapter
 
 
@@ -109,7 +110,7 @@ class Dora(Lora):
         return y + both - frozen
 
     def stacked(self, base):
-        return self.A.data, self.B.data, self.scaling, self.m.data / self.norm(base)
+        return Product(self.A.data, self.B.data, self.scaling, self.m.data / self.norm(base))
 
     def merged(self, weight, bias, base):
         """g ⊙ (W + s B A), row by row; the bias is not scaled."""

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..files import patterns
 from . import fields
-from .base import Adapter, Method, PeftConfig
+from .base import Adapter, Method, PeftConfig, Scale
 
 # PEFT's defaults by model_type: targets, and which of them are scaled on their input; None: for every other model
 DEFAULTS = {
@@ -111,6 +111,9 @@ class IA3(Method):
 
     def update(self, y, x, base, context):  # (..., out), (..., in) -> (..., out)
         return y if self.on_input else y * self.scale.reshape(-1)
+
+    def stacked(self, base):
+        return Scale(self.scale.data.reshape(-1), self.on_input)
 
     def merged(self, weight, bias, base):
         """The rows or columns of W scaled; with the outputs the bias is scaled too."""

@@ -42,7 +42,7 @@ from ..backend import narrow_product
 from ..errors import ConfigError
 from ..files import patterns
 from . import fields, trainable_tokens
-from .base import Adapter, Method, PeftConfig
+from .base import Adapter, Method, PeftConfig, Product
 
 
 def scaling(lora_alpha: float, r: int, use_rslora: bool = False) -> float:
@@ -222,7 +222,7 @@ class Lora(Method):
         return low_rank_update(y, self.drop(x, context), self.A, self.B, self.scaling)
 
     def stacked(self, base):
-        return self.A.data, self.B.data, self.scaling, None
+        return Product(self.A.data, self.B.data, self.scaling)
 
     def drop(self, x, context):
         """x with dropout, in training."""

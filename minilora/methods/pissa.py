@@ -31,6 +31,7 @@ from ..quantization.int8 import Int8
 from ..quantization.nf4 import FourBit
 from ..quantization.residual import Part, Residual
 from . import trainable_tokens
+from .base import Product
 from .lora import EmbeddingLora, Lora, LoraAdapter, low_rank_update
 
 
@@ -111,7 +112,7 @@ class Pissa(Lora):
     def stacked(self, base):
         xp = array_module(self.A.data)
         A, B = xp.concatenate([self.A.data, self.A0.data]), xp.concatenate([self.B.data, -self.B0.data], axis=1)
-        return A, B, self.scaling, None
+        return Product(A, B, self.scaling)
 
 
 class Olora(Pissa):

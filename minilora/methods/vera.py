@@ -17,7 +17,7 @@ from ..autograd import record
 from ..backend import inner_columns, narrow_product
 from ..errors import ConfigError
 from . import fields
-from .base import Adapter, Method, PeftConfig
+from .base import Adapter, Between, Method, PeftConfig
 
 
 def vera_update(y, x, d, b, A, B):  # (..., out), (..., in), (r,), (out,), arrays (r, in), (out, r) -> (..., out)
@@ -122,6 +122,9 @@ class Vera(Method):
         if context.training and self.config.vera_dropout:
             x = ops.dropout(x, self.config.vera_dropout, context.rng)
         return vera_update(y, x, self.d, self.b, *self.corners(base))
+
+    def stacked(self, base):
+        return Between(*self.corners(base), self.d.data, self.b.data)
 
     def merged(self, weight, bias, base):
         """W + diag(λb) B diag(λd) A"""

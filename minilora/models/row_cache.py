@@ -12,7 +12,8 @@ class RowCache:
     rows, places  how many sequences, and how many tokens of each; a buffer takes memory as it is written
     lengths       (rows,) int64, tokens of each row so far
 
-    `of(first, last, T)` is what one forward over T new tokens of these rows takes as its cache; `advance` follows it.
+    `of(rows)` is what one forward over new tokens of these rows takes as its cache; `advance` follows it. Rows are a
+    slice, or an index array: then the model reads a copy.
     """
 
     def __init__(self, rows, places):
@@ -20,13 +21,13 @@ class RowCache:
         self.places = places
         self.buffers = {}  # layer -> (keys, values)
 
-    def of(self, first, last):
-        """A cache for a forward over rows first ... last - 1, which reads and writes these buffers."""
-        return _Rows(self, first, last)
+    def of(self, rows):
+        """A cache for a forward over these rows, which reads and writes these buffers."""
+        return _Rows(self, rows)
 
-    def advance(self, first, last, tokens):
-        """`tokens` more of these rows are in the buffers."""
-        self.lengths[first:last] += tokens
+    def advance(self, rows, tokens):
+        """`tokens` (a number, or one for each row) more of these rows are in the buffers."""
+        self.lengths[rows] += tokens
 
     def move(self, source, target):
         """Row `target` becomes what row `source` is."""
@@ -53,9 +54,9 @@ class RowCache:
 class _Rows:
     """What the model knows as its cache, see `KVCache`. Rows shorter than the longest are hidden by the mask."""
 
-    def __init__(self, whole, first, last):
-        self.whole, self.rows = whole, slice(first, last)
-        self.starts = whole.lengths[first:last].copy()  # (B,)
+    def __init__(self, whole, rows):
+        self.whole, self.rows = whole, rows
+        self.starts = whole.lengths[rows].copy()  # (B,)
         self.length = int(self.starts.max())
 
     def extend(self, layer, k, v):  # (B, T, K, hd) twice -> (B, S, K, hd) twice
@@ -63,19 +64,17 @@ class _Rows:
         if layer not in self.whole.buffers:
             xp, size = array_module(k.data), (len(self.whole.lengths), self.whole.places, *k.shape[2:])
             self.whole.buffers[layer] = xp.zeros(size, dtype=k.dtype), xp.zeros(size, dtype=v.dtype)
-        return tuple(
-            self._written(b[self.rows], new.data) for b, new in zip(self.whole.buffers[layer], (k, v), strict=True)
-        )
+        return tuple(self._written(b, new.data) for b, new in zip(self.whole.buffers[layer], (k, v), strict=True))
 
-    def _written(self, buffer, new):  # (B, places, K, hd), (B, T, K, hd) -> (B, S, K, hd)
-        T = new.shape[1]
+    def _written(self, buffer, new):  # (rows, places, K, hd), (B, T, K, hd) -> (B, S, K, hd)
+        T, xp = new.shape[1], array_module(buffer)
         if (self.starts == self.length).all():
-            buffer[:, self.length : self.length + T] = new
+            buffer[self.rows, self.length : self.length + T] = new
         else:
-            xp = array_module(buffer)
+            rows = xp.arange(len(buffer), dtype=np.int64)[self.rows]
             places = xp.asarray(self.starts)[:, None] + xp.arange(T, dtype=np.int64)
-            buffer[xp.arange(len(new), dtype=np.int64)[:, None], places] = new
-        return Tensor(buffer[:, : self.length + T])
+            buffer[rows[:, None], places] = new
+        return Tensor(buffer[self.rows, : self.length + T])
 
     def mask(self, T):  # -> (B, S) bool host array or None
         """Which keys a query of each row sees, of the S that `extend` returns. For T = 1, or rows of one length."""

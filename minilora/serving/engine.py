@@ -2,8 +2,8 @@
 
     step = schedule, run, give out
 
-A step reads pieces of new prompts, one sequence after another, and then adds a token to every row that answers: one
-forward for all of them, whatever their adapters (`adapters/mixed.py`). Handlers only put sequences into a queue.
+A step reads pieces of new prompts, those of about one length together, and then adds a token to every row that answers:
+one forward for all of them, whatever their adapters (`adapters/mixed.py`). Handlers only put sequences into a queue.
 """
 
 import queue
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..adapters.mixed import BASE, Rows
-from ..autograd import no_grad
+from ..adapters.mixed import BASE, Rows, as_slice
+from ..autograd import Tensor, no_grad
 from ..backend import to_host
 from ..errors import BusyError, ConfigError, MiniloraError
 from ..models.context import Context
@@ -132,10 +132,11 @@ class Engine:
             self._end(sequence, Delta("", (), finish_reason="abort"))
         pieces = self.scheduler.schedule()
         began = time.perf_counter()
-        for sequence, count in pieces:
-            self._guarded([sequence], self._read_prompt, sequence, count)
-        if answering := self.scheduler.running[: self.scheduler.answering]:
-            self._guarded(answering, self._answer, answering)
+        with no_grad():
+            for group in together(pieces):
+                self._guarded([sequence for sequence, _ in group], self._read_prompts, group)
+            if answering := self.scheduler.running[: self.scheduler.answering]:
+                self._guarded(answering, self._answer, answering)
         self.counts["steps"] += 1
         self.counts["step_seconds"] += time.perf_counter() - began
 
@@ -148,40 +149,47 @@ class Engine:
                 if sequence.row >= 0:
                     self._end(sequence, Delta("", (), finish_reason="error", error=error))
 
-    def _read_prompt(self, sequence, count):
-        """The next `count` tokens of a prompt; the last one is followed by the first token of the answer."""
-        row, start = sequence.row, sequence.computed
+    def _read_prompts(self, pieces):  # [(sequence, how many tokens)], all from one place of their prompts on
+        """The next tokens of these prompts. The last one of a prompt is followed by the first token of the answer.
+
+        Shorter pieces are padded behind: no token sees a later one, and the cache does not count the padding.
+        """
+        sequences, counts = [s for s, _ in pieces], np.array([count for _, count in pieces])
+        rows, start = np.array([s.row for s in sequences]), sequences[0].computed
         if start == 0:
-            self.cache.clear(row)
-        ids = sequence.prompt[None, start : start + count]
-        h = self._hidden(ids, row, row + 1, [sequence])  # (1, T, d)
-        sequence.computed += count
-        self.counts["prompt_tokens"] += count
-        context = self._context([sequence])
-        if sequence.echo and sequence.sampling.logprobs is not None:
-            self._note_prompt(sequence, to_host(self.model.head(h, context).data)[0], start)
-        if sequence.computed == len(sequence.prompt):
-            self.cache.swap(*self.scheduler.prefilled(sequence))
-            if sequence.sampling.max_tokens == 0:
-                self._end(sequence, Delta("", (), finish_reason="length"))
-                return
-            self._give_out([sequence], to_host(self.model.head(h[:, -1], context).data))
+            self.cache.clear(rows)
+        ids = np.zeros((len(rows), counts.max()), dtype=np.int64)
+        for own, (sequence, count) in zip(ids, pieces, strict=True):
+            own[:count] = sequence.prompt[start : start + count]
+        h = self._hidden(ids, as_slice(rows.tolist()), sequences, counts)  # (B, T, d)
+        ended = []
+        for i, (sequence, count) in enumerate(pieces):
+            sequence.computed += count
+            if sequence.echo and sequence.sampling.logprobs is not None:
+                logits = self.model.head(Tensor(h[i : i + 1, :count]), self._context([sequence]))
+                self._note_prompt(sequence, to_host(logits.data)[0], start)
+            if sequence.computed == len(sequence.prompt):
+                self.cache.swap(*self.scheduler.prefilled(sequence))
+                if sequence.sampling.max_tokens == 0:
+                    self._end(sequence, Delta("", (), finish_reason="length"))
+                else:
+                    ended.append(i)
+        self.counts["prompt_tokens"] += int(counts.sum())
+        if ended:
+            self._give_out([sequences[i] for i in ended], h[ended, counts[ended] - 1])
 
     def _answer(self, sequences):
         """One token more for every row that answers: rows 0 ... B - 1 of the cache."""
         ids = np.array([[s.tokens[-1]] for s in sequences], dtype=np.int64)  # (B, 1)
-        h = self._hidden(ids, 0, len(sequences), sequences)
-        logits = self.model.head(h[:, -1], self._context(sequences))
-        self._give_out(sequences, to_host(logits.data))
+        self._give_out(sequences, self._hidden(ids, slice(0, len(sequences)), sequences, 1)[:, -1])
 
-    def _hidden(self, ids, first, last, sequences):  # (B, T) -> (B, T, d)
-        rows = self.cache.of(first, last)
+    def _hidden(self, ids, which, sequences, counts):  # (B, T) -> (B, T, d)
+        rows = self.cache.of(which)
         positions = rows.starts[:, None] + np.arange(ids.shape[1], dtype=np.int64)
         context = replace(self._context(sequences), cache=rows, positions=positions, mask=rows.mask(ids.shape[1]))
-        with no_grad():
-            h = self.model.hidden(ids, context)
-        self.cache.advance(first, last, ids.shape[1])
-        return h
+        h = self.model.hidden(ids, context)
+        self.cache.advance(which, counts)
+        return h.data
 
     def _context(self, sequences):
         names = [BASE if s.lease is None else s.lease.key for s in sequences]
@@ -189,8 +197,9 @@ class Engine:
             return Context()
         return Context(rows=Rows(names, self.pool.resident, [s.scale for s in sequences]), memo={})
 
-    def _give_out(self, sequences, logits):  # [Sequence], (B, V) float32
+    def _give_out(self, sequences, h):  # [Sequence], (B, d)
         """Choose a token for each row; rows that end leave."""
+        logits = to_host(self.model.head(Tensor(h), self._context(sequences)).data)  # (B, V)
         for sequence, row in zip(list(sequences), logits, strict=True):
             try:
                 token = self._choose(sequence, row)
@@ -231,6 +240,18 @@ class Engine:
 
     def _is_here(self, sequence):
         return sequence.row >= 0 or sequence in self.scheduler.waiting
+
+
+def together(pieces):  # [(sequence, count)] -> lists of them
+    """Pieces that one forward reads: from one place on, and none twice as long as another of its list."""
+    groups = []
+    for sequence, count in sorted(pieces, key=lambda piece: (piece[0].computed, piece[1])):
+        first = groups[-1][0] if groups else None
+        if first is not None and first[0].computed == sequence.computed and count <= 2 * first[1]:
+            groups[-1].append((sequence, count))
+        else:
+            groups.append([(sequence, count)])
+    return groups
 
 
 def longest(model) -> int:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..adapters import files
-from ..adapters.mixed import BASE, Resident, check_mixable
+from ..adapters.mixed import BASE, check_mixable
+from ..adapters.resident import Resident
 from ..errors import BusyError, ConfigError, FormatError, MissingFileError, UnknownNameError, printable
 from ..methods.lora import Lora
 

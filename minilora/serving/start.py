@@ -29,14 +29,15 @@ def start_server(
     may_load: bool = False,
     api_key: str | None = None,
     device: str = "cpu",
+    quantize: str | None = None,
 ) -> Server:
     """A Server with its base and adapters loaded; its engine does not run yet (`create_app` starts it).
 
-    base, folder: as for `minilora serve`; modules: [(name, folder)] of adapters; None: the two shipped ones. The
-    rest as for Pool and Engine. Raises MiniloraError.
+    base, folder, quantize: as for `minilora serve`; modules: [(name, folder)] of adapters; None: the two shipped ones.
+    The rest as for Pool and Engine. Raises MiniloraError.
     """
     home = base_folder(base)
-    model, tokenizer = load_base(base, device)
+    model, tokenizer = load_base(base, device, quantize)
     model.eval()
     pool = Pool(
         AdaptedModel(model), max_loras, max_cpu_loras, max_rank, folder,

@@ -11,12 +11,12 @@ from minilora.models.row_cache import RowCache
 
 def step(model, cache, first, last, ids):
     """Hidden states of new tokens (B, T) of these rows."""
-    rows = cache.of(first, last)
+    rows = cache.of(slice(first, last))
     T = ids.shape[1]
     positions = rows.starts[:, None] + np.arange(T)
     with no_grad():
         h = model.hidden(ids, Context(cache=rows, positions=positions, mask=rows.mask(T)))
-    cache.advance(first, last, T)
+    cache.advance(slice(first, last), T)
     return h.data
 
 
@@ -73,6 +73,22 @@ def test_a_cleared_row_starts_again(filled):
 
 def test_rows_of_one_length_need_no_mask():
     cache = RowCache(2, 5)
-    assert cache.of(0, 2).mask(3) is None
+    assert cache.of(slice(0, 2)).mask(3) is None
     cache.lengths[:] = 1, 3
-    assert cache.of(0, 2).mask(1).tolist() == [[True, True, False, False], [True] * 4]
+    assert cache.of(slice(0, 2)).mask(1).tolist() == [[True, True, False, False], [True] * 4]
+
+
+def test_rows_anywhere_are_read_at_once_and_shorter_ones_padded_behind(filled):
+    model, ids, cache = filled
+    rows, counts = np.array([3, 1]), np.array([4, 2])
+    cache.clear(rows)
+    new = np.zeros((2, 4), dtype=np.int64)
+    new[0], new[1, :2] = ids[2][:4], ids[0][:2]
+    with no_grad():
+        h = model.hidden(new, Context(cache=cache.of(rows), positions=np.arange(4)[None])).data
+    cache.advance(rows, counts)
+    assert cache.lengths.tolist() == [5, 2, 7, 4]
+    assert np.allclose(h[0, 3], last_alone(model, ids[2][:4]), rtol=0, atol=1e-12)
+    assert np.allclose(h[1, 1], last_alone(model, ids[0][:2]), rtol=0, atol=1e-12)
+    h = step(model, cache, 1, 2, ids[0][None, 2:3])  # the padding is overwritten
+    assert np.allclose(h[0, 0], last_alone(model, ids[0][:3]), rtol=0, atol=1e-12)

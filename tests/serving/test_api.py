@@ -16,8 +16,11 @@ httpx = pytest.importorskip("httpx")
 
 from served import served  # noqa: E402 (after the skips)
 
+from minilora import PeftModel  # noqa: E402
 from minilora.files.shipped import shipped  # noqa: E402
+from minilora.models.pretrained import load_base  # noqa: E402
 from minilora.serving.guard import host_of, is_loopback  # noqa: E402
+from minilora.text.encoding import encode_prompt  # noqa: E402
 
 pytestmark = pytest.mark.slow
 ASK = "Where does Bess Moss live?"
@@ -393,6 +396,25 @@ def test_with_a_key_the_key_is_needed_and_without_the_switch_nothing_is_loaded(l
         key = {"authorization": "Bearer s3cret"}
         assert [m["id"] for m in http.get("/v1/models", headers=key).json()["data"]] == ["base", "a"]
         assert http.post("/v1/load_lora_adapter", json={}, headers=key).status_code == 404
+
+
+@pytest.mark.parametrize("kind", ["nf4", "int8", "bf16"])
+def test_a_base_in_fewer_bits_answers_as_generate_does(kind):
+    model, tokenizer = load_base(quantize=kind)
+    model = PeftModel.from_pretrained(model, shipped("adapters/style-json")).eval()
+    prompt = encode_prompt(ASK, tokenizer)
+    options = {"eos_token_id": tokenizer.eos_id}
+    expected = {
+        name: tokenizer.decode(model.generate(prompt, 12, adapter_names=[row], **options)[0][len(prompt) :])
+        for name, row in (("base", "__base__"), ("style-json", "default"))
+    }
+    with (
+        served(modules=None, quantize=kind) as (_, url),
+        openai.OpenAI(base_url=url + "/v1", api_key="any", max_retries=0) as client,
+    ):
+        texts = {m: complete(client, m, prompt, max_tokens=12).choices[0].text for m in ("base", "style-json")}
+        none = complete(client, "style-json", prompt, max_tokens=12, extra_body={"lora_scale": 0}).choices[0].text
+    assert texts == expected and none == texts["base"] != texts["style-json"]
 
 
 def test_streams_end_when_the_server_stops(lora_dir):

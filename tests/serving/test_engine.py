@@ -22,6 +22,7 @@ CONFIGS = {
     "b": ml.LoraConfig(r=3, lora_alpha=9, target_modules=["q_proj", "v_proj"], init_lora_weights=False),
     "c": ml.LoraConfig(r=2, lora_alpha=3, target_modules=["down_proj"], init_lora_weights=False, use_rslora=True),
     "d": ml.LoraConfig(r=2, lora_alpha=3, target_modules=["k_proj"], init_lora_weights=False, use_dora=True),
+    "h": ml.LoraConfig(r=2, lora_alpha=4, target_modules=["lm_head"], init_lora_weights=False),
     "v": ml.VeraConfig(r=4, target_modules=["o_proj"], init_weights=False),
     "i": ml.IA3Config(
         target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"], init_ia3_weights=False
@@ -85,7 +86,7 @@ def test_sequences_that_come_and_go_are_answered_as_alone(folder):
     engine = engine_of(folder, max_loras=3, max_rows=4)
     rng = np.random.default_rng(1)
     cases = []
-    for i, name in enumerate([None, "a", "b", "c", "a", None, "d", "v", "i", "b", "a", "c", "v", None]):
+    for i, name in enumerate([None, "a", "b", "c", "a", None, "d", "v", "i", "b", "h", "a", "c", "v", None, "h"]):
         prompt = random_ids(i, (int(rng.integers(1, 30)),), SIZES["vocab_size"])
         count = int(rng.integers(1, 12))
         cases.append((prompt, name, count, asked(engine, prompt, name, max_tokens=count)[0]))
@@ -110,6 +111,20 @@ def test_a_long_prompt_is_read_in_pieces_and_others_answer_meanwhile(folder):
     run(engine)
     assert long.tokens == expected(folder, random_ids(2, (23,), 200), "b", 3)
     assert "".join(d.text for d in deltas) == TOKENIZER.decode([t for t in short.tokens if t])
+
+
+def test_prompts_of_about_one_length_are_read_in_one_forward(folder):
+    engine = engine_of(folder)
+    shapes, hidden = [], engine.model.hidden
+    engine.model.hidden = lambda ids, context: shapes.append(ids.shape) or hidden(ids, context)
+    asks = [(7, "a"), (20, "b"), (4, None), (5, "v"), (30, "a")]
+    cases = [(p := random_ids(n, (n,), 200), name, asked(engine, p, name, max_tokens=3)[0]) for n, name in asks]
+    engine.take()
+    engine.step()
+    assert shapes == [(3, 7), (2, 30), (5, 1)]
+    run(engine)
+    for prompt, name, sequence in cases:
+        assert sequence.tokens == expected(folder, prompt, name, 3)
 
 
 def test_the_deltas_are_the_answer_and_the_last_says_why_it_ended(folder):
