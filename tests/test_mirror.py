@@ -26,6 +26,7 @@ NO_TEST_FILE = {  # file, or pattern -> where it is tested instead
     "models/context.py": "a record without code",
     "serving/answers.py": "test_api.py",
     "serving/guard.py": "test_api.py",
+    "serving/listener.py": "test_api_attack.py, cli/test_serve.py",
     "serving/metrics.py": "test_api.py",
     "serving/protocol.py": "test_api.py",
     "serving/start.py": "every test of a server starts it",
@@ -35,6 +36,7 @@ NO_TEST_FILE = {  # file, or pattern -> where it is tested instead
 NO_SOURCE_FILE = {  # a test of several files, or of the repository
     "cli/test_bad_files.py", "cli/test_hostile.py",  # every command
     "serving/test_page.py",  # page.html
+    "serving/test_complaints.py",  # the whole server
     "ops/test_ops.py", "course/checks/test_checks.py",  # every file of the room
     "test_cupy_names.py", "test_strict_cupy.py", "test_gpu.py",  # every file that computes
     "test_docs_project.py", "test_house.py", "test_mirror.py", "test_package.py", "test_readme.py",

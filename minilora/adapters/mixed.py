@@ -180,14 +180,15 @@ class Rows:
     segments  what a Resident adds by slices; resident: that Resident, or None
     """
 
-    def __init__(self, names, resident: Any = None, scales=None):
+    def __init__(self, names, resident=None, scales=None):
         self.count = len(names)
         of = {}
         for row, name in enumerate(names):
             if name != BASE:
                 of.setdefault(name, []).append(row)
         stacked = {name: rows for name, rows in of.items() if resident is not None and name in resident.slots}
-        self.resident, self.segments = resident, resident.segments(stacked) if stacked else []
+        self.resident: Any = resident
+        self.segments = self.resident.segments(stacked) if stacked else []
         self.groups = [(name, as_slice(rows)) for name, rows in of.items() if name not in stacked]
         if scales is not None and any(scale != 1 for scale in scales):
             factors = np.array(scales, dtype=np.float32)

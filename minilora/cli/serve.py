@@ -112,9 +112,7 @@ def serve(
     Without options it serves the shipped base with two shipped adapters. Ctrl-C or SIGTERM ends it.
     """
     with need_server():
-        import uvicorn
-
-        from ..serving.api import create_app
+        from ..serving.listener import HttpServer, listen
         from ..serving.start import start_server
 
     modules = lora_modules or ([] if base or lora_dir else None)
@@ -129,27 +127,7 @@ def serve(
     listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"open http://{shown}:{listener.getsockname()[1]}/  (Ctrl-C ends)")
-    config = uvicorn.Config(
-        create_app(server, host), log_level="warning", timeout_graceful_shutdown=4, lifespan="on", ws="none"
-    )
-    uvicorn.Server(config).run(sockets=[listener])
-
-
-def listen(host: str, port: int):  # -> socket
-    """A socket that listens. Raises ConfigError when the address or the port cannot be had."""
-    import socket
-
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen()  # from now on a client waits instead of being refused
-    except OSError as error:
-        listener.close()
-        said = error.strerror or error
-        raise ConfigError(f"cannot listen on {host} port {port}: {said}; try another --port") from error
-    return listener
+    HttpServer(server, host).run(sockets=[listener])
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import contextlib
 import json
 import time
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -19,7 +20,27 @@ from . import protocol
 from .guard import error_body
 from .requests import Delta, Sequence
 
-POLL = 0.25  # seconds between two looks whether a client is still there
+to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class Post:
+    """Brings deltas from the engine's thread to the event loop, which is woken once for those of a step."""
+
+    def __init__(self):
+        self._loop, self._items = asyncio.get_running_loop(), deque()
+
+    def put(self, queue: asyncio.Queue, item) -> None:  # in the engine's thread
+        self._items.append((queue, item))
+
+    def send(self) -> None:  # in the engine's thread
+        if self._items:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self):
+        while self._items:
+            queue, item = self._items.popleft()
+            queue.put_nowait(item)
 
 
 class Answers:
@@ -28,7 +49,7 @@ class Answers:
     def __init__(self, server):
         self.server, self.sequences = server, []
         self.began = time.perf_counter()
-        self._loop, self._queue = asyncio.get_running_loop(), asyncio.Queue()
+        self._queue = asyncio.Queue()
         self._last = {}  # index -> when its last token was given
 
     def submit(self, prompts, options, version, asking, max_tokens, logprobs, echo=False):
@@ -57,20 +78,22 @@ class Answers:
                 raise
 
     def _give(self, index: int, delta: Delta) -> None:  # in the engine's thread
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, (index, delta))
+        self.server.post.put(self._queue, (index, delta))
 
-    async def deltas(self, request: Request) -> AsyncIterator[tuple[int, Delta]]:
-        """(index, delta) until every answer has ended; ends what runs when the client goes."""
+    async def leave_with(self, request: Request) -> None:
+        """Wait until the client goes; `deltas` ends then."""
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        self._queue.put_nowait((0, None))
+
+    async def deltas(self) -> AsyncIterator[tuple[int, Delta]]:
+        """(index, delta) until every answer has ended; cancels what runs when it is left before."""
         left = len(self.sequences)
         try:
             while left:
-                try:
-                    index, delta = await asyncio.wait_for(self._queue.get(), POLL)
-                except TimeoutError:
-                    if await request.is_disconnected():
-                        return
-                    continue
+                index, delta = await self._queue.get()
+                if delta is None:
+                    return
                 self._measure(index, delta)
                 left -= delta.finish_reason is not None
                 if delta.error is not None:
@@ -161,15 +184,19 @@ async def respond(shape, request):
     answers = shape.answers
     name = shape.body.model or shape.server.name
     head = {"id": shape.prefix + uuid.uuid4().hex, "created": int(time.time()), "model": name}
-    if shape.body.stream:
-        return StreamingResponse(_events(shape, request, head), media_type="text/event-stream")
+    if shape.body.stream:  # a StreamingResponse ends `_events` when the client goes
+        return StreamingResponse(_events(shape, head), media_type="text/event-stream")
     parts = [([], []) for _ in answers.sequences]
     last: list[Any] = [None] * len(parts)
-    async for index, delta in answers.deltas(request):
-        parts[index][0].append(delta.text)
-        parts[index][1].extend(delta.logprobs)
-        last[index] = delta
-    if None in last:
+    leaving = asyncio.create_task(answers.leave_with(request))
+    try:
+        async for index, delta in answers.deltas():
+            parts[index][0].append(delta.text)
+            parts[index][1].extend(delta.logprobs)
+            last[index] = delta
+    finally:
+        leaving.cancel()
+    if any(delta is None or not delta.finish_reason for delta in last):
         return Response(status_code=499)  # the client is gone
     if any(delta.finish_reason == "abort" for delta in last):
         raise BusyError("the server is stopping")
@@ -177,19 +204,19 @@ async def respond(shape, request):
     return head | {"object": shape.kind, "choices": choices, "usage": answers.usage(shape.prompts)}
 
 
-async def _events(shape, request, head):
+async def _events(shape, head):
     """Server-sent events: a choice in each, `[DONE]` at the end."""
     head, answers = head | {"object": shape.chunk_kind}, shape.answers
     more = {"usage": None} if shape.body.usage_wanted else {}
 
     def event(data):
-        return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+        return f"data: {to_json(data)}\n\n".encode()
 
     for index in range(len(answers.sequences)):
         if (choice := shape.opening(index)) is not None:
             yield event(head | {"choices": [choice]} | more)
     try:
-        async for index, delta in answers.deltas(request):
+        async for index, delta in answers.deltas():
             if delta.text or delta.finish_reason or delta.logprobs:
                 yield event(head | {"choices": [shape.piece(index, delta)]} | more)
     except MiniloraError as error:

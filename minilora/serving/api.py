@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from ..errors import ConfigError, UnknownNameError, printable
 from . import protocol
-from .answers import Answers, Chat, Completion, respond
+from .answers import Answers, Chat, Completion, Post, respond
 from .asking import Asking
 from .engine import Engine
 from .guard import HANDLERS, Guard
@@ -29,7 +29,9 @@ class Server:
         self.may_load, self.api_key = may_load, api_key
         self.asking = Asking.of(base, base, engine.model.config, tokenizer)
         self.metrics = Metrics(name, engine)
+        self.pool.observe = self.metrics.load.observe
         self.began = int(time.time())
+        self.post: Any = None  # a Post, once an event loop runs
 
     def lease(self, model: str | None):  # -> Version or None, Asking
         """Who answers to `model`: an adapter, kept until it is released, or the base."""
@@ -59,16 +61,18 @@ def create_app(server: Server, host: str = "127.0.0.1") -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app):
+        server.post = Post()
+        server.engine.after_step = server.post.send
         server.engine.start()
         yield
         await run_in_threadpool(server.engine.stop)
 
-    app = FastAPI(title="minilora", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="minilora", lifespan=lifespan, docs_url=None, redoc_url=None, responses=protocol.ERRORS)
     app.add_middleware(Guard, server=server, host=host)
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
 
-    @app.get("/health")
+    @app.get("/health", response_class=Response)
     def health():
         return Response(status_code=503 if server.engine.failure else 200)
 
@@ -76,7 +80,7 @@ def create_app(server: Server, host: str = "127.0.0.1") -> FastAPI:
     def version():
         return {"version": metadata.version("minilora")}
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     def metrics_text():
         return Response(server.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -100,7 +104,7 @@ def create_app(server: Server, host: str = "127.0.0.1") -> FastAPI:
     def adapters():
         return pool_state(server)
 
-    @app.post("/v1/completions")
+    @app.post("/v1/completions", responses=protocol.STREAMS)
     async def completions(body: CompletionRequest, request: Request):
         body.check()
         version, asking, prompts = await run_in_threadpool(_prepared, server, body, body.prompts())
@@ -110,7 +114,7 @@ def create_app(server: Server, host: str = "127.0.0.1") -> FastAPI:
         shape = Completion(server, body, answers, prompts)
         return await respond(shape, request)
 
-    @app.post("/v1/chat/completions")
+    @app.post("/v1/chat/completions", responses=protocol.STREAMS)
     async def chat(body: ChatRequest, request: Request):
         body.check()
         version, asking, prompts = await run_in_threadpool(_prepared, server, body, None)
@@ -153,21 +157,22 @@ def create_app(server: Server, host: str = "127.0.0.1") -> FastAPI:
 
     if server.may_load:
 
-        @app.post("/v1/load_lora_adapter")
+        @app.post("/v1/load_lora_adapter", responses=protocol.SAYS)
         def load(body: protocol.LoadRequest):
             if not body.lora_name or not body.lora_path:
                 raise ConfigError("both 'lora_name' and 'lora_path' need to be provided to load a LoRA adapter.")
             if body.lora_name == server.name:
                 raise ConfigError(f"{printable(str(body.lora_name))!r} is the name of the base")
             loaded = server.pool.add(body.lora_name, server.pool.inside(body.lora_path), body.load_inplace)
-            server.metrics.load.observe(loaded.seconds)
+            server.engine.wake()
             return PlainTextResponse(f"Success: LoRA adapter '{loaded.name}' added successfully.")
 
-        @app.post("/v1/unload_lora_adapter")
+        @app.post("/v1/unload_lora_adapter", responses=protocol.SAYS)
         def unload(body: protocol.UnloadRequest):
             if not body.lora_name or not isinstance(body.lora_name, str):
                 raise ConfigError("'lora_name' needs to be provided to unload a LoRA adapter.")
             server.pool.remove(body.lora_name)
+            server.engine.wake()
             return PlainTextResponse(f"Success: LoRA adapter '{printable(body.lora_name)}' removed successfully.")
 
     return app

@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -44,6 +45,7 @@ class Engine:
         self.cache = RowCache(max_rows, self.max_model_len)
         self.counts: Any = Counter()  # prompt_tokens, generation_tokens, steps, ...: read by /metrics
         self.failure = None  # the exception that ended the thread
+        self.after_step: Callable = lambda: None  # called in the engine's thread: what it gave may be sent on
         self._inbox = queue.SimpleQueue()
         self._open = 0  # sequences that were submitted and have not ended
         self._lock = threading.Lock()
@@ -81,6 +83,10 @@ class Engine:
     def cancel(self, sequence):
         """End a sequence that nobody waits for any more."""
         sequence.cancelled.set()
+        self.wake()
+
+    def wake(self):
+        """Let a step be made although nothing was submitted: the memory of an unloaded adapter goes in it."""
         self._inbox.put(None)
 
     def start(self):
@@ -88,9 +94,13 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def stop(self):
-        """End the thread; what runs is aborted."""
+    def end(self):
+        """Let the thread end after its step; what runs is aborted."""
         self._inbox.put(StopIteration)
+
+    def stop(self):
+        """The same, and wait for it."""
+        self.end()
         if self._thread is not None:
             self._thread.join()
 
@@ -100,6 +110,7 @@ class Engine:
         try:
             while self.take(wait=not self.is_busy):
                 self.step()
+                self.after_step()
         except BaseException as error:  # a bug: nobody shall wait for an answer that is not given
             self.failure = error
             raise
@@ -109,6 +120,7 @@ class Engine:
             self.take(wait=False)
             for sequence in [*self.scheduler.running, *self.scheduler.waiting]:
                 self._end(sequence, Delta("", (), finish_reason=reason, error=self.failure))
+            self.after_step()
 
     is_busy = property(lambda self: bool(self.scheduler.running or self.scheduler.waiting))
 
@@ -128,6 +140,7 @@ class Engine:
 
     def step(self):
         """Schedule, run, give out."""
+        self.pool.sweep()
         for sequence in [s for s in (*self.scheduler.running, *self.scheduler.waiting) if s.cancelled.is_set()]:
             self._end(sequence, Delta("", (), finish_reason="abort"))
         pieces = self.scheduler.schedule()

@@ -86,6 +86,7 @@ class Pool:
         self.active = {}  # key -> Version, in a slot or attached: the engine's thread owns it
         self._numbers, self._uses = itertools.count(1), itertools.count(1)
         self._lock = threading.Lock()
+        self.observe: Callable = lambda seconds: None  # called with the time that reading a folder took
 
     # ---- handlers' threads
 
@@ -99,17 +100,18 @@ class Pool:
                 raise ConfigError(
                     f"the adapter {name!r} has already been loaded. To load it in place, set 'load_inplace' to true."
                 )
-        entry = Entry(Path(path), taken=True)
-        entry.version = self._read(name, entry.path)
-        with self._lock:
-            other = self.entries.get(name)
-            taken = other is not None and other is not old and other.taken and not replace
-            self._forget(entry if taken else self.entries.pop(name, None))
-            if taken:  # by another request, while this one was reading
-                raise ConfigError(f"the adapter {name!r} has already been loaded by another request")
-            self.entries[name] = entry
-        self._make_room()
-        return entry.version
+        version = self._read_into_memory(name, Path(path))
+        try:
+            with self._lock:
+                other = self.entries.get(name)
+                if other is not None and other is not old and other.taken and not replace:
+                    version.dropped = True
+                    raise ConfigError(f"the adapter {name!r} has already been loaded by another request")
+                self._forget(self.entries.pop(name, None))
+                self.entries[name] = Entry(version.path, True, version)
+        finally:
+            self.release(version)
+        return version
 
     def remove(self, name):
         """Forget an adapter; its memory goes when its last request ends. Raises UnknownNameError."""
@@ -131,22 +133,16 @@ class Pool:
                 if version is not None and not version.dropped and version.stamp == stamp(entry.path):
                     return self._used(version)
             try:
-                fresh = self._read(name, entry.path)
+                fresh = self._read_into_memory(name, entry.path)
             except Exception:
                 with self._lock:
                     if not entry.taken and entry.version is None and self.entries.get(name) is entry:
                         del self.entries[name]  # only its folder gave it a name
                 raise
             with self._lock:
-                if entry.version is not None:
-                    entry.version.dropped = True
+                self._forget(entry)
                 entry.version = fresh
-                self._used(fresh)
-        try:
-            self._make_room()
-        except BusyError:
-            self.release(fresh)
-            raise
+                fresh.dropped = self.entries.get(name) is not entry  # unloaded meanwhile: this request is its last
         return fresh
 
     def release(self, version):
@@ -199,13 +195,27 @@ class Pool:
         version.used = next(self._uses)
         return version
 
+    def _read_into_memory(self, name, path):  # -> Version, leased once
+        """Read and check a folder, and evict others where it needs the room. Raises BusyError when all are in use."""
+        version = self._used(self._read(name, path))
+        with self._lock:
+            self.versions[version.key] = version
+            while len(self.versions) > self.max_cpu_loras:
+                idle = [v for v in self.versions.values() if not v.leases]
+                if not idle:
+                    del self.versions[version.key]
+                    raise BusyError(f"all {self.max_cpu_loras} adapters in memory are in use: try again later")
+                self._evict(min(idle, key=lambda v: v.used))
+        self.observe(version.seconds)
+        return version
+
     def _read(self, name, path):
         """Read and check a folder. The stamp is taken before: a change while reading is seen by the next request."""
         began, before = time.perf_counter(), stamp(path)
         config, tensors = files.read(path)
         try:
-            config = self.model.accept(config)
             self._check(name, config)
+            config = self.model.accept(config)
             adapter = self.model.make(config)
             check_mixable(name, adapter)
         except ConfigError as error:
@@ -220,27 +230,13 @@ class Pool:
         size, about = sum(p.data.nbytes for p in parameters.values()), self.describe(path)
         seconds = time.perf_counter() - began
         key = f"{name}#{next(self._numbers)}"
-        version = Version(key, name, path, adapter, before, size, seconds, about)
-        with self._lock:
-            self.versions[key] = version
-        return version
+        return Version(key, name, path, adapter, before, size, seconds, about)
 
     def _check(self, name, config):
         if getattr(config, "modules_to_save", None):
             raise ConfigError(f"adapter {name!r} has modules_to_save {config.modules_to_save}: the server has one head")
-        paths = [place.path for place in self.model.places_of(config)]
-        rank = max((config.rank(p) for p in paths), default=0) if hasattr(config, "rank") else getattr(config, "r", 0)
-        if rank > self.max_rank:
+        if (rank := highest_rank(config)) > self.max_rank:
             raise ConfigError(f"LoRA rank {rank} is greater than max_lora_rank {self.max_rank}")
-
-    def _make_room(self):
-        """Evict the versions that were not used for the longest time. Raises BusyError when all are in use."""
-        with self._lock:
-            while len(self.versions) > self.max_cpu_loras:
-                idle = [v for v in self.versions.values() if not v.leases]
-                if not idle:
-                    raise BusyError(f"all {self.max_cpu_loras} adapters in memory are in use: try again later")
-                self._evict(min(idle, key=lambda v: v.used))
 
     def _evict(self, version):
         del self.versions[version.key]
@@ -264,8 +260,7 @@ class Pool:
         """See that a version can be in a batch. False: every slot is held by an adapter that is in use."""
         if version is None or version.key in self.active:
             return True
-        for gone in [v for v in self.active.values() if v.dropped and not v.leases]:
-            self._deactivate(gone)
+        self.sweep()
         if len(self.active) >= self.max_loras:
             idle = [v for v in self.active.values() if not v.rows]
             if not idle:
@@ -277,6 +272,11 @@ class Pool:
                 layers[path].adapters[version.key] = method
         self.active[version.key] = version
         return True
+
+    def sweep(self):
+        """Free the slots of versions that were unloaded, replaced or evicted, and that no request uses any more."""
+        for gone in [v for v in self.active.values() if v.dropped and not v.leases]:
+            self._deactivate(gone)
 
     def _deactivate(self, version):
         del self.active[version.key]
@@ -308,6 +308,12 @@ def check_name(name):
             f"lora_name {printable(str(name)[:60])!r}: expected one name without separators, a leading dot or control "
             "characters"
         )
+
+
+def highest_rank(config) -> int:
+    """The highest rank that a configuration speaks of, whether a layer has it or not; 0 for a method without ranks."""
+    pattern = (config.rank_pattern or {}).values() if hasattr(config, "rank") else ()  # AdaLoRA's is no pattern
+    return max(getattr(config, "r", 0), getattr(config, "init_r", 0), *pattern)
 
 
 def stamp(path):  # -> times and sizes of an adapter's files

@@ -160,6 +160,29 @@ class DetokenizeRequest(BaseModel):
     tokens: list[Id]
 
 
+class Mistake(BaseModel):
+    """What `ErrorBody` holds."""
+
+    message: str
+    type: str
+    param: str | None
+    code: int
+
+
+class ErrorBody(BaseModel):
+    """The answer to a request that cannot be answered."""
+
+    error: Mistake
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorBody, "description": "A fault of the request"},
+    503: {"model": ErrorBody, "description": "Busy or stopping; Retry-After says when to try again"},
+}
+STREAMS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+SAYS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
+
+
 # ---- answers
 
 

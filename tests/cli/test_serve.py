@@ -66,5 +66,6 @@ def test_a_port_that_is_taken_is_refused_in_one_line():
 
 def test_a_missing_package_is_named_with_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "minilora.serving.listener", raising=False)
     with pytest.raises(ConfigError, match="minilora serve needs uvicorn: pip install 'minilora.serve.'"):
         CliRunner().invoke(serve, [], catch_exceptions=False)

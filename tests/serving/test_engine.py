@@ -2,36 +2,13 @@
 
 import numpy as np
 import pytest
+from engines import CONFIGS, SIZES, TOKENIZER, asked, base, engine_of, expected, run
 from tiny import random_ids, tiny_llama
 
 import minilora as ml
 from minilora.adapters import files
-from minilora.adapters.inject import AdaptedModel
 from minilora.errors import BusyError, ConfigError
-from minilora.files.shipped import shipped
-from minilora.serving.engine import Engine, logprob_of, longest
-from minilora.serving.pool import Pool
-from minilora.serving.requests import Sampling, Sequence
-from minilora.text.streaming import TextStream
-from minilora.text.tokenizer import load_tokenizer
-
-TOKENIZER = load_tokenizer(shipped("base"))
-SIZES = {"vocab_size": TOKENIZER.inner.get_vocab_size(), "max_position_embeddings": 64}
-CONFIGS = {
-    "a": ml.LoraConfig(r=3, lora_alpha=5, target_modules=["q_proj", "v_proj"], init_lora_weights=False),
-    "b": ml.LoraConfig(r=3, lora_alpha=9, target_modules=["q_proj", "v_proj"], init_lora_weights=False),
-    "c": ml.LoraConfig(r=2, lora_alpha=3, target_modules=["down_proj"], init_lora_weights=False, use_rslora=True),
-    "d": ml.LoraConfig(r=2, lora_alpha=3, target_modules=["k_proj"], init_lora_weights=False, use_dora=True),
-    "h": ml.LoraConfig(r=2, lora_alpha=4, target_modules=["lm_head"], init_lora_weights=False),
-    "v": ml.VeraConfig(r=4, target_modules=["o_proj"], init_weights=False),
-    "i": ml.IA3Config(
-        target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"], init_ia3_weights=False
-    ),
-}
-
-
-def base(dtype=np.float64):
-    return tiny_llama(dtype=dtype, **SIZES)
+from minilora.serving.engine import logprob_of, longest
 
 
 @pytest.fixture(scope="module")
@@ -41,45 +18,6 @@ def folder(tmp_path_factory):
     for seed, (name, config) in enumerate(CONFIGS.items()):
         ml.get_peft_model(base(), config, seed=seed).save_pretrained(folder / name)
     return folder
-
-
-def engine_of(folder, max_loras=4, max_rows=8, dtype=np.float64, **options):
-    model = base(dtype)
-    pool = Pool(AdaptedModel(model), max_loras, max_cpu_loras=8, folder=folder)
-    return Engine(model.eval(), pool, max_rows, **options)
-
-
-def asked(engine, prompt, adapter=None, **sampling):
-    """A sequence that is submitted, and the list of its deltas."""
-    deltas = []
-    lease = None if adapter is None else engine.pool.lease(adapter)
-    seed = sampling.get("seed", 0)
-    echo, scale = sampling.pop("echo", False), sampling.pop("scale", 1.0)
-    sequence = Sequence(
-        np.asarray(prompt), adapter, Sampling(**{"temperature": 0, **sampling}), frozenset([0]), deltas.append,
-        TextStream([], TOKENIZER), np.random.default_rng(seed), echo, scale, lease,
-    )  # fmt: skip
-    engine.submit(sequence)
-    return sequence, deltas
-
-
-def run(engine, most=500):
-    """Steps until nothing is left."""
-    engine.take()
-    for _ in range(most):
-        if not engine.is_busy:
-            return
-        engine.step()
-        engine.take()
-    raise AssertionError("the engine did not end")
-
-
-def expected(folder, prompt, adapter, count, dtype=np.float64):
-    """What the model alone generates."""
-    model = base(dtype).eval()
-    if adapter is not None:
-        model = ml.PeftModel.from_pretrained(model, folder / adapter)
-    return model.generate(prompt, count, eos_token_id=0)[0][len(prompt) :].tolist()
 
 
 def test_sequences_that_come_and_go_are_answered_as_alone(folder):

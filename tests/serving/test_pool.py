@@ -247,3 +247,46 @@ def test_a_failed_reload_leaves_the_old_version(folder):
 def test_fewer_places_in_memory_than_slots_are_refused(folder):
     with pytest.raises(ConfigError, match="max_cpu_loras 1: expected at least max_loras, 2"):
         pool_of(folder, max_cpu_loras=1)
+
+
+def test_a_load_evicts_the_longest_unused_and_not_itself(folder):
+    pool = pool_of(folder)
+    for name in "abc":
+        use(pool, name)
+    version = pool.add("new", folder / "d")
+    assert pool.evicted == ["a"] and {v.name for v in pool.versions.values()} == {"b", "c", "new"}
+    assert use(pool, "new") is version
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_load_that_finds_no_memory_changes_nothing(folder, known):
+    pool = pool_of(folder)
+    if known:
+        pool.add("new", folder / "a")
+    held = [pool.lease(name) for name in (("new", "b", "c") if known else "abc")]
+    before = dict(pool.entries)
+    with pytest.raises(BusyError, match="all 3 adapters in memory are in use"):
+        pool.add("new", folder / "d", replace=True)
+    assert list(pool.versions.values()) == held and pool.entries == before
+
+
+def test_the_version_of_a_folder_that_changed_goes_with_its_last_request(folder):
+    pool = pool_of(folder)
+    before = use(pool, "a")
+    save(folder / "a", seed=9)
+    after = pool.lease("a")
+    assert list(pool.versions.values()) == [after] and before.dropped
+
+
+def test_an_adapter_that_is_unloaded_while_it_is_read_goes_with_the_request_that_read_it(folder):
+    pool, read = pool_of(folder), Pool._read
+
+    def slowly(name, path):
+        pool.remove(name)
+        return read(pool, name, path)
+
+    pool._read = slowly
+    version = pool.lease("a")
+    assert version.dropped and version.leases == 1
+    pool.release(version)
+    assert not pool.versions and not pool.entries

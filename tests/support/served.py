@@ -4,10 +4,7 @@ import contextlib
 import threading
 import time
 
-import uvicorn
-
-from minilora.cli.serve import listen
-from minilora.serving.api import create_app
+from minilora.serving.listener import HttpServer, listen
 from minilora.serving.start import start_server
 
 
@@ -16,8 +13,7 @@ def served(host="127.0.0.1", **options):  # -> Server, its URL
     """Listen until the block ends. options: of `start_server`."""
     server = start_server(**options)
     listener = listen(host, 0)
-    config = uvicorn.Config(create_app(server, host), log_level="error", timeout_graceful_shutdown=2, lifespan="on")
-    running = uvicorn.Server(config)
+    running = HttpServer(server, host)
     thread = threading.Thread(target=lambda: running.run(sockets=[listener]))
     thread.start()
     try:

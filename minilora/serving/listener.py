@@ -1,0 +1,52 @@
+"""The socket that a server listens on, and how it ends: within five seconds, whatever its clients do."""
+
+import asyncio
+import logging
+import socket
+
+import uvicorn
+
+from ..errors import ConfigError
+from .api import Server, create_app
+
+GRACE = 2  # seconds in which running answers may end by themselves; then the engine ends them
+LIMIT = 3  # seconds after which connections are closed, also of clients that do not read
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises ConfigError when the address or the port cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen()  # from now on a client waits instead of being refused
+    except OSError as error:
+        listener.close()
+        said = error.strerror or error
+        raise ConfigError(f"cannot listen on {host} port {port}: {said}; try another --port") from error
+    return listener
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn, which on a signal lets running answers end, and after a while ends them."""
+
+    def __init__(self, server: Server, host: str):
+        self.engine = server.engine
+        super().__init__(
+            uvicorn.Config(
+                create_app(server, host), log_level="warning", timeout_graceful_shutdown=LIMIT, lifespan="on", ws="none"
+            )
+        )
+        logging.getLogger("uvicorn.error").addFilter(is_worth_a_line)
+
+    async def shutdown(self, sockets=None) -> None:
+        """End. Called by uvicorn."""
+        asyncio.get_running_loop().call_later(GRACE, self.engine.end)
+        await super().shutdown(sockets)
+
+
+def is_worth_a_line(record) -> bool:
+    """Whether uvicorn's log shows a record: not when it cancels what clients that do not read left over."""
+    ended = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not ended and not record.getMessage().startswith("Cancel ")
