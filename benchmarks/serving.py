@@ -53,15 +53,15 @@ def main(sizes, targets, rows, repeats, traffic):
             show_traffic(kind)
 
 
-def write_adapters(folder, model_of, names, count):
-    """`count` adapters of rank 8 with B != 0 in folder/0, folder/1, ..."""
+def write_adapters(folder, model_of, names, count, std=0.01):
+    """`count` adapters of rank 8 with random A and B in folder/0, folder/1, ..."""
     targets = QV["llama"] if names == "qv" else "all-linear"
     model = ml.get_peft_model(model_of(), ml.LoraConfig(r=8, target_modules=targets, init_lora_weights=False))
     rng = np.random.default_rng(0)
     for number in range(count):
         for name, p in model.named_parameters():
             if ".lora_" in name:
-                p.data = (0.01 * rng.standard_normal(p.shape)).astype(np.float32)
+                p.data = (std * rng.standard_normal(p.shape)).astype(np.float32)
         model.save_pretrained(folder / str(number))
 
 

@@ -1,9 +1,13 @@
-"""python -m benchmarks.serving."""
+"""python -m benchmarks.serving, serving_traffic, serving_compare, serving_ways, serving_http, and soak."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import serving
+from benchmarks import serving, serving_http, serving_traffic, serving_ways, soak
+from minilora.adapters.mixed import loop
 
 
 @pytest.mark.slow
@@ -24,3 +28,66 @@ def test_adapters_that_do_not_fit_are_read_again(capsys):
 def test_an_unknown_size_is_refused_in_one_line():
     result = CliRunner().invoke(serving.main, ["--sizes", "huge"])
     assert result.exit_code == 2 and "no 'huge'; there are: lesson" in result.output
+
+
+@pytest.mark.slow
+def test_traffic_has_a_row_for_each_number_of_adapters_and_kind():
+    options = ["--adapters", "1,3", "--traffic", "uniform,skewed", "--requests", "6", "--clients", "2", "--tokens", "3"]
+    result = CliRunner().invoke(serving_traffic.main, options)
+    assert result.exit_code == 0, result.output
+    assert [line.split()[:2] for line in result.output.splitlines()[3:]] == [
+        ["1", "uniform"], ["3", "uniform"], ["3", "skewed"],
+    ]  # fmt: skip
+
+
+def test_skewed_traffic_asks_for_the_first_most_often():
+    order = serving_traffic.order_of("skewed", 50, 1000).tolist()
+    assert order.count(0) > 2 * order.count(2) > 2 * order.count(20)
+    assert serving_traffic.order_of("round-robin", 3, 5).tolist() == [0, 1, 2, 0, 1]
+
+
+@pytest.mark.slow
+def test_the_check_finds_no_wrong_answer_and_would_find_one(tmp_path, capsys, monkeypatch):
+    serving.write_adapters(tmp_path, serving_traffic.model_of, "qv", 4, 0.1)
+    serving_traffic.show_check(tmp_path, 4, 12, clients=3)
+    assert "12 requests over 4 adapters" in (said := capsys.readouterr().out) and " 0 wrong; 4 different" in said
+    order = serving_traffic.order_of
+    monkeypatch.setattr(serving_traffic, "prompt_of", lambda n, length=16: np.full(length, 5 + n % 3))
+    monkeypatch.setattr(serving_traffic.Clients, "_ask", lambda self, *job: ([7] * 8, [0.0]))
+    serving_traffic.show_check(tmp_path, 4, 12, clients=3)
+    assert order is serving_traffic.order_of and " 12 wrong;" in capsys.readouterr().out
+
+
+def test_padded_copies_add_what_the_loop_adds():
+    rng = np.random.default_rng(0)
+    A, B, s = rng.standard_normal((3, 2, 5)), rng.standard_normal((3, 2, 4)), np.array([1.0, 2.0, 3.0])
+    x, y = rng.standard_normal((4, 1, 5)), rng.standard_normal((4, 1, 4))
+    slots, one = np.array([2, 0, 1, 2]), y.copy()
+    loop(one, x, slots, A, B, s)
+    serving_ways.padded(y, x, slots, list(A), list(B), s, highest=3)
+    assert np.allclose(one, y, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_http_has_a_row_for_each_number_of_streams():
+    result = CliRunner().invoke(serving_http.main, ["--streams", "1,2", "--tokens", "10", "--rounds", "1"])
+    assert result.exit_code == 0, result.output
+    assert [line.split()[:2] for line in result.output.splitlines()[1:]] == [["1", "10"], ["2", "20"]]
+
+
+@pytest.mark.slow
+def test_a_short_soak_ends_well():
+    result = CliRunner().invoke(soak.main, ["--minutes", "0.15", "--clients", "4", "--adapters", "8"])
+    assert result.exit_code == 0, result.output
+    assert result.output.endswith("all was well\n")
+
+
+@pytest.mark.parametrize("fault", [{"faults": ["/x was answered with 500"]}, {"answer": lambda model: None}])
+def test_a_soak_names_the_fault_that_it_found(fault, monkeypatch):
+    server = SimpleNamespace(faults=[], seen={}, memory=lambda: 1, answer=lambda model: model)
+    server.send = lambda *asked: (200, "vllm:num_requests_x 0\n" * 2)
+    vars(server).update(fault)
+    monkeypatch.setattr(soak, "ACTIONS", ("look",))
+    server.look = lambda rng: None
+    with pytest.raises(soak.Refused, match="answered with 500|answers changed"):
+        soak.soak(server, 0.001, 1, 0)
