@@ -40,11 +40,11 @@ from minilora.training.optim import SGD, AdamW
 #
 # $$w \leftarrow w - \eta\, L'(w)$$
 #
-# **Predict.** Of the rates 0.5, 1, 1.5, 2 and 2.5: which is the largest with which $w$ comes nearer
-# to 3 at every step?
+# **Predict.** Of the rates 0.5, 1, 1.5, 2 and 2.5: which is the largest with which $w$ is nearer
+# to 3 after every step?
 
 # %%
-largest = predict("the largest rate of 0.5, 1, 1.5, 2, 2.5 that comes nearer at every step?", None)
+largest = predict("the largest rate of 0.5, 1, 1.5, 2, 2.5 that gets nearer at every step?", None)
 
 
 # %%
@@ -65,7 +65,7 @@ nearer = [lr for lr in rates if far[lr][1] < far[lr][0]]
 largest.compare(max(nearer))
 
 # %% tags=["fold"]
-expect("the largest that comes nearer", max(nearer), 1.5)
+expect("the largest that gets nearer", max(nearer), 1.5)
 
 # %% tags=["fold"]
 with show_axes(3, height=4.0, sharey=True) as panels:
@@ -79,7 +79,7 @@ with show_axes(3, height=4.0, sharey=True) as panels:
 
 # %% [markdown]
 # Here one step multiplies the distance to 3 by $1 - \eta$. A rate of 1 arrives at once; between 1
-# and 2 the number jumps to the other side, and still comes nearer; at 2 it jumps for ever between 0
+# and 2 the number jumps to the other side, and still gets nearer; at 2 it jumps for ever between 0
 # and 6; above 2 every step leads further away. If the curve is bent $c$ times as much, $L = \frac
 # c2 (w - 3)^2$, the factor is $1 - \eta c$: the largest useful rate is $2 / c$.
 
@@ -138,8 +138,8 @@ SGD([W], lr=0.1).step()
 expect("one step of the library", np.asarray(mine), W.numpy(), within=1e-12)
 
 # %% [markdown]
-# Why does this find the answer? Ahead of $dW$ stands the error $x W^T - y$, `(N, out)`, with a sign
-# for each answer. A weight's slope is the error times the input that the weight saw, summed over
+# Why does this find the answer? It begins with the error $x W^T - y$, `(N, out)`, with a sign for each
+# answer. A weight's slope is the error times the input that the weight saw, summed over
 # the rows: $dW = \frac1N (x W^T - y)^T x$. Where the predictions are right nothing moves.
 
 # %% [markdown]
