@@ -360,7 +360,7 @@ with show_axes(width=7.5, height=5.4) as axes:
 # ## Where this lives in the code
 #
 # `minilora/methods/pissa.py`: `principal_part` is the SVD (exact, or from a random subspace, which is
-# faster), `Pissa.start` and `Olora.start` are your exercises, `Pissa.update` subtracts the frozen
+# faster), `Pissa.part_of` and `Olora.part_of` are your exercises, `Pissa.update` subtracts the frozen
 # start, and `Pissa.plain` writes the update as an ordinary LoRA of rank $2r$, so that a file needs no
 # changed base. `minilora/methods/lora_plus.py`: `loraplus_groups`.
 #
