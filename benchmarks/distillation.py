@@ -27,6 +27,7 @@ from .drawings import MARKERS, METRICS, markdown, panels, spread
 from .experiments import SEEDS, TUNING_SEED
 from .options import OneLine
 from .paper import with_table
+from .pool import fill, processes, workers_option
 from .rows import Rows
 from .running import HERE, progress
 from .runs import Run, build, mean_loss, tokenizer, training_examples, tune
@@ -91,23 +92,19 @@ def best_rate(task, way, store):
     return min(losses, key=losses.get)
 
 
-def run_all(store):
-    each = 1 + len(WAYS) * (len(RATES) + len(SEEDS))
-    with progress(len(TASKS) * each) as step:
+def run_all(store, workers=1):
+    each_task = 1 + len(WAYS) * (len(RATES) + len(SEEDS))
+    with progress(len(TASKS) * each_task) as step, processes(workers) as each:
 
-        def measured(key):
-            missing = store.find(key) is None
-            if missing:
-                store.add(key | measure(key))
-            step(missing, f"{key['task']}, {key['way']}")
+        def measured(*keys):
+            fill(store, measure, [(key, (key,), f"{key['task']}, {key['way']}") for key in keys], each, step)
 
         for task in TASKS:
             measured(key_of_teacher(task))
             for way in WAYS:
-                for lr in RATES:
-                    measured(key_of(task, way, lr, TUNING_SEED, tuning=True))
-                for seed in SEEDS:
-                    measured(key_of(task, way, best_rate(task, way, store), seed))
+                measured(*(key_of(task, way, lr, TUNING_SEED, tuning=True) for lr in RATES))
+                lr = best_rate(task, way, store)
+                measured(*(key_of(task, way, lr, seed) for seed in SEEDS))
     store.finish()
 
 
@@ -150,10 +147,11 @@ def draw(store, path):
 
 
 @click.command(cls=OneLine)
-def main():
+@workers_option
+def main(workers):
     """Measure the missing runs, draw the figure and write the table into the page."""
     store = results()
-    run_all(store)
+    run_all(store, workers)
     draw(store, HERE / "figures" / "distillation.png")
     write_text(PAGE, with_table(PAGE.read_text(encoding="utf-8"), "distillation", table(store)))
     click.echo(table(store))

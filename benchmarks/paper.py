@@ -1,7 +1,8 @@
 """`python -m benchmarks.paper NAME...`: the experiments of LoRA's paper, of later ones and of its relatives', in small.
 
 Every run is saved at once in benchmarks/results/NAME.part; after an interruption the same command goes on where it
-stopped. A finished experiment is in NAME.json, and is only drawn again. The command writes the figures to
+stopped. A finished experiment is in NAME.json, and is only drawn again. `--workers N` measures N runs at a time. The
+command writes the figures to
 benchmarks/figures/ and the table into the page that has a place for it, benchmarks/PAPER.md or benchmarks/FAMILY.md.
 """
 
@@ -17,6 +18,7 @@ from .drawings import draw, draw_amplification, draw_similarity, subspace_table,
 from .family_drawings import draw_error, draw_map, draw_ranks, error_table, map_table, ranks_table
 from .family_experiments import FAMILY
 from .options import OneLine
+from .pool import workers_option
 from .running import HERE, NAMES, OTHERS, SETTINGS, results, run_experiment
 
 PAGES = {"FAMILY.md": (*FAMILY, "error-cut"), "PAPER.md": NAMES}  # the first page that has the name
@@ -50,7 +52,8 @@ def with_table(page, name, text):  # str, str, str -> the page with this table b
 
 @click.command(cls=OneLine)
 @click.argument("names", nargs=-1, metavar="NAME...")
-def main(names):
+@workers_option
+def main(names, workers):
     """Measure the missing runs of these experiments, draw their figures and write their tables into the page."""
     try:
         if not names:
@@ -61,9 +64,9 @@ def main(names):
         for name in names:
             store = results(name)
             if name in OTHERS:
-                OTHERS[name](store)
+                OTHERS[name](store, workers)
             else:
-                run_experiment(SETTINGS[name](), store)
+                run_experiment(SETTINGS[name](), store, workers)
             for file, draw_figure in figures_of(name).items():
                 draw_figure(store, HERE / "figures" / f"{file}.png")
             text, page = report(name, store), page_of(name)

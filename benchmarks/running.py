@@ -1,4 +1,4 @@
-"""Measures the runs that the file of an experiment lacks, one after the other, and saves each when it is done."""
+"""Measures the runs that the file of an experiment lacks, one or several at a time, and saves each when it is done."""
 
 import contextlib
 import sys
@@ -13,6 +13,7 @@ from minilora.display.progress import new_bar
 from .error_cut import RANKS, cuts, matrices
 from .experiments import EXPERIMENTS, SEEDS, TASK, TUNING_SEED, best_rate, tuning_runs
 from .family_experiments import FAMILY
+from .pool import fill, processes
 from .rows import Rows
 from .runs import Run, measure, row_key
 from .subspaces import study
@@ -28,49 +29,42 @@ def results(name, folder=HERE / "results"):
     )  # fmt: skip
 
 
-def run_experiment(settings, store):
+def run_experiment(settings, store, workers=1):
     """Measure the missing runs, seed by seed, so that an interrupted experiment can already be drawn."""
-    with progress(sum(len(tuning_runs(s)) + len(SEEDS) for s in settings)) as step:
-        for setting in settings:
-            for run in tuning_runs(setting):
-                step(measure_if_missing(run, store, tuning=True), f"{setting.label}, tuning")
-        for seed in SEEDS:
-            for setting in settings:
-                run = replace(setting.run, lr=best_rate(setting, store), seed=seed)
-                step(measure_if_missing(run, store), f"{setting.label}, seed {seed}")
+    total = sum(len(tuning_runs(s)) + len(SEEDS) for s in settings)
+    with progress(total) as step, processes(workers) as each:
+        tunings = [(run, True, f"{s.label}, tuning") for s in settings for run in tuning_runs(s)]
+        measure_missing(tunings, store, each, step)
+        finals = [
+            (replace(s.run, lr=best_rate(s, store), seed=seed), False, f"{s.label}, seed {seed}")
+            for seed in SEEDS
+            for s in settings
+        ]
+        measure_missing(finals, store, each, step)
     store.finish()
 
 
-def measure_if_missing(run, store, tuning=False):  # -> whether it had to be measured
-    key = row_key(run, tuning)
-    if store.find(key):
-        return False
-    store.add(key | measure(run, tuning))
-    return True
+def measure_missing(runs, store, each, step):  # [(Run, whether it is a tuning run, what)]
+    fill(store, measure, [(row_key(run, tuning), (run, tuning), what) for run, tuning, what in runs], each, step)
 
 
-def run_subspaces(store):
-    with progress(len(SEEDS)) as step:
-        for seed in SEEDS:
-            key = {"task": TASK, "targets": "q,v", "lr": 1e-2, "steps": 150, "seed": seed}
-            missing = not store.find(key)
-            if missing:
-                store.add(key | study(Run(**key)))
-            step(missing, f"seed {seed}")
+def run_subspaces(store, workers=1):
+    with progress(len(SEEDS)) as step, processes(workers) as each:
+        keys = [{"task": TASK, "targets": "q,v", "lr": 1e-2, "steps": 150, "seed": seed} for seed in SEEDS]
+        fill(store, study, [(key, (Run(**key),), f"seed {key['seed']}") for key in keys], each, step)
     store.finish()
 
 
-def run_error_cut(store):
+def run_error_cut(store, workers=1):
     """One row for each matrix and rank; nothing is trained."""
     found = matrices()
-    with progress(len(found) * len(RANKS)) as step:
-        for i, (path, W) in enumerate(found.items()):
-            for r in RANKS:
-                key = {"path": path, "r": r}
-                missing = not store.find(key)
-                if missing:
-                    store.add(key | cuts(W, r, np.random.default_rng([TUNING_SEED, i])))
-                step(missing, f"{path}, rank {r}")
+    tasks = [
+        ({"path": path, "r": r}, (W, r, np.random.default_rng([TUNING_SEED, i])), f"{path}, rank {r}")
+        for i, (path, W) in enumerate(found.items())
+        for r in RANKS
+    ]
+    with progress(len(tasks)) as step, processes(workers) as each:
+        fill(store, cuts, tasks, each, step)
     store.finish()
 
 

@@ -2,8 +2,10 @@
 
 import hashlib
 import time
+from functools import partial
 from pathlib import Path
 
+from benchmarks.pool import processes
 from benchmarks.rows import Rows
 from minilora.files.atomic import read_json
 
@@ -36,6 +38,15 @@ class Sweep(Rows):
         self.seconds_before = seconds
         return saved["rows"]
 
+    def measure(self, rows_of, settings, workers=1):
+        """Add the rows of the settings that have none: rows_of(**setting) gives them, on so many processes."""
+        missing = [setting for setting in settings if not self.find(setting)]
+        with processes(workers) as each:
+            for rows, seconds in each(partial(timed, rows_of), missing):
+                if workers > 1:
+                    self.seconds_before += seconds  # of another process
+                self.add(*rows)
+
     def add(self, *rows):
         for row in rows:
             print(row, flush=True)
@@ -45,3 +56,8 @@ class Sweep(Rows):
     def write(self, path, **more):
         self.made_by["seconds"] = round(self.seconds_before + time.process_time() - self.began)
         super().write(path, **more)
+
+
+def timed(rows_of, setting):  # function, dict -> its rows, and the seconds of CPU that they took
+    began = time.process_time()
+    return list(rows_of(**setting)), time.process_time() - began

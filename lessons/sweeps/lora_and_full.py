@@ -5,8 +5,10 @@ python -m lessons.sweeps.lora_and_full
 
 import time
 
+import click
 import numpy as np
 
+from benchmarks.pool import workers_option
 from minilora import LoraConfig, get_peft_model
 from minilora.course.lab.tune import corpus_loss, load_base, test_score, tune
 
@@ -37,13 +39,18 @@ def run(method, lr, seed):  # -> row
     }
 
 
-def main():
+def rows(**setting):
+    return [run(**setting)]
+
+
+@click.command()
+@workers_option
+def main(workers):
     sweep = Sweep("lora_and_full", SEEDS)
-    for seed in SEEDS:
-        for method, rates in RATES.items():
-            for lr in rates:
-                if not sweep.find({"method": method, "lr": lr, "seed": seed}):
-                    sweep.add(run(method, lr, seed))
+    named = [
+        {"method": method, "lr": lr, "seed": seed} for seed in SEEDS for method, rates in RATES.items() for lr in rates
+    ]
+    sweep.measure(rows, named, workers)
     sweep.finish(base_text_loss=corpus_loss(*load_base()))
 
 

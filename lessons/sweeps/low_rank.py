@@ -4,8 +4,10 @@ random one, is added to the base.
     python -m lessons.sweeps.low_rank
 """
 
+import click
 import numpy as np
 
+from benchmarks.pool import workers_option
 from minilora.course.lab.low_rank import best_part, matrices, random_part, set_weights, train_only
 from minilora.course.lab.tune import load_base, test_score, tune
 
@@ -32,12 +34,11 @@ def rows(task, seed):  # one training -> a row for each rank
         yield {"task": task, "seed": seed, "rank": r, "full": full, "best": best, "random": random}
 
 
-def main():
+@click.command()
+@workers_option
+def main(workers):
     sweep = Sweep("low_rank", SEEDS)
-    for task in TASKS:
-        for seed in SEEDS:
-            if not sweep.find({"task": task, "seed": seed}):
-                sweep.add(*rows(task, seed))
+    sweep.measure(rows, [{"task": task, "seed": seed} for task in TASKS for seed in SEEDS], workers)
     sweep.finish()
 
 

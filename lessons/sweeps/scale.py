@@ -3,8 +3,12 @@
 python -m lessons.sweeps.scale
 """
 
+import itertools
+
+import click
 import numpy as np
 
+from benchmarks.pool import workers_option
 from minilora import LoraConfig, get_peft_model
 from minilora.course.lab.tune import load_base, tune
 from minilora.errors import TrainingError
@@ -25,15 +29,17 @@ def final_loss(rank_stabilised, r, lr, seed):  # -> mean of the last 20 training
         return None
 
 
-def main():
+def rows(**setting):
+    return [setting | {"loss": final_loss(**setting)}]
+
+
+@click.command()
+@workers_option
+def main(workers):
     sweep = Sweep("scale", SEEDS)
-    for seed in SEEDS:
-        for rank_stabilised in (False, True):
-            for r in RANKS:
-                for lr in RATES:
-                    setting = {"rank_stabilised": rank_stabilised, "r": r, "lr": lr, "seed": seed}
-                    if not sweep.find(setting):
-                        sweep.add(setting | {"loss": final_loss(**setting)})
+    settings = itertools.product(SEEDS, (False, True), RANKS, RATES)
+    named = [{"rank_stabilised": stable, "r": r, "lr": lr, "seed": seed} for seed, stable, r, lr in settings]
+    sweep.measure(rows, named, workers)
     sweep.finish()
 
 

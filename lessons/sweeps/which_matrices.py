@@ -4,8 +4,10 @@ task that is new to the base and on one that is close to its knowledge.
     python -m lessons.sweeps.which_matrices
 """
 
+import click
 import numpy as np
 
+from benchmarks.pool import workers_option
 from minilora import LoraConfig, get_peft_model
 from minilora.course.lab.low_rank import similarity
 from minilora.course.lab.tune import load_base, test_loss, test_score, tune
@@ -64,12 +66,20 @@ def directions():
     return grids
 
 
-def main():
+def rows(**setting):
+    return [run(**setting)[1]]
+
+
+@click.command()
+@workers_option
+def main(workers):
     sweep = Sweep("which_matrices", SEEDS)
-    for task, targets, r, steps in settings(load_base()[0]):
-        for seed in SEEDS:
-            if not sweep.find({"task": task, "targets": targets, "r": r, "steps": steps, "seed": seed}):
-                sweep.add(run(task, targets, r, steps, seed)[1])
+    named = [
+        {"task": task, "targets": targets, "r": r, "steps": steps, "seed": seed}
+        for task, targets, r, steps in settings(load_base()[0])
+        for seed in SEEDS
+    ]
+    sweep.measure(rows, named, workers)
     sweep.finish(similarity=directions())
 
 
