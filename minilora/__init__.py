@@ -13,6 +13,9 @@ or the whole way, from files to a trained adapter:
 
 from typing import TYPE_CHECKING
 
+from . import launcher  # noqa: F401  (first: it sets the number of threads, which NumPy reads when it is imported)
+
+# isort: split
 from .adapters.model import PeftModel, get_peft_model
 from .autograd import Tensor, no_grad
 from .files.shipped import shipped

@@ -33,6 +33,7 @@ from .text.examples import Paths, check_one_source, path_names
 from .text.forms import pair_encoder
 from .training.card import write_card
 from .training.distillation import Distillation, check_distillation
+from .training.joining import check_same, join, own_device
 from .training.loop import own_loss
 from .training.optim import AdamW, schedule_named
 from .training.precision import precision_named
@@ -150,6 +151,7 @@ def finetune(
     virtual_tokens  "prefix_tuning" and "prompt_tuning": places in front of every sequence
     lr          learning rate; None: the method's number in RATE_TIMES_WIDTH / hidden size
     weight_decay, max_grad_norm  of AdamW; the bound on the global norm of the gradients
+    batch_size  of all workers together: a script under `mpiexec` shares the rows of every batch (see docs/parallel.md)
     steps       optimizer steps, of `accumulate` batches of `batch_size` examples (or windows of at most 128 tokens)
     epochs      passes over the data, instead of `steps`; a part of a pass is allowed
     schedule    "cosine", "linear" or "constant", after `warmup` steps in which the learning rate rises
@@ -177,6 +179,8 @@ def finetune(
     mistake; TrainingError when the loss is not finite.
     """
     check_arguments(finetune, locals())
+    workers = join(device)
+    first, place = workers.rank == 0, own_device(device, workers)
     if rank is None and method != "full" and adapter is None:
         rank = VeraConfig.r if method == "vera" else LoraConfig.r
     if files:
@@ -195,7 +199,7 @@ def finetune(
         "batch_size": batch_size, "accumulate": accumulate, "schedule": schedule, "warmup": warmup,
         "eval_every": eval_every, "plot": plot, "seed": seed, "device": device,
     }  # fmt: skip
-    saved = begin_run(out, settings, method != "full", resume, overwrite)
+    saved = begin_run(out, settings, method != "full", resume, overwrite, first)
     check_settings(settings)
     if adapter is not None:
         adapter = adapter_folder(adapter)
@@ -209,7 +213,7 @@ def finetune(
     if out is not None and same_place(out, folder):
         raise ConfigError(f"{out} is the base itself; choose another folder for the result")
     parts = partial(parts_for, settings) if adapter is None else None  # of PiSSA and OLoRA on a quantized base
-    model, tokenizer = load_base(base, device, quantize, parts)
+    model, tokenizer = load_base(base, place, quantize, parts)
     model.chunked_loss = chunked_loss
     context = model.context_length - (virtual_tokens if method in ("prefix_tuning", "prompt_tuning") else 0)
     if context < 2:
@@ -237,13 +241,13 @@ def finetune(
         model.gradient_checkpointing_enable()
     loss_of = own_loss
     if teacher is not None:
-        loss_of = Distillation(load_teacher(teacher, model, tokenizer, device), temperature, mix)
+        loss_of = Distillation(load_teacher(teacher, model, tokenizer, place), temperature, mix)
     if lr is None and saved:
         lr = saved["lr"]
     rate = RATE_TIMES_WIDTH[method] / width if lr is None else lr
     extra = {} if method != "full" else {"tokenizer_from": folder}
     save_model = partial(model.save_pretrained, out, **extra)
-    settings |= {"lr": rate, "digest": data.digest, "system": data.system}
+    settings |= {"lr": rate, "digest": data.digest, "system": data.system, "workers": workers.size}
     groups = loraplus_groups(model, rate, lr_ratio, rate) if method == "lora_plus" else [p for _, p in trained(model)]
     optimizer = AdamW(groups, rate, weight_decay=weight_decay)
     rate_schedule = schedule_named(schedule, steps, warmup)
@@ -255,12 +259,14 @@ def finetune(
         own = {name: getattr(config, field, None) for name, field in OWN.items()}
         describe = partial(write_card, Path(out), name, settings | {"method": method} | own, count)
         result = RunFolder(Path(out), save_model, settings, None if method == "full" else describe, overwrite)
-    show_start(settings | {"lr": rate}, data, model, folder, count, progress)
+    fingerprint = model.base_model.fingerprint() if isinstance(model, PeftModel) else ""
+    check_same(workers, data=data.digest, base=fingerprint)
+    show_start(settings, data, model, folder, count, progress and first, workers)
     return run_training(
         model, data.batches, optimizer, steps, schedule=rate_schedule, accumulate=accumulate, max_norm=max_grad_norm,
         rng=np.random.default_rng([seed, 1]), valid=data.valid, eval_every=eval_every,
         out=result, resume=resume, progress=progress, plot=plot, keep_best=keep == "best", patience=patience,
-        precision=precision, loss_of=loss_of,
+        precision=precision, loss_of=loss_of, workers=workers,
     )  # fmt: skip
 
 

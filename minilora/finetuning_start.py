@@ -12,18 +12,30 @@ from .display.numbers import GIB
 from .errors import MiniloraError
 from .finetuning_data import Data
 from .quantization.residual import Residual
+from .training.parallel import ALONE, TAIL, Workers
 
 
-def show_start(settings: dict, data: Data, model, base: Path, trained: int, progress: bool) -> None:
+def show_start(
+    settings: dict, data: Data, model, base: Path, trained: int, progress: bool, workers: Workers = ALONE
+) -> None:
     """Print the plan on standard error, if `progress`, and warn when this machine has too little memory for it.
 
-    settings: of `finetuning.finetune`, with the learning rate. trained: number of parameters.
+    settings: of `finetuning.finetune`, with the learning rate. trained: number of parameters. workers: that train
+    together; the memory is that of one of them, and those on this machine share what is free.
     """
     rows_a_step, steps = settings["batch_size"] * settings["accumulate"], settings["steps"]
-    needed, room = expected_memory(settings, data, model, base), free_memory()
+    settings = settings | {"batch_size": -(-settings["batch_size"] // workers.size)}
+    needed, room = expected_memory(settings, data, model, base), free_memory() // workers.local
     if progress:
         total = sum(p.size for p in model.parameters())
         print(f"training {trained:,} of {total:,} parameters, base {base}", file=sys.stderr)
+        if workers.size > 1:
+            sent, of_all = 4 * (trained + TAIL), 4 * (total + TAIL)
+            print(
+                f"{workers.size} workers; each adds {sent:,} bytes to the sum of a step, {sent / of_all:.2%} of the "
+                f"{of_all:,} of all parameters",
+                file=sys.stderr,
+            )
         unit, passes = "windows" if settings["text"] else "rows", steps * rows_a_step / data.rows
         plan = f"{steps:,} steps of {rows_a_step} are {passes:.3g} passes; learning rate {settings['lr']:.3g}"
         form = f"; rows of {data.form}" if data.form else ""
@@ -33,8 +45,10 @@ def show_start(settings: dict, data: Data, model, base: Path, trained: int, prog
                   file=sys.stderr)  # fmt: skip
         if needed:
             batch = f"batches of {settings['batch_size']} x {data.longest} tokens"
+            of = " of each worker" if workers.size > 1 else ""
             print(
-                f"memory expected: {needed / GIB:.1f} GiB for {batch}; {room / GIB:.1f} GiB are free", file=sys.stderr
+                f"memory expected{of}: {needed / GIB:.1f} GiB for {batch}; {room / GIB:.1f} GiB are free",
+                file=sys.stderr,
             )
     if needed and needed > room:
         warnings.warn(

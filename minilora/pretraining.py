@@ -19,6 +19,7 @@ from .text.encoding import encode_text
 from .text.examples import Paths, path_names, read_text
 from .text.tokenizer import TextTokenizer, load_tokenizer
 from .text.train_tokenizer import train_tokenizer
+from .training.joining import check_same, join, own_device
 from .training.optim import AdamW, cosine
 from .training.resume import begin_run, check_same_data
 from .training.run import Result, RunFolder, run_training
@@ -67,6 +68,8 @@ def pretrain(
     last step. Raises MiniloraError of a fitting kind for every mistake, TrainingError when the loss is not finite.
     """
     check_arguments(pretrain, locals())
+    workers = join(device)
+    first, place = workers.rank == 0, own_device(device, workers)
     out, text = Path(out), path_names(text)
     steps = steps or (1500 if text else 5000)
     settings = {
@@ -75,13 +78,13 @@ def pretrain(
         "context": context, "length": length, "lr": lr, "steps": steps, "batch_size": batch_size,
         "eval_every": eval_every, "plot": plot, "seed": seed, "device": device,
     }  # fmt: skip
-    saved = begin_run(out, settings, adapter=False, resume=resume, overwrite=overwrite)
+    saved = begin_run(out, settings, adapter=False, resume=resume, overwrite=overwrite, writes=first)
     made = out if resume and text and tokenizer is None else tokenizer  # the one that this run has made
     words, train, held_out = read_corpus(text, made, vocab)
     digest = text_digest(train)
     check_same_data(digest, saved, out)
 
-    model = new_model(settings, words).init([seed, 0]).to(device)
+    model = new_model(settings, words).init([seed, 0]).to(place)
     window = training_window(train, context, length)
     batches = TextBatches(train, batch_size, window, np.random.default_rng([seed, 2]))
     valid = text_windows(held_out, window, batch_size)
@@ -93,7 +96,8 @@ def pretrain(
         write_text(out / "tokenizer.json", words.inner.to_str(pretty=True) + "\n")
         write_json(out / "tokenizer_config.json", tokenizer_config(words, context))
 
-    if progress:
+    check_same(workers, data=digest)
+    if progress and first:
         print(
             f"{sum(p.size for p in model.parameters()):,} parameters, vocabulary {words.vocab_size}; "
             f"{len(train):,} tokens to train on, {len(held_out):,} held out",
@@ -103,7 +107,7 @@ def pretrain(
         model, batches, optimizer_for(model, lr), steps, schedule=cosine(steps, min(100, steps // 10)),
         rng=np.random.default_rng([seed, 1]), valid=valid, eval_every=eval_every,
         out=RunFolder(out, save_model, settings | {"digest": digest}, replace=overwrite),
-        resume=resume, progress=progress, plot=plot,
+        resume=resume, progress=progress, plot=plot, workers=workers,
     )  # fmt: skip
 
 

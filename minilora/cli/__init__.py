@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from ..errors import MiniloraError, nearest, printable, shortened
+from ..training.joining import end
 
 COMMANDS = {  # name -> file in this folder, line of help
     "tour": ("tour", "Train two adapters on one base in a minute: count, train, merge, switch."),
@@ -108,8 +109,7 @@ def end_tidily() -> None:
 
 def refuse(why: object) -> NoReturn:
     """End with exit code 2 and one line, whatever a path or a file has put into the message."""
-    click.echo(f"error: {shortened(printable(why))}", err=True)
-    sys.exit(2)
+    end(f"error: {shortened(printable(why))}", 2)
 
 
 def main() -> None:
@@ -124,11 +124,9 @@ def main() -> None:
         cli.main(standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
-        sys.exit(130)
-    except Terminated:
-        click.echo("terminated", err=True)
-        raise
+        end("interrupted", 130)
+    except Terminated as ended:
+        end("terminated", int(ended.code or 0))
     except click.ClickException as error:
         if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # `minilora` alone
             click.echo(error.format_message(), err=True)

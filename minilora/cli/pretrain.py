@@ -6,7 +6,7 @@ import click
 
 from ..pretraining import pretrain as train_from_scratch
 from .common import FilesCommand, text_option
-from .running import defaults_of, options_of, show_result, training_options
+from .running import defaults_of, join_workers, options_of, show_result, training_options
 
 DEFAULT = defaults_of(train_from_scratch)
 
@@ -45,4 +45,5 @@ def pretrain(ctx, **_):
 
     Without --text: on the shipped corpus, with the tokenizer and the recipe of the shipped base.
     """
+    join_workers(ctx.params["device"])
     show_result(ctx, train_from_scratch(**options_of(ctx, train_from_scratch)))

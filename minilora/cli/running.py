@@ -1,6 +1,8 @@
 """How a command runs a training: its options, what it prints, its exit code."""
 
 import inspect
+import os
+import sys
 from collections.abc import Callable
 
 import click
@@ -8,6 +10,8 @@ from click.core import ParameterSource
 
 from ..arguments import check_arguments
 from ..errors import ConfigError, FormatError
+from ..training.joining import join
+from ..training.parallel import Workers
 from ..training.resume import FILE, START_AGAIN, read_settings
 from .common import device_option, seed_option
 
@@ -22,7 +26,7 @@ def training_options(function: Callable):  # -> decorator of a command
     default = defaults_of(function)
     options = [
         click.option("--batch-size", default=default["batch_size"], show_default=True, type=click.IntRange(1),
-                     help="Examples in a batch; of a text, windows."),
+                     help="Examples in a batch, of all workers together; of a text, windows."),
         click.option("--eval-every", default=default["eval_every"], show_default=True, type=click.IntRange(1),
                      metavar="N", help="Evaluate and save every N steps."),
         click.option("--plot/--no-plot", default=default["plot"], show_default=True,
@@ -39,6 +43,14 @@ def training_options(function: Callable):  # -> decorator of a command
         return command
 
     return decorate
+
+
+def join_workers(device: str) -> Workers:
+    """The workers that a launcher has started; all but worker 0 print nothing more."""
+    workers = join(device)
+    if workers.rank:
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: PTH123
+    return workers
 
 
 def options_of(ctx: click.Context, function: Callable) -> dict:

@@ -12,7 +12,7 @@ from ..training.optim import SCHEDULES
 from ..training.precision import PRECISIONS
 from .common import FilesCommand, base_option, jsonl_option, quantize_option, text_option
 from .push import show_push
-from .running import defaults_of, options_of, show_result, training_options
+from .running import defaults_of, join_workers, options_of, show_result, training_options
 
 DEFAULT = defaults_of(finetune)
 RATES_HELP = ", ".join(f"{method} {rate}" for method, rate in RATE_TIMES_WIDTH.items())
@@ -155,6 +155,8 @@ def train(ctx, files, out, push_to_hub, **_):
 
     `minilora train data.jsonl` trains on the lines of data.jsonl and saves the adapter in ./data-lora. A FILE that ends
     in .jsonl or .json has examples, one that ends in .txt plain text.
+
+    `mpiexec -n 4 minilora train ...` shares the rows of every batch among four processes, with the same result.
     """
     del ctx.params["push_to_hub"]  # all others are settings of the run
     if push_to_hub:
@@ -163,8 +165,9 @@ def train(ctx, files, out, push_to_hub, **_):
         if ctx.params["method"] == "full":
             raise ConfigError("--push-to-hub is for adapters, and the method full makes none")
         check_can_push(push_to_hub)
+    workers = join_workers(ctx.params["device"])
     if out is None:
-        ctx.params["out"] = default_folder(ctx.params)
+        ctx.params["out"] = default_folder(ctx.params, workers.rank == 0)
         click.echo(f"the result will be in {ctx.params['out']}", err=True)
     options = options_of(ctx, finetune)
     if options["epochs"] and ctx.get_parameter_source("steps") is not ParameterSource.DEFAULT:
@@ -174,17 +177,17 @@ def train(ctx, files, out, push_to_hub, **_):
     elif files:
         options |= {"task": None, "text": (), "jsonl": ()}
     show_result(ctx, finetune(**options))
-    if push_to_hub:
+    if push_to_hub and workers.rank == 0:
         show_push(options["out"], push_to_hub)
 
 
-def default_folder(options: dict) -> Path:
-    """./data-lora for data.jsonl. Raises ConfigError without data, or for a new run when the folder exists."""
+def default_folder(options: dict, writes: bool = True) -> Path:
+    """./data-lora for data.jsonl. Raises ConfigError without data, or when a new run would write into it."""
     data = [options["task"], *options["files"], *options["text"], *options["jsonl"]]
     name = next((Path(source).stem for source in data if source), None)
     if name is None:
         raise ConfigError("name your data, as in `minilora train data.jsonl`; to go on with a run, name its --out")
     folder = Path(f"{name}-{options['method'].replace('_', '-')}")
-    if folder.exists() and not (options["resume"] or options["overwrite"]):
+    if writes and folder.exists() and not (options["resume"] or options["overwrite"]):
         raise ConfigError(f"{folder} exists; choose another folder with --out, or pass --overwrite to replace its run")
     return folder

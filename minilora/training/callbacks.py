@@ -138,7 +138,7 @@ class Evaluation:
         done = self.history.valid and self.history.valid[-1][0] == run.step  # a resumed run was evaluated when saved
         if self.batches and not done and (run.step % self.every == 0 or run.last):
             self.history.read(run)
-            loss = evaluate(run.model, self.batches, run.precision)
+            loss = evaluate(run.model, self.batches, run.precision, run.workers)
             check_finite(loss, run.step, "validation loss")
             self.history.valid.append([run.step, loss])
 
@@ -193,6 +193,8 @@ class StopOnInterrupt:
 
     signal  the number of the one that ended the run; 0: none
 
+    With several workers all of them end after the same step: the first that was asked tells the others in the next sum.
+
     Python delivers signals only to the main thread; in another thread this does nothing. A signal that the process
     ignores (`nohup` makes it ignore SIGHUP) stays ignored.
     """
@@ -200,7 +202,9 @@ class StopOnInterrupt:
     signal = 0
 
     def __call__(self, run):
-        run.stop = run.stop or bool(self.signal)
+        run.interrupted = lambda: bool(self.signal)
+        if run.workers.size == 1:
+            run.stop = run.stop or bool(self.signal)
 
     def __enter__(self):
         self._before = {}

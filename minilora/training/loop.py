@@ -8,6 +8,9 @@
         optimizer.step(schedule(step))          # p <- p - lr · ...
         optimizer.zero_grad()
 
+With several workers each computes the gradients of its rows of every batch, and their sum is that of all (see
+parallel.py).
+
 With float16 the gradients are scaled before the backward and unscaled before clipping. A step that overflows is
 taken again, with the next batches (see precision.py).
 
@@ -15,6 +18,7 @@ Callbacks are called with the `Run` before the first step and after every step. 
 callback reads it, so the host does not wait for a GPU at each step.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,9 +27,10 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..backend import array_module, to_host
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..ops.loss import IGNORE
 from .optim import Optimizer, Schedule, clip_grad_norm_, constant
+from .parallel import ALONE, Workers
 from .precision import Precision
 
 
@@ -53,8 +58,10 @@ class Run:
     penalty: Any = None  # of the adapters, beside the loss; 0-d array, None when there is none
     norm: Any = None  # global norm of the gradients before clipping; 0-d array
     factor: float = 0.0  # the schedule's value at this step
-    tokens: int = 0  # read so far by this process, padding included
-    stop: bool = False  # a callback sets it to end the run after this step
+    tokens: int = 0  # read so far by all workers, padding included
+    stop: bool = False  # a callback sets it, on all workers alike, to end the run after this step
+    workers: Workers = ALONE
+    interrupted: Callable[[], bool] = bool  # whether this worker was asked to end; they all end together
 
     last = property(lambda self: self.stop or self.step >= self.steps)
 
@@ -72,6 +79,7 @@ def train(
     start: int = 0,
     precision: Precision | None = None,
     loss_of: Callable = own_loss,
+    workers: Workers = ALONE,
 ) -> Run:
     """Train until step `steps`; a resumed run begins after step `start`.
 
@@ -83,6 +91,7 @@ def train(
     callbacks   functions of the Run, called in order
     precision   of the forward and backward; None: float32
     loss_of     function (model, ids, labels, rng=generator) -> what is minimised, instead of the model's own loss
+    workers     that share the rows of every batch; each of them draws the whole batch
 
     Raises ConfigError for no steps or no batches.
     """
@@ -91,7 +100,9 @@ def train(
     if accumulate > MOST_BATCHES:
         raise ConfigError(f"accumulate {accumulate}: expected at most {MOST_BATCHES:,}")
     schedule = schedule or constant()
-    run = Run(model, batches, optimizer, steps, rng, start, precision or Precision(), loss_of)
+    run = Run(model, batches, optimizer, steps, rng, start, precision or Precision(), loss_of, workers=workers)
+    for p in optimizer.params:
+        workers.broadcast(p.data)
     model.train()
     for callback in callbacks:
         callback(run)
@@ -121,20 +132,39 @@ def fill_gradients(run, micro_batches) -> bool:  # list of (ids, labels)
 
 
 def add_gradients(run, micro_batches):  # list of (ids, labels) -> 0-d array
-    """Backward through each micro-batch. Returns the mean loss over all their labels.
+    """Backward through this worker's rows of each micro-batch, then the sum over the workers.
+
+    Returns the mean loss over the labels of all of them. Raises DataError when the workers have drawn other batches.
 
     A micro-batch is weighted by its number of labels. (In an unweighted mean a label of a small micro-batch would
     count more than one of a large micro-batch.)
     """
-    counts = [count_labels(labels, run.model) for _, labels in micro_batches]
-    total = 0
-    for (ids, labels), count in zip(micro_batches, counts, strict=True):
+    labels_of_all = sum(count_labels(labels, run.model) for _, labels in micro_batches)
+    total, labels_here = 0, 0
+    for batch in micro_batches:
+        ids, labels, count = rows_of_worker(batch, run)
         loss = run.loss_of(run.model, ids, labels, rng=run.rng)
-        share = count / sum(counts)
+        share = count / labels_of_all
         loss.backward(array_module(loss.data).full_like(loss.data, share * run.precision.scale))
-        total = total + loss.data * share
-        run.tokens += ids.size
-    return total
+        total, labels_here = total + loss.data * share, labels_here + count
+        run.tokens += batch[0].size
+    loss, found, stop = run.workers.sum_step(run.optimizer.params, total, labels_here, run.interrupted())
+    if found != labels_of_all:
+        raise DataError(f"the workers have drawn {found:,} labels, expected {labels_of_all:,}: all need the same data")
+    run.stop = run.stop or stop
+    return loss
+
+
+def rows_of_worker(batch, run):  # (ids, labels), both (B, T) -> ids (b, T), labels (b, T), how many labels count
+    """Rows rank, rank + size, ... of a batch.
+
+    A worker without a label there takes a row of another, whose labels count 0 times: its gradients are zeros.
+    """
+    ids, labels = (part[run.workers.rank :: run.workers.size] for part in batch)
+    if count := count_labels(labels, run.model):
+        return ids, labels, count
+    row = int(np.argmax([count_labels(row[None], run.model) for row in batch[1]]))
+    return *(part[row : row + 1] for part in batch), 0
 
 
 def count_labels(labels, model) -> int:  # (B, T) int
@@ -142,18 +172,19 @@ def count_labels(labels, model) -> int:  # (B, T) int
     return int(np.count_nonzero(labels[:, 0 if model.predicts_first else 1 :] != IGNORE))
 
 
-def evaluate(model, batches, precision: Precision | None = None) -> float:  # iterable of (ids, labels)
+def evaluate(model, batches, precision: Precision | None = None, workers: Workers = ALONE) -> float:
     """Mean loss over all labels, in nats, without dropout. Waits for the device once, at the end.
 
-    precision: of the forward; None: float32.
+    batches: iterable of (ids, labels). precision: of the forward; None: float32. workers: that share the batches.
     """
     precision = precision or Precision()
     was_training = model.training
     model.eval()
     total, count = 0, 0
     with no_grad(), precision.computing(model):
-        for ids, labels in batches:
+        for ids, labels in itertools.islice(batches, workers.rank, None, workers.size):
             n = count_labels(labels, model)
             total, count = total + model.loss(ids, labels).data * n, count + n
     model.train(was_training)
-    return float(to_host(total)) / count
+    total, count = workers.sum(np.array([float(to_host(total)), count])).tolist()
+    return total / count

@@ -162,17 +162,25 @@ def _part_of(path, what):
 
 
 def begin_run(
-    out: str | Path | None, settings: dict, adapter: bool = False, resume: bool = False, overwrite: bool = False
+    out: str | Path | None,
+    settings: dict,
+    adapter: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+    writes: bool = True,
 ) -> dict:
     """Check, before any work, that a run with `settings` may write into `out`. Writes nothing.
 
-    adapter: whether it writes an adapter, not a base. out: None when nothing will be saved. Returns the settings of the
-    saved run that goes on, {} for a new run. Raises ConfigError, MissingFileError, MiniloraError.
+    adapter: whether it writes an adapter, not a base. out: None when nothing will be saved. writes: False for a worker
+    that leaves writing to worker 0. Returns the settings of the saved run that goes on, {} for a new run. Raises
+    ConfigError, MissingFileError, MiniloraError.
     """
     if resume and (overwrite or out is None):
         raise ConfigError("resume and overwrite: choose one of them" if overwrite else "resume needs out, a folder")
     if out is None:
         return {}
+    if not writes:
+        return check_same_run(Path(out), settings) if resume else {}
     saved = {}
     if resume:
         saved = check_same_run(Path(out), settings)

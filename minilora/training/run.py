@@ -19,6 +19,7 @@ from ..files.atomic import read_json, write_json
 from .callbacks import Best, Evaluation, History, LastGood, Patience, Saving, StopOnInterrupt
 from .loop import own_loss, train
 from .optim import Optimizer, Schedule
+from .parallel import ALONE, Workers
 from .precision import precision_named
 from .resume import drop_old_state, load_state, only_run, put_back, save_state
 
@@ -90,6 +91,7 @@ def run_training(
     precision: str = "float32",
     loss_of: Callable = own_loss,
     callbacks: Sequence = (),
+    workers: Workers = ALONE,
 ) -> Result:
     """Train `model` for `steps` steps.
 
@@ -108,6 +110,7 @@ def run_training(
     precision   of the forward and backward: "float32", "float16" or "bfloat16"; see precision.py
     loss_of     what is minimised, see `loop.train`; the validation loss is the model's own
     callbacks   further ones, see `loop.train`
+    workers     that train together, see parallel.py; worker 0 alone writes into `out`, prints and draws
 
     With `out`, the first Ctrl-C or SIGTERM ends the run after the current step, saves it and returns; without, both do
     what they do elsewhere. Raises TrainingError when a loss is not finite: the model then has the last good weights,
@@ -116,14 +119,18 @@ def run_training(
     history, stop = History(), StopOnInterrupt()
     best, patient = Best(history), Patience(history, math.inf if patience is None else patience)
     good, start, computing = LastGood(history), 0, precision_named(precision)
+    first = workers.rank == 0
     with contextlib.ExitStack() as stack:
-        if out:
+        if out and first:
             stack.enter_context(only_run(out.path, resume, out.replace))
         if out and resume:
             start = load_state(out.path, model, optimizer, batches, rng, history, best.arrays, computing)
+        if rng and not first:  # dropout of its own; worker 0 has that of a training alone
+            generator: Any = rng.bit_generator
+            rng = np.random.Generator(generator.jumped(workers.rank))
         stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # History stops a run that overflows
         attached = [history, Evaluation(valid, history, eval_every), patient, *([best] if keep_best else [])]
-        if progress:
+        if progress and first:
             attached.append(stack.enter_context(Progress(history)))
         if out:
 
@@ -131,25 +138,27 @@ def run_training(
                 out.save(history, model=best.is_of(run.step) or not keep_best)
                 save_state(out.path, run, history, out.settings, best.arrays)
 
-            attached = [stack.enter_context(stop), *attached, Saving(save, eval_every)]
+            attached = [stack.enter_context(stop), *attached, *([Saving(save, eval_every)] if first else [])]
         try:
             run = train(model, batches, optimizer, steps, schedule, max_norm, accumulate, rng,
                         start=start, callbacks=[*attached, good, *callbacks], precision=computing,
-                        loss_of=loss_of)  # fmt: skip
+                        loss_of=loss_of, workers=workers)  # fmt: skip
         except TrainingError as error:
             step = good.restore(optimizer.params)
             if best.arrays:
                 put_back(model, best.arrays)
                 step = history.best()[0]
-            if step and out:
+            if step and out and first:
                 out.save(history)
+            workers.wait()  # until it is saved
             raise TrainingError(f"{error}; {_what_is_left(step, out)}") from error
-        if plot and out:
+        if plot and out and first:
             loss_curve(history, out.path / "loss.png")
     if best.arrays:
         put_back(model, best.arrays)
     kept = history.best()[0] if best.arrays else run.step
-    return Result(model, history, run.step, run.step < steps and not patient.over, kept, stop.signal)
+    signals = workers.gather(stop.signal)  # they were asked by different ones, or one of them alone
+    return Result(model, history, run.step, run.step < steps and not patient.over, kept, int(signals.max()))
 
 
 def _what_is_left(step, out):  # last good step or None, RunFolder or None -> the end of an error line
