@@ -86,7 +86,9 @@ def first_draw(workers):
 
 
 def frozen(model):
-    return [np.asarray(p.data) for p in model.parameters() if not p.requires_grad and hasattr(p.data, "tobytes")]
+    """The weights that are not trained; those in fewer bits as the numbers that they stand for."""
+    weights = (p.data for p in model.parameters() if not p.requires_grad)
+    return [w if isinstance(w, np.ndarray) else w.dense() for w in weights]
 
 
 def measures(base):
