@@ -40,6 +40,7 @@ NO_SOURCE_FILE = {  # a test of several files, or of the repository
     "ops/test_ops.py", "course/checks/test_checks.py",  # every file of the room
     "test_cupy_names.py", "test_strict_cupy.py", "test_gpu.py",  # every file that computes
     "test_docs_project.py", "test_house.py", "test_mirror.py", "test_package.py", "test_readme.py",
+    "test_without_libraries.py",  # what a browser has
 }  # fmt: skip
 OTHER_ROOMS = (
     "reference",

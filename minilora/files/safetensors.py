@@ -3,10 +3,10 @@
     u64, little-endian: length n of the header | n bytes of JSON | the tensors' bytes, one after the other
     JSON: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ..., "__metadata__": {"format": "pt"}}
 
-The `safetensors` library writes files and checks headers: every byte belongs to exactly one tensor, so the sizes of the
-tensors say where each begins. The numbers are read here, a slice at a time and by ordinary reads. The library reads
-through a memory map, and the system kills a process whose mapped file another one shortens; here the map lasts only
-while the header is checked.
+The `safetensors` library writes files and checks headers (plain_safetensors.py where it is not installed): every byte
+belongs to exactly one tensor, so the sizes of the tensors say where each begins. The numbers are read here, a slice at
+a time and by ordinary reads. The library reads through a memory map, and the system kills a process whose mapped file
+another one shortens; here the map lasts only while the header is checked.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ import numpy as np
 from ..backend import to_host
 from ..errors import FormatError, MiniloraError, MissingFileError, listed
 from .atomic import atomic_write
+from .plain_safetensors import read_plain_header, write_plain
 
 SLICE = 2**18  # numbers converted at a time: a slice and its float32 copy stay in the processor's cache
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
@@ -109,9 +110,6 @@ def write_tensors(path: str | Path, tensors, metadata: dict[str, str] | None = N
     metadata: None: {"format": "pt"}, which transformers and PEFT ask for. The same arguments give the same bytes.
     Raises FormatError for a dtype that is not read here, MiniloraError when the file cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
     for name, array in tensors.items():
         if array.dtype.name not in DTYPES.values():
             raise FormatError(f"{name!r} has dtype {array.dtype}, expected one of {', '.join(DTYPES.values())}")
@@ -119,11 +117,21 @@ def write_tensors(path: str | Path, tensors, metadata: dict[str, str] | None = N
     host = {name: np.asarray(to_host(array), order="C") for name, array in tensors.items()}
     with atomic_write(path) as temporary:
         try:
+            save_file, library_error = _writer()
             save_file(host, temporary, metadata or None)  # the header that it makes of {} and no tensor is no JSON
             if len(metadata) > 1:
                 _order_metadata(temporary, metadata)
-        except (SafetensorError, TypeError) as error:  # a full disk; metadata that is not text
+        except (library_error, TypeError) as error:  # a full disk; metadata that is not text
             raise MiniloraError(f"cannot write {path}: {error}") from error
+
+
+def _writer():  # -> the library's function and its error; in a browser, where it cannot be installed, our own
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import save_file
+    except ImportError:
+        return write_plain, ValueError
+    return save_file, SafetensorError
 
 
 def _order_metadata(path, metadata):
@@ -150,18 +158,13 @@ def _opened(path):  # -> open file, entries in order of position, metadata
 
 
 def _checked_header(file, path):  # -> {name: (the format's dtype, NumPy's, shape, where it begins)}, metadata
-    from safetensors import SafetensorError, safe_open
-
     length = int.from_bytes(file.read(8), "little")
     try:
-        with safe_open(path, "numpy") as checked:
-            views = {name: checked.get_slice(name) for name in checked.offset_keys()}
-            found = {name: (view.get_dtype(), tuple(view.get_shape())) for name, view in views.items()}
-            metadata = checked.metadata() or {}
+        found, metadata = _header(path)
         names = Counter(name for name, _ in json.loads(file.read(length), object_pairs_hook=list))
         if twice := [name for name, count in names.items() if count > 1]:  # the library takes one of them
             raise ValueError(f"the header names {listed(twice)} twice")
-    except (SafetensorError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: {_reason(error, file)}") from error
     if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
         raise FormatError(f"{path}: another file took its place while it was opened")
@@ -175,6 +178,21 @@ def _checked_header(file, path):  # -> {name: (the format's dtype, NumPy's, shap
         entries[name] = (kind, stored, shape, begin)
         begin += math.prod(shape) * stored.itemsize
     return entries, metadata
+
+
+def _header(path):  # -> {name: (the format's dtype, shape)} in order of position, metadata; raises ValueError
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError:
+        with path.open("rb") as file:
+            return read_plain_header(file)
+    try:
+        with safe_open(path, "numpy") as checked:
+            views = {name: checked.get_slice(name) for name in checked.offset_keys()}
+            found = {name: (view.get_dtype(), tuple(view.get_shape())) for name, view in views.items()}
+            return found, checked.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
 
 
 def _reason(error, file):  # -> why the library refused the file, in one line

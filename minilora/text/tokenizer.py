@@ -6,6 +6,7 @@ come from all the files that name them, and a Llama tokenizer is built as its cl
 
 import contextlib
 import functools
+import json
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DataError, FormatError, MiniloraError, MissingFileError, first_line
 from ..files.atomic import read_json, read_utf8
+from .byte_bpe import ByteBPE
 from .pieces import Pieces, cuts_at_spaces, has_own_regex
 
 if TYPE_CHECKING:
@@ -24,8 +26,6 @@ END_NAMES = (END, "</s>", "<|end_of_text|>", "<|im_end|>")  # of end tokens, for
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")  # of an added token, beside its text
 AS_THEIR_FILE = ("mistral", "phi3", "qwen2")  # model types for which transformers ignores the class LlamaTokenizer
-
-
 _ASIDE = threading.Lock()  # one thread at a time puts standard error aside
 
 
@@ -100,8 +100,6 @@ def load_tokenizer(path: str | Path) -> TextTokenizer:
 
     Raises MissingFileError, DataError for a file that is not UTF-8, FormatError for any other fault in it.
     """
-    from tokenizers import Tokenizer
-
     path, settings, config = Path(path), {}, {}
     if path.is_dir():
         settings = read_token_settings(path)
@@ -115,7 +113,7 @@ def load_tokenizer(path: str | Path) -> TextTokenizer:
         path = path / "tokenizer.json"
     text = read_utf8(path, DataError)
     with library_errors(FormatError, f"{path}: not a tokenizer.json"), no_reports_of_panics():
-        inner = Tokenizer.from_str(text)
+        inner = _inner(text)
         if is_llama(inner, settings, config):
             settings = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"} | settings
             as_llama(inner, settings)
@@ -123,6 +121,14 @@ def load_tokenizer(path: str | Path) -> TextTokenizer:
         if (largest := max(inner.get_vocab().values(), default=0)) >= 2**31:
             raise ValueError(f"it has the id {largest:,}, and no model has so many rows")
         return TextTokenizer(inner, token_text(settings.get("eos_token")), token_text(settings.get("pad_token")))
+
+
+def _inner(text):  # of tokenizer.json -> tokenizers.Tokenizer, or in a browser, where there is none, our own
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        return ByteBPE(json.loads(text))
+    return Tokenizer.from_str(text)
 
 
 def read_token_settings(folder: str | Path) -> dict:
@@ -205,7 +211,10 @@ def add_listed_tokens(inner: "Tokenizer", settings: dict) -> None:
 
     A name that the vocabulary does not have, or has under another id, is left out: the model has no row for it.
     """
-    from tokenizers import AddedToken
+    if isinstance(inner, ByteBPE):
+        from .byte_bpe import AddedToken
+    else:
+        from tokenizers import AddedToken
 
     known, tokens = inner.get_added_tokens_decoder(), []
     for number, token in (settings.get("added_tokens_decoder") or {}).items():
