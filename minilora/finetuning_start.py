@@ -6,12 +6,13 @@ from pathlib import Path
 
 from .counting.architectures.catalog import default_targets, load
 from .counting.count import count, count_config
-from .counting.engine import OVERHEAD, own_budget, own_methods
+from .counting.engine import OVERHEAD, W, own_budget, own_methods
 from .counting.machine import free_memory
 from .display.numbers import GIB
 from .errors import MiniloraError
 from .finetuning_data import Data
 from .quantization.residual import Residual
+from .quantization.stored import Stored
 from .training.parallel import ALONE, TAIL, Workers
 
 
@@ -61,11 +62,9 @@ def show_start(
 def expected_memory(settings: dict, data: Data, model, base: Path) -> int | None:
     """Bytes at the peak of a step on the longest rows, as `minilora params --engine minilora` counts them.
 
-    None where they are not counted: on a GPU, in fewer bits, with checkpointing, or for another method than LoRA and
-    the full one.
+    None where they are not counted: on a GPU, in 16 bits, or for another method than LoRA and the full one.
     """
     plain = settings["device"] == "cpu" and settings["precision"] == "float32"
-    plain = plain and not (settings["checkpointing"] or settings["quantize"])
     config = getattr(model, "peft_config", {}).get("default")
     if not plain or getattr(config, "peft_type", "LORA") != "LORA":
         return None
@@ -76,7 +75,9 @@ def expected_memory(settings: dict, data: Data, model, base: Path) -> int | None
             counted, method = count(architecture, default_targets(architecture), 8), "full"
         else:
             counted, method = count_config(architecture, config), "LoRA"
-        budget = own_budget(method, counted, settings["batch_size"], data.longest)
+        budget = own_budget(method, counted, settings["batch_size"], data.longest, settings["chunked_loss"])
     except MiniloraError:  # what cannot be counted can be trained all the same
         return None
-    return budget.total + int(OVERHEAD * GIB)
+    step = budget.total_recomputed if settings["checkpointing"] else budget.total
+    stored = [p for p in model.parameters() if isinstance(p.data, Stored)]  # counted as float32 so far
+    return step + int(OVERHEAD * GIB) - sum(W * p.size - p.data.nbytes for p in stored)

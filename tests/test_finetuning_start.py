@@ -28,7 +28,7 @@ def test_the_memory_expected_is_said_with_the_longest_batch_and_what_is_free(bas
     assert "memory expected: 0.3 GiB for batches of 4 x " in err and "9.0 GiB are free" in err
 
 
-@pytest.mark.parametrize("settings", [{"method": "ia3"}, {"checkpointing": True}, {"precision": "bfloat16"}])
+@pytest.mark.parametrize("settings", [{"method": "ia3"}, {"precision": "bfloat16"}])
 def test_what_is_not_counted_is_not_said(base, capsys, settings):
     assert "memory expected" not in said(capsys, base, **settings)
 
@@ -47,6 +47,19 @@ def test_the_memory_expected_grows_with_the_batch(base, monkeypatch, capsys):
     for size in (1, 16):
         finetune(base, **SHORT | {"batch_size": size}, progress=False)
     assert needed[1] > needed[0]
+
+
+def test_the_memory_expected_is_that_of_the_way_to_train(base, monkeypatch):
+    needed = {}
+    expected = finetuning_start.expected_memory
+    monkeypatch.setattr(finetuning_start, "expected_memory", lambda s, *a: needed.update({way: expected(s, *a)}))
+    ways = {"plain": {}, "again": {"checkpointing": True}, "nf4": {"quantize": "nf4"}, "int8": {"quantize": "int8"},
+            "full": {"method": "full"}, "full in rows": {"method": "full", "chunked_loss": True}}  # fmt: skip
+    for way, settings in ways.items():
+        finetune(base, **SHORT | {"batch_size": 64} | settings, progress=False)
+    assert needed["again"] < needed["plain"] and needed["full in rows"] < needed["full"]
+    linear = 2 * (2 * 16 * 16 + 2 * 16 * 16 + 3 * 16 * 20)
+    assert needed["nf4"] < needed["int8"] < needed["plain"] < needed["nf4"] + 4 * linear
 
 
 def conversations():
