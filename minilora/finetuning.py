@@ -32,6 +32,7 @@ from .models.pretrained import base_folder, load_base, storage_named
 from .text.examples import Paths, check_one_source, path_names
 from .text.forms import pair_encoder
 from .training.card import write_card
+from .training.copies import Copies, check_copies
 from .training.distillation import Distillation, check_distillation
 from .training.joining import check_same, join, own_device
 from .training.loop import own_loss
@@ -83,18 +84,24 @@ def finetune(
     exclude: str | list[str] | None = None,
     layers: list[int] | None = None,
     modules_to_save: list[str] | None = None,
+    rank_pattern: dict | None = None,
+    alpha_pattern: dict | None = None,
     lr_ratio: float = 16.0,
     virtual_tokens: int = 20,
     lr: float | None = None,
     weight_decay: float = 0.01,
     max_grad_norm: float = 1.0,
+    adam_beta1: float = 0.9,
+    adam_beta2: float = 0.999,
     steps: int = 200,
     epochs: float | None = None,
     batch_size: int = 16,
     accumulate: int = 1,
     schedule: str = "cosine",
     warmup: int = 10,
+    warmup_ratio: float | None = None,
     eval_every: int = 25,
+    save_total_limit: int | None = None,
     keep: str = "last",
     patience: int | None = None,
     teacher: str | None = None,
@@ -147,14 +154,17 @@ def finetune(
     exclude     names, or a regular expression for whole paths, of layers to leave out of `targets`
     layers      indices of the blocks to adapt; None: all
     modules_to_save  names of modules that are trained in full and saved beside the adapter
+    rank_pattern, alpha_pattern  {name or regular expression: its own r, or alpha}, as in LoraConfig
     lr_ratio    "lora_plus": learning rate of B over that of A
     virtual_tokens  "prefix_tuning" and "prompt_tuning": places in front of every sequence
     lr          learning rate; None: the method's number in RATE_TIMES_WIDTH / hidden size
-    weight_decay, max_grad_norm  of AdamW; the bound on the global norm of the gradients
+    weight_decay, adam_beta1, adam_beta2  of AdamW
+    max_grad_norm  bound on the global norm of the gradients
     batch_size  of all workers together: a script under `mpiexec` shares the rows of every batch (see docs/parallel.md)
     steps       optimizer steps, of `accumulate` batches of `batch_size` examples (or windows of at most 128 tokens)
     epochs      passes over the data, instead of `steps`; a part of a pass is allowed
     schedule    "cosine", "linear" or "constant", after `warmup` steps in which the learning rate rises
+    warmup_ratio  these steps as a part of all, instead of `warmup`; rounded up
     keep        "best": the result has the weights with the lowest validation loss; "last": those of the last step, as
                 in PEFT's examples (a few held-out rows measure it only roughly)
     patience    stop after so many evaluations in a row without a lower validation loss; None: never
@@ -168,7 +178,8 @@ def finetune(
     seed        of the adapter's start, the order of the examples and dropout
 
     out         a folder for the result: the adapter in PEFT's format with a model card (method "full": the model),
-                history.json, and the state of the run, all saved every `eval_every` steps. None: nothing is saved
+                history.json, history.csv and the state of the run, all saved every `eval_every` steps. None: nothing
+    save_total_limit  keep the last so many of these adapters too, each in `out`/checkpoint-STEP
     plot        draw the losses into loss.png in `out`
     resume      go on with the run in `out`; only steps, eval_every, patience, checkpointing, device and plot may change
     overwrite   replace the run in `out`
@@ -194,11 +205,18 @@ def finetune(
         "checkpointing": checkpointing, "chunked_loss": chunked_loss,
         "method": method, "rank": rank, "alpha": alpha, "targets": targets, "dropout": dropout,
         "rslora": rslora, "init": init, "exclude": exclude, "layers": layers, "modules_to_save": modules_to_save,
+        "rank_pattern": rank_pattern, "alpha_pattern": alpha_pattern,
         "lr_ratio": lr_ratio, "virtual_tokens": virtual_tokens, "lr": lr, "weight_decay": weight_decay,
-        "max_grad_norm": max_grad_norm, "valid": path_names(valid), "steps": steps if epochs is None else sys.maxsize,
-        "batch_size": batch_size, "accumulate": accumulate, "schedule": schedule, "warmup": warmup,
+        "max_grad_norm": max_grad_norm, "adam_beta1": adam_beta1, "adam_beta2": adam_beta2,
+        "warmup": warmup, "warmup_ratio": warmup_ratio, "save_total_limit": save_total_limit,
+        "valid": path_names(valid), "steps": steps if epochs is None else sys.maxsize,
+        "batch_size": batch_size, "accumulate": accumulate, "schedule": schedule,
         "eval_every": eval_every, "plot": plot, "seed": seed, "device": device,
     }  # fmt: skip
+    if save_total_limit is not None:
+        if out is None:
+            raise ConfigError("save_total_limit needs out, a folder")
+        check_copies(Path(out), save_total_limit, resume or overwrite)
     saved = begin_run(out, settings, method != "full", resume, overwrite, first)
     check_settings(settings)
     if adapter is not None:
@@ -249,7 +267,8 @@ def finetune(
     save_model = partial(model.save_pretrained, out, **extra)
     settings |= {"lr": rate, "digest": data.digest, "system": data.system, "workers": workers.size}
     groups = loraplus_groups(model, rate, lr_ratio, rate) if method == "lora_plus" else [p for _, p in trained(model)]
-    optimizer = AdamW(groups, rate, weight_decay=weight_decay)
+    optimizer = AdamW(groups, rate, (adam_beta1, adam_beta2), weight_decay=weight_decay)
+    warmup = warmup if warmup_ratio is None else math.ceil(warmup_ratio * steps)
     rate_schedule = schedule_named(schedule, steps, warmup)
     count = sum(p.size for p in optimizer.params)
     result = None
@@ -262,11 +281,15 @@ def finetune(
     fingerprint = model.base_model.fingerprint() if isinstance(model, PeftModel) else ""
     check_same(workers, data=data.digest, base=fingerprint)
     show_start(settings, data, model, folder, count, progress and first, workers)
+    copies = []
+    if out is not None and save_total_limit and first:
+        save = partial(model.save_pretrained, **extra)
+        copies = [Copies(Path(out), save, eval_every, save_total_limit, resume)]
     return run_training(
         model, data.batches, optimizer, steps, schedule=rate_schedule, accumulate=accumulate, max_norm=max_grad_norm,
         rng=np.random.default_rng([seed, 1]), valid=data.valid, eval_every=eval_every,
         out=result, resume=resume, progress=progress, plot=plot, keep_best=keep == "best", patience=patience,
-        precision=precision, loss_of=loss_of, workers=workers,
+        precision=precision, loss_of=loss_of, callbacks=copies, workers=workers,
     )  # fmt: skip
 
 
@@ -277,6 +300,12 @@ def check_settings(settings: dict) -> None:
         raise ConfigError("chat goes with jsonl or examples: plain text and the shipped tasks have their own form")
     if not (math.isfinite(settings["max_grad_norm"]) and settings["max_grad_norm"] > 0):
         raise ConfigError(f"max_grad_norm = {settings['max_grad_norm']}: expected a number above 0")
+    for name in ("adam_beta1", "adam_beta2"):
+        if not 0 <= settings[name] < 1:
+            raise ConfigError(f"{name} = {settings[name]}: expected 0 or more, and less than 1")
+    ratio = settings["warmup_ratio"]
+    if ratio is not None and not 0 <= ratio <= 1:
+        raise ConfigError(f"warmup_ratio = {ratio}: expected 0 to 1")
     if settings["method"] not in RATE_TIMES_WIDTH:
         near = nearest(settings["method"], RATE_TIMES_WIDTH)
         raise UnknownNameError(f"no method {settings['method']!r}; there are: {near}")

@@ -15,6 +15,8 @@ FIELDS = {  # a setting that only some methods have -> the field of their config
     "exclude": "exclude_modules",
     "layers": "layers_to_transform",
     "modules_to_save": "modules_to_save",
+    "rank_pattern": "rank_pattern",
+    "alpha_pattern": "alpha_pattern",
 }
 
 

@@ -246,6 +246,33 @@ def test_settings_of_lora_reach_its_configuration(base):
     assert (config.layers_to_transform, config.modules_to_save) == ([0], ["norm"])
 
 
+def test_the_betas_of_adam_change_what_is_learned_and_have_bounds(base):
+    plain = trained(finetune(base, examples=PAIRS, **SHORT))
+    assert same(plain, trained(finetune(base, examples=PAIRS, adam_beta1=0.9, adam_beta2=0.999, **SHORT)))
+    for beta in ("adam_beta1", "adam_beta2"):
+        assert not same(plain, trained(finetune(base, examples=PAIRS, **SHORT, **{beta: 0.5})))
+        with pytest.raises(ConfigError, match=f"{beta} = 1: expected 0 or more, and less than 1"):
+            finetune(base, examples=PAIRS, **SHORT, **{beta: 1})
+
+
+def test_a_warm_up_may_be_a_part_of_all_steps_rounded_up(base):
+    settings = SHORT | {"steps": 10, "schedule": "constant", "lr": 0.001}
+    rates = finetune(base, examples=PAIRS, warmup_ratio=0.25, **settings).history.lr
+    assert rates == finetune(base, examples=PAIRS, **settings | {"warmup": 3}).history.lr
+    assert rates[:4] == pytest.approx([0.001 / 3, 0.002 / 3, 0.001, 0.001])
+    with pytest.raises(ConfigError, match="warmup_ratio = 1.5: expected 0 to 1"):
+        finetune(base, examples=PAIRS, **SHORT, warmup_ratio=1.5)
+
+
+def test_layers_may_have_a_rank_and_an_alpha_of_their_own(base):
+    model = finetune(
+        base, examples=PAIRS, **SHORT, rank=2, rank_pattern={"q_proj": 3}, alpha_pattern={"v_proj": 9}
+    ).model
+    methods = model.base_model.adapters["default"].methods
+    ranks = {path.rpartition(".")[2]: (m.A.shape[0], m.scaling * m.A.shape[0]) for path, m in methods.items()}
+    assert (ranks["q_proj"], ranks["v_proj"], ranks["k_proj"]) == ((3, 8), (2, 9), (2, 8))
+
+
 def test_weight_decay_and_the_bound_on_the_norm_change_what_is_learned(base):
     plain = trained(finetune(base, examples=PAIRS, **SHORT))
     assert not same(plain, trained(finetune(base, examples=PAIRS, weight_decay=0.5, **SHORT)))

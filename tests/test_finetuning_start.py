@@ -55,7 +55,7 @@ def test_the_memory_expected_is_that_of_the_way_to_train(base, monkeypatch):
     monkeypatch.setattr(finetuning_start, "expected_memory", lambda s, *a: needed.update({way: expected(s, *a)}))
     ways = {"plain": {}, "again": {"checkpointing": True}, "nf4": {"quantize": "nf4"}, "int8": {"quantize": "int8"},
             "full": {"method": "full"}, "full in rows": {"method": "full", "chunked_loss": True}}  # fmt: skip
-    for way, settings in ways.items():
+    for way, settings in ways.items():  # noqa: B007  the lambda reads it
         finetune(base, **SHORT | {"batch_size": 64} | settings, progress=False)
     assert needed["again"] < needed["plain"] and needed["full in rows"] < needed["full"]
     linear = 2 * (2 * 16 * 16 + 2 * 16 * 16 + 3 * 16 * 20)

@@ -71,7 +71,7 @@ text_option = click.option(
 )
 jsonl_option = click.option(
     "--jsonl", multiple=True, type=click.Path(path_type=Path), metavar="FILE...",
-    help='Files with {"prompt": ..., "response": ...} or {"messages": [...]} on each line.',
+    help='Files with {"prompt": ..., "response": ...} or {"messages": [...]} on each line; - is standard input.',
 )  # fmt: skip
 framed_option = click.option(
     "--framed", is_flag=True, help="Ask with the prompt and a line break, as `train --jsonl` does without --chat."
@@ -105,7 +105,7 @@ class FilesCommand(click.Command):
     def parse_args(self, ctx, args):
         spread, option, has_value = [], None, False
         for arg in args:
-            if arg.startswith("-"):
+            if arg.startswith("-") and arg != "-":
                 option, _, value = arg.partition("=")
                 has_value = bool(value)
             elif option in ("--text", "--jsonl", "--valid"):

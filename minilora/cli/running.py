@@ -14,6 +14,7 @@ from ..training.joining import join
 from ..training.parallel import Workers
 from ..training.resume import FILE, START_AGAIN, read_settings
 from .common import device_option, seed_option
+from .config import config_option
 
 
 def defaults_of(function: Callable) -> dict:
@@ -31,6 +32,7 @@ def training_options(function: Callable):  # -> decorator of a command
                      metavar="N", help="Evaluate and save every N steps."),
         click.option("--plot/--no-plot", default=default["plot"], show_default=True,
                      help="Draw the loss curve into loss.png."),
+        config_option,
         click.option("--resume", is_flag=True, help="Go on with the run that was saved in --out."),
         click.option("--overwrite", is_flag=True, help="Replace the run that was saved in --out."),
         seed_option,

@@ -33,6 +33,23 @@ class Listed(click.ParamType):
             self.fail(f"{value!r}: expected whole numbers joined by commas")
 
 
+class Patterns(click.ParamType):
+    """NAME=VALUE parts joined by commas -> {name: value}. kind: of a value."""
+
+    name = "patterns"
+
+    def __init__(self, kind: type):
+        self.kind = kind
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, dict):  # of a file of options
+            return value
+        try:
+            return {name: self.kind(number) for name, _, number in (p.rpartition("=") for p in value.split(","))}
+        except ValueError:
+            self.fail(f"{value!r}: expected names and numbers as in k_proj=16,down_proj=4")
+
+
 @click.command(cls=FilesCommand)
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
 @base_option
@@ -74,6 +91,8 @@ class Listed(click.ParamType):
     metavar="NAMES",
     help="Modules to train in full and save with the adapter.",
 )
+@click.option("--rank-pattern", type=Patterns(int), metavar="NAME=R,...", help="Layers with another rank.")
+@click.option("--alpha-pattern", type=Patterns(float), metavar="NAME=A,...", help="Layers with another alpha.")
 @click.option(
     "--lr",
     "--learning-rate",
@@ -97,6 +116,8 @@ class Listed(click.ParamType):
     "--max-grad-norm", default=DEFAULT["max_grad_norm"], show_default=True, type=click.FloatRange(0, min_open=True),
     help="Bound on the global norm of the gradients.",
 )  # fmt: skip
+@click.option("--adam-beta1", default=DEFAULT["adam_beta1"], show_default=True, help="Beta 1 of AdamW.")
+@click.option("--adam-beta2", default=DEFAULT["adam_beta2"], show_default=True, help="Beta 2 of AdamW.")
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Passes over the data, instead of --steps.")
 @click.option(
     "--steps", default=DEFAULT["steps"], show_default=True, type=click.IntRange(1), help="Number of optimizer steps."
@@ -112,6 +133,11 @@ class Listed(click.ParamType):
 @click.option(
     "--warmup", default=DEFAULT["warmup"], show_default=True, type=click.IntRange(0),
     help="Steps in which the learning rate rises.",
+)  # fmt: skip
+@click.option("--warmup-ratio", type=click.FloatRange(0, 1), help="These steps as a part of all, instead of --warmup.")
+@click.option(
+    "--save-total-limit", type=click.IntRange(1), metavar="N",
+    help="Also keep the last N of what is saved every --eval-every steps, each in checkpoint-STEP.",
 )  # fmt: skip
 @click.option(
     "--keep", default=DEFAULT["keep"], show_default=True, type=click.Choice(KEPT),
@@ -172,6 +198,8 @@ def train(ctx, files, out, push_to_hub, **_):
     options = options_of(ctx, finetune)
     if options["epochs"] and ctx.get_parameter_source("steps") is not ParameterSource.DEFAULT:
         raise ConfigError("--epochs and --steps: use only one of them")
+    if options["warmup_ratio"] is not None and ctx.get_parameter_source("warmup") is not ParameterSource.DEFAULT:
+        raise ConfigError("--warmup-ratio and --warmup: use only one of them")
     if not options["resume"]:
         check_one_source({f"--{name}": options[name] for name in ("task", "text", "jsonl")} | {"FILE": files})
     elif files:
@@ -184,7 +212,7 @@ def train(ctx, files, out, push_to_hub, **_):
 def default_folder(options: dict, writes: bool = True) -> Path:
     """./data-lora for data.jsonl. Raises ConfigError without data, or when a new run would write into it."""
     data = [options["task"], *options["files"], *options["text"], *options["jsonl"]]
-    name = next((Path(source).stem for source in data if source), None)
+    name = next(("stdin" if str(source) == "-" else Path(source).stem for source in data if source), None)
     if name is None:
         raise ConfigError("name your data, as in `minilora train data.jsonl`; to go on with a run, name its --out")
     folder = Path(f"{name}-{options['method'].replace('_', '-')}")

@@ -6,6 +6,7 @@ Every mistake is one line: files that are missing, unreadable, not UTF-8 or not 
 import contextlib
 import json
 import secrets
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,16 +88,21 @@ def write_json(path: str | Path, value: Any) -> None:
 def read_utf8(path: str | Path, mistake: type[MiniloraError] = FormatError, pipes: bool = False) -> str:
     """The text of a UTF-8 file, without a byte order mark; every line ends with \\n.
 
-    pipes: whether a pipe, which has an end only when its writer ends, is read too.
+    pipes: whether a pipe, which has an end only when its writer ends, is read too, and for "-" standard input.
 
     Raises MissingFileError, `mistake` for bytes that are not UTF-8 or too often zero, MiniloraError when the file
     cannot be read.
     """
     path = Path(path)
     try:
-        if not (path.is_file() or pipes and path.is_fifo()):
+        if pipes and str(path) == "-":
+            if sys.stdin is None:
+                raise MissingFileError("standard input (-) is closed")
+            text = sys.stdin.buffer.read().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        elif path.is_file() or pipes and path.is_fifo():
+            text = path.read_text(encoding="utf-8-sig")
+        else:
             raise MissingFileError(f"{path} is a folder, expected a file" if path.is_dir() else f"no such file: {path}")
-        text = path.read_text(encoding="utf-8-sig")
     except MissingFileError:
         raise
     except UnicodeDecodeError as error:

@@ -17,6 +17,7 @@ from ..display.progress import Progress
 from ..errors import MiniloraError, TrainingError
 from ..files.atomic import read_json, write_json
 from .callbacks import Best, Evaluation, History, LastGood, Patience, Saving, StopOnInterrupt
+from .log import write_log
 from .loop import own_loss, train
 from .optim import Optimizer, Schedule
 from .parallel import ALONE, Workers
@@ -66,6 +67,7 @@ class RunFolder:
             self.save_model()
         drop_old_state(self.path)
         write_history(self.path, history, self.settings)
+        write_log(self.path, history)
         if self.write_card:
             self.write_card(history)
 

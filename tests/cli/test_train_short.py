@@ -48,3 +48,23 @@ def test_the_learning_rate_has_two_spellings(run, base, files):
 
 def test_a_command_by_its_name_elsewhere_is_told_its_name_here(run):
     refused(run("finetune", "x.jsonl"), "no command 'finetune'; it is called train here")
+
+
+def test_rows_may_come_through_standard_input(run, base, files, monkeypatch):
+    monkeypatch.chdir(files)
+    rows = (files / "pairs.jsonl").read_bytes()
+    code, _, err = run("train", "--jsonl", "-", "--base", base, "--steps", 1, "--no-plot", stdin=rows)
+    assert code == 0 and err.splitlines()[0] == "the result will be in stdin-lora"
+    assert run("train", "--jsonl", "pairs.jsonl", "--base", base, "--steps", 1, "--no-plot", "--out", "same")[0] == 0
+    assert history(files / "stdin-lora")["loss"] == history(files / "same")["loss"]
+
+
+def test_a_warm_up_is_given_once(run, files):
+    options = ("--warmup", 3, "--warmup-ratio", 0.1, "--out", files / "made")
+    refused(run("train", files / "pairs.jsonl", *options), "--warmup-ratio and --warmup: use only one of them")
+
+
+def test_a_rank_pattern_that_is_none_is_refused_with_an_example(run, files):
+    for given in ("q_proj", "q_proj=x", "q_proj=3,"):
+        refused(run("train", files / "pairs.jsonl", "--rank-pattern", given, "--out", files / "made"),
+                "--rank-pattern", "k_proj=16,down_proj=4")  # fmt: skip

@@ -1,5 +1,6 @@
 """Files are written whole or not at all; a file that cannot be read is one line."""
 
+import io
 import os
 import stat
 import sys
@@ -211,6 +212,17 @@ def test_a_pipe_is_read_only_where_that_is_asked_for(tmp_path):
     writer.start()
     assert read_utf8(tmp_path / "pipe", pipes=True) == "ü"
     writer.join()
+
+
+def test_a_minus_is_standard_input_where_pipes_are_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\ufeffü\r\n".encode())))
+    with pytest.raises(MissingFileError, match="no such file: -"):
+        read_utf8("-")
+    assert read_utf8("-", pipes=True) == "ü\n"
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(MissingFileError, match="standard input .-. is closed"):
+        read_utf8("-", pipes=True)
 
 
 def test_two_paths_to_one_place_are_found_and_a_loop_leads_nowhere(tmp_path):
