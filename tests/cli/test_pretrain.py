@@ -12,7 +12,8 @@ run, base, files = cli_training.run, cli_training.base, cli_training.files  # fi
 
 def test_pretrain_writes_a_checkpoint_with_its_tokenizer_and_a_falling_validation_loss(base):
     assert {p.name for p in base.iterdir()} == {
-        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "history.json", FILE
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "history.json", "history.csv",
+        FILE,
     }  # fmt: skip
     valid = history(base)["valid"]
     assert [step for step, _ in valid] == [0, 20]

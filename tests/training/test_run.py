@@ -93,7 +93,8 @@ def test_progress_is_shown_on_standard_error(capsys):
 
 def test_the_folder_gets_the_model_the_run_the_history_and_the_plot(tmp_path):
     result = run_in(tmp_path / "out", plot=True)
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"model.npz", FILE, "history.json", "loss.png"}
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert names == {"model.npz", FILE, "history.json", "history.csv", "loss.png"}
     written = json.loads((tmp_path / "out" / "history.json").read_text(encoding="utf-8"))
     assert written == result.history.as_json() | {"settings": {"seed": 4}}
     assert same(read_npz(tmp_path / "out" / "model.npz"), weights(result))
