@@ -52,6 +52,7 @@ def read_row(value, where: str) -> Example:
         raise DataError(f"expected a JSON object, found {json_type(value)}")
     form = row_form(value)
     read = {"messages": _read_chat, "conversations": _read_chat, "text": _read_text}.get(form, _read_pair)
+    _check_meant(value)
     example = Example(read(value, FORMS[form][0]))
     example |= {key: kept for key, kept in value.items() if key in ABOUT}
     example.form, example.where = form, where
@@ -102,6 +103,14 @@ def recognised(examples: Sequence[Any]) -> str:
 def json_type(value) -> str:
     names = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list"}
     return names.get(type(value), "null" if value is None else "an object")
+
+
+def _check_meant(value: dict) -> None:
+    """Raises DataError for a row that other tools would not learn, or not whole."""
+    if value.get("weight", 1) != 1:
+        raise DataError(f'"weight" is {str(value["weight"])[:20]}, expected 1: remove the row, or weigh its messages')
+    if value.get("label") is False:  # as TRL's rows of good and bad answers have it
+        raise DataError('"label" is false: this is an answer that must not be learned; remove the row')
 
 
 def _has_content(value) -> bool:

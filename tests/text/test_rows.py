@@ -155,3 +155,18 @@ def test_every_answer_of_a_conversation_is_an_example_that_ends_with_it():
     assert {part["prompt"] for part in parts} == {example["prompt"]}  # a split keeps them together
     assert {part.where for part in parts} == {"x.jsonl, line 1"}
     assert every_answer({"prompt": "a", "response": "b"}) == [{"prompt": "a", "response": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("weight", 0, '"weight" is 0, expected 1'),
+        ("weight", 0.5, '"weight" is 0.5'),
+        ("label", False, '"label" is false'),
+    ],
+)
+def test_a_row_that_must_not_be_learned_or_not_whole_is_refused(key, value, words):
+    for row in (PAIR, {"messages": [ASK, TELL]}, {"text": "Hi"}):
+        with pytest.raises(DataError, match=words):
+            read_row(row | {key: value}, "here")
+        assert read_row(row | {"weight": 1, "label": True}, "here")["response"]
