@@ -8,6 +8,7 @@ from ..errors import DataError, listed
 from .tokenizer import END, TextTokenizer
 
 PIECE = 2**18  # characters of plain text that are encoded at once, and a line more
+LEADS = ("", "\n")  # the second for tokenizers that put a space in front of every text
 SEAM = 256  # characters on each side of a cut that must not change each other's ids
 
 
@@ -110,27 +111,43 @@ def encode_text(text: str, tokenizer: TextTokenizer, each: Callable = iter) -> n
     known = tokenizer.inner.token_to_id(END) is not None or END not in text
     parts = [text] if known else [p.strip() for p in text.split(END)]
     ends = ([] if tokenizer.eos_id is None else [tokenizer.eos_id]) + tokenizer.start
-    pieces = [(n, start, stop) for n, part in enumerate(parts) for start, stop in cut_text(part, tokenizer)]
+    pieces = [(n, *piece) for n, part in enumerate(parts) for piece in pieces_of(part, tokenizer)]
     found = [np.asarray(tokenizer.start, dtype=np.int32)]
-    for n, start, stop in each(pieces):
-        ids = tokenizer.encode_all([parts[n][start:stop]])[0]
+    for n, start, stop, lead in each(pieces):
+        ids = encode_behind(lead, parts[n][start:stop], tokenizer)
         found.append(np.asarray(ends + ids if n and not start else ids, dtype=np.int32))
     return np.concatenate(found)
 
 
-def cut_text(text: str, tokenizer: TextTokenizer) -> list[tuple[int, int]]:
+def pieces_of(text: str, tokenizer: TextTokenizer) -> list[tuple[int, int, str]]:
+    """(start, stop, lead) of the pieces; a piece that is not the first is encoded behind `lead`."""
+    for lead in LEADS:
+        cuts = cut_text(text, tokenizer, lead)
+        if len(cuts) > 1:
+            break
+    return [(start, stop, lead if start else "") for start, stop in cuts]
+
+
+def cut_text(text: str, tokenizer: TextTokenizer, lead: str = "") -> list[tuple[int, int]]:
     """(start, stop) of pieces of the text that have together the ids of the whole: cut at line breaks, where the ids of
-    the characters around are those of both sides. A tokenizer that puts a space in front of every text has one piece.
+    the characters around are those of both sides, the right one `encode_behind` the lead.
     """
     cuts, place, refused = [0], PIECE, 0
     while refused < 50 and (place := text.find("\n", place) + 1):
         before, after = text[max(0, place - SEAM) : place], text[place : place + SEAM]
-        if after and tokenizer.encode(before) + tokenizer.encode(after) == tokenizer.encode(before + after):
+        joined = tokenizer.encode(before) + encode_behind(lead, after, tokenizer)
+        if after and joined == tokenizer.encode(before + after):
             cuts.append(place)
             place, refused = place + PIECE, 0
         else:
             refused += 1
     return list(zip(cuts, [*cuts[1:], len(text)], strict=True))
+
+
+def encode_behind(lead: str, text: str, tokenizer: TextTokenizer) -> list[int]:
+    """The ids of the text where the lead is in front of it, without the lead's own."""
+    (ids,) = tokenizer.encode_all([lead + text])
+    return ids[len(tokenizer.encode(lead)) :] if lead else ids
 
 
 def check_lengths(pairs: list[tuple[list[int], list[int]]], max_length: int, places: list[str]) -> None:

@@ -1,6 +1,7 @@
 """Text to ids with tokenizers of other kinds: what stands in front, what ends a text, and seams that leave no trace."""
 
 import numpy as np
+import pytest
 from foreign_tokenizers import LLAMA2, saved, sentencepiece
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -74,11 +75,18 @@ def test_a_long_text_in_pieces_has_the_ids_of_the_whole(monkeypatch):
     assert encode_text(text, tokenizer).tolist() == whole
 
 
-def test_a_text_is_not_cut_where_the_tokenizer_puts_a_space_in_front_of_every_piece(tmp_path, monkeypatch):
-    tokenizer, text = saved(tmp_path, sentencepiece(*LLAMA2)), "a cat.\n" * 200
+@pytest.mark.parametrize("settings", [{}, {"tokenizer_class": "LlamaTokenizer"}])
+def test_a_tokenizer_that_puts_a_space_in_front_of_every_text_encodes_a_piece_behind_a_line_break(
+    tmp_path, monkeypatch, settings
+):
+    tokenizer, text = saved(tmp_path, sentencepiece(*LLAMA2), **settings), "a cat.\n\n the </s>dog\n" * 200
     whole = tokenizer.start + tokenizer.encode(text)
     monkeypatch.setattr(encoding, "PIECE", 100)
-    assert cut_text(text, tokenizer) == [(0, len(text))]
+    lines = "a cat.\n" * 200
+    assert cut_text(lines, tokenizer) == [(0, len(lines))]
+    assert len(encoding.pieces_of(lines, tokenizer)) > 10
+    assert encode_text(lines, tokenizer).tolist() == tokenizer.start + tokenizer.encode(lines)
+    assert len(encoding.pieces_of(text, tokenizer)) > 20
     assert encode_text(text, tokenizer).tolist() == whole
 
 
