@@ -16,12 +16,12 @@ import numpy as np
 
 from .adapters.files import read_adapter_config
 from .adapters.model import PeftModel
-from .adapters.registry import name_of
+from .adapters.registry import NAMES, name_of
 from .arguments import check_arguments
 from .errors import ConfigError, UnknownNameError, nearest
 from .files.atomic import same_place
 from .files.hub import adapter_folder
-from .finetuning_adapter import FIELDS, add_adapter, parts_for
+from .finetuning_adapter import FIELDS, add_adapter, parts_for, unused_settings
 from .finetuning_data import kind_of_files, read_data
 from .finetuning_start import show_start
 from .finetuning_teacher import load_teacher
@@ -192,7 +192,7 @@ def finetune(
     check_arguments(finetune, locals())
     workers = join(device)
     first, place = workers.rank == 0, own_device(device, workers)
-    if rank is None and method != "full" and adapter is None:
+    if rank is None and adapter is None and method in NAMES and "rank" not in unused_settings(method):
         rank = VeraConfig.r if method == "vera" else LoraConfig.r
     if files:
         check_one_source({"files": files, "task": task, "text": text, "jsonl": jsonl, "examples": examples})
@@ -323,10 +323,19 @@ def check_settings(settings: dict) -> None:
         raise ConfigError(f"patience {settings['patience']}: expected at least 1")
     if settings["adapter"] and settings["method"] not in ("lora", "lora_plus"):
         raise ConfigError(f"the adapter {settings['adapter']} has its own method; leave out {settings['method']}")
-    if settings["method"] == "full" or settings["adapter"]:
-        why = "the adapter has its own" if settings["adapter"] else "full fine-tuning has no adapter"
-        defaults = inspect.signature(finetune).parameters
-        for name in OF_AN_ADAPTER:
-            given = settings[name] != defaults[name].default
-            if given and not (name == "lr_ratio" and settings["method"] == "lora_plus"):
-                warnings.warn(f"{name} is ignored: {why}", stacklevel=3)
+    ignored = {} if settings["teacher"] else dict.fromkeys(("temperature", "mix"), "there is no teacher")
+    if settings["adapter"]:
+        ignored |= dict.fromkeys(OF_AN_ADAPTER, "the adapter has its own")
+        if settings["method"] == "lora_plus":
+            del ignored["lr_ratio"]
+    elif settings["method"] == "full":
+        ignored |= dict.fromkeys(OF_AN_ADAPTER, "full fine-tuning has no adapter")
+    else:
+        unused = unused_settings(settings["method"])
+        ignored |= dict.fromkeys(unused, f"the method {settings['method']} has no use for it")
+        if settings["alpha"] == 0 and "alpha" not in unused:
+            raise ConfigError("alpha 0 multiplies every update by 0: nothing would be learned")
+    defaults = inspect.signature(finetune).parameters
+    for name, why in ignored.items():
+        if settings[name] != defaults[name].default:
+            warnings.warn(f"{name} is ignored: {why}", stacklevel=3)

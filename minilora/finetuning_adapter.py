@@ -1,9 +1,11 @@
 """The new adapter of a fine-tuning: from settings to a configuration, and to a model that has it."""
 
+from dataclasses import fields
+
 from .adapters.inject import can_adapt
 from .adapters.model import get_peft_model
 from .adapters.parts import parts_of
-from .adapters.registry import config_named
+from .adapters.registry import NAMES, config_named
 from .adapters.targets import HEAD, as_target_modules, leaves
 from .errors import ConfigError
 from .methods.base import PeftConfig
@@ -18,6 +20,21 @@ FIELDS = {  # a setting that only some methods have -> the field of their config
     "rank_pattern": "rank_pattern",
     "alpha_pattern": "alpha_pattern",
 }
+
+USED_AS = {  # a setting -> the fields that it fills; a method has one of them, or no use for the setting
+    "rank": ("r", "init_r"),
+    "alpha": ("lora_alpha",),
+    "targets": ("target_modules",),
+    "dropout": ("lora_dropout", "vera_dropout"),
+    "virtual_tokens": ("num_virtual_tokens",),
+}
+
+
+def unused_settings(method: str) -> list[str]:
+    """The settings that this method has no use for."""
+    own = {field.name for field in fields(NAMES[method][0])}
+    unused = [name for name, names in USED_AS.items() if own.isdisjoint(names)]
+    return unused + ([] if method == "lora_plus" else ["lr_ratio"])
 
 
 def add_adapter(model, settings: dict):  # -> PeftModel
@@ -50,7 +67,7 @@ def new_config(model, settings: dict) -> PeftConfig:
         vera_dropout=settings["dropout"],
         target_modules=targets,
         target_r=rank,
-        init_r=3 * rank // 2,
+        init_r=rank and 3 * rank // 2,
         total_step=steps,
         tinit=steps // 10,
         tfinal=steps // 4,

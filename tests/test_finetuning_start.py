@@ -5,6 +5,7 @@ from commands import make_base
 
 from minilora import finetuning_start
 from minilora.display.numbers import GIB
+from minilora.errors import ConfigError
 from minilora.finetuning import finetune
 
 PAIRS = [{"prompt": f"apple {i}", "response": "cake"} for i in range(40)]
@@ -60,6 +61,37 @@ def test_the_memory_expected_is_that_of_the_way_to_train(base, monkeypatch):
     assert needed["again"] < needed["plain"] and needed["full in rows"] < needed["full"]
     linear = 2 * (2 * 16 * 16 + 2 * 16 * 16 + 3 * 16 * 20)
     assert needed["nf4"] < needed["int8"] < needed["plain"] < needed["nf4"] + 4 * linear
+
+
+@pytest.mark.parametrize(
+    ("settings", "noted"),
+    [
+        ({"virtual_tokens": 5}, "virtual_tokens is ignored: the method lora has no use for it"),
+        ({"lr_ratio": 2.0}, "lr_ratio is ignored"),
+        ({"mix": 0.5}, "mix is ignored: there is no teacher"),
+        ({"temperature": 3.0}, "temperature is ignored: there is no teacher"),
+        ({"method": "ia3", "rank": 4}, "rank is ignored: the method ia3 has no use for it"),
+        ({"method": "ia3", "dropout": 0.5}, "dropout is ignored"),
+        ({"method": "vera", "alpha": 3.0}, "alpha is ignored"),
+        ({"method": "prompt_tuning", "targets": "q_proj"}, "targets is ignored"),
+    ],
+)
+def test_a_setting_that_has_no_effect_is_noted(base, settings, noted):
+    with pytest.warns(UserWarning, match=noted):
+        finetune(base, **SHORT | settings, progress=False)
+
+
+@pytest.mark.parametrize(
+    "method", ["lora", "lora_plus", "dora", "pissa", "adalora", "vera", "ia3", "prefix_tuning", "full"]
+)
+def test_the_default_settings_are_noted_for_no_method(base, method, recwarn):
+    finetune(base, **SHORT | {"steps": 10}, method=method, progress=False)
+    assert not [str(w.message) for w in recwarn if "ignored" in str(w.message)]
+
+
+def test_an_alpha_of_zero_is_refused(base):
+    with pytest.raises(ConfigError, match="alpha 0 multiplies every update by 0"):
+        finetune(base, **SHORT, alpha=0)
 
 
 def conversations():

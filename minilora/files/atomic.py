@@ -5,6 +5,7 @@ Every mistake is one line: files that are missing, unreadable, not UTF-8 or not 
 
 import contextlib
 import json
+import os
 import secrets
 import sys
 import tempfile
@@ -54,10 +55,11 @@ def check_writable(folder: str | Path) -> None:
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise MiniloraError(f"cannot write in {folder}: it is a file, expected a folder")
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    places = Path(os.path.abspath(folder))  # without "..", so that only what is made here is removed
+    missing = [place for place in (places, *places.parents) if not place.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
+        places.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=places) as file:
             file.write(bytes(2**16))
     except OSError as error:
         raise MiniloraError(f"cannot write in {folder}: {error.strerror or error}") from error

@@ -195,6 +195,13 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, place):
 needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with a name")
 
 
+def test_a_way_through_folders_that_are_not_there_is_checked_and_nothing_is_left_or_removed(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for way in ("a/../empty", "a/../b", "empty/a/../../empty/c"):
+        check_writable(tmp_path / way)
+        assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+
+
 @needs_pipes
 def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
     os.mkfifo(tmp_path / "pipe")
