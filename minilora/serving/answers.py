@@ -6,7 +6,7 @@ import json
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -52,9 +52,9 @@ class Answers:
         self._queue = asyncio.Queue()
         self._last = {}  # index -> when its last token was given
 
-    def submit(self, prompts, options, version, asking, max_tokens, logprobs, echo=False):
+    def submit(self, prompts, options, version, asking, max_tokens, logprobs=None, echo=False):
         """Let the engine answer every prompt `options.n` times. All are submitted, or none goes on."""
-        count = len(prompts) * options.n
+        count, before = len(prompts) * options.n, len(self.sequences)
         sampling = options.sampling(max_tokens, logprobs)
         self.server.pool.keep(version, count - 1)
         for index in range(count):
@@ -63,18 +63,19 @@ class Answers:
             self.sequences.append(
                 Sequence(
                     np.asarray(prompt, dtype=np.int64), None if version is None else version.name, sampling,
-                    asking.ends, partial(self._give, index), TextStream([], self.server.tokenizer),
+                    asking.ends, partial(self._give, before + index), TextStream([], self.server.tokenizer),
                     np.random.default_rng(seed), echo, options.lora_scale, version,
                 )
             )  # fmt: skip
-        for index, sequence in enumerate(self.sequences):
+        for index in range(before, len(self.sequences)):
             try:
-                self.server.engine.submit(sequence)
+                self.server.engine.submit(self.sequences[index])
             except MiniloraError:
                 for _ in self.sequences[index:]:
                     self.server.pool.release(version)
+                for sequence in self.sequences[before:index]:
+                    self.server.engine.cancel(sequence)
                 del self.sequences[index:]
-                self.cancel()
                 raise
 
     def _give(self, index: int, delta: Delta) -> None:  # in the engine's thread
@@ -86,7 +87,7 @@ class Answers:
             pass
         self._queue.put_nowait((0, None))
 
-    async def deltas(self) -> AsyncIterator[tuple[int, Delta]]:
+    async def deltas(self) -> AsyncGenerator[tuple[int, Delta], None]:
         """(index, delta) until every answer has ended; cancels what runs when it is left before."""
         left = len(self.sequences)
         try:
@@ -96,8 +97,6 @@ class Answers:
                     return
                 self._measure(index, delta)
                 left -= delta.finish_reason is not None
-                if delta.error is not None:
-                    raise delta.error
                 yield index, delta
         finally:
             if left:
@@ -121,6 +120,15 @@ class Answers:
 
     def usage(self, prompts) -> dict:
         return protocol.usage(sum(map(len, prompts)), sum(len(s.tokens) for s in self.sequences))
+
+
+async def raising(deltas: AsyncGenerator[tuple[int, Delta], None]) -> AsyncIterator[tuple[int, Delta]]:
+    """The same; raises the error of the first answer that has one."""
+    async with contextlib.aclosing(deltas) as found:
+        async for index, delta in found:
+            if delta.error is not None:
+                raise delta.error
+            yield index, delta
 
 
 class Completion:
@@ -190,7 +198,7 @@ async def respond(shape, request):
     last: list[Any] = [None] * len(parts)
     leaving = asyncio.create_task(answers.leave_with(request))
     try:
-        async for index, delta in answers.deltas():
+        async for index, delta in raising(answers.deltas()):
             parts[index][0].append(delta.text)
             parts[index][1].extend(delta.logprobs)
             last[index] = delta
@@ -204,19 +212,32 @@ async def respond(shape, request):
     return head | {"object": shape.kind, "choices": choices, "usage": answers.usage(shape.prompts)}
 
 
+def event(data: dict) -> bytes:
+    """A server-sent event."""
+    return f"data: {to_json(data)}\n\n".encode()
+
+
+async def side_by_side(answers: Answers, names: list[str], failed: list[tuple[str, Exception]]) -> AsyncIterator[bytes]:
+    """Events of /ask: the model's name with a piece of its answer, why it ended, or an error."""
+    for name, error in failed:
+        yield event({"model": name} | error_body(error)[0])
+    async for index, delta in answers.deltas():
+        if isinstance(delta.error, Exception):
+            yield event({"model": names[index]} | error_body(delta.error)[0])
+        elif delta.text or delta.finish_reason:
+            yield event({"model": names[index], "text": delta.text, "finish_reason": delta.finish_reason})
+    yield b"data: [DONE]\n\n"
+
+
 async def _events(shape, head):
     """Server-sent events: a choice in each, `[DONE]` at the end."""
     head, answers = head | {"object": shape.chunk_kind}, shape.answers
     more = {"usage": None} if shape.body.usage_wanted else {}
-
-    def event(data):
-        return f"data: {to_json(data)}\n\n".encode()
-
     for index in range(len(answers.sequences)):
         if (choice := shape.opening(index)) is not None:
             yield event(head | {"choices": [choice]} | more)
     try:
-        async for index, delta in answers.deltas():
+        async for index, delta in raising(answers.deltas()):
             if delta.text or delta.finish_reason or delta.logprobs:
                 yield event(head | {"choices": [shape.piece(index, delta)]} | more)
     except MiniloraError as error:

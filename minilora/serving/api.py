@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from ..errors import ConfigError, UnknownNameError, printable
+from ..errors import ConfigError, MiniloraError, UnknownNameError, printable
 from . import protocol
-from .answers import Answers, Chat, Completion, Post, respond
+from .answers import Answers, Chat, Completion, Post, respond, side_by_side
 from .asking import Asking
 from .engine import Engine
 from .guard import HANDLERS, Guard
@@ -123,6 +123,21 @@ def create_app(server: Server, host: str = "127.0.0.1") -> FastAPI:
         answers = Answers(server)
         answers.submit(prompts, body, version, asking, asked, (body.top_logprobs or 0) if body.logprobs else None)
         return await respond(Chat(server, body, answers, prompts), request)
+
+    @app.post("/ask", responses=protocol.STREAMS)
+    async def ask(body: protocol.AskRequest):
+        answers, names, failed = Answers(server), [], []
+        for name in dict.fromkeys(body.models):
+            try:
+                one = body.of(name, is_base=name == server.name)
+                one.check()
+                prompts = one.prompts() if isinstance(one, CompletionRequest) else None
+                version, asking, prompts = await run_in_threadpool(_prepared, server, one, prompts)
+                answers.submit(prompts, one, version, asking, body.max_tokens)
+                names.append(name)
+            except MiniloraError as error:
+                failed.append((name, error))
+        return StreamingResponse(side_by_side(answers, names, failed), media_type="text/event-stream")
 
     @app.post("/tokenize")
     def tokenize(body: protocol.TokenizeRequest):

@@ -109,8 +109,9 @@ class Engine:
     def _run(self):
         try:
             while self.take(wait=not self.is_busy):
-                self.step()
-                self.after_step()
+                with self.pool.turn():
+                    self.step()
+                    self.after_step()
         except BaseException as error:  # a bug: nobody shall wait for an answer that is not given
             self.failure = error
             raise

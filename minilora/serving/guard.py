@@ -12,7 +12,7 @@ from ..errors import BusyError, ConfigError, MiniloraError, MissingFileError, Un
 from . import protocol
 
 LARGEST_BODY = 16 * 2**20  # bytes
-GUARDED = ("/v1/", "/tokenize", "/detokenize", "/tokenizer_info", "/adapters")
+GUARDED = ("/v1/", "/tokenize", "/detokenize", "/tokenizer_info", "/adapters", "/ask")
 
 
 def error_body(error: Exception) -> tuple[dict, int]:

@@ -4,8 +4,11 @@
 
 Two threads meet here. A handler's thread takes a lease (`lease`): it reads and checks the folder, however long that
 takes, and touches neither model nor slots. The engine's thread alone moves adapters in and out of slots (`activate`).
+Python runs one of them at a time, and a step that shares it with a reader takes three times as long. So they take
+turns: a part of the reading, a step, the next part.
 """
 
+import contextlib
 import itertools
 import threading
 import time
@@ -15,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from ..adapters import files
-from ..adapters.mixed import BASE, check_mixable
+from ..adapters.mixed import check_mixable
 from ..adapters.resident import Resident
 from ..errors import BusyError, ConfigError, FormatError, MissingFileError, UnknownNameError, printable
 from ..methods.lora import Lora
+from .names import check_name, is_name, is_there
 
 FILES = (files.CONFIG, files.TENSORS)
+TURN = 0.002  # seconds that a step waits at most for a reader, whose file may be large
 
 
 @dataclass(eq=False)
@@ -86,6 +91,7 @@ class Pool:
         self.active = {}  # key -> Version, in a slot or attached: the engine's thread owns it
         self._numbers, self._uses = itertools.count(1), itertools.count(1)
         self._lock = threading.Lock()
+        self._turn, self._readers = threading.Lock(), 0  # of a reader or of the engine; how many read now
         self.observe: Callable = lambda seconds: None  # called with the time that reading a folder took
 
     # ---- handlers' threads
@@ -209,28 +215,48 @@ class Pool:
         self.observe(version.seconds)
         return version
 
-    def _read(self, name, path):
-        """Read and check a folder. The stamp is taken before: a change while reading is seen by the next request."""
+    def _read(self, name, path):  # -> Version
+        """Read and check a folder, between the steps of the engine."""
+        with self._lock:
+            self._readers += 1
+        try:
+            parts = self._parts(name, path)
+            while True:
+                with self._turn:
+                    version = next(parts)
+                if version is not None:
+                    return version
+        finally:
+            with self._lock:
+                self._readers -= 1
+
+    def _parts(self, name, path):  # yields None after each part of the work, and the Version at the end
+        """The stamp is taken before: a change while reading is seen by the next request."""
         began, before = time.perf_counter(), stamp(path)
         config, tensors = files.read(path)
+        yield
         try:
             self._check(name, config)
             config = self.model.accept(config)
+            yield
             adapter = self.model.make(config)
             check_mixable(name, adapter)
         except ConfigError as error:
             raise ConfigError(f"{path / files.CONFIG}: {error}") from error
+        yield
         parameters = adapter.own_parameters()
         files.match(tensors, parameters, self.model.base_parameters, path)
         if (trained_on := files.base_fingerprint(path)) and trained_on != self.fingerprint:
             raise ConfigError(f"{path} was trained on another base than this one, with the same shapes")
+        yield
         self.model.assign(parameters, tensors)
+        yield
         if stamp(path) != before:
             raise FormatError(f"{path} changed while it was read: try again when it is complete")
         size, about = sum(p.data.nbytes for p in parameters.values()), self.describe(path)
         seconds = time.perf_counter() - began
         key = f"{name}#{next(self._numbers)}"
-        return Version(key, name, path, adapter, before, size, seconds, about)
+        yield Version(key, name, path, adapter, before, size, seconds, about)
 
     def _check(self, name, config):
         if getattr(config, "modules_to_save", None):
@@ -273,6 +299,18 @@ class Pool:
         self.active[version.key] = version
         return True
 
+    @contextlib.contextmanager
+    def turn(self):
+        """A step of the engine: begins after a reader's part, or after TURN seconds; lets a reader go on behind it."""
+        has_turn = self._turn.acquire(timeout=TURN)
+        try:
+            yield
+        finally:
+            if has_turn:
+                self._turn.release()
+        if self._readers:
+            time.sleep(1e-5)
+
     def sweep(self):
         """Free the slots of versions that were unloaded, replaced or evicted, and that no request uses any more."""
         for gone in [v for v in self.active.values() if v.dropped and not v.leases]:
@@ -285,29 +323,6 @@ class Pool:
             return
         for path in version.adapter.methods:
             del self.model.wrap(path).adapters[version.key]
-
-
-def is_name(name) -> bool:
-    """Whether `name` is one component of a path: spaces and accents are allowed."""
-    fits = isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable() and name.strip() == name
-    return fits and not name.startswith(".") and not any(c in name for c in "/\\:") and name != BASE
-
-
-def is_there(path) -> bool:
-    """Whether a file can be read about; a name that the file system cannot have is not there."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
-def check_name(name):
-    """Raises ConfigError for what cannot be an adapter's name."""
-    if not is_name(name):
-        raise ConfigError(
-            f"lora_name {printable(str(name)[:60])!r}: expected one name without separators, a leading dot or control "
-            "characters"
-        )
 
 
 def highest_rank(config) -> int:

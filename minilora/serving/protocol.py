@@ -128,6 +128,26 @@ def text_of(content: Any) -> Any:
     return "".join(str(part.get("text", "")) for part in content)
 
 
+class AskRequest(BaseModel):
+    """POST /ask, of minilora alone: one question to several models at once, for the page. A browser opens only six
+    connections to a server, so a class of thirty adapters needs one request for all."""
+
+    models: Annotated[list[str], Field(min_length=1, max_length=MOST_ANSWERS)]
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
+    prompt: str = ""
+    max_tokens: int = Field(64, ge=1, lt=2**31)
+    temperature: float = Field(0.0, ge=0, le=1e6, allow_inf_nan=False)
+    lora_scale: float = Field(1.0, ge=-100, le=100, allow_inf_nan=False)  # of the adapters
+
+    def of(self, name: str, is_base: bool) -> CompletionRequest | ChatRequest:
+        """The request to one of them: chat where there are messages."""
+        fields: dict[str, Any] = {"model": name, "max_tokens": self.max_tokens, "temperature": self.temperature}
+        fields["lora_scale"] = 1.0 if is_base else self.lora_scale
+        if self.messages is None:
+            return CompletionRequest(prompt=self.prompt, **fields)
+        return ChatRequest(messages=self.messages, **fields)
+
+
 class LoadRequest(BaseModel):
     """POST /v1/load_lora_adapter"""
 

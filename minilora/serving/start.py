@@ -10,7 +10,8 @@ from ..models.pretrained import base_folder, load_base
 from .api import Server
 from .asking import Asking
 from .engine import Engine
-from .pool import Pool, check_name
+from .names import check_name
+from .pool import Pool
 
 SHIPPED = ("style-crier", "style-json")  # two adapters of the shipped base
 

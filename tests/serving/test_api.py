@@ -356,6 +356,31 @@ def test_twelve_clients_over_more_adapters_than_slots_get_their_own_answers(runn
     assert len(server.pool.active) <= 4
 
 
+def test_one_request_asks_several_models_and_one_that_cannot_answer_disturbs_no_other(client, http):
+    expected = {name: chat(client, name).choices[0].message.content for name in ("tidewick", "style-json", "zürich 2")}
+    body = {"models": ["tidewick", "style-json", "broken", "nobody", "zürich 2"], "max_tokens": 60}
+    with http.stream("POST", "/ask", json=body | {"messages": [{"role": "user", "content": ASK}]}) as reply:
+        lines = [line[6:] for line in reply.iter_lines() if line]
+    assert lines.pop() == "[DONE]"
+    texts, errors, ends = {}, {}, []
+    for part in map(json.loads, lines):
+        if "error" in part:
+            errors[part["model"]] = part["error"]["code"]
+        else:
+            texts[part["model"]] = texts.get(part["model"], "") + part["text"]
+            ends += [part["model"]] if part["finish_reason"] else []
+    assert texts == expected and sorted(ends) == sorted(expected)
+    assert errors == {"broken": 400, "nobody": 404}
+
+
+def test_the_strength_of_the_adapters_is_not_asked_of_the_base(client, http):
+    body = {"models": ["tidewick", "style-json"], "prompt": ASK + "\n", "max_tokens": 9, "lora_scale": 0}
+    lines = http.post("/ask", json=body).text.splitlines()
+    parts = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    texts = {name: "".join(p["text"] for p in parts if p["model"] == name) for name in body["models"]}
+    assert texts["style-json"] == texts["tidewick"] != ""
+
+
 def test_the_metrics_have_the_names_that_dashboards_read(http, client):
     chat(client, "style-json")
     text = http.get("/metrics").text

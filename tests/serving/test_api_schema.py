@@ -21,7 +21,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 ROUTES = {
     "/": 1, "/health": 1, "/version": 1, "/metrics": 1, "/adapters": 1, "/tokenizer_info": 1, "/v1/models": 1,
     "/v1/models/{name}": 20, "/v1/completions": 50, "/v1/chat/completions": 50, "/tokenize": 30, "/detokenize": 30,
-    "/v1/load_lora_adapter": 30, "/v1/unload_lora_adapter": 30,
+    "/ask": 30, "/v1/load_lora_adapter": 30, "/v1/unload_lora_adapter": 30,
 }  # fmt: skip
 
 

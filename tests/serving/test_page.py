@@ -9,6 +9,8 @@ playwright = pytest.importorskip("playwright.sync_api")
 
 from served import served  # noqa: E402 (after the skips)
 
+from minilora.files.shipped import shipped  # noqa: E402
+
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -54,6 +56,24 @@ def test_base_and_adapters_answer_side_by_side_on_a_phone(browser):
         page.fill("#scale", "0")
         assert text(asked(page)["style-json"]) == text(cards["base"])
         assert page.mistakes == []
+
+
+def test_thirty_adapters_of_a_class_are_asked_at_once(browser, tmp_path):
+    for number in range(30):
+        kind = ("style-json", "style-crier")[number % 2]
+        shutil.copytree(shipped(f"adapters/{kind}"), tmp_path / f"student {number:02}")
+    with served(folder=tmp_path) as (server, url):
+        page = opened(browser, url, 1200)
+        page.wait_for_selector("#models input")
+        page.click("#all")
+        cards = asked(page)
+        assert len(cards) == 31
+        assert {text(card)[:9] for name, card in cards.items() if name != "base"} == {'{"answer"', "Hear ye! "}
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1200
+        assert page.mistakes == []
+        page.click("#none")
+        page.click("#ask")
+        assert page.inner_text("#problem") == "Choose who answers."
 
 
 def test_the_page_asks_for_the_key(browser):

@@ -11,7 +11,8 @@ from tiny import tiny_llama
 import minilora as ml
 from minilora.adapters.inject import AdaptedModel
 from minilora.errors import BusyError, ConfigError, FormatError, MiniloraError, MissingFileError, UnknownNameError
-from minilora.serving.pool import Pool, is_name
+from minilora.serving.names import is_name
+from minilora.serving.pool import Pool
 
 CONFIG = ml.LoraConfig(r=3, lora_alpha=5, target_modules=["q_proj"], init_lora_weights=False)
 
