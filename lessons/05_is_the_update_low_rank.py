@@ -24,11 +24,11 @@
 # %%
 import numpy as np
 
+from minilora.course import drawings
 from minilora.course.lesson import BLUE, COLOURS, MARKERS, ORANGE
-from minilora.course.lesson import cards, show_axes, replay, table
-from minilora.course.lesson import expect, expect_between, predict
-from minilora.course.lab.low_rank import best_part, directions_for, matrices, set_weights
-from minilora.course.lab.low_rank import random_part, train_only
+from minilora.course.lesson import answer, cards, check, hint, show_axes, replay, table
+from minilora.course.lesson import expect, expect_between, predict, predictions
+from minilora.course.lab.low_rank import matrices, random_part, set_weights, train_only
 from minilora.course.lab.tune import load_base, test_score, tune
 
 # %% [markdown]
@@ -46,17 +46,47 @@ tune(model, tokenizer, "sql", steps=150, lr=1e-3, seed=3)
 update = {name: p.data - before[name] for name, p in weights.items()}
 full_score = test_score(model, tokenizer, "sql")
 print(f"score after full fine-tuning: {full_score:.2f}")
+
+# %% tags=["fold"]
 expect_between("score after full fine-tuning", full_score, 0.85, 1.0)
 
 # %% [markdown]
 # ## Directions
 #
-# Any matrix $D$ of shape `(out, in)` is a sum of *directions*: $D = \sum_k \sigma_k\, u_k v_k^T$,
-# with unit vectors $u_k$ (length `out`) and $v_k$ (length `in`); the $u_k$ are at right angles to
-# each other, and so are the $v_k$. The numbers $\sigma_1 \ge \sigma_2 \ge \ldots$ are the *singular
-# values*. The energy $\sum_{ij} D_{ij}^2$ is $\sum_k \sigma_k^2$, so $\sigma_k^2$ says how much of
-# the matrix lies in direction $k$. A matrix of rank $r$ has $r$ directions.
+# A column $u$ (length `out`) times a row $v^T$ (length `in`) is a whole matrix, with $u_i v_j$ in row
+# $i$ and column $j$; but it holds only `out + in` numbers. A matrix of *rank* $r$ is a sum of $r$ such
+# products. Below: the update of one matrix of the base, and the sum of its best 1, 2, 4 and 8
+# columns times rows (the columns are drawn at the left, the rows on top).
+
+# %% tags=["fold"]
+with show_axes(4, width=10, height=4.4) as panels:
+    drawings.columns_times_rows(panels, update["model.layers.1.self_attn.v_proj.weight"])
+
+# %% [markdown]
+# Any matrix $D$ of shape `(out, in)` can be taken apart in this way: $D = \sum_k \sigma_k\, u_k v_k^T$.
+# The columns $u_k$ have length 1 and are at right angles to each other, and so are the $v_k$. The
+# numbers $\sigma_1 \ge \sigma_2 \ge \ldots$ are the *singular values*, and one term is a *direction*.
+# There are as many as the smaller side is long. The *energy* $\sum_{ij} D_{ij}^2$ is $\sum_k
+# \sigma_k^2$, so $\sigma_k^2$ says how much of the matrix lies in direction $k$.
 #
+# ## Do: how many directions hold the energy
+
+# %%
+cards("5.2")
+
+
+# %% tags=["exercise"]
+def directions_for(singular_values, share):
+    """The smallest k for which the first k directions hold at least that share of the energy Σ σ².
+
+    singular_values: array, the largest first; share: a number between 0 and 1, such as 0.9. Returns a whole number.
+    """
+    raise NotImplementedError
+
+
+check("5.2", directions_for)
+
+# %% [markdown]
 # **Predict.** Take a $\Delta W$ of 128 by 128. How many of its 128 directions hold 90% of its
 # energy? And how many, for comparison, in a random matrix?
 
@@ -71,10 +101,11 @@ def singular_values(D):
     return np.linalg.svd(D, compute_uv=False)
 
 
+count_directions = answer("5.2")
 rng = np.random.default_rng(0)
 noise = {n: rng.standard_normal(D.shape) for n, D in update.items()}
 needed = {
-    kind: {n: directions_for(singular_values(D), 0.9) for n, D in group.items()}
+    kind: {n: int(count_directions(singular_values(D), 0.9)) for n, D in group.items()}
     for kind, group in (("ΔW", update), ("W", before), ("random", noise))
 }
 of_update.compare(needed["ΔW"][name])
@@ -84,6 +115,7 @@ rows = [
     (
         n.replace("model.layers.", "layer ").replace(".weight", ""),
         str(update[n].shape),
+        min(update[n].shape),
         needed["ΔW"][n],
         needed["W"][n],
         needed["random"][n],
@@ -91,13 +123,15 @@ rows = [
     for n in update
     if "layers.0" in n
 ]
-table(rows, ("matrix", "shape", "ΔW", "W itself", "random"))
+table(rows, ("directions for 90%", "shape", "of", "ΔW", "W itself", "random"))
 expect(
     "matrices where ΔW needs fewer directions than a random one",
     sum(needed["ΔW"][n] < needed["random"][n] for n in update),
     28,
 )
 widest = max(k for n, k in needed["ΔW"].items() if "self_attn" in n)
+
+# %% tags=["fold"]
 expect(
     "every ΔW of the MLP needs more than any of the attention",
     min(k for n, k in needed["ΔW"].items() if "mlp" in n) > widest,
@@ -117,6 +151,7 @@ def energy(D):  # -> share of the energy in the first 0, 1, 2, ... directions
     return np.concatenate([[0], np.cumsum(s2) / s2.sum()])
 
 
+# %% tags=["fold"]
 with show_axes(2) as (left, right):
     for group, colour, line, label in (
         (update, ORANGE, "-", "ΔW"),
@@ -151,9 +186,30 @@ with show_axes(2) as (left, right):
 #
 # ## The test that counts
 #
-# So ask the model. Add **only the best part of rank $r$** of each $\Delta W$ to the base (its first
-# $r$ directions; no other matrix of rank $r$ comes closer), and score the task. For comparison, add
-# only the effect of $\Delta W$ on $r$ *random* directions of its input.
+# So ask the model. Add **only the best part of rank $r$** of each $\Delta W$ to the base: its first
+# $r$ directions. No other matrix of rank $r$ comes closer to $\Delta W$ (Eckart and Young 1936).
+#
+# ## Do: the best part
+
+# %%
+cards("5.1")
+
+
+# %% tags=["exercise"]
+def best_part(D, r):
+    """The matrix of rank r (at most) that comes closest to D: the sum of squares of the difference is smallest.
+
+    D: (out, in); r: a whole number, at least 1. Returns an array of the shape of D.
+    """
+    raise NotImplementedError
+
+
+check("5.1", best_part)
+
+# %% [markdown]
+# For comparison: keep what $\Delta W$ does to $r$ *random* directions of its input, and drop the rest.
+# With $r$ random directions as the columns of $Q$, shape `(in, r)`, at right angles and of length 1,
+# $Q^T x$ is the part of $x$ along them, and $\Delta W\, Q\, Q^T$ acts on that part alone.
 #
 # **Predict** the score with $r = 8$ (of 128), best and random. With all directions it is near 1.
 
@@ -162,12 +218,15 @@ best_guess = predict("score with the best 8 directions", None)
 random_guess = predict("score with 8 random directions", None)
 
 # %%
-set_weights(weights, {n: before[n] + best_part(D, 8) for n, D in update.items()})
+best = answer("5.1")
+set_weights(weights, {n: (before[n] + best(D, 8)).astype(D.dtype) for n, D in update.items()})
 live = test_score(model, tokenizer, "sql")
 set_weights(weights, {n: before[n] + random_part(D, 8, rng) for n, D in update.items()})
 live_random = test_score(model, tokenizer, "sql")
 best_guess.compare(live)
 random_guess.compare(live_random)
+
+# %% tags=["fold"]
 expect_between("best 8 directions", live, 0.4, 0.95)
 expect_between("8 random directions", live_random, 0.0, 0.1)
 
@@ -192,6 +251,8 @@ enough = {
     for task in tasks
 }
 print("smallest of these ranks with a score above 0.9:", enough)
+
+# %% tags=["fold"]
 expect("JSON needs fewer directions than SQL", enough["style-json"] < enough["sql"], True)
 expect_between(
     "1 to 16 random directions, best of the tasks",
@@ -200,7 +261,7 @@ expect_between(
     0.1,
 )
 
-# %%
+# %% tags=["fold"]
 with show_axes(height=5) as axes:
     for task, colour, marker in zip(tasks, COLOURS, MARKERS, strict=False):
         style = {"color": colour, "base": 2}
@@ -235,13 +296,12 @@ rank_8 = [row["score"] for row in lora["rows"] if row["method"] == "lora" and ro
 cut_8 = mean_score("sql", "best")[3]
 print(f"learned with rank 8:                 {np.mean(rank_8):.2f}")
 print(f"best part of rank 8 of the full one: {cut_8:.2f}")
+
+# %% tags=["fold"]
 expect("learned beats cut out", float(np.mean(rank_8)) > cut_8, True)
 
-# %% [markdown]
-# ## Do
-
 # %%
-cards("5.1", "5.2")
+predictions()
 
 # %% [markdown]
 # ## Where this lives in the code
@@ -254,3 +314,18 @@ cards("5.1", "5.2")
 # Large models, for which the guess was made (Aghajanyan et al. 2020; Hu et al. 2021, section 7);
 # tasks far from the knowledge of the base, which need more directions; and long training, during
 # which an update grows.
+#
+# ## Questions
+#
+# <details><summary>The singular values of ΔW fall quickly. Why does that alone prove little?</summary>Those
+# of W itself fall too, and 90% of the energy is not 90% of the effect.</details>
+#
+# <details><summary>How many numbers does the best part of rank 4 of a (352, 128) matrix need?</summary>4 ·
+# (352 + 128) = 1,920, in place of 45,056.</details>
+#
+# <details><summary>Eight random directions score 0, the best eight 0.7. What follows?</summary>Few directions
+# carry the task, but not any few: which ones matters.</details>
+#
+# <details><summary>Learned at rank 8, LoRA scores higher than the best part of rank 8 of the full update.
+# How is that possible?</summary>The best part is closest to one update that was found without a limit; LoRA
+# searches among all updates of rank 8 for one that solves the task.</details>

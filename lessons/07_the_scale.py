@@ -24,38 +24,58 @@ import numpy as np
 
 from minilora import LoraConfig, get_peft_model, no_grad
 from minilora.course.lesson import BLUE, COLOURS, MARKERS, ORANGE, cards, show_axes, replay, table
-from minilora.course.lesson import expect, expect_between, predict
+from minilora.course.lesson import answer, check, hint, predict, predictions
+from minilora.course.lesson import expect, expect_between
 from minilora.course.lab.tune import load_base, tune
 from minilora.text.batches import PairBatches
-from minilora.methods.lora import scaling
+from minilora.methods.lora import scaling as library_scaling
 from minilora.training.optim import AdamW
 from minilora.tasks.shipped import get_task
 
 # %% [markdown]
 # ## One number
 #
-# The adapter's part of the output is multiplied by a fixed number, the *scale* $s$. Two settings
-# give it, $\alpha$ and the rank $r$:
+# The adapter's part of the output is multiplied by a fixed number, the *scale* $s$: $y = x W^T + s\,(x
+# A^T) B^T$. Two settings give it, $\alpha$ and the rank $r$. LoRA divides $\alpha$ by the rank; rsLoRA
+# (*rank-stabilised*) divides it by the square root of the rank.
 #
-# $$s = \frac{\alpha}{r} \quad\text{(LoRA)} \qquad\qquad
-# s = \frac{\alpha}{\sqrt r} \quad\text{(rsLoRA, rank-stabilised)}$$
-#
-# This project computes the scale in one place, and nowhere else.
+# ## Do: the scale
 
 # %%
+cards("7.1")
+
+
+# %% tags=["exercise"]
+def scaling(alpha, r, rank_stabilised):
+    """The scale s: LoRA divides alpha by the rank, rsLoRA (rank_stabilised is True) by the square root of the rank."""
+    raise NotImplementedError
+
+
+check("7.1", scaling)
+
+# %% [markdown]
+# $$s = \frac{\alpha}{r} \quad\text{(LoRA)} \qquad\qquad
+# s = \frac{\alpha}{\sqrt r} \quad\text{(rsLoRA)}$$
+#
+# The library computes the scale in one place, and nowhere else.
+
+# %%
+scale_of = answer("7.1")
 table(
-    [(r, scaling(16, r), scaling(16, r, use_rslora=True)) for r in (1, 4, 16, 64)],
+    [(r, scale_of(16, r, False), scale_of(16, r, True)) for r in (1, 4, 16, 64)],
     ("rank, alpha = 16", "alpha / r", "alpha / √r"),
 )
-expect("alpha 16, rank 8", scaling(16, 8), 2.0)
-expect("alpha 16, rank 16, √r", scaling(16, 16, use_rslora=True), 4.0)
+
+# %% tags=["fold"]
+expect("alpha 16, rank 8", scale_of(16, 8, False), library_scaling(16, 8))
+expect("alpha 16, rank 16, √r", scale_of(16, 16, True), library_scaling(16, 16, use_rslora=True))
 
 # %% [markdown]
 # ## What it is for
 #
 # Why divide by $r$ at all? Take one step of training, with the same learning rate, at ranks 1 to
 # 64, and see how far the model's outputs move. Adam moves every element of $B$ by about the
-# learning rate, whatever its gradient. Each of the $r$ columns of $B$ moves in the direction that
+# learning rate, whatever its gradient (lesson 3). Each of the $r$ columns of $B$ moves in the direction that
 # helps, so their effects add up: $r$ times as many columns, $r$ times the effect.
 #
 # **Predict.** From rank 1 to rank 64, with $s = \alpha / r$: by what factor does the first move of
@@ -87,16 +107,20 @@ ranks = (1, 2, 4, 8, 16, 32, 64)
 moves = {rs: [first_move(r, rs) for r in ranks] for rs in (False, True)}
 by_r, by_root = moves[False][-1] / moves[False][0], moves[True][-1] / moves[True][0]
 growth.compare(by_r)
+
+# %% tags=["fold"]
 expect_between("rank 64 / rank 1 with alpha / r", by_r, 0.5, 2.0)
 expect_between("rank 64 / rank 1 with alpha / √r (√64 = 8)", by_root, 4, 16)
 
-# %%
+# %% tags=["fold"]
 with show_axes() as axes:
     axes.semilogx(ranks, moves[True], "s-", color=ORANGE, base=2)
     axes.semilogx(ranks, moves[False], "o-", color=BLUE, base=2)
     axes.set_yscale("log")
     axes.text(6, moves[True][-1], "α / √r: grows like √r", color=ORANGE, ha="right", va="top")
-    axes.text(64, moves[False][-1] * 0.75, "α / r: stays", color=BLUE, ha="right", va="top")
+    axes.text(
+        64, moves[False][-1] * 0.75, "α / r: stays within a third", color=BLUE, ha="right", va="top"
+    )
     axes.set_xticks(ranks, [str(r) for r in ranks])
     axes.set(
         xlabel="rank r",
@@ -105,8 +129,9 @@ with show_axes() as axes:
     )
 
 # %% [markdown]
-# With $\alpha / r$ the first step moves the model about equally far at every rank: **the learning
-# rate keeps its meaning when the rank changes.** With $\alpha / \sqrt r$ the same rate takes larger
+# With $\alpha / r$ the first step moves the model nearly equally far at every rank: from rank 1 to
+# rank 64 the move falls by about a third. **The learning rate keeps its meaning when the rank
+# changes.** With $\alpha / \sqrt r$ the same rate takes larger
 # steps at higher rank. That is not a mistake (its authors want high ranks to learn faster), but it
 # is a different setting.
 
@@ -136,7 +161,7 @@ rng = np.random.default_rng(6)
 def passes(scale, alpha, r, B_is_zero=False):  # does a layer with this scale pass the test?
     x, W = rng.standard_normal((3, 12)), rng.standard_normal((10, 12))
     A, B = rng.standard_normal((r, 12)), rng.standard_normal((10, r)) * (not B_is_zero)
-    right = x @ W.T + scaling(alpha, r) * (x @ A.T) @ B.T
+    right = x @ W.T + library_scaling(alpha, r) * (x @ A.T) @ B.T
     return np.allclose(x @ W.T + scale(alpha, r) * (x @ A.T) @ B.T, right)
 
 
@@ -149,12 +174,50 @@ table(
     ("wrong scale", *tests),
 )
 hidden = [sum(passes(s, *t) for s in wrong_scales.values()) for t in tests.values()]
-passing.compare(hidden[0])
+passing.compare(
+    hidden[0],
+    wrong={
+        5: "One is caught: where s = 1, leaving out the division by r gives 8.",
+        1: "With r = α the scale is 1, and 1 inverted, squared or forgotten is still 1.",
+        0: "With r = α the scale is 1, and 1 inverted, squared or forgotten is still 1.",
+    },
+)
+
+# %% tags=["fold"]
 expect("wrong scales that pass with r = α, with B = 0, and with neither", hidden, [4, 5, 0])
 
 # %% [markdown]
 # So every test in this project uses $\alpha \ne r$, $B \ne 0$ and matrices that are not square.
 #
+# ## Do: another rank, the same scale
+#
+# Somebody trained with rank 8 and $\alpha$ = 16, and wants rank 32 with the same scale. Which $\alpha$?
+# And in rsLoRA?
+
+# %%
+cards("7.2")
+
+
+# %% tags=["exercise"]
+def alpha_for_rank(alpha, r, new_r, rank_stabilised):
+    """The alpha that gives an adapter of rank new_r the scale that `alpha` gives to one of rank r."""
+    raise NotImplementedError
+
+
+check("7.2", alpha_for_rank)
+
+# %%
+new_alpha = answer("7.2")
+for rank_stabilised in (False, True):
+    alpha = new_alpha(16, 8, 32, rank_stabilised)
+    scales = scale_of(16, 8, rank_stabilised), scale_of(alpha, 32, rank_stabilised)
+    print(f"rank 32 needs alpha {alpha:g}; scales {scales[0]:.4g} and {scales[1]:.4g}")
+
+# %% tags=["fold"]
+expect("rank 8 to 32, alpha / r", float(new_alpha(16, 8, 32, False)), 64.0, within=1e-9)
+expect("rank 8 to 32, alpha / √r", float(new_alpha(16, 8, 32, True)), 32.0, within=1e-9)
+
+# %% [markdown]
 # ## Learning rate and rank
 #
 # 96 training runs on the SQL task, replayed: four ranks, six rates, both scales, two seeds, $\alpha
@@ -211,9 +274,11 @@ live = float(
 )
 rates, losses = curve(16, False)
 replayed = float(losses[list(rates).index(1e-2)])
+
+# %% tags=["fold"]
 expect_between("live / replayed", live / replayed, 0.4, 2.5)
 
-# %%
+# %% tags=["fold"]
 with show_axes(2, sharey=True) as panels:
     for axes, rs, title in zip(panels, (False, True), ("α / r", "α / √r"), strict=True):
         for r, colour, marker in zip((1, 4, 16, 64), COLOURS, MARKERS, strict=False):
@@ -242,7 +307,13 @@ table(
 )
 rate_of = {rs: [best[r, rs][0] for r in (1, 4, 16, 64)] for rs in (False, True)}
 apart = rate_of[False][3] / rate_of[False][0]
-best_rate.compare("lower" if apart < 1 / 3.5 else "higher" if apart > 3.5 else "same")
+best_rate.compare(
+    "lower" if apart < 1 / 3.5 else "higher" if apart > 3.5 else "same",
+    wrong={
+        "lower": "That holds for α / √r, whose steps grow with the rank; α / r takes it out.",
+        "higher": "More numbers do not need larger steps: α / r keeps the first move about equal.",
+    },
+)
 expect_between(
     "α / r: highest best rate / lowest", max(rate_of[False]) / min(rate_of[False]), 1, 3.5
 )
@@ -264,15 +335,14 @@ expect_between(
     100,
 )
 at_large_rate = {r: float(curve(r, True)[1][3]) for r in (1, 64)}
+
+# %% tags=["fold"]
 expect_between(
     "α / √r at rate 0.01: loss of rank 64 / rank 1", at_large_rate[64] / at_large_rate[1], 2, 1000
 )
 
-# %% [markdown]
-# ## Do
-
 # %%
-cards("7.1", "7.2")
+predictions()
 
 # %% [markdown]
 # ## Where this lives in the code
@@ -284,3 +354,17 @@ cards("7.1", "7.2")
 #
 # More than two seeds; longer training; other optimizers (in plain gradient descent the scale acts
 # twice, in the step and in the gradient); and ranks in the hundreds, for which rsLoRA was made.
+#
+# ## Questions
+#
+# <details><summary>Why is α divided by r?</summary>So that the learning rate keeps its meaning: r columns of
+# B move together, and the division takes their number out.</details>
+#
+# <details><summary>A test of a LoRA layer uses r = α = 8. Name two wrong scales that pass.</summary>A forgotten
+# one and an inverted one: both are 1. So are the square and the root.</details>
+#
+# <details><summary>Why does no wrong scale fail a test with B = 0?</summary>The adapter's part is zero, whatever
+# it is multiplied by.</details>
+#
+# <details><summary>A colleague doubles the rank and keeps α in rsLoRA. What happens to the scale?</summary>It
+# falls by √2; in LoRA it halves.</details>

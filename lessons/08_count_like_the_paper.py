@@ -26,13 +26,35 @@ from minilora.counting.count import count
 from minilora.counting.ledger.ledger import VERDICTS, claims
 from minilora.counting.memory import budgets
 from minilora.course.lesson import BLUE, GREEN, ORANGE, PINK, cards, show_axes, table
-from minilora.course.lesson import expect, expect_between, predict
+from minilora.course.lesson import answer, check, hint, predict, predictions
+from minilora.course.lesson import expect, expect_between
 
 # %% [markdown]
-# ## One matrix
+# ## One matrix, many matrices
 #
-# LoRA puts $A$, `(r, in)`, and $B$, `(out, r)`, beside a frozen $W$ of shape `(out, in)`. So it
-# trains $r \cdot in + out \cdot r = r\,(in + out)$ numbers instead of $in \cdot out$.
+# LoRA puts $A$, `(r, in)`, and $B$, `(out, r)`, beside a frozen $W$ of shape `(out, in)`. The
+# published numbers are sums over the adapted matrices of a model.
+#
+# ## Do: count
+
+# %%
+cards("8.1")
+
+
+# %% tags=["exercise"]
+def lora_parameters(shapes, r):
+    """The number of parameters of LoRA of rank r beside matrices of these shapes.
+
+    shapes: list of (out, in), one for each adapted matrix; r: the rank of all. Returns a whole number.
+    """
+    raise NotImplementedError
+
+
+check("8.1", lora_parameters)
+
+# %% [markdown]
+# Beside one matrix LoRA trains $r \cdot in + out \cdot r = r\,(in + out)$ numbers instead of $in \cdot
+# out$.
 #
 # **Predict.** $W$ is 4,096 by 4,096 and $r = 16$. How many times fewer? (The web says "120 times".)
 
@@ -40,10 +62,19 @@ from minilora.course.lesson import expect, expect_between, predict
 fewer = predict("times fewer numbers, 4096 x 4096 at rank 16", None)
 
 # %%
+count_of = answer("8.1")
 d, r = 4096, 16
-full, lora = d * d, r * (d + d)
+full, lora = d * d, count_of([(d, d)], r)
 table([("W", full), ("A and B", lora)], ("", "numbers"))
-fewer.compare(full / lora)
+fewer.compare(
+    full / lora,
+    wrong={
+        256: "B counts too: A and B together have 2 d r numbers.",
+        120: "That is the web's number: rounded first, divided afterwards.",
+    },
+)
+
+# %% tags=["fold"]
 expect("W", full, 16_777_216)
 expect("A and B", lora, 131_072)
 expect("times fewer", full / lora, 128.0)
@@ -54,14 +85,16 @@ expect("times fewer", full / lora, 128.0)
 #
 # ## A whole model
 #
-# The published numbers are sums of this over the adapted matrices. RoBERTa-base is 768 wide and has
-# 12 layers; the paper (Hu et al. 2021) adapts the query and the value matrices with $r = 8$. That
+# RoBERTa-base is 768 wide and has 12 layers; the paper (Hu et al. 2021) adapts the query and the
+# value matrices with $r = 8$. That
 # is $8 \cdot (24 \cdot (768 + 768))$.
 
 # %%
 roberta = count(load("roberta-base"), "query,value", 8)
 print(f"{roberta.working} = {roberta.trainable:,}")
-expect("RoBERTa-base, q and v, rank 8", roberta.trainable, 8 * 24 * (768 + 768))
+
+# %% tags=["fold"]
+expect("RoBERTa-base by your function", count_of(24 * [(768, 768)], 8), roberta.trainable)
 
 # %% [markdown]
 # ## Six published rows
@@ -82,7 +115,7 @@ expect("RoBERTa-base, q and v, rank 8", roberta.trainable, 8 * 24 * (768 + 768))
 # %%
 reproduce = predict("of six rows, how many reproduce?", None)
 
-# %%
+# %% tags=["fold"]
 ledger = {claim.id: claim for claim in claims()}  # every row is recomputed now
 six = (
     "lora-table2-roberta-base",
@@ -100,14 +133,19 @@ table(
     ("claim", "printed", "we count", "verdict"),
 )
 right = sum(ledger[name].verdict == "reproduces" for name in six)
-reproduce.compare(right)
+reproduce.compare(
+    right,
+    wrong={6: "Two rows, those of GPT-2, print a number that no setting of the paper gives."},
+)
+
+# %% tags=["fold"]
 expect("rows that reproduce", right, 4)
 
 # %% [markdown]
 # Two do not. How can you find out what happened? Compute which other settings give the printed
 # figure, and look for a second witness. GPT-2 medium has one:
 
-# %%
+# %% tags=["fold"]
 medium = ledger["lora-table3-gpt2-medium"]
 print("printed:", medium.published, "   we count:", medium.cases[0].shown)
 print(textwrap.fill(f"note: {medium.note}", 90))
@@ -115,6 +153,8 @@ file = ledger["loralib-gpt2-medium-file"]
 print("\nsecond witness:", file.says, "\nprinted:", file.published)
 for case in file.cases:
     print(f"    {case.when}: {case.shown}")
+
+# %% tags=["fold"]
 expect("GPT-2 medium, q and v, rank 4", int(medium.cases[0].value), 4 * 48 * (1024 + 1024))
 
 # %% [markdown]
@@ -127,14 +167,16 @@ expect("GPT-2 medium, q and v, rank 4", int(medium.cases[0].value), 4 * 48 * (10
 # The project keeps a ledger of published figures and popular claims. It contains no verdicts:
 # `minilora claims` recomputes and judges every row each time.
 
-# %%
+# %% tags=["fold"]
 verdicts = {v: [c for c in ledger.values() if c.verdict == v] for v in VERDICTS}
 for verdict, rows in verdicts.items():
     print(f"{len(rows):3} {verdict}")
+
+# %% tags=["fold"]
 expect_between("rows in the ledger", len(ledger), 50, 500)
 expect_between("rows that do not reproduce", len(verdicts["does not reproduce"]), 10, 100)
 
-# %%
+# %% tags=["fold"]
 with show_axes(height=3.4) as axes:
     sizes = [len(rows) for rows in verdicts.values()]
     bars = axes.barh(list(VERDICTS), sizes, color=[GREEN, BLUE, ORANGE, PINK])
@@ -146,23 +188,46 @@ with show_axes(height=3.4) as axes:
 # %% [markdown]
 # Three claims that are often repeated and do not hold, with our numbers:
 
-# %%
+# %% tags=["fold"]
 often = ("matrix-120x", "70b-on-24gb", "10-to-100-times-faster")
 for claim in (ledger[name] for name in often):
     print(
         f"{claim.says}\n    printed {claim.published}; we compute {claim.cases[0].shown}"
         f": {claim.verdict}"
     )
+
+# %% tags=["fold"]
 expect("how many of these three hold", sum(ledger[n].verdict == "reproduces" for n in often), 0)
 
 # %% [markdown]
 # ## Bytes
 #
-# A number is 4 bytes in float32, 2 in 16 bit. A *trained* number needs more: its gradient, and
-# Adam's two running means $m$ and $v$. Mixed precision multiplies in 16 bit but keeps all four in
-# float32: 4 + 4 + 8 = 16 bytes. PEFT keeps an adapter in float32 too: the same 16. A *frozen*
-# number needs 2. The batch adds its activations. A step of training is largest at one moment, its
-# *peak*: a card must hold that. (A GB here has $2^{30}$ bytes, as on graphics cards.)
+# A number is 4 bytes in float32, 2 in 16 bit. A *frozen* number is only stored. A *trained* number
+# needs more: its gradient, and Adam's two running means $m$ and $v$ (lesson 3).
+#
+# ## Do: bytes
+
+# %%
+cards("8.2")
+
+
+# %% tags=["exercise"]
+def training_bytes(frozen, trained, width):
+    """Bytes for weights, gradients and Adam's state when `frozen` numbers do not change and `trained` ones learn.
+
+    A frozen number takes `width` bytes (2 in 16 bit, 4 in float32). For a trained number everything is float32, 4 bytes
+    each: the number itself, its gradient, and the two running means m and v that Adam keeps. Returns a whole number.
+    """
+    raise NotImplementedError
+
+
+check("8.2", training_bytes)
+
+# %% [markdown]
+# Mixed precision multiplies in 16 bit but keeps all four in float32: 4 + 4 + 8 = 16 bytes for a
+# trained number. PEFT keeps an adapter in float32 too: the same 16. A frozen number needs 2. The
+# batch adds its activations. A step of training is largest at one moment, its *peak*: a card must
+# hold that. (A GB here has $2^{30}$ bytes, as on graphics cards.)
 
 # %%
 llama = count(load("llama-3-8b"), "q_proj,v_proj", 16)
@@ -171,6 +236,12 @@ print(
     f"{llama.percent:.3f} percent"
 )
 print(f"adapter file in float32: {llama.file_bytes('F32') / 1e6:.1f} MB")
+bytes_of = answer("8.2")
+for name, trained in (("full", llama.base), ("LoRA", llama.trainable)):
+    gigabytes = bytes_of(llama.base if name == "LoRA" else 0, trained, 2) / 2**30
+    print(f"{name}: {gigabytes:.1f} GB for weights, gradients and Adam, by your function")
+
+# %% tags=["fold"]
 expect("r times the sum over 32 layers", llama.trainable, 16 * 32 * ((4096 + 4096) + (4096 + 1024)))
 
 kinds = ("full", "LoRA", "4-bit + LoRA")
@@ -201,10 +272,20 @@ expect("LoRA on 24 GB", on_24["LoRA"], "fits")
 expect("4-bit and LoRA on 24 GB", on_24["4-bit + LoRA"], "fits")
 names = {"full": "full", "LoRA": "LoRA", "4-bit + LoRA": "4-bit"}
 fitting = [names[kind] for kind in kinds if on_24[kind] == "fits"]
-fits.compare("all" if len(fitting) == 3 else " and ".join(fitting) or "none")
+fits.compare(
+    set(fitting),
+    of=("full", "LoRA", "4-bit"),
+    wrong={
+        "none": "The frozen model in 16 bit takes 15 GB; LoRA adds little to it.",
+        "4-bit": "LoRA on 16 bit fits as well: 15 GB of weights and some activations.",
+        "all": "Full fine-tuning takes 16 bytes for each of 8 billion numbers: about 120 GB.",
+    },
+)
+
+# %% tags=["fold"]
 expect("full fine-tuning on 80 GB", by_kind["full"].cards[80], "no")
 
-# %%
+# %% tags=["fold"]
 with show_axes(height=4.4, width=9) as axes:
     for place, kind in enumerate(kinds):
         left = 0.0
@@ -241,12 +322,11 @@ with show_axes(height=4.4, width=9) as axes:
 
 # %% [markdown]
 # LoRA removes almost everything that training adds. The frozen model remains, and it shrinks only
-# when its numbers take fewer bits.
-#
-# ## Do
+# when its numbers take fewer bits. The green part, the activations, is too small to see
+# here: the batch is one text of 512 tokens.
 
 # %%
-cards("8.1", "8.2")
+predictions()
 
 # %% [markdown]
 # ## Where this lives in the code
@@ -259,3 +339,17 @@ cards("8.1", "8.2")
 #
 # Real runs need more than the sum of their arrays: buffers, fragments, the framework itself; hence
 # `tight`. And a count says nothing about quality: lesson 9.
+#
+# ## Questions
+#
+# <details><summary>W is (1000, 400). How many numbers does LoRA of rank 5 train?</summary>5 · (1000 + 400) =
+# 7,000.</details>
+#
+# <details><summary>How many bytes does a trained number take with Adam, and a frozen one in 16 bit?
+# </summary>16 and 2.</details>
+#
+# <details><summary>"LoRA makes a model 120 times smaller." What is wrong?</summary>The model stays as it is. The
+# trained numbers beside a 4,096 by 4,096 matrix are 128 times fewer, at rank 16.</details>
+#
+# <details><summary>A printed number does not fit your count. What do you look for?</summary>Another setting that
+# gives it, and a second witness, such as the size of a published file.</details>

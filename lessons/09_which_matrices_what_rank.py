@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 9 · Which matrices, what rank
 #
-# *25 minutes to read · needs lesson 6, or what a LoRA update is · reads `minilora/adapters/targets.py` ·
+# *35 minutes to read · needs lesson 6, or what a LoRA update is · reads `minilora/adapters/targets.py` ·
 # exercises 9.1 and 9.2*
 #
 # **You will be able to** compare choices of matrices at an equal budget and with their spread over
@@ -24,7 +24,8 @@ import numpy as np
 
 from minilora import LoraConfig, get_peft_model
 from minilora.course.lesson import BLUE, GREEN, ORANGE, cards, show_axes, replay, table
-from minilora.course.lesson import expect, expect_between, predict
+from minilora.course.lesson import answer, check, hint, predict, predictions
+from minilora.course.lesson import expect, expect_between
 from minilora.course.lab.low_rank import similarity
 from minilora.course.lab.tune import load_base, test_loss, tune
 
@@ -54,8 +55,27 @@ from minilora.course.lab.tune import load_base, test_loss, tune
 # instead of 128), the MLP is wider. A fair comparison gives each choice the same number of
 # parameters, not the same rank.
 #
-# **Predict.** The budget is 8,000 parameters over the 4 layers. What rank does q alone get, and
-# what rank do q, k, v and o get together?
+# ## Do: the rank within a budget
+
+# %%
+cards("9.1")
+
+
+# %% tags=["exercise"]
+def rank_for_budget(shapes, budget):
+    """The largest rank at which LoRA on all these matrices together has at most `budget` parameters.
+
+    shapes: list of (out, in), all with the same rank; budget: a whole number. Returns a whole number, 0 when even
+    rank 1 is too much.
+    """
+    raise NotImplementedError
+
+
+check("9.1", rank_for_budget)
+
+# %% [markdown]
+# **Predict.** The budget is 8,000 parameters over the 4 layers of the base; q is (128, 128), k and v
+# are (64, 128). What rank does q alone get, and what rank do q, k, v and o get together?
 
 # %%
 alone = predict("rank of q alone within 8,000 parameters", None)
@@ -70,17 +90,27 @@ shapes = {
     "gate": (352, 128),
     "down": (128, 352),
 }  # (out, in), the same in all 4 layers
+largest_rank = answer("9.1")
 
 
-def rank_within(budget, names):
-    one_rank = 4 * sum(sum(shapes[name]) for name in names.split(","))
-    return budget // one_rank, budget // one_rank * one_rank
+def rank_within(budget, names):  # -> the rank, and how many parameters it takes
+    chosen = 4 * [shapes[name] for name in names.split(",")]
+    r = int(largest_rank(chosen, budget))
+    return r, r * sum(map(sum, chosen))
 
 
 sets = ("q", "k", "v", "o", "q,k", "q,v", "q,k,v,o", "gate", "down")
 table([(names, *rank_within(8000, names)) for names in sets], ("matrices", "rank", "parameters"))
-alone.compare(rank_within(8000, "q")[0])
-together.compare(rank_within(8000, "q,k,v,o")[0])
+alone.compare(
+    rank_within(8000, "q")[0],
+    wrong={31: "One rank costs 128 + 128 in each of the 4 layers: 1,024."},
+)
+together.compare(
+    rank_within(8000, "q,k,v,o")[0],
+    wrong={1: "k and v are narrower: one rank on all four costs 3,584, so two fit."},
+)
+
+# %% tags=["fold"]
 counts = [rank_within(8000, names)[1] for names in sets]
 expect_between("largest budget used / smallest", max(counts) / min(counts), 1.0, 1.1)
 
@@ -112,6 +142,8 @@ widest = max(sorted(settings), key=lambda s: np.ptp(values("score", *s)))
 five = sorted(values("score", *widest))
 print(f"{widest[0]} at rank {widest[1]}, {widest[2]} steps: scores {[round(v, 2) for v in five]}")
 apart.compare(float(np.ptp(five)))
+
+# %% tags=["fold"]
 expect_between("largest distance between two seeds", float(np.ptp(five)), 0.1, 0.3)
 
 # %% [markdown]
@@ -119,6 +151,29 @@ expect_between("largest distance between two seeds", float(np.ptp(five)), 0.1, 0
 # use all five seeds, and the *loss* on the test split, which is finer than a count of right
 # answers.
 #
+# ## Do: mean and spread
+
+# %%
+cards("9.2")
+
+
+# %% tags=["exercise"]
+def mean_and_spread(scores):
+    """The mean of the scores of several seeds, and how far apart the seeds are.
+
+    scores: list of at least two numbers. Returns (mean, spread): spread is the sample standard deviation, the root of
+    the sum of squared distances from the mean divided by n - 1.
+    """
+    raise NotImplementedError
+
+
+check("9.2", mean_and_spread)
+
+# %%
+spread_of = answer("9.2")
+print("the five seeds of the widest setting: mean {:.2f}, spread {:.2f}".format(*spread_of(five)))
+
+# %% [markdown]
 # ## Which matrices
 #
 # One more run, live, with a seed that is not in the sweep: q and v at rank 4, short.
@@ -131,6 +186,8 @@ tune(model, tokenizer, "sql", steps=60, lr=1e-2, seed=5)
 live = test_loss(model, tokenizer, "sql")
 spread = values("loss", "q,v", 4, 60)
 print(f"live {live:.3f}; the five of the sweep: {[round(v, 3) for v in sorted(spread)]}")
+
+# %% tags=["fold"]
 expect_between("live / mean of the sweep", live / float(np.mean(spread)), 0.5, 2)
 
 
@@ -139,20 +196,17 @@ def losses(names, steps):  # of the setting that the budget gives, one for each 
     return values("loss", names, rank_within(8000, names)[0], steps)
 
 
-def mean_and_spread(numbers, digits):  # mean ± standard deviation, with n - 1
-    return f"{np.mean(numbers):.{digits}f} ± {np.std(numbers, ddof=1):.{digits}f}"
+def written(numbers, digits):  # mean ± spread
+    return " ± ".join(f"{value:.{digits}f}" for value in spread_of(numbers))
 
 
 order = sorted(sets, key=lambda names: np.mean(losses(names, 60)), reverse=True)
 table(
-    [
-        (names, mean_and_spread(losses(names, 60), 3), mean_and_spread(losses(names, 300), 3))
-        for names in order
-    ],
+    [(names, written(losses(names, 60), 3), written(losses(names, 300), 3)) for names in order],
     ("matrices", "test loss, 60 steps", "test loss, 300 steps"),
 )
 
-# %%
+# %% tags=["fold"]
 with show_axes(2, height=5.2) as panels:
     for axes, steps in zip(panels, (60, 300), strict=True):
         for place, names in enumerate(order):
@@ -179,37 +233,7 @@ with show_axes(2, height=5.2) as panels:
 for steps in (60, 300):
     mean = {names: float(np.mean(losses(names, steps))) for names in sets}
     worst = sorted(mean, key=mean.get)[-2:]
-    print(f"{steps} steps: best {min(mean, key=mean.get)}, worst {' and '.join(worst)}")
-    expect("the two worst", sorted(worst), ["k", "q"])
-    expect("the best", min(mean, key=mean.get), "q,k,v,o")
-    expect("q,v better than q,k", mean["q,v"] < mean["q,k"], True)
-expect(
-    "every loss is lower after 300 steps",
-    all(max(losses(n, 300)) < min(losses(n, 60)) for n in sets),
-    True,
-)
-expect(
-    "60 steps: all seeds of gate and down before all of q, k, v and o",
-    max(losses("gate", 60) + losses("down", 60)) < min(sum((losses(n, 60) for n in "qkvo"), [])),
-    True,
-)
-means = {n: [float(np.mean(losses(n, steps))) for steps in (60, 300)] for n in sets}
-expect(
-    "60 steps: q,v before q, k, v and o alone",
-    means["q,v"][0] < min(means[n][0] for n in "qkvo"),
-    True,
-)
-expect("60 steps: q,k behind v and o alone", means["q,k"][0] > max(means[n][0] for n in "vo"), True)
-expect(
-    "q,v ahead of gate and down, after 60 and after 300 steps",
-    [means["q,v"][i] < min(means["gate"][i], means["down"][i]) for i in (0, 1)],
-    [False, True],
-)
-expect(
-    "300 steps: the seeds of o overlap with those of gate and down",
-    min(losses("o", 300)) < max(losses("gate", 300) + losses("down", 300)),
-    True,
-)
+    print(f"{steps} steps: best {min(mean, key=mean.get)}, worst {' and '.join(sorted(worst))}")
 
 # %% [markdown]
 # ## What rank
@@ -234,17 +258,27 @@ scores = {
     for row, (task, steps) in rows.items()
 }
 table(
-    [(row, *(mean_and_spread(s, 2) for s in by_rank)) for row, by_rank in scores.items()],
+    [(row, *(written(s, 2) for s in by_rank)) for row, by_rank in scores.items()],
     ("score with q, v", *(f"rank {r}" for r in ranks)),
 )
 gain = {row: float(np.mean(s[-1]) - np.mean(s[0])) for row, s in scores.items()}
 clear = [task for task in ("sql", "json") if gain[f"{task}, 60 steps"] > 0.1]
-depends.compare({0: "none", 1: clear[0] if clear else "", 2: "both"}[len(clear)])
+depends.compare(
+    set(clear),
+    of=("sql", "json"),
+    wrong={
+        "json": "The base can say these sentences; a form around them takes one direction or two.",
+        "both": "JSON is flat: rank 1 wraps a sentence as well as rank 64 does.",
+        "none": "That is the paper's table, for GPT-3. Our base must learn every word of SQL.",
+    },
+)
+
+# %% tags=["fold"]
 expect_between("json: rank 64 - rank 1", gain["json, 60 steps"], -0.05, 0.05)
 expect_between("sql, 60 steps: rank 64 - rank 1", gain["sql, 60 steps"], 0.2, 0.6)
 expect_between("sql, 300 steps: rank 64 - rank 1", gain["sql, 300 steps"], 0.2, 0.6)
 
-# %%
+# %% tags=["fold"]
 with show_axes() as axes:
     for row, colour, marker in zip(scores, (GREEN, ORANGE, BLUE), "^so", strict=True):
         for r, five in zip(ranks, scores[row], strict=True):
@@ -272,8 +306,10 @@ with show_axes() as axes:
 expect("rank 1 on q and v of GPT-3, 96 layers", 96 * 2 * (12288 + 12288), 4_718_592)
 expect("rank 1 on q and v of our base", rank_within(1792, "q,v"), (1, 1792))
 patient = values("score", "q,v", 1, 1500)
-print(f"rank 1 after 1,500 steps: {mean_and_spread(patient, 2)}")
-print(f"rank 8 after 300 steps:   {mean_and_spread(scores['sql, 300 steps'][3], 2)}")
+print(f"rank 1 after 1,500 steps: {written(patient, 2)}")
+print(f"rank 8 after 300 steps:   {written(scores['sql, 300 steps'][3], 2)}")
+
+# %% tags=["fold"]
 expect(
     "every seed of rank 1 stays behind every seed of rank 8",
     max(patient) < min(scores["sql, 300 steps"][3]),
@@ -286,18 +322,24 @@ expect(
 #
 # ## Do two ranks find the same directions?
 #
-# The paper's Figure 3 asks this about $A$, shape `(r, in)`: take the first $i$ directions of the
-# $A$ trained at rank 8 and the first $j$ of the one trained at rank 64. What share of them do they
-# have in common? The measure $\varphi(i, j)$ is 1 when the smaller set lies inside the larger and 0
-# when they are at right angles.
+# The paper's Figure 3 asks this about $A$, shape `(r, in)`. Let the rows of $U_i$, shape `(i, in)`, be
+# the first $i$ directions of the $A$ that was trained at rank 8 (its right singular vectors, lesson
+# 5), and those of $V_j$ the first $j$ of the $A$ trained at rank 64. How much do they have in common?
+#
+# $$\varphi(i, j) = \frac{\sum (U_i V_j^T)^2}{\min(i, j)}$$
+#
+# $U_i V_j^T$ holds the cosines of all angles between the two sets, and its squares are summed. The
+# measure is 1 when the smaller set lies inside the larger, and 0 when they are at right angles.
+# **How to read the pictures:** the lower left corner compares the two first directions alone, the
+# upper right one the first eight of each. Yellow is "the same", dark blue is "nothing in common".
 
-# %%
+# %% tags=["fold"]
 grids = sweep["similarity"]
 rng = np.random.default_rng(8)
 chance = similarity(rng.standard_normal((8, 128)), rng.standard_normal((64, 128)), 8)
 with show_axes(3, height=4.4, sharey=True) as panels:
     shown_grids = (*(grids[n]["ranks 8 and 64"] for n in grids), chance)
-    titles = ("q of layer 1", "v of layer 1", "random A")
+    titles = ("q of layer 1: a good part", "v of layer 1: a good part", "random A: almost nothing")
     for axes, title, grid in zip(panels, titles, shown_grids, strict=True):
         image = axes.imshow(
             np.array(grid),
@@ -332,11 +374,9 @@ for name in grids:
 # than the first alone. This is the paper's finding, somewhat weaker (there the first direction has
 # more than half in common): the task needs a few directions, and a higher rank adds others of less
 # use.
-#
-# ## Do
 
 # %%
-cards("9.1", "9.2")
+predictions()
 
 # %% [markdown]
 # ## Where this lives in the code
@@ -351,3 +391,18 @@ cards("9.1", "9.2")
 # The best learning rate of each choice: all have the same here. `benchmarks/PAPER.md` chooses one
 # for each, and then v and o alone come close to q and v. Five seeds show only large differences.
 # And another base or another task may give another answer.
+#
+# ## Questions
+#
+# <details><summary>Why compare choices of matrices at an equal number of parameters, and not at an equal
+# rank?</summary>Matrices have different sizes: at one rank the MLP would get more numbers than the keys.
+# </details>
+#
+# <details><summary>Setting X scores 0.81 and Y 0.74, one seed each. Which is better?</summary>Nobody knows:
+# two seeds of one setting lie up to 0.16 apart here.</details>
+#
+# <details><summary>The paper's table is flat in the rank. Does that mean that rank 1 is always enough?
+# </summary>No: for that task, on that base. On our SQL task the score rises with the rank.</details>
+#
+# <details><summary>φ(1, 1) is 0.6. What does that say?</summary>The two first directions have a good part in
+# common: the square of the cosine of the angle between them is 0.6.</details>

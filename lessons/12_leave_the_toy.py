@@ -13,11 +13,12 @@
 # %% [markdown]
 # # 12 · Leave the toy
 #
-# *20 minutes to read · needs lesson 0 · reads `minilora/adapters/files.py`, `minilora/models/gpt2.py`
+# *30 minutes to read · needs lesson 0 · reads `minilora/adapters/files.py`, `minilora/models/gpt2.py`
 # · exercises 12.1 and 12.2*
 #
 # **You will be able to** take an adapter from here to Hugging Face PEFT and back, recognise the
-# traps of a loader that is too kind, and run the same code on a real model and on a GPU.
+# traps of a loader that is too kind, run the same code on a real model and on a GPU, and build an
+# adapter from your own functions, in five steps.
 
 # %%
 import json
@@ -37,8 +38,13 @@ from minilora.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from minilora.training.optim import AdamW
 from minilora.files.safetensors import read_tensors, write_tensors
 from minilora.course.lesson import BLUE, ORANGE, cards, show_axes
-from minilora.course.lesson import expect, expect_between, predict
-from minilora.course.lab.tune import load_base, test_score, tune
+from minilora.course.lesson import answer, check, hint, predict, predictions
+from minilora.course.lesson import expect, expect_between
+from minilora.course.lesson import save_answers
+from minilora.course.lab.own_lora import lora_from
+from minilora.course.lab.tune import affordable_steps, load_base, test_score, tune
+from minilora.tasks.shipped import get_task
+from minilora.text.batches import PairBatches
 
 # %% [markdown]
 # ## A folder that every tool reads
@@ -62,6 +68,8 @@ tensors = read_tensors(folder / "adapter_model.safetensors")
 print(f"\n{len(tensors)} tensors, the first two:")
 for name in sorted(tensors)[:2]:
     print(f"    {name}  {tensors[name].shape}")
+
+# %% tags=["fold"]
 expect("tensors: A and B of q and v in 4 layers", len(tensors), 2 * 2 * 4)
 
 # %% [markdown]
@@ -71,6 +79,8 @@ expect("tensors: A and B of q and v in 4 layers", len(tensors), 2 * 2 * 4)
 # %%
 ids = np.array([tokenizer.encode("Where does Bess Moss live?\n")])
 again = PeftModel.from_pretrained(load_base()[0], folder)
+
+# %% tags=["fold"]
 expect(
     "outputs of the loaded adapter, to the bit",
     bool(np.array_equal(again(ids).numpy(), model(ids).numpy())),
@@ -100,13 +110,22 @@ for layer in model.base_model.layers:
 with model.disable_adapter():
     scores["names without prefix,\nB stays 0"] = test_score(model, tokenizer, "style-json")
 right, small, none = scores.values()
-small_scale.compare("near 0" if small < 0.1 else "same" if small > 0.9 * right else "half")
+small_scale.compare(
+    "near 0" if small < 0.1 else "same" if small > 0.9 * right else "half",
+    wrong={
+        "half": "An answer is right as a whole or not at all: a quarter moves too few "
+        "tokens of it.",
+        "same": "The scale is part of what was trained; a quarter of it is another model.",
+    },
+)
 print([round(s, 2) for s in scores.values()])
+
+# %% tags=["fold"]
 expect_between("as trained", right, 0.7, 1.0)
 expect_between("with a quarter of the scale", small, 0.0, 0.5)
 expect_between("with B = 0", none, 0.0, 0.1)
 
-# %%
+# %% tags=["fold"]
 with show_axes(height=4.4) as axes:
     bars = axes.bar(list(scores), scores.values(), color=[BLUE, ORANGE, ORANGE], width=0.6)
     axes.bar_label(bars, fmt="%.2f", padding=4)
@@ -145,14 +164,69 @@ errors = {
 }
 for what, error in errors.items():
     print(f"{what}:\n{textwrap.indent(textwrap.fill(textwrap.shorten(error, 300), 90), '    ')}\n")
+
+# %% tags=["fold"]
 expect("changed folders that were refused", sum(e is not None for e in errors.values()), 4)
+
+# %% [markdown]
+# ## Do: refuse a wrong key
+
+# %%
+cards("12.2")
+
+
+# %% tags=["exercise"]
+def compare_names(expected, found):
+    """The reasons why an adapter file does not fit a model.
+
+    expected: {name: shape}, the tensors that the model expects; found: {name: shape}, those in the file. Returns
+    (missing, extra, wrong_shape), three lists of names: expected but not found; found but not expected; in both, with
+    different shapes. All three are empty when the file fits.
+    """
+    raise NotImplementedError
+
+
+check("12.2", compare_names)
+
+# %%
+reasons = answer("12.2")
+expected = {name: array.shape for name, array in tensors.items()}
+renamed = {name.removeprefix("base_model."): shape for name, shape in expected.items()}
+missing, extra, wrong_shape = reasons(expected, renamed)
+print(f"without the prefix: {len(missing)} missing, {len(extra)} extra, {len(wrong_shape)} wrong")
+
+# %% tags=["fold"]
+expect("without the prefix: missing and extra", [len(missing), len(extra)], [16, 16])
 
 # %% [markdown]
 # ## GPT-2 stores its weights the other way round
 #
-# GPT-2's linear layers (`Conv1D`) keep $W$ as `(in, out)` and compute $y = xW$. $A$ is `(r, in)`
-# and $B$ is `(out, r)` as always, so the update of the stored array is $s\,(BA)^T$. Where
-# `in = out`, a forgotten transpose raises no error; the result is only wrong.
+# GPT-2's linear layers (`Conv1D`) keep $W$ as `(in, out)` and compute $y = xW$. PEFT's setting for it
+# is `fan_in_fan_out=True`: "the weight is stored as in, out". $A$ is `(r, in)` and $B$ is `(out, r)` as
+# always. So what must be added to the stored array? Where `in = out`, a forgotten transpose raises
+# no error; the result is only wrong.
+#
+# ## Do: merge into it
+
+# %%
+cards("12.1")
+
+
+# %% tags=["exercise"]
+def merge_conv1d(W, A, B, s):
+    """The merged weight of GPT-2's Conv1D, which stores W as (in, out) and computes y = x W.
+
+    W: (in, out), A: (r, in), B: (out, r); s: number. The adapter adds s (x Aᵀ) Bᵀ, as always.
+    Returns a new array (in, out).
+    """
+    raise NotImplementedError
+
+
+check("12.1", merge_conv1d)
+
+# %% [markdown]
+# We compare with the library, on a tiny model of random numbers. `init_lora_weights=False` starts
+# $B$ random instead of zero, so that there is an update without any training.
 
 # %%
 tiny = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=12, n_layer=1, n_head=2)).init(seed=0)
@@ -177,8 +251,11 @@ adapted.merge_adapter()
 layer = adapted.get_submodule("base_model.model.transformer.h.0.attn.c_proj")
 expect("merged and apart", adapted(tokens).numpy(), apart, within=1e-5)
 merged = layer.base_layer.weight.data
-expect("the stored weight is W + s (B A)ᵀ", merged, stored + 2.5 * (B @ A).T, within=1e-6)
+by_you = answer("12.1")(stored, A, B, 2.5)
+expect("the stored weight by your function, W + s (B A)ᵀ", merged, by_you, within=1e-6)
 wrong = float(np.abs(stored + 2.5 * (B @ A) - merged).max())
+
+# %% tags=["fold"]
 expect_between("how far off without the transpose, and no error", wrong, 0.01, 100)
 
 # %% [markdown]
@@ -227,13 +304,93 @@ except MiniloraError as error:
 moved = PeftModel.from_pretrained(load_base()[0], folder).to(device)
 on_device = moved(ids).numpy()
 print("device:", moved.device)
+
+# %% tags=["fold"]
 expect("outputs on the device and on the CPU", on_device, model(ids).numpy(), within=1e-2)
 
 # %% [markdown]
-# ## Do
+# ## Capstone: an adapter by your own code
+#
+# Five steps, with the functions that you wrote in the course. Where one is missing, the course's own
+# takes its place, and a line says so. (`load_answers("DIR")` reads the answers of your files, when this is a
+# new kernel.)
+#
+# **Step 1, the layer:** forward and backward of one adapted matrix, from lesson 6.
 
 # %%
-cards("12.1", "12.2")
+forward, gradients, to_below = answer("6.1"), answer("6.2"), answer("6.3")
+
+# %% [markdown]
+# **Step 2, inject:** your layer beside each of the 28 frozen matrices of the base.
+
+# %%
+mine, tokenizer = lora_from(forward, gradients, to_below, r=8, alpha=16)
+mine.print_trainable_parameters()
+
+# %% [markdown]
+# **Step 3, train:** a loop of five lines on the town crier's style. One call is timed first: if your
+# functions are slow, there are fewer steps.
+
+# %%
+examples = get_task("style-crier").examples("train")
+batches = PairBatches(examples, tokenizer, 16, 512, np.random.default_rng(0))
+first_ids, first_labels = next(batches)
+steps = affordable_steps(lambda: mine.loss(first_ids, first_labels).backward(), 120)
+trained = [p for p in mine.parameters() if p.requires_grad]
+optimizer = AdamW(trained, lr=5e-3)
+optimizer.zero_grad()
+for _ in range(steps):
+    batch_ids, batch_labels = next(batches)
+    mine.loss(batch_ids, batch_labels).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+score = test_score(mine, tokenizer, "style-crier")
+print(f"right in the crier's style after {steps} steps: {score:.2f}")
+
+# %% tags=["fold"]
+expect_between("score of your adapter", score, 0.8 if steps == 120 else 0.0, 1.0)
+
+# %% [markdown]
+# **Step 4, merge:** one matrix for both, by your function of lesson 0.
+
+# %%
+one_matrix = answer("0.1")
+plain, _ = load_base()
+weights = dict(plain.named_parameters())
+for layer in mine.base_model.layers:
+    A, B = layer.adapters["default"].A.data, layer.adapters["default"].B.data
+    weights[layer.path + ".weight"].data = one_matrix(layer.base_layer.dense(), A, B, 16, 8)
+merged_score = test_score(plain, tokenizer, "style-crier")
+print(f"merged: {merged_score:.2f}")
+
+# %% tags=["fold"]
+expect("merged and apart", merged_score, score, within=0.03)
+
+# %% [markdown]
+# **Step 5, save:** PEFT's folder. Your function of exercise 12.2 says whether it fits, and a strict
+# loader opens it. So does PEFT: the folder has its names, shapes and settings.
+
+# %%
+mine.save_pretrained(folder.parent / "capstone")
+saved = read_tensors(folder.parent / "capstone" / "adapter_model.safetensors")
+wanted = {
+    f"base_model.model.{layer.path}.lora_{part}.weight": getattr(
+        layer.adapters["default"], part
+    ).shape
+    for layer in mine.base_model.layers
+    for part in "AB"
+}
+print("missing, extra, wrong:", *reasons(wanted, {name: a.shape for name, a in saved.items()}))
+opened = PeftModel.from_pretrained(load_base()[0], folder.parent / "capstone")
+
+# %% tags=["fold"]
+expect("the opened adapter against yours", opened(ids).numpy(), mine(ids).numpy(), within=1e-3)
+
+# %% [markdown]
+# To keep it, give `save_pretrained` a folder of your own; `save_answers("DIR")` writes your functions into files.
+
+# %%
+predictions()
 
 # %% [markdown]
 # ## Where this lives in the code
@@ -245,3 +402,18 @@ cards("12.1", "12.2")
 # ## What this does not show
 #
 # Bases in 4 bit, and adapters of other kinds, such as DoRA and IA3.
+#
+# ## Questions
+#
+# <details><summary>An adapter loads without an error and the model answers as before. Name two causes.
+# </summary>Tensor names that match no module, so that B stays zero; a scale that was read too small,
+# because alpha is missing.</details>
+#
+# <details><summary>Which two files make an adapter in PEFT's format?</summary>adapter_config.json, the
+# settings, and adapter_model.safetensors, the numbers.</details>
+#
+# <details><summary>Why is a square matrix dangerous in a test of Conv1D?</summary>A forgotten transpose
+# fits its shape: no error, only wrong numbers.</details>
+#
+# <details><summary>What does a strict loader do with a setting that it does not know?</summary>It refuses the
+# file and names the setting, because it may change the computation.</details>

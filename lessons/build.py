@@ -2,10 +2,14 @@
 
     python lessons/build.py                 run every lesson; write NN_title.ipynb and class/NN_title.ipynb
     python lessons/build.py 5 7             only these
-    python lessons/build.py --html pages    write a page for each lesson and an index, from the existing notebooks
+    python lessons/build.py --html pages    write a page for each lesson, for the texts beside them and an index
+    python lessons/build.py --slides DIR    write slides: one page for each lesson, one screen for each step
+    python lessons/build.py --worksheets DIR    write a worksheet for each lesson, one page to print
+    python lessons/build.py --cards         write cards.csv: words, mistakes and questions, to import into Anki
     python lessons/build.py --table         run every lesson as a script, and write the table in README.md
 
-A source is a plain script in jupytext's percent format. Nothing else is edited by hand. Needs minilora[lessons].
+A source is a plain script in jupytext's percent format. Nothing else is edited by hand. A cell with the tag "fold" only
+plots, prints or expects: its code is folded. Needs minilora[lessons].
 """
 
 import argparse
@@ -50,6 +54,8 @@ def notebook(source):  # Path -> notebook without outputs
     nb.cells.insert(1, nbformat.v4.new_code_cell(INSTALL_CELL, metadata={"tags": ["install"]}))
     for i, cell in enumerate(nb.cells):
         cell["id"] = f"{source.name[:2]}-{i:02d}"
+        if "fold" in cell.metadata.get("tags", []):
+            cell.metadata["jupyter"] = {"source_hidden": True}
     nb.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -137,17 +143,34 @@ def main():
     parser.add_argument(
         "--html", type=Path, metavar="DIR", help="write HTML pages instead of notebooks"
     )
+    parser.add_argument("--slides", type=Path, metavar="DIR", help="write slides of each lesson")
+    parser.add_argument(
+        "--worksheets", type=Path, metavar="DIR", help="write a worksheet of each lesson"
+    )
+    parser.add_argument("--cards", action="store_true", help="write cards.csv, for Anki")
     parser.add_argument(
         "--table", action="store_true", help="measure every lesson; write the table in README.md"
     )
     arguments = parser.parse_args()
+    chosen = sources(arguments.numbers)
     if arguments.table:
         return write_table()
-    if arguments.html:
+    if arguments.cards:
+        import handouts
+
+        return handouts.write_cards(sources())
+    if arguments.html or arguments.slides or arguments.worksheets:
+        import handouts
         import pages
 
-        return pages.write_site(sources(arguments.numbers), arguments.html)
-    for source in sources(arguments.numbers):
+        if arguments.html:
+            pages.write_site(chosen, arguments.html)
+        if arguments.slides:
+            handouts.write_slides(chosen, arguments.slides)
+        if arguments.worksheets:
+            handouts.write_worksheets(chosen, arguments.worksheets)
+        return None
+    for source in chosen:
         write(class_copy(source), HERE / "class" / f"{source.stem}.ipynb")
         began = time.perf_counter()
         write(execute(notebook(source)), source.with_suffix(".ipynb"))

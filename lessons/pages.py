@@ -12,6 +12,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+HERE = Path(__file__).parent
 CODE = HtmlFormatter(nowrap=True, style="default")
 STYLE = """
 :root { color-scheme: light; }
@@ -26,11 +27,20 @@ pre.code { background: #f4f5f7; border-left: 4px solid #0072b2; }
 pre.out { background: #fff; border-left: 4px solid #bbb; color: #222; white-space: pre-wrap; }
 img { display: block; max-width: 100%; margin: 1em auto; }
 math { font-size: 1.08em; } .whole { white-space: nowrap; }
-.display { overflow-x: auto; text-align: center; margin: 1em 0; }
+.display, .math.block { overflow-x: auto; text-align: center; margin: 1em 0; }
+.whole:has(math[display=block]) { white-space: normal; display: block; overflow-x: auto; }
 table { border-collapse: collapse; margin: 1em 0; display: block; overflow-x: auto; }
 th, td { border-bottom: 1px solid #ccc; padding: 0.3em 0.8em 0.3em 0; text-align: left; vertical-align: top; }
 details { margin: 0.6em 0; font-size: 0.9em; } summary { cursor: pointer; color: #555; }
+details.question { font-size: 1em; border-left: 4px solid #009e73; padding: 0.1em 1em; }
+.question summary { color: #1a1a1a; }
+a.word { color: inherit; text-decoration: underline dotted #0050a0; }
+pre.exercise { border-left-color: #d55e00; }
+p code, li code, td code { overflow-wrap: anywhere; }
 @media (max-width: 56rem) { pre.out { white-space: pre; } }
+@media (max-width: 36rem) { body { font-size: 17px; padding: 0.7rem; } table.index th { display: none; }
+  table.index, .index tbody, .index tr, .index td { display: block; } table.index td { border: 0; padding: 0; }
+  table.index tr { margin-bottom: 1em; } }
 @media print { nav { display: none; } pre, img { break-inside: avoid; } }
 """
 
@@ -58,19 +68,56 @@ def text_of(value):  # a list of lines, or the text itself
     return value if isinstance(value, str) else "".join(value)
 
 
+QUESTION = re.compile(r"<details><summary>(.+?)</summary>(.+?)</details>", re.DOTALL)
+
+
+def markdown_html(source):  # markdown, in which questions are folded -> html
+    parts = QUESTION.split(source)  # text, question, answer, text, ...
+    pieces = [MARKDOWN.render(parts[0])]
+    for question, answer, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        asked, said = (MARKDOWN.renderInline(" ".join(p.split())) for p in (question, answer))
+        pieces.append(
+            f'<details class="question"><summary>{asked}</summary><p>{said}</p></details>'
+        )
+        pieces.append(MARKDOWN.render(text))
+    return WITH_STOP.sub(r'<span class="whole">\1</span>', "".join(pieces))
+
+
+FOLDED = {"install": "installing minilora in a notebook", "fold": "the code of this step"}
+
+
 def cell_html(cell, figure):  # cell, (base64, what it shows) -> <img ...>
     source = text_of(cell["source"])
     if cell["cell_type"] == "markdown":
-        return WITH_STOP.sub(r'<span class="whole">\1</span>', MARKDOWN.render(source))
-    code = f'<pre class="code">{highlight(source, PythonLexer(), CODE).rstrip()}</pre>'
-    if "install" in cell["metadata"].get("tags", []):
-        return f"<details><summary>installing minilora in a notebook</summary>{code}</details>"
+        return markdown_html(source)
+    tags = cell["metadata"].get("tags", [])
+    kind = "code exercise" if "exercise" in tags else "code"
+    code = f'<pre class="{kind}">{highlight(source, PythonLexer(), CODE).rstrip()}</pre>'
+    for tag in set(tags) & set(FOLDED):
+        met = [line for o in cell["outputs"] for line in _lines(o) if line.startswith(MET)]
+        lines = f'<pre class="out">{html.escape(chr(10).join(met))}</pre>' if met else ""
+        code = f"<details><summary>{FOLDED[tag]}</summary>{code}{lines}</details>"
+        return code + "".join(output_html(_without_met(o), figure) for o in cell["outputs"])
     return code + "".join(output_html(o, figure) for o in cell["outputs"])
+
+
+MET = "match: True"  # an expectation that was met: folded with the code that expects it
+
+
+def _lines(output):
+    return text_of(output.get("text", "")).splitlines()
+
+
+def _without_met(output):
+    if output["output_type"] != "stream":
+        return output
+    return output | {"text": "\n".join(line for line in _lines(output) if not line.startswith(MET))}
 
 
 def output_html(output, figure):
     if output["output_type"] == "stream":
-        return f'<pre class="out">{html.escape(text_of(output["text"]).rstrip())}</pre>'
+        printed = text_of(output["text"]).rstrip()
+        return f'<pre class="out">{html.escape(printed)}</pre>' if printed else ""
     picture = output["data"].get("image/png")
     if picture:
         return figure(
@@ -103,7 +150,7 @@ def lesson_html(path):  # notebook -> the body of its page
         alt = html.escape(f"Figure {count} of lesson {title}. {words}".strip())
         return f'<img alt="{alt}" src="data:image/png;base64,{picture}">'
 
-    return "\n".join(cell_html(cell, figure) for cell in read(path))
+    return linked_to_glossary("\n".join(cell_html(cell, figure) for cell in read(path)))
 
 
 def title_of(path):  # notebook -> "1 · Check a derivative ..."
@@ -116,8 +163,85 @@ def facts_of(path):  # notebook -> the line under the title: minutes, needs, rea
     )[1]
 
 
+# ---- the glossary
+
+
+def glossary():  # -> {word: (anchor, sentence)}, of each row and each word in a row with several
+    found = {}
+    for row in re.findall(
+        r"^\| \*\*(.+?)\*\* \| (.+?) \|", text_beside("glossary.md"), re.MULTILINE
+    ):
+        for word in re.split(r", ", re.sub(r" \(.*", "", row[0])):
+            found[word] = anchor(row[0]), row[1]
+    return found
+
+
+def anchor(word):
+    return re.sub(r"\W+", "-", word.lower()).strip("-")
+
+
+UNLINKED = re.compile(  # code, formulas, links, headings, questions and tags
+    r"(<(pre|math|code|a|h1|h2|summary)\b.*?</\2>|<[^>]*>)", re.DOTALL
+)
+
+
+def linked_to_glossary(body):
+    """The first use of each word of the glossary in running text leads to its entry."""
+    words = glossary()
+    pattern = re.compile(
+        r"(?<![\w-])("
+        + "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+        + r")(s?)(?![\w-])",
+        re.IGNORECASE,
+    )
+    by_lower, seen = {w.lower(): entry for w, entry in words.items()}, set()
+
+    def link(match):
+        where, sentence = by_lower[match[1].lower()]
+        if where in seen:
+            return match[0]
+        seen.add(where)
+        return f'<a class="word" href="glossary.html#{where}" title="{html.escape(sentence)}">{match[0]}</a>'
+
+    pieces, at = [], 0
+    for skipped in UNLINKED.finditer(body):
+        pieces += [pattern.sub(link, body[at : skipped.start()]), skipped[0]]
+        at = skipped.end()
+    return "".join([*pieces, pattern.sub(link, body[at:])])
+
+
+# ---- the texts beside the lessons
+
+TEXTS = {"README": "course", "TEACHING": "teaching", "glossary": "glossary", "peft": "peft"}
+OF_A_ROW = re.compile(r"<tr>\n<td><strong>(.+?)</strong>")
+
+
+def text_beside(name):
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def text_html(name):  # "README" -> title, body of its page
+    text = text_beside(f"{name}.md")
+    body = OF_A_ROW.sub(
+        lambda row: row[0].replace("<tr>", f'<tr id="{anchor(row[1])}">'), MARKDOWN.render(text)
+    )
+    body = re.sub(r'(<a href="[^"]*">)(.*?)(</a>)', lambda a: page_link(*a.groups()), body)
+    return re.match(r"# (.+)", text)[1], f"<main>{body}</main>"
+
+
+def page_link(start, text, end):
+    """A link of the repository as a link of the site; to a file that the site has not, only its text."""
+    target, hash_, part = re.search('href="([^"]*)"', start)[1].partition("#")
+    stem = Path(target).stem
+    if re.match(r"\d\d_.*\.ipynb", target):
+        return f'<a href="{stem}.html">{text}{end}'
+    if not target or target == f"{stem}.md" and stem in TEXTS:
+        return f'<a href="{TEXTS[stem] + ".html" if target else ""}{hash_}{part}">{text}{end}'
+    return text
+
+
 def write_site(sources, folder):
-    """One page for each executed notebook beside `sources`, and index.html, into `folder`."""
+    """One page for each executed notebook beside `sources`, one for each text, and index.html, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     notebooks = [s.with_suffix(".ipynb") for s in sources]
 
@@ -126,15 +250,25 @@ def write_site(sources, folder):
             return ""
         return f'<a href="{notebooks[i].stem}.html">{html.escape(title_of(notebooks[i]))}</a>'
 
+    def put(name, text):
+        (folder / f"{name}.html").write_text(text, encoding="utf-8", newline="\n")
+
     for i, path in enumerate(notebooks):
-        text = page(title_of(path), lesson_html(path), link(i - 1), link(i + 1))
-        (folder / f"{path.stem}.html").write_text(text, encoding="utf-8", newline="\n")
+        put(path.stem, page(title_of(path), lesson_html(path), link(i - 1), link(i + 1)))
+    for name, stem in TEXTS.items():
+        title, body = text_html(name)
+        put(stem, page(title, body, "&nbsp;", "&nbsp;"))
     rows = "".join(
         f"<tr><td>{link(i)}</td><td>{MARKDOWN.renderInline(facts_of(p))}</td></tr>"
         for i, p in enumerate(notebooks)
     )
-    body = f"<h1>minilora: the lessons</h1><table><tr><th>lesson</th><th>what it takes</th></tr>{rows}</table>"
-    (folder / "index.html").write_text(
-        page("minilora: the lessons", body), encoding="utf-8", newline="\n"
+    body = (
+        "<h1>minilora: the lessons</h1>"
+        "<p><b>LoRA first</b>: lessons 0, 6, 7, 8, 10; they need the chain rule for matrices and nothing else. "
+        "<b>From the ground up</b>: in order, from high-school calculus.</p>"
+        '<p><a href="course.html">The course</a> · <a href="glossary.html">glossary</a> · '
+        '<a href="teaching.html">for teachers</a> · <a href="peft.html">to PEFT and back</a></p>'
+        f'<table class="index"><tr><th>lesson</th><th>what it takes</th></tr>{rows}</table>'
     )
-    print(f"written: {folder / 'index.html'} and {len(notebooks)} lessons")
+    put("index", page("minilora: the lessons", body))
+    print(f"written: {folder / 'index.html'}, {len(notebooks)} lessons and {len(TEXTS)} texts")

@@ -12,7 +12,7 @@ import numpy as np
 
 
 def effective_weight(W, A, B, alpha, r):
-    """The one matrix that does the work of the frozen W and the adapter together: W + (alpha / r) · B A.
+    """The one matrix that does the work of the frozen W and of the adapter together.
 
     W: (out, in), A: (r, in), B: (out, r); alpha, r: numbers. Returns a new array (out, in); W stays as it is.
     """

@@ -12,7 +12,7 @@ import numpy as np
 
 
 def rms_norm(x, w, eps):
-    """Each row of x divided by its root mean square, then weighted: y = w · x / √(mean(x²) + eps).
+    """Each row of x divided by its root mean square, then weighted by w. eps is added to the mean, under the root.
 
     x: (..., d), a row is the last axis; w: (d,); eps: a number. Returns an array of the shape of x.
     """

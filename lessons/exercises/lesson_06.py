@@ -14,7 +14,7 @@ import numpy as np
 
 
 def lora_forward(x, W, A, B, alpha, r):
-    """y = x Wᵀ + (alpha / r) (x Aᵀ) Bᵀ.
+    """y for a layer with the frozen W and the adapter A, B beside it; the adapter's part is scaled by alpha / r.
 
     x: (N, in), W: (out, in), A: (r, in), B: (out, r); alpha, r: numbers. Returns y: (N, out).
     """

@@ -12,7 +12,7 @@ import numpy as np
 
 
 def scaling(alpha, r, rank_stabilised):
-    """s in y = x Wᵀ + s (x Aᵀ) Bᵀ: LoRA's alpha / r, or rsLoRA's alpha / √r when rank_stabilised is True."""
+    """The scale s: LoRA divides alpha by the rank, rsLoRA (rank_stabilised is True) by the square root of the rank."""
     raise NotImplementedError
 
 

@@ -1,9 +1,9 @@
 """The functions that the cells of a lesson call: predict a result, expect it, show it, replay a sweep."""
 
-import ast
 import contextlib
 import io
 import json
+import re
 import sys
 import textwrap
 
@@ -23,43 +23,99 @@ BLUE, ORANGE, GREEN, PINK, YELLOW, SKY = COLOURS
 
 
 class Prediction:
-    """What the reader expects, kept until the run has an answer."""
+    """The reader's answer to a question, kept until the run has its own."""
 
     def __init__(self, question, answer):
         self.question, self.answer = question, answer
+        self.actual, self.right, self.off = None, None, 0.0  # off: how far, in factors; inf for a wrong choice
 
-    def compare(self, actual):
-        """Print the prediction beside the result. No prediction is an error, and none stops the lesson."""
-        predicted = "no prediction" if self.answer is None else f"you said {number_text(self.answer)}"
+    def compare(self, actual, of: tuple[str, ...] = (), wrong: dict | None = None):
+        """Print the prediction beside the result. No prediction is no error, and none stops the lesson.
+
+        actual: a number, text, list, or a set of choices. Choices are compared as sets: "A and B" is {"B", "A"}, and
+        "none" is the empty set. of: all choices, so that "both" and "all" mean them.
+        wrong: {answer: a sentence for the reader who gave it}.
+        """
+        self.actual = actual
+        predicted = "no prediction" if self.answer is None else f"you said {_text(self.answer)}"
         try:
-            distance = self._distance(actual)
+            said = self._judged(actual, of)
         except (TypeError, ValueError, OverflowError):  # the reader's answer is not one that can be compared
-            distance = ""
-        print(f"{self.question}\n    {predicted}; the result is {number_text(actual)}{distance}")
+            self.right, self.off, said = False, np.inf, ""
+        print(f"{self.question}\n    {predicted}; the result is {_text(actual)}{said}")
+        for choice, sentence in (wrong or {}).items():
+            if self.right is False and _same_choice(choice, self.answer, of):
+                print(textwrap.fill(sentence, 96, initial_indent="    ", subsequent_indent="    "))
 
-    def _distance(self, actual):
+    def _judged(self, actual, of):  # -> what is printed behind the result
         if self.answer is None:
             return ""
-        if np.shape(self.answer) != () or np.shape(actual) != ():
-            return "  (as predicted)" if np.array_equal(self.answer, actual) else ""
-        if str(self.answer).strip().lower() == str(actual).strip().lower():
-            return "  (as predicted)"
-        answer, result = float(self.answer), float(actual)
-        if answer == result:
+        if isinstance(actual, str | set) or np.shape(self.answer) != () or np.shape(actual) != ():
+            self.right = _same_choice(self.answer, actual, of)
+            self.off = 0.0 if self.right else np.inf
+            return "  (as predicted)" if self.right else ""
+        answer, result = float(NUMBER_WORDS.get(self.answer, self.answer)), float(actual)
+        self.right = answer == result
+        if self.right:
             return "  (as predicted)"
         if answer <= 0 or result <= 0:
+            self.off = np.inf
             return f"  (you were off by {abs(answer - result):.3g})"
-        factor = max(answer / result, result / answer)
-        return "  (as predicted, within 3%)" if factor < 1.03 else f"  (you were off by a factor of {factor:.3g})"
+        self.off = max(answer / result, result / answer)
+        self.right = self.off < 1.03
+        return "  (as predicted, within 3%)" if self.right else f"  (you were off by a factor of {self.off:.3g})"
 
 
-def predict(question: str, answer=None) -> Prediction:  # answer: number, text or None
+NUMBER_WORDS = {w: n for n, w in enumerate("zero one two three four five six seven eight nine ten".split())}
+
+
+def _text(value):  # of a prediction or a result
+    return " and ".join(sorted(map(str, value))) or "none" if isinstance(value, set) else number_text(value)
+
+
+def _same_choice(a, b, of):
+    chosen = [_chosen(value, of) for value in (a, b)]
+    return bool(np.array_equal(a, b)) if None in chosen else chosen[0] == chosen[1]
+
+
+def _chosen(value, of):  # -> set of choices in lower case, or None when `value` is no choice
+    if isinstance(value, str):
+        words = value.strip().lower()
+        if words in ("none", "neither", "nothing"):
+            return set()
+        if words in ("both", "all") and of:
+            return {name.lower() for name in of}
+        return {part for part in re.split(r"\s*[,;+&]\s*|\s+and\s+", words) if part}
+    if isinstance(value, set | tuple | list) and all(isinstance(v, str) for v in value):
+        return {v.strip().lower() for v in value}
+    return None
+
+
+_predictions: dict[str, Prediction] = {}  # by question, so that a cell that runs again replaces its own
+
+
+def predict(question: str, answer=None) -> Prediction:  # answer: number, text, set of texts, or None
     """Keep an answer, to compare it with the result later. With None, print that there is none yet, and go on."""
     if answer is None:
         print(f"predict: {question}\n    replace None by your answer and run this cell again, or go on without one")
     else:
-        print(f"predict: {question}\n    you say {number_text(answer)}")
-    return Prediction(question, answer)
+        print(f"predict: {question}\n    you say {_text(answer)}")
+    _predictions[question] = Prediction(question, answer)
+    return _predictions[question]
+
+
+def predictions() -> None:
+    """Print how many predictions of this kernel were right, and which was furthest off."""
+    made = [p for p in _predictions.values() if p.right is not None]
+    if not made:
+        print("no prediction was made: put your answers in place of None, and run the lesson again")
+        return
+    right = sum(p.right for p in made)
+    text = f"right in {right} of {len(made)}"
+    if right < len(made):
+        worst = max((p for p in made if not p.right), key=lambda p: p.off)
+        text += f'; furthest off at "{worst.question}": you said {_text(worst.answer)}, it is {_text(worst.actual)}'
+    print(textwrap.fill(text, 96))
 
 
 def expect(what: str, got, wanted, within: float = 0.0) -> None:
@@ -116,28 +172,17 @@ def replay(name: str) -> dict:
 
 
 def cards(*numbers: str) -> None:
-    """Print the cards of exercises, "2.1", "2.2": how hard, how long, what to write, how to check."""
+    """Print the cards of exercises, "2.1", "2.2": how hard, how long, where to write the answer, how to check it."""
     from .runner import exercise, file_name
 
     for number in numbers:
         e = exercise(number)
-        call, task = _stub(e.function, shipped(f"lessons/exercises/{file_name(e.lesson)}"))
-        print(f"{number}  {e.title}   ({e.difficulty}, {e.minutes} minutes, in {file_name(e.lesson)})\n\n    {call}")
-        print("\n\n".join(_indented(paragraph) for paragraph in task.split("\n\n")) + "\n")
+        print(f"{number}  {e.title}   ({e.difficulty}, {e.minutes} minutes)")
+    file = file_name(exercise(numbers[0]).lesson)
     print(
-        f"the files: minilora exercises DIR     check: minilora check {' '.join(numbers)} --dir DIR\n"
-        f"a hint: minilora hint {numbers[0]} --level 1"
+        f'write it in the next cell in place of `raise NotImplementedError`; hint("{numbers[0]}") helps\n'
+        f"or in {file}: minilora exercises DIR writes the file, minilora check {' '.join(numbers)} --dir DIR checks it"
     )
-
-
-def _indented(text):
-    return textwrap.fill(" ".join(text.split()), 96, initial_indent=8 * " ", subsequent_indent=8 * " ")
-
-
-def _stub(function, path):  # -> "f(x, y)" and its docstring
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    stub = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
-    return f"{function}({ast.unparse(stub.args)})", ast.get_docstring(stub) or ""
 
 
 # ---- figures: in the style of display/plots.py, shown in the notebook instead of written to a file

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from minilora.course.lesson import cards, expect, expect_between, in_words, predict, show_axes, table
+from minilora.course.lesson import cards, expect, expect_between, in_words, predict, predictions, show_axes, table
 
 
 def test_a_prediction_never_blocks_and_never_fails(capsys):
@@ -119,14 +119,81 @@ def test_a_figure_is_put_into_words():
     assert in_words(left.figure) == "the drift: share of one update against swaps: base, adapter; score: 0.92"
 
 
-def test_a_card_says_what_to_write_how_hard_how_long_and_how_to_check(capsys):
+def test_a_card_says_how_hard_how_long_where_to_write_and_how_to_check(capsys):
     cards("6.1", "6.2")
     out = capsys.readouterr().out
     for part in (
-        "6.1  The forward   (easy, 5 minutes, in lesson_06.py)",
-        "lora_forward(x, W, A, B, alpha, r)",
-        "x: (N, in), W: (out, in)",
+        "6.1  The forward   (easy, 5 minutes)",
+        "next cell",
+        'hint("6.1")',
+        "lesson_06.py",
         "minilora check 6.1 6.2",
-        "minilora hint 6.1 --level 1",
     ):
         assert part in out
+
+
+# ---- choices
+
+
+@pytest.mark.parametrize(
+    ("answer", "actual", "of"),
+    [
+        ("SQL and JSON", {"JSON", "SQL"}, ()),
+        ("sql, json", {"JSON", "SQL"}, ()),
+        ("both", {"JSON", "SQL"}, ("JSON", "SQL")),
+        ({"JSON"}, "json", ()),
+        ("none", set(), ("JSON", "SQL")),
+        ("4-bit and LoRA", "LoRA and 4-bit", ()),
+        ("four", 4, ()),
+        (["SQL", "JSON"], {"JSON", "SQL"}, ()),
+    ],
+)
+def test_choices_are_compared_as_sets(capsys, answer, actual, of):
+    predict("?", answer).compare(actual, of=of)
+    assert "(as predicted)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("answer", "actual"),
+    [("both", {"JSON"}), ("JSON", {"JSON", "SQL"}), ("none", {"JSON"}), ("three", 4), ("yes", "no")],
+)
+def test_another_choice_is_not_as_predicted(capsys, answer, actual):
+    predict("?", answer).compare(actual, of=("JSON", "SQL"))
+    assert "(as predicted" not in capsys.readouterr().out
+
+
+def test_a_wrong_choice_gets_its_own_sentence_and_a_right_one_none(capsys):
+    wrong = {"both": "Nobody trained the reviews.", "none": "Look at the loss."}
+    predict("?", "reviews and JSON").compare({"JSON"}, of=("JSON", "reviews"), wrong=wrong)
+    assert "Nobody trained the reviews." in capsys.readouterr().out
+    predict("?", "JSON").compare({"JSON"}, of=("JSON", "reviews"), wrong=wrong)
+    out = capsys.readouterr().out
+    assert "Nobody" not in out and "Look" not in out
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    monkeypatch.setattr("minilora.course.lesson._predictions", {})
+
+
+def test_the_end_of_a_lesson_counts_what_was_right_and_names_the_furthest(capsys, fresh):
+    for question, answer, actual in (("a", 1, 1), ("b", 8, 19), ("c", 64, 66), ("d", "A", "B"), ("e", None, 3)):
+        predict(question, answer).compare(actual)
+    capsys.readouterr()
+    predictions()
+    assert capsys.readouterr().out == 'right in 1 of 4; furthest off at "d": you said A, it is B\n'
+
+
+def test_a_cell_that_runs_again_counts_once(capsys, fresh):
+    predict("a", 1).compare(2)
+    predict("a", 2).compare(2)
+    capsys.readouterr()
+    predictions()
+    assert capsys.readouterr().out == "right in 1 of 1\n"
+
+
+def test_without_predictions_the_end_says_so(capsys, fresh):
+    predict("a", None).compare(2)
+    capsys.readouterr()
+    predictions()
+    assert "no prediction was made" in capsys.readouterr().out

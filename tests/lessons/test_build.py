@@ -1,5 +1,6 @@
 """The notebooks are what their sources say, the class copies spoil nothing, and the pages need nothing from outside."""
 
+import ast
 import json
 import re
 import runpy
@@ -9,6 +10,8 @@ import venv
 from pathlib import Path
 
 import pytest
+
+from minilora.course.runner import exercises
 
 LESSONS = Path(__file__).parents[2] / "lessons"
 SOURCES = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
@@ -87,6 +90,65 @@ def test_a_lesson_says_what_it_takes_and_has_all_its_parts(source):
 
 
 @each
+def test_a_card_is_followed_by_the_stub_of_the_exercises_file_and_its_check(source):
+    number = int(source.name[:2])
+    stubs = {n.name: ast.unparse(n) for n in ast.parse(exercises_file(number)).body if isinstance(n, ast.FunctionDef)}
+    code = [c for c in cells(source.with_suffix(".ipynb")) if c["cell_type"] == "code"]
+    shown = [c for c in code if "exercise" in c["metadata"].get("tags", [])]
+    assert [text(c).count("check(") for c in shown] == [1] * len(stubs)
+    for cell in shown:
+        tree = ast.parse(text(cell))
+        stub = next(n for n in tree.body if isinstance(n, ast.FunctionDef))
+        assert ast.unparse(stub) == stubs.pop(stub.name)
+        e = next(e for e in exercises(number) if e.function == stub.name)
+        assert ast.unparse(tree.body[-1]) == f"check('{e.number}', {e.function})"
+        before = "".join(text(c) for c in code[: code.index(cell)])
+        assert re.search(rf'cards\([^)]*"{e.number}"', before)
+    assert not stubs
+
+
+def exercises_file(number):
+    return (LESSONS / "exercises" / f"lesson_{number:02d}.py").read_text(encoding="utf-8")
+
+
+@each
+def test_a_folded_cell_is_folded_in_notebook_and_class_copy(source):
+    for path in (source.with_suffix(".ipynb"), LESSONS / "class" / f"{source.stem}.ipynb"):
+        for cell in cells(path):
+            folded = "fold" in cell["metadata"].get("tags", [])
+            assert cell["metadata"].get("jupyter", {}).get("source_hidden", False) == folded
+
+
+@each
+def test_a_cell_that_only_expects_or_plots_is_folded(source):
+    for cell in cells(source.with_suffix(".ipynb")):
+        if cell["cell_type"] == "code" and "fold" not in cell["metadata"].get("tags", []):
+            kinds = [_kind(node) for node in ast.parse(text(cell)).body]
+            assert kinds[-1] not in ("expect", "expect_between", "show_axes"), text(cell)
+
+
+def _kind(node):  # of a statement: the name of the function that it calls, or that opens it
+    call = node.items[0].context_expr if isinstance(node, ast.With) else getattr(node, "value", None)
+    return getattr(getattr(call, "func", None), "id", "")
+
+
+@each
+def test_a_lesson_ends_with_questions_whose_answers_are_folded(source):
+    markdown = text(cells(source.with_suffix(".ipynb"))[-1])
+    asked = re.findall(
+        r"<details><summary>(.+?)</summary>(.+?)</details>", markdown.partition("## Questions")[2], re.DOTALL
+    )
+    assert 3 <= len(asked) <= 5 and all(question.strip() and answer.strip() for question, answer in asked)
+
+
+@each
+def test_a_lesson_that_counts_its_predictions_does_so_at_its_end(source):
+    code = [text(c) for c in cells(source.with_suffix(".ipynb")) if c["cell_type"] == "code"]
+    if re.search(r"import .*\bpredictions\b", "\n".join(code)):
+        assert code[-1].strip() == "predictions()"
+
+
+@each
 def test_every_prediction_is_asked_for_first_and_compared_after_the_run(source):
     code = [text for kind, text in cells_of_source(source) if kind == "code"]
     asked = [(n, i) for i, c in enumerate(code) for n in re.findall(r"^(\w+) = predict\(", c, re.MULTILINE)]
@@ -103,7 +165,7 @@ def test_code_fits_a_projector(source):
         for c in cells(source.with_suffix(".ipynb"))
         if c["cell_type"] == "code"
         for line in text(c).splitlines()
-        if "install" not in c["metadata"].get("tags", [])
+        if not {"install", "exercise"} & set(c["metadata"].get("tags", []))  # a stub is as wide as its file
     ]
     assert not [line for line in code if len(line) > 100]
 
@@ -127,22 +189,88 @@ def test_there_is_no_notebook_without_a_source():
     assert found == {p.stem for p in SOURCES}
 
 
-def test_pages_show_formulas_and_figures_and_ask_nobody_for_anything(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built site, of slides and of worksheets."""
     for needed in ("latex2mathml", "mdit_py_plugins"):
         pytest.importorskip(needed)
-    monkeypatch.syspath_prepend(LESSONS)
-    import pages
+    folder = tmp_path_factory.mktemp("site")
+    sys.path.insert(0, str(LESSONS))
+    try:
+        import handouts
+        import pages
+    finally:
+        sys.path.remove(str(LESSONS))
+    pages.write_site(SOURCES, folder)
+    handouts.write_slides(SOURCES, folder / "slides")
+    handouts.write_worksheets(SOURCES, folder / "worksheets")
+    return folder
 
-    pages.write_site(SOURCES, tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"index.html", *(f"{s.stem}.html" for s in SOURCES)}
-    for path in tmp_path.iterdir():
+
+TEXTS = {"course.html", "teaching.html", "glossary.html", "peft.html"}
+
+
+def test_pages_show_formulas_and_figures_and_ask_nobody_for_anything(site):
+    assert {p.name for p in site.glob("*.html")} == {"index.html", *TEXTS, *(f"{s.stem}.html" for s in SOURCES)}
+    for path in site.rglob("*.html"):
         page = path.read_text(encoding="utf-8")
-        links = [u for u in re.findall(r"""(?:src|href)=["']([^"']*)""", page) if not u.startswith("data:image/png;")]
-        assert links and all((tmp_path / u).is_file() for u in links)
-        assert all(re.search(r"alt=.Figure \d of lesson [^\"]{20}", img) for img in re.findall("<img[^>]*", page))
         assert "<script" not in page and "@import" not in page and "url(" not in page
+        links = [u for u in re.findall(r"""(?:src|href)=["']([^"']*)""", page) if not u.startswith("data:image/png;")]
+        for link in links:
+            file, _, part = link.partition("#")
+            target = (path.parent / file) if file else path
+            assert target.is_file(), (path.name, link)
+            assert not part or f'id="{part}"' in target.read_text(encoding="utf-8"), (path.name, link)
+    for path in site.glob("[0-9]*.html"):
+        page = path.read_text(encoding="utf-8")
+        assert all(re.search(r"alt=.Figure \d+ of lesson [^\"]{20}", img) for img in re.findall("<img[^>]*", page))
         assert not re.search(r"\$[^$]*\\[a-z]+", re.sub(r"<pre.*?</pre>", "", page, flags=re.DOTALL))
-    assert any("<math" in p.read_text(encoding="utf-8") for p in tmp_path.iterdir())
+        assert 'class="word" href="glossary.html#' in page
+        assert '<details class="question">' in page and "&lt;details" not in page
+    assert any("<math" in p.read_text(encoding="utf-8") for p in site.iterdir() if p.suffix)
+
+
+def test_the_code_of_a_folded_cell_is_folded_in_a_page_and_its_figure_is_not(site):
+    page = (site / f"{SOURCES[0].stem}.html").read_text(encoding="utf-8")
+    folded = re.findall(r"<details><summary>the code of this step</summary>(.*?)</details>", page, re.DOTALL)
+    assert len(folded) > 3 and not any("<img" in part for part in folded)
+    assert "match: True" not in re.sub(r"<details>.*?</details>", "", page, flags=re.DOTALL)
+
+
+def test_the_texts_beside_the_lessons_lead_to_pages(site):
+    page = (site / "course.html").read_text(encoding="utf-8")
+    assert all(f'href="{s.stem}.html"' in page for s in SOURCES)
+    assert ".ipynb" not in re.sub(r"<pre.*?</pre>|<code.*?</code>", "", page, flags=re.DOTALL)
+
+
+@each
+def test_slides_show_every_figure_and_ask_every_prediction(site, source):
+    page = (site / "slides" / f"{source.stem}.html").read_text(encoding="utf-8")
+    figures = [o for o in outputs(source) if "image/png" in o.get("data", {})]
+    assert page.count("<img") == len(figures)
+    assert page.count('<div class="do">') == len(exercises(int(source.name[:2])))
+
+
+@each
+def test_a_worksheet_asks_every_prediction_and_every_question(site, source):
+    page = (site / "worksheets" / f"{source.stem}.html").read_text(encoding="utf-8")
+    source_text = source.read_text(encoding="utf-8")
+    assert page.count('<td class="blank">') == 2 * len(re.findall(r"= predict\(", source_text))
+    assert page.count("<li>") == source_text.count("<details><summary>")
+
+
+def test_the_cards_are_those_that_the_build_makes(site):
+    import csv
+
+    import handouts
+
+    written = (LESSONS / "cards.csv").read_text(encoding="utf-8")
+    assert written == handouts.cards_text(SOURCES), "run python lessons/build.py --cards"
+    head, rows = written.splitlines()[:4], list(csv.reader(written.splitlines()[4:]))
+    assert all(line.startswith("#") for line in head)
+    assert {len(row) for row in rows} == {3} and all(front and back for front, back, _ in rows)
+    assert len({front for front, _, _ in rows}) == len(rows) >= 90
+    assert {tag for _, _, tag in rows} >= {"word", "mistake", "exam", "lesson-06"}
 
 
 def test_the_install_cell_does_nothing_where_minilora_is(monkeypatch):

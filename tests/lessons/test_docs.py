@@ -170,7 +170,7 @@ def test_a_lesson_in_two_parts_takes_45_minutes_and_three_symbols_a_part(lesson)
 def test_the_exercises_named_in_a_lesson_are_those_it_shows():
     for lesson, source in SOURCES.items():
         shown = re.findall(r'"(\d+\.\d+)"', "".join(re.findall(r"cards\([^)]*\)", source.read_text(encoding="utf-8"))))
-        assert shown == [e.number for e in exercises(lesson)]
+        assert sorted(shown) == [e.number for e in exercises(lesson)]
 
 
 @pytest.mark.slow
@@ -190,6 +190,6 @@ def a_model_on_disk(request, tmp_path):
 
 
 @pytest.mark.slow
-def test_lesson_11_trains_a_model_that_the_reader_has(build, a_model_on_disk, tmp_path, monkeypatch):
+def test_lesson_12_trains_a_model_that_the_reader_has(build, a_model_on_disk, tmp_path, monkeypatch):
     monkeypatch.setenv("MINILORA_LESSON_MODEL", str(a_model_on_disk))
-    build.seconds(SOURCES[11])
+    build.seconds(SOURCES[12])

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from statistics import mean
 
+import numpy as np
 import pytest
 
 from minilora.files.shipped import base_digest
@@ -54,19 +55,66 @@ def test_a_lesson_replays_the_result(path):
     assert f'replay("{path.stem}")' in sources
 
 
-def test_lesson_5_states_the_losses_and_scores_of_its_result():
-    rows = read(LESSONS / "results" / "lora_and_full.json")["rows"]
+def rows_of(name, **wanted):
+    rows = read(LESSONS / "results" / f"{name}.json")["rows"]
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
-    def best(method):  # -> score and loss on base text at the rate with the highest mean score
-        rates = {row["lr"] for row in rows if row["method"] == method}
-        runs = [[row for row in rows if (row["method"], row["lr"]) == (method, lr)] for lr in rates]
-        means = [tuple(mean(row[key] for row in run) for key in ("score", "corpus_loss")) for run in runs]
-        return max(means)
 
-    text = " ".join((LESSONS / "06_freeze_w_train_b_and_a.py").read_text(encoding="utf-8").replace("\n# ", " ").split())
-    (lora_score, lora_loss), (full_score, full_loss) = best("lora"), best("full")
-    assert f"loss on base text {lora_loss:.2f} against {full_loss:.2f}" in text
-    assert f"the scores are close ({lora_score:.2f} and {full_score:.2f})" in text
+def test_lesson_6_chooses_a_rate_on_valid_and_finds_that_lora_forgets_more_at_the_same_score():
+    def curve(method):  # -> [(score, loss on base text, valid)], means over the seeds, one for each rate
+        rates = sorted({row["lr"] for row in rows_of("lora_and_full", method=method)})
+        runs = [rows_of("lora_and_full", method=method, lr=lr) for lr in rates]
+        return [tuple(mean(row[key] for row in run) for key in ("score", "corpus_loss", "valid")) for run in runs]
+
+    full, lora = curve("full"), curve("lora")
+    rising = full[: full.index(max(full)) + 1]  # beyond its best rate a method only loses
+    shared = [point for point in lora if rising[0][0] <= point[0] <= rising[-1][0]]
+    assert len(shared) >= 4
+    for score, forgotten, _ in shared:
+        assert np.interp(score, [p[0] for p in rising], [p[1] for p in rising]) < forgotten
+    for method in (full, lora):
+        assert max(method, key=lambda point: point[2])[0] > 0.94
+
+
+def test_the_controls_of_lesson_6_answer_nothing():
+    for control in ("random labels", "random adapter"):
+        assert max(row["score"] for row in rows_of("lora_and_full", method=control)) < 0.05
+
+
+SETS = {"q": 7, "k": 10, "v": 10, "o": 7, "q,k": 4, "q,v": 4, "q,k,v,o": 2, "gate": 4, "down": 4}  # ranks in 8,000
+
+
+def losses(names, steps):
+    found = rows_of("which_matrices", task="sql", targets=names, r=SETS[names], steps=steps)
+    assert len(found) == 5
+    return [row["loss"] for row in found]
+
+
+@pytest.mark.parametrize("steps", [60, 300])
+def test_lesson_9_the_order_of_the_matrices(steps):
+    means = {names: mean(losses(names, steps)) for names in SETS}
+    assert sorted(means, key=means.get)[-2:] in (["q", "k"], ["k", "q"])
+    assert min(means, key=means.get) == "q,k,v,o"
+    assert means["q,v"] < means["q,k"]
+
+
+def test_lesson_9_more_steps_help_every_choice():
+    assert all(max(losses(names, 300)) < min(losses(names, 60)) for names in SETS)
+
+
+def test_lesson_9_the_mlp_is_ahead_of_single_attention_matrices_at_first():
+    single = [loss for names in "qkvo" for loss in losses(names, 60)]
+    assert max(losses("gate", 60) + losses("down", 60)) < min(single)
+
+
+def test_lesson_9_q_and_v_together_overtake_the_mlp():
+    def ahead(steps):
+        return mean(losses("q,v", steps)) < min(mean(losses("gate", steps)), mean(losses("down", steps)))
+
+    assert [ahead(60), ahead(300)] == [False, True]
+    assert mean(losses("q,v", 60)) < min(mean(losses(names, 60)) for names in "qkvo")
+    assert mean(losses("q,k", 60)) > max(mean(losses(names, 60)) for names in "vo")
+    assert min(losses("o", 300)) < max(losses("gate", 300) + losses("down", 300))
 
 
 def test_every_sweep_has_its_result():

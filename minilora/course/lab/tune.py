@@ -22,13 +22,16 @@ def load_base():  # -> model, TextTokenizer
     return pretrained.load_base()
 
 
-def tune(model, tokenizer, task: str, steps=150, lr=3e-3, seed=0, batch_size=16) -> list[float]:
+def tune(
+    model, tokenizer, task: str, steps=150, lr=3e-3, seed=0, batch_size=16, examples: list[dict] | None = None
+) -> list[float]:
     """Train the trainable parameters of `model` on a task. Returns the loss of each step.
 
-    AdamW; the learning rate rises for 10 steps, then falls in a straight line to 0.
+    AdamW; the learning rate rises for 10 steps, then falls in a straight line to 0. examples: None takes those of the
+    task's train split.
     """
     rng = np.random.default_rng([seed, 1])
-    examples = get_task(task).examples("train")
+    examples = examples or get_task(task).examples("train")
     batches = PairBatches(examples, tokenizer, batch_size, model.config.max_position_embeddings, rng)
     optimizer = AdamW([p for _, p in trained(model)], lr=lr, weight_decay=0.0)
     return run_training(model, batches, optimizer, steps, schedule=linear_decay(steps, 10)).history.loss
@@ -38,6 +41,12 @@ def test_score(model, tokenizer, task: str, examples: int | None = None) -> floa
     """Share of right answers among the first `examples` of the task's test split; None: all of them."""
     scored = get_task(task)
     return score(model, tokenizer, scored, scored.examples("test")[:examples])[0]
+
+
+def valid_score(model, tokenizer, task: str) -> float:
+    """Share of right answers on the task's valid split: settings are chosen on it, so that the test split stays new."""
+    scored = get_task(task)
+    return score(model, tokenizer, scored, scored.examples("valid"))[0]
 
 
 def corpus_loss(model, tokenizer, windows=16, length=256) -> float:
