@@ -45,9 +45,13 @@ def _numbers(ctx, param, value):  # "0.7,-1" -> [0.7, -1.0]
     help="With a base in 4 or 8 bits: dequantize (the function that was trained), original (into the weights before "
     "they were quantized) or requantize (small updates are lost).",
 )  # fmt: skip
+@click.option(
+    "--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="With --adapter: type of the file.  [default: the base's own; with --how, float32]",
+)  # fmt: skip
 @device_option
-def merge(base, adapter, models, method, weights, density, seed, out, quantize, how, device):
-    """Write base + adapter, or several models tuned from one base, as one ordinary checkpoint, in float32.
+def merge(base, adapter, models, method, weights, density, seed, out, quantize, how, dtype, device):
+    """Write base + adapter, or several models tuned from one base (in float32), as one ordinary checkpoint.
 
     An adapter that was trained with --quantize was trained beside other weights than those of the base. Name the same
     --quantize, and choose with --how what becomes of the difference; the command prints what it costs.
@@ -66,14 +70,16 @@ def merge(base, adapter, models, method, weights, density, seed, out, quantize, 
         if method is None:
             raise ConfigError("--models needs --method: task_arithmetic, ties, dare_linear or dare_ties")
         folders = [base_folder(name) for name in models]
-        if quantize or how:
-            raise ConfigError(f"{'--quantize' if quantize else '--how'} goes with --adapter")
+        if quantize or how or dtype:
+            raise ConfigError(f"{'--quantize' if quantize else '--how' if how else '--dtype'} goes with --adapter")
         return merge_full(folders, base_folder(base), out, method, weights, density, seed or 0)
     if alone := next((option for option, value in given.items() if value is not None), None):
         raise ConfigError(f"{alone} goes with --models; the weight of an adapter is written --adapter DIR=0.7")
     if not adapter:
         raise ConfigError("nothing to merge; expected --adapter DIR[=W][,DIR] or --models DIR[,DIR]")
-    merge_adapters(adapter, base_folder(base_of(base, adapter)), out, device, quantize, how)
+    if dtype and how == "requantize":
+        raise ConfigError("--dtype goes with a result in 16 or 32 bits; --how requantize has 4 or 8")
+    merge_adapters(adapter, base_folder(base_of(base, adapter)), out, device, quantize, how, dtype)
 
 
 def merge_full(models, base, out, method, weights, density, seed) -> None:
@@ -87,7 +93,7 @@ def merge_full(models, base, out, method, weights, density, seed) -> None:
     click.echo(f"saved in {out}, float32: {merged.bytes:,} bytes")
 
 
-def merge_adapters(adapter, base, out, device, quantize, how) -> None:
+def merge_adapters(adapter, base, out, device, quantize, how, dtype) -> None:
     from ..combining.checkpoint import check_target, merge_to_folder
     from ..models.pretrained import load_pretrained, storage_named
 
@@ -97,7 +103,7 @@ def merge_adapters(adapter, base, out, device, quantize, how) -> None:
     check_target(out, [base, *adapter])
     if how == "original" and not quantize:
         raise ConfigError("--how original needs the base before it was quantized: name it with --base, and --quantize")
-    merged = merge_to_folder(loaded(**storage_named(quantize)), out, base, list(adapter), how, loaded)
+    merged = merge_to_folder(loaded(**storage_named(quantize)), out, base, list(adapter), how, loaded, dtype)
     if merged.untied:
         click.echo("head and embedding shared one weight and one of them was adapted: both are saved now")
     click.echo(
@@ -109,4 +115,4 @@ def merge_adapters(adapter, base, out, device, quantize, how) -> None:
             f"{merged.lost.changed:,} of {merged.lost.codes:,} codes of the adapted layers changed; "
             f"{merged.lost.survived:.1%} of the update survived"
         )
-    click.echo(f"saved in {out}, {'quantized' if merged.lost else 'float32'}: {merged.bytes:,} bytes")
+    click.echo(f"saved in {out}, {merged.dtype}: {merged.bytes:,} bytes")

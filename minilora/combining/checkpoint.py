@@ -1,8 +1,10 @@
 """A base and its adapters as one checkpoint in a folder, which needs no LoRA to run."""
 
 import contextlib
+import math
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,38 +13,48 @@ import numpy as np
 
 from ..errors import ConfigError, MiniloraError, nearest
 from ..files.atomic import read_json, same_place, write_json
+from ..files.checkpoint import read_headers
 from ..files.lock import is_left_over, only_writer
 from ..models.pretrained import load_pretrained
 from ..training.run import HISTORY, settings_in_history
 from .quantized import HOW, Requantized, is_quantized, merge_dequantized, merge_requantized
 
 MARK = "minilora_merge.json"  # names what was merged, and the files that the merge wrote
+TYPES = {"BF16": "bfloat16", "F16": "float16"}  # of the format -> NumPy's name
 PROMPT = 32  # tokens on which merged and unmerged are compared
 
 
 @dataclass
 class Merged:
     """difference: the largest of a logit on `tokens` tokens, the files read back against base and adapters apart;
-    logit: the largest of the logits; untied: whether head and embedding no longer share one weight; lost: what
-    "requantize" lost."""
+    logit: the largest of the logits; untied: whether head and embedding no longer share one weight; dtype: of the
+    file, or "quantized"; lost: what "requantize" lost."""
 
     difference: float
     logit: float
     tokens: int
     untied: bool
     bytes: int
+    dtype: str
     lost: Requantized | None = None
 
 
 def merge_to_folder(
-    model, out: Path, base: Path, adapters: Sequence[Path], how: str | None = None, original: Callable | None = None
+    model,
+    out: Path,
+    base: Path,
+    adapters: Sequence[Path],
+    how: str | None = None,
+    original: Callable | None = None,
+    dtype: str | None = None,
 ) -> Merged:
     """Write `model`, a PeftModel, merged, into `out`, with the tokenizer of `base`. The model is used up.
 
     base, adapters: the folders that the model was loaded from; the settings of a training go along, so that the result
     is asked as it was trained. how: for a base in 4 or 8 bits one of `quantized.HOW`; "original" needs the function
-    `original` () -> PeftModel on the base in float32. Raises ConfigError for another `how`, MiniloraError when `out`
-    cannot be written; it is as before then.
+    `original` () -> PeftModel on the base in float32. dtype: of the file, "float32", "bfloat16" or "float16"; None:
+    that of the base's file, and float32 with `how`. Raises ConfigError for another `how`, or numbers that the dtype
+    does not have, MiniloraError when `out` cannot be written; it is as before then.
     """
     check_how(how, model)
     device, lost = model.device, None
@@ -51,13 +63,15 @@ def merge_to_folder(
     if original is not None and how == "original":
         del model
         model = original()
+    if dtype is None:
+        dtype = stored_type(base) if how is None else "float32"
     if how == "requantize":
         plain, lost = merge_requantized(model)
     else:
         plain = merge_dequantized(model)
     del model
     with filled_folder(out) as temporary:
-        plain.save_pretrained(temporary, tokenizer_from=base)
+        plain.save_pretrained(temporary, tokenizer_from=base, dtype=None if lost else dtype)
         del plain  # at most one model is in memory
         again = load_pretrained(temporary, device=device)
         together = again(ids).numpy()
@@ -71,8 +85,18 @@ def merge_to_folder(
         tokens=ids.size,
         untied=was_tied and not again.config.tie_word_embeddings,
         bytes=sum((out / name).stat().st_size for name in files),
+        dtype="quantized" if lost else dtype,
         lost=lost,
     )
+
+
+def stored_type(base: Path) -> str:
+    """The type of most numbers in the files of a base: "float32", "bfloat16" or "float16"; of any other, float32."""
+    count = Counter()
+    for header in read_headers(base).values():
+        for kind, shape in header.values():
+            count[TYPES.get(kind, "float32")] += math.prod(shape)
+    return count.most_common(1)[0][0]
 
 
 def check_how(how: str | None, model) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ..backend import to_host
-from ..errors import FormatError, MiniloraError, MissingFileError, listed
+from ..errors import ConfigError, FormatError, MiniloraError, MissingFileError, listed
 from .atomic import atomic_write
 from .plain_safetensors import read_plain_header, write_plain
 
@@ -132,6 +132,25 @@ def _writer():  # -> the library's function and its error; in a browser, where i
     except ImportError:
         return write_plain, ValueError
     return save_file, SafetensorError
+
+
+def in_type(tensors, dtype: str) -> dict:  # {name: array} -> {name: host array}
+    """The tensors rounded to "float32", "bfloat16" or "float16"; whole numbers as they are.
+
+    Raises ConfigError for a number that the type does not have.
+    """
+    import ml_dtypes  # noqa: F401  its types register themselves with NumPy
+
+    rounded = {}
+    for name, array in tensors.items():
+        array = to_host(array)
+        if array.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                array = array.astype(dtype)
+            if not np.isfinite(array.astype(np.float32)).all():
+                raise ConfigError(f"{name} has a number that {dtype} does not have; choose float32 or bfloat16")
+        rounded[name] = array
+    return rounded
 
 
 def _order_metadata(path, metadata):

@@ -131,15 +131,17 @@ class CausalLM(Checkpointing):
         """See `generation.generate`."""
         return generate(self, ids, max_new_tokens, **options)
 
-    def save_pretrained(self, path, tokenizer_from=None) -> None:
+    def save_pretrained(self, path, tokenizer_from=None, dtype: str | None = None) -> None:
         """Write the folder `path`: config.json and model.safetensors, which transformers opens to the same logits.
 
         A head that shares the embedding's weight is saved once; one that shared it and was changed by merging is saved
         beside it, with tie_word_embeddings false. tokenizer_from: a folder whose tokenizer files are copied along.
-        Raises ConfigError when the model still has adapters in it.
+        dtype: "float32", "bfloat16" or "float16" of the file; None: as the arrays are.
+        Raises ConfigError for numbers that the dtype does not have, and when the model still has adapters in it.
         """
         from ..files.checkpoint import save_checkpoint  # here: a program that writes no file need not load it
         from ..files.config_json import fields_to_json
+        from ..files.safetensors import in_type
         from ..quantization.apply import stored_config
         from ..quantization.checkpoint import tensors_of
 
@@ -153,7 +155,8 @@ class CausalLM(Checkpointing):
         data, stored = fields_to_json(dataclasses.asdict(config)), stored_config(self, self.quantization_config)
         if stored:
             data["quantization_config"] = stored.to_json()
-        save_checkpoint(path, data, tensors_of(self, stored), tokenizer_from)
+        tensors = tensors_of(self, stored)
+        save_checkpoint(path, data, tensors if dtype is None else in_type(tensors, dtype), tokenizer_from)
 
 
 def as_array(ids):

@@ -9,7 +9,8 @@ from commands import folder_bytes, make_adapter, make_base, refused
 import minilora as ml
 from minilora.adapters.inspect import read_adapter
 from minilora.combining.checkpoint import MARK, fixed_prompt
-from minilora.files.safetensors import read_tensors
+from minilora.files.atomic import read_json
+from minilora.files.safetensors import read_header, read_tensors, write_tensors
 
 
 @pytest.fixture
@@ -170,6 +171,50 @@ def models(minilora, base, tmp_path):
         adapter = make_adapter(tmp_path / f"adapter-{name}", seed)
         minilora("merge", "--base", base, "--adapter", adapter, "--out", tmp_path / name)
     return [tmp_path / "a", tmp_path / "b"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "written"),
+    [("bfloat16", (), "bfloat16"), ("float16", (), "float16"), ("float32", (), "float32"),
+     ("bfloat16", ("--dtype", "float32"), "float32"), ("float32", ("--dtype", "bfloat16"), "bfloat16")],
+)  # fmt: skip
+def test_a_merge_has_the_type_of_the_base_or_the_one_that_is_asked_for(minilora, tmp_path, stored, asked, written):
+    base = make_base(tmp_path / "base")
+    ml.load_pretrained(base).save_pretrained(base, dtype=stored)
+    make_adapter(tmp_path / "adapter")
+    result = minilora("merge", "--base", base, "--adapter", tmp_path / "adapter", "--out", tmp_path / "out", *asked)
+    assert result.code == 0 and f", {written}: " in result.out
+    kinds = {kind for kind, _ in read_header(tmp_path / "out/model.safetensors")[0].values()}
+    assert kinds == {{"bfloat16": "BF16", "float16": "F16", "float32": "F32"}[written]}
+    assert read_json(tmp_path / "out/config.json")["torch_dtype"] == written
+    exact = minilora(
+        "merge", "--base", base, "--adapter", tmp_path / "adapter", "--out", tmp_path / "exact", "--dtype", "float32"
+    )
+    assert exact.code == 0
+    found, expected = (read_tensors(tmp_path / name / "model.safetensors") for name in ("out", "exact"))
+    for name in expected:
+        np.testing.assert_allclose(found[name].astype(np.float32), expected[name], rtol=2**-8, atol=1e-7)
+
+
+def test_a_number_that_float16_does_not_have_is_refused_and_nothing_is_written(minilora, base, tmp_path):
+    tensors = read_tensors(base / "model.safetensors")
+    tensors["model.norm.weight"][0] = 1e6
+    write_tensors(base / "model.safetensors", tensors)
+    make_adapter(tmp_path / "adapter")
+    command = (
+        "merge",
+        "--base",
+        base,
+        "--adapter",
+        tmp_path / "adapter",
+        "--out",
+        tmp_path / "out",
+        "--dtype",
+        "float16",
+    )
+    result = minilora(*command)
+    assert result.code == 2 and "model.norm.weight has a number that float16 does not have" in result.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_task_arithmetic_of_merged_models_is_the_merge_of_both_adapters(minilora, base, models, tmp_path):
