@@ -1,12 +1,13 @@
 """`minilora generate`: what a base, with any adapters, writes after a prompt."""
 
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, first_line
 from ..training.run import settings_in_history
 from .common import (
     NEW_TOKENS,
@@ -35,6 +36,10 @@ BATCH = 64  # prompts at once; their keys and values are kept for every token
     "--file", type=click.Path(path_type=Path), metavar="FILE",
     help="File with a prompt on each line.  [default: standard input]",
 )  # fmt: skip
+@click.option(
+    "--messages", type=click.Path(path_type=Path), metavar="FILE",
+    help='JSON file with a conversation to answer: [{"role": "user", "content": ...}, ...], in the chat form.',
+)  # fmt: skip
 @click.option("--plain", is_flag=True, help="Continue the prompt as it is.")
 @framed_option
 @click.option("--chat", is_flag=True, help="Ask in the base's chat template; the prompt is the user's message.")
@@ -47,8 +52,8 @@ BATCH = 64  # prompts at once; their keys and values are kept for every token
 )  # fmt: skip
 @sampling_options
 def generate(
-    base, adapter, prompt, file, plain, framed, chat, quantize, system, task, max_new_tokens, temperature, top_k, top_p,
-    seed, device,
+    base, adapter, prompt, file, messages, plain, framed, chat, quantize, system, task, max_new_tokens, temperature,
+    top_k, top_p, seed, device,
 ):  # fmt: skip
     """Continue prompts, with a base and any adapters.
 
@@ -62,7 +67,12 @@ def generate(
 
     form = only_one(task=task, plain=plain, framed=framed, chat=chat)
     check_sampling(temperature, top_k, top_p)
-    prompts = read_prompts(prompt, file)
+    if messages is None:
+        prompts = read_prompts(prompt, file)
+    else:
+        only_one(prompt=prompt, file=file, messages=messages)
+        form = only_one(task=task, plain=plain, framed=framed, messages=messages) and "chat"
+        prompts = [read_messages(messages)]
     if form is None and system is None:
         task = trained_task(adapter)
     if task:
@@ -70,7 +80,10 @@ def generate(
     base = base_of(base, adapter)
     folder = base_folder(base)
     form = "framed" if task else form or trained_form(adapter, folder) or "plain"
-    system = asked_system(form, system, adapter, folder)
+    if messages is None or prompts[0][0]["role"] != "system":
+        system = asked_system(form, system, adapter, folder)
+    elif system is not None:
+        raise ConfigError(f"--system and the system message in {messages}: use only one of them")
     model, tokenizer = load_base(base, device, quantize)
     model = with_adapters(model, adapter)
     encode = prompt_encoder(form, tokenizer, *adapter, folder, system=system)
@@ -150,6 +163,22 @@ def read_prompts(given: tuple[str, ...], file: Path | None) -> list[str]:
         return _lines(sys.stdin.buffer.read().decode("utf-8-sig"), "standard input")
     except UnicodeDecodeError as error:
         raise DataError(f"standard input: not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def read_messages(file: Path) -> list[dict]:
+    """The messages of a conversation that waits for an answer. Raises MissingFileError, DataError."""
+    from ..files.atomic import read_utf8
+
+    try:
+        found = json.loads(read_utf8(file, DataError, pipes=True))
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, DataError) else DataError(f"{file}: not JSON: {first_line(error)}") from error
+    found = found.get("messages") if isinstance(found, dict) else found
+    if not (isinstance(found, list) and found and all(isinstance(m, dict) and "role" in m for m in found)):
+        raise DataError(f'{file}: expected a list of messages as in [{{"role": "user", "content": "..."}}]')
+    if found[-1]["role"] == "assistant":
+        raise DataError(f"{file}: the last message is the assistant's; expected one that waits for an answer")
+    return found
 
 
 def _lines(text, where):

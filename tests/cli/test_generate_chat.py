@@ -65,3 +65,44 @@ def test_a_conversation_that_the_template_refuses_is_named_by_its_place(minilora
     (work / "base" / "chat_template.jinja").write_text(source, encoding="utf-8")
     result = minilora("train", "--base", "base", "--jsonl", "chats.jsonl", "--chat", "--out", "out")
     assert refused(result, "chats.jsonl, line 2", "no system here")
+
+
+def test_a_conversation_in_a_file_is_answered_as_the_template_writes_it(minilora, work):
+    told = [{"role": "user", "content": "Where is the sea?"}, ANSWER, {"role": "user", "content": "Where is the boat?"}]
+    written = "<user> Where is the sea?<assistant> In Tidewick.<|endoftext|><user> Where is the boat?<assistant> "
+    for form in (told, {"messages": told}):
+        (work / "told.json").write_text(json.dumps(form), encoding="utf-8")
+        found = minilora("generate", "--base", "base", "--messages", "told.json", "--max-new-tokens", 8)
+        assert found == minilora("generate", "--base", "base", "--plain", "--prompt", written, "--max-new-tokens", 8)
+        assert found.code == 0
+
+
+def test_the_system_message_of_a_file_is_the_one_that_counts(minilora, work):
+    told = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where?"}]
+    (work / "told.json").write_text(json.dumps(told), encoding="utf-8")
+    ask = ("generate", "--base", "base", "--max-new-tokens", 8)
+    found = minilora(*ask, "--messages", "told.json")
+    assert found == minilora(*ask, "--chat", "--system", "Be brief.", "--prompt", "Where?")
+    assert refused(minilora(*ask, "--messages", "told.json", "--system", "Be long."), "told.json", "only one of them")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", ["not JSON"]),
+        ("[]", ["expected a list of messages"]),
+        ('["a"]', ["expected a list of messages"]),
+        ('[{"role": "assistant", "content": "a"}]', ["the last message is the assistant's"]),
+        ('[{"role": "user"}, {"role": 3, "content": [[]]}]', []),
+    ],
+)
+def test_a_file_without_a_conversation_is_one_line(minilora, work, text, words):
+    (work / "told.json").write_text(text, encoding="utf-8")
+    result = minilora("generate", "--base", "base", "--messages", "told.json", "--max-new-tokens", 1)
+    assert not words or refused(result, "told.json", *words)
+
+
+def test_a_conversation_and_a_prompt_are_not_both_answered(minilora, work):
+    (work / "told.json").write_text('[{"role": "user", "content": "a"}]', encoding="utf-8")
+    for other in (("--prompt", "a"), ("--framed",)):
+        assert refused(minilora("generate", "--base", "base", "--messages", "told.json", *other), "only one of them")
