@@ -1,19 +1,16 @@
 """`python -m benchmarks.real FOLDER`: a published model here and with transformers + PEFT, on the same batch, in turns.
 
-A step of 4 x 128 tokens with LoRA (rank 8) on all linear layers, and 32 tokens decoded, on one thread; and the memory
-of such a step, each side in a process of its own. FOLDER: such as SmolLM2-135M-Instruct, see docs/real-model.md.
+A step of 4 x 128 tokens with LoRA (rank 8) on all linear layers, and 32 tokens decoded, on one thread. FOLDER: such as
+SmolLM2-135M-Instruct, see docs/real-model.md.
 """
 
-import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import click
 import numpy as np
 
 from .options import OneLine, need_reference
-from .peak_memory import PeakMemory
 
 BATCH, LENGTH, NEW = 4, 128, 32
 
@@ -64,18 +61,6 @@ def theirs(folder):
 SIDES = {"minilora": ours, "transformers + PEFT": theirs}
 
 
-def memory(side, folder) -> tuple[float, float]:
-    """MiB in this new process: resident at the peak of two steps, and how much of it is above the loaded model."""
-    import psutil
-
-    step, _ = SIDES[side](folder)
-    before = psutil.Process().memory_info().rss / 2**20
-    with PeakMemory() as peak:
-        step()
-        step()
-    return before + peak.mib[0], peak.mib[0]
-
-
 def cpu_seconds(work) -> float:
     began = time.process_time()
     work()
@@ -88,10 +73,6 @@ def cpu_seconds(work) -> float:
 def main(folder, rounds):
     """Compare one thread of both sides in CPU time: it does not depend on what else the machine does."""
     need_reference()
-    for side in SIDES:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            whole, step = pool.submit(memory, side, folder).result()
-        print(f"{side}: {whole:,.0f} MiB at the peak of a step, {step:,.0f} above the loaded model", flush=True)
     works = {name: make(folder) for name, make in SIDES.items()}
     for which, what in enumerate((f"a step of {BATCH} x {LENGTH} tokens", f"{NEW} tokens decoded")):
         for work in works.values():
