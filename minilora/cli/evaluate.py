@@ -1,10 +1,16 @@
 """`minilora eval`: how well a base answers, with or without an adapter."""
 
+import json
+from functools import partial
+from pathlib import Path
+
 import click
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
+from ..files.atomic import write_text
 from ..text.examples import check_one_source
 from .common import (
+    NEW_TOKENS,
     FilesCommand,
     adapter_option,
     base_of,
@@ -28,9 +34,14 @@ from .common import (
 @jsonl_option
 @framed_option
 @click.option("--chat", is_flag=True, help="Ask in the base's chat template.")
+@click.option(
+    "--predictions", type=click.Path(path_type=Path), metavar="FILE",
+    help="With --jsonl: let the model answer every row, print the share of exact answers, and write them to FILE.",
+)  # fmt: skip
+@click.option("--max-new-tokens", type=click.IntRange(1), help=f"With --predictions.  [default: {NEW_TOKENS}]")
 @quantize_option
 @device_option
-def eval(base, adapter, task, text, jsonl, framed, chat, quantize, device):
+def eval(base, adapter, task, text, jsonl, framed, chat, predictions, max_new_tokens, quantize, device):
     """Score a base, with or without adapters, on --task, --text or --jsonl.
 
     Prints the loss, and the score of a task. Examples of --jsonl are asked as the adapter was trained; --framed and
@@ -45,6 +56,13 @@ def eval(base, adapter, task, text, jsonl, framed, chat, quantize, device):
     form = only_one(framed=framed, chat=chat)
     if form and not jsonl:
         raise ConfigError(f"--{form} goes with --jsonl: plain text and the shipped tasks have their own form")
+    if not jsonl and (predictions or max_new_tokens):
+        raise ConfigError("--predictions goes with --jsonl")
+    if max_new_tokens and not predictions:
+        raise ConfigError("--max-new-tokens goes with --predictions")
+    if predictions and predictions.exists():
+        raise ConfigError(f"--predictions {predictions} exists; choose another name")
+    examples = read_questions(jsonl) if predictions else []
     base = base_of(base, adapter)
     folder = base_folder(base)
     if jsonl:
@@ -63,3 +81,38 @@ def eval(base, adapter, task, text, jsonl, framed, chat, quantize, device):
         if found.choice is not None:
             chance = 1 / len(task.choices)
             click.echo(f"{task.name}: {found.choice:.3f} right when choosing among the labels (chance {chance:.2f})")
+    if predictions:
+        form = "chat" if form == "chat" else "framed"
+        rows = predicted(model, tokenizer, examples, encode, max_new_tokens or NEW_TOKENS, form, [*adapter, folder])
+        write_text(predictions, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        exact = sum(row["exact"] for row in rows)
+        click.echo(f"{exact:,} of {len(rows):,} answers are exact ({exact / len(rows):.3f}); written to {predictions}")
+
+
+def read_questions(files) -> list:
+    """The examples in JSONL files. Raises DataError for a row of plain text."""
+    from ..text.examples import read_jsonl
+
+    examples = [example for file in files for example in read_jsonl(file)]
+    if row := next((example for example in examples if "text" in example), None):
+        raise DataError(f"{row.where}: a row of plain text asks nothing; --predictions needs questions and answers")
+    return examples
+
+
+def predicted(model, tokenizer, examples, encode, most: int, form: str, folders: list[Path]) -> list[dict]:
+    """The examples with the model's answers. folders: of the adapters, then of the base."""
+    from ..display.progress import show_progress
+    from ..tasks.scoring import predict
+    from ..text.batches import encode_pairs
+    from ..text.forms import end_tokens, text_after, written_end
+
+    prompts = [prompt for prompt, _ in encode_pairs(examples, tokenizer, encode, model.context_length)]
+    behind = written_end(form, *folders)
+    ends = end_tokens(model.config, tokenizer, folders[-1], behind) or None
+    each = partial(show_progress, what="answers")
+    rows = []
+    for example, prompt, row in zip(examples, prompts, predict(model, prompts, most, ends, each=each), strict=True):
+        answer = text_after(prompt, row, tokenizer, behind).strip() if row else ""
+        told = {"prompt": example["prompt"], "response": example["response"], "answer": answer}
+        rows.append(told | {"exact": answer == example["response"].strip()})
+    return rows

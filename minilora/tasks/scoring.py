@@ -107,6 +107,23 @@ def answers(
     return written
 
 
+def predict(
+    model, prompts: list[list[int]], most: int, ends: list[int] | None, batch_size: int = 32, each: Callable = iter
+) -> list[list[int]]:
+    """The greedy continuation of each prompt, given as ids: at most `most` tokens, and no more than fit the context."""
+    order = np.argsort([len(p) for p in prompts], kind="stable")  # prompts of similar length share a batch
+    written: list[list[int]] = [[]] * len(prompts)
+    for start in each(range(0, len(prompts), batch_size)):
+        batch = order[start : start + batch_size]
+        ids = [prompts[i] for i in batch]
+        room = min(most, model.context_length - max(map(len, ids)))
+        if room > 0:
+            rows = model.generate(ids, room, eos_token_id=ends)
+            for i, row in zip(batch, rows, strict=True):
+                written[i] = [int(token) for token in row]
+    return written
+
+
 def score(
     model, tokenizer: TextTokenizer, task: Task, examples: Sequence[dict], each: Callable = iter
 ) -> tuple[float, list[str]]:

@@ -29,3 +29,36 @@ def test_eval_refuses_an_adapter_for_another_base(run, base, files):
     run("train", "--base", files / "other", "--text", files / "a.txt", "--steps", 1, "--out", files / "adapter")
     result = run("eval", "--base", base, "--adapter", files / "adapter", "--text", files / "a.txt")
     refused(result, "adapter_model.safetensors", "of the wrong shape ((24, 8) where (16, 8) is expected)", "made for")
+
+
+def test_the_answers_to_rows_of_ones_own_are_written_and_those_that_are_exact_counted(run, base, files, monkeypatch):
+    monkeypatch.chdir(files)
+    rows = [{"prompt": f"Say {word}", "response": word} for word in ("cat", "sea", "tea", "boat")]
+    (files / "say.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    options = ("--base", base, "--method", "full", "--steps", 150, "--batch-size", 4, "--lr", 0.02, "--no-plot")
+    assert run("train", "say.jsonl", "--valid", "say.jsonl", *options, "--out", "tuned")[0] == 0
+    for model, exact in (("tuned", 4), (base, 0)):
+        out_file = files / f"{exact}.jsonl"
+        code, out, _ = run(
+            "eval", "--base", model, "--jsonl", "say.jsonl", "--predictions", out_file, "--max-new-tokens", 9
+        )
+        found = [json.loads(line) for line in out_file.read_text(encoding="utf-8").splitlines()]
+        assert code == 0 and f"{exact} of 4 answers are exact ({exact / 4:.3f}); written to {out_file}" in out
+        assert [{"prompt": row["prompt"], "response": row["response"]} for row in found] == rows
+        assert [row["exact"] for row in found] == [row["answer"] == row["response"] for row in found]
+        assert sum(row["exact"] for row in found) == exact
+        generated = run("generate", "--base", model, "--framed", "--prompt", "Say sea", "--max-new-tokens", 9)[1]
+        assert found[1]["answer"] == generated.strip()
+
+
+def test_predictions_are_refused_where_nothing_is_asked_and_never_replace_a_file(run, base, files):
+    (files / "there.jsonl").write_text("x", encoding="utf-8")
+    (files / "text.jsonl").write_text('{"text": "the sea"}', encoding="utf-8")
+    ask = ("eval", "--base", base, "--predictions", files / "new.jsonl")
+    refused(run(*ask, "--text", files / "a.txt"), "--predictions goes with --jsonl")
+    refused(run(*ask, "--jsonl", files / "text.jsonl"), "text.jsonl, line 1", "a row of plain text asks nothing")
+    refused(
+        run(*ask[:3], "--jsonl", files / "pairs.jsonl", "--predictions", files / "there.jsonl"), "there.jsonl exists"
+    )
+    refused(run(*ask[:3], "--jsonl", files / "pairs.jsonl", "--max-new-tokens", 3), "goes with --predictions")
+    assert not (files / "new.jsonl").exists() and (files / "there.jsonl").read_text(encoding="utf-8") == "x"
