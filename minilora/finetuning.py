@@ -72,6 +72,7 @@ def finetune(
     valid: Paths = (),
     chat: bool = False,
     turns: str = "last",
+    max_length: int | None = None,
     out: str | Path | None = None,
     adapter: str | Path | None = None,
     method: str = "lora",
@@ -139,6 +140,7 @@ def finetune(
     valid       files of the same kind for the validation loss; without: a task's "valid" split, or 5% of other data
     turns       "all": every answer of a conversation is learned, each after all before it, unless its message has
                 "weight": 0; "last": the last answer
+    max_length  cut longer rows to so many tokens, instead of refusing them; of a text, the length of a window (128)
     chat        write pairs in the base's chat template, not as the prompt, a line break and the response
 
     adapter     folder of an adapter, or its name on the hub; it goes on on this data, with its settings and its base
@@ -200,7 +202,8 @@ def finetune(
     settings = {
         "command": "train", "base": None if base is None else str(base), "task": task, "text": path_names(text),
         "jsonl": path_names(jsonl), "examples": None if examples is None else len(examples), "chat": chat,
-        "adapter": None if adapter is None else str(adapter), "turns": turns, "keep": keep, "patience": patience,
+        "adapter": None if adapter is None else str(adapter), "turns": turns, "max_length": max_length,
+        "keep": keep, "patience": patience,
         "teacher": teacher, "temperature": temperature, "mix": mix, "quantize": quantize, "precision": precision,
         "checkpointing": checkpointing, "chunked_loss": chunked_loss,
         "method": method, "rank": rank, "alpha": alpha, "targets": targets, "dropout": dropout,
@@ -300,6 +303,8 @@ def check_settings(settings: dict) -> None:
         raise ConfigError("chat goes with jsonl or examples: plain text and the shipped tasks have their own form")
     if not (math.isfinite(settings["max_grad_norm"]) and settings["max_grad_norm"] > 0):
         raise ConfigError(f"max_grad_norm = {settings['max_grad_norm']}: expected a number above 0")
+    if settings["max_length"] is not None and (settings["max_length"] < 2 or settings["task"]):
+        raise ConfigError(f"max_length {settings['max_length']}: expected at least 2, and not with a shipped task")
     for name in ("adam_beta1", "adam_beta2"):
         if not 0 <= settings[name] < 1:
             raise ConfigError(f"{name} = {settings[name]}: expected 0 or more, and less than 1")

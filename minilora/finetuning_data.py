@@ -1,7 +1,8 @@
 """The data of a fine-tuning: which files, how many rows, what is held out, batches to train on."""
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from .display.progress import show_progress
 from .errors import ConfigError, nearest
 from .tasks.shipped import get_task
 from .text.batches import (
+    WINDOW,
     PairBatches,
     TextBatches,
     encode_pairs,
@@ -66,6 +68,32 @@ def kind_of_files(files: Paths) -> str:
     return next(iter(kinds))
 
 
+class Shortened:
+    """Rows of at most `length` tokens. Of a longer one the end of the answer is cut off; one whose question alone is as
+    long is left out."""
+
+    def __init__(self, encode: Callable, length: int):
+        self.encode_whole, self.length, self.pairs, self.cut, self.left_out = encode, length, {}, 0, 0
+
+    def kept(self, examples: list, tokenizer) -> list:
+        """The examples that have room for a part of the answer."""
+        kept = []
+        pairs = encode_pairs(examples, tokenizer, self.encode_whole, sys.maxsize)
+        for example, (prompt, response) in zip(examples, pairs, strict=True):
+            if len(prompt) < self.length:
+                kept.append(example)
+                self.pairs[id(example)] = prompt, response[: self.length - len(prompt)]
+                self.cut += len(prompt) + len(response) > self.length
+        self.left_out += len(examples) - len(kept)
+        return kept
+
+    def encode(self, example, tokenizer):  # -> prompt ids, response ids
+        return self.pairs[id(example)]
+
+    def told(self) -> str:
+        return f"; {self.cut:,} are cut to {self.length} tokens, {self.left_out:,} left out (the question is as long)"
+
+
 def common_system(examples: Sequence[dict]) -> str | None:
     """The system message that every example begins with; None when there is none, or there are several."""
     first = [example.get("messages", [{}])[0] for example in examples]
@@ -83,7 +111,7 @@ def read_data(settings, examples, tokenizer, encode, context) -> Data:
             train, held_out = ids, encode_text(read_text(settings["valid"]), tokenizer, each)
         else:
             train, held_out = split_text(ids)
-        window = training_window(train, context)
+        window = training_window(train, context, settings["max_length"] or WINDOW)
         batches, valid = TextBatches(train, size, window, rng), text_windows(held_out, window, size)
         digest = text_digest(ids, *([held_out] if settings["valid"] else []))
         rows, held = len(train) // window, sum(len(ids) for ids, _ in valid)
@@ -102,6 +130,10 @@ def read_data(settings, examples, tokenizer, encode, context) -> Data:
         train, held_out = ([e for example in rows for e in every_answer(example)] for rows in (train, held_out))
     elif any(len(example.get("messages", ())) > 2 and every_answer(example)[1:] for example in train):
         form += "; only the last answer of each is learned (turns all: every answer)"
+    if settings["max_length"]:
+        short = Shortened(encode, min(settings["max_length"], context))
+        train, held_out = short.kept(train, tokenizer), short.kept(held_out, tokenizer)
+        encode, form = short.encode, form + short.told()
     if not (settings["valid"] or settings["task"]):
         pairs = encode_pairs(train, tokenizer, encode, context)  # once; a mistake is named by its place in the file
         encoded = {id(example): pair for example, pair in zip(train, pairs, strict=True)}

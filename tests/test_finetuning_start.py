@@ -1,11 +1,13 @@
 """What a training says before its first step: rows, passes, memory; a note when memory is short."""
 
+import json
+
 import pytest
 from commands import make_base
 
 from minilora import finetuning_start
 from minilora.display.numbers import GIB
-from minilora.errors import ConfigError
+from minilora.errors import ConfigError, DataError
 from minilora.finetuning import finetune
 
 PAIRS = [{"prompt": f"apple {i}", "response": "cake"} for i in range(40)]
@@ -92,6 +94,42 @@ def test_the_default_settings_are_noted_for_no_method(base, method, recwarn):
 def test_an_alpha_of_zero_is_refused(base):
     with pytest.raises(ConfigError, match="alpha 0 multiplies every update by 0"):
         finetune(base, **SHORT, alpha=0)
+
+
+def test_longer_rows_are_cut_on_request_and_counted_and_refused_otherwise(base, capsys):
+    long = {"prompt": "apple", "response": "cake " * 4000}
+    asked = {"prompt": "apple " * 4000, "response": "cake"}
+    rows = [*PAIRS, long, asked]
+    with pytest.raises(DataError, match="2 of 42 examples are longer than the context"):
+        finetune(base, **SHORT | {"examples": rows}, progress=False)
+    err = said(capsys, base, examples=rows, max_length=30)
+    assert "; 1 are cut to 30 tokens, 1 left out (the question is as long)" in err
+    assert "batches of 4 x 30 tokens" in err and "38 rows, 3 held out" in err
+
+
+def test_a_row_that_is_not_too_long_is_learned_as_ever(base):
+    losses = [
+        finetune(base, **SHORT | {"steps": 3}, max_length=length, progress=False).history.loss for length in (None, 200)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_rows_are_cut_in_files_for_validation_too(base, tmp_path, capsys):
+    (tmp_path / "valid.jsonl").write_text(json.dumps({"prompt": "a", "response": "cake " * 4000}), encoding="utf-8")
+    assert "; 1 are cut to 30 tokens, 0 left out" in said(capsys, base, valid=tmp_path / "valid.jsonl", max_length=30)
+
+
+def test_of_a_text_the_length_is_that_of_a_window(base, tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("the sea is grey\n" * 400, encoding="utf-8")
+    text = {"examples": None, "text": tmp_path / "a.txt"}
+    assert "batches of 4 x 128 tokens" in said(capsys, base, **text)
+    assert "batches of 4 x 20 tokens" in said(capsys, base, **text, max_length=20)
+
+
+@pytest.mark.parametrize("settings", [{"max_length": 1}, {"max_length": 50, "examples": None, "task": "sql"}])
+def test_a_length_that_cannot_be_is_refused(base, settings):
+    with pytest.raises(ConfigError, match="max_length .*: expected at least 2, and not with a shipped task"):
+        finetune(base, **SHORT | settings, progress=False)
 
 
 def conversations():

@@ -62,6 +62,10 @@ class Patterns(click.ParamType):
     help="Learn the last answer of a conversation, or all: each after everything before it.",
 )  # fmt: skip
 @click.option(
+    "--max-length", type=click.IntRange(2), metavar="N",
+    help="Cut rows that have more tokens, and say how many; of --text, the length of a window.  [default: no cut; 128]",
+)  # fmt: skip
+@click.option(
     "--valid", multiple=True, type=click.Path(path_type=Path), metavar="FILE...",
     help="Files of the same kind for the validation loss.  [default: 5% of the data]",
 )  # fmt: skip
