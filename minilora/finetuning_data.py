@@ -111,7 +111,7 @@ def read_data(settings, examples, tokenizer, encode, context) -> Data:
             train, held_out = ids, encode_text(read_text(settings["valid"]), tokenizer, each)
         else:
             train, held_out = split_text(ids)
-        window = training_window(train, context, settings["max_length"] or WINDOW)
+        window = training_window(train, context, settings.get("max_length") or WINDOW)
         batches, valid = TextBatches(train, size, window, rng), text_windows(held_out, window, size)
         digest = text_digest(ids, *([held_out] if settings["valid"] else []))
         rows, held = len(train) // window, sum(len(ids) for ids, _ in valid)
@@ -130,7 +130,7 @@ def read_data(settings, examples, tokenizer, encode, context) -> Data:
         train, held_out = ([e for example in rows for e in every_answer(example)] for rows in (train, held_out))
     elif any(len(example.get("messages", ())) > 2 and every_answer(example)[1:] for example in train):
         form += "; only the last answer of each is learned (turns all: every answer)"
-    if settings["max_length"]:
+    if settings.get("max_length"):
         short = Shortened(encode, min(settings["max_length"], context))
         train, held_out = short.kept(train, tokenizer), short.kept(held_out, tokenizer)
         encode, form = short.encode, form + short.told()
