@@ -20,7 +20,7 @@ from ..display.numbers import GIB
 from ..display.tables import show_facts
 from ..errors import MiniloraError
 from ..files.atomic import check_writable
-from .common import device_option
+from .common import device_option, quantize_option
 
 THREADS = {  # part of a BLAS library's name -> the variable that sets how many threads it uses
     "openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS",
@@ -44,17 +44,19 @@ ROOM = 100 * 2**20  # bytes free on a disk, below which to warn
 @click.option(
     "--length", default=512, show_default=True, type=click.IntRange(1, 10**8), help="With --fits: tokens of each."
 )
+@quantize_option
 @device_option
-def doctor(as_json, fits, batch, length, device):
+def doctor(as_json, fits, batch, length, quantize, device):
     """Versions, devices and threads; how long a training step takes here, so how long the tour and the lessons.
 
-    With --fits the command only says what can be trained here: with minilora in the memory of this machine, with
-    transformers and PEFT on each card. It takes a few seconds, changes nothing and needs no network.
+    With --fits the command only says what can be trained here: with minilora in the memory of this machine (with
+    --quantize on a base in fewer bits), with transformers and PEFT on each card. It takes a few seconds, changes
+    nothing and needs no network.
     """
     if fits is not None:
         from . import doctor_fits
 
-        found = doctor_fits.fits(fits, batch, length, devices())
+        found = doctor_fits.fits(fits, batch, length, devices(), quantize)
         click.echo(json.dumps(found, indent=2)) if as_json else doctor_fits.show(found)
         return
     report = {

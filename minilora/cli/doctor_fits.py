@@ -14,11 +14,11 @@ from ..errors import ConfigError
 QUERY = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")  # MiB
 
 
-def fits(model: str, batch: int, length: int, devices: list) -> dict:
+def fits(model: str, batch: int, length: int, devices: list, quantize: str | None = None) -> dict:
     """What can be trained in the memory of this machine with minilora, and on each card with transformers and PEFT.
 
-    model: as in `minilora params`; PEFT's default targets, rank 8. devices: those that CuPy finds. Raises MiniloraError
-    for a model that is not known.
+    model: as in `minilora params`; PEFT's default targets, rank 8. devices: those that CuPy finds. quantize: how
+    minilora keeps the base, see counting/stored.py. Raises MiniloraError for a model that is not known.
     """
     from ..counting.architectures.catalog import default_targets, load
     from ..counting.count import count
@@ -33,17 +33,21 @@ def fits(model: str, batch: int, length: int, devices: list) -> dict:
         "rank": counted.rank,
         "batch": batch,
         "length": length,
-        "places": [in_memory(counted, batch, length), *(on_card(c, counted, batch, length) for c in cards(devices))],
+        "quantize": quantize,
+        "places": [
+            in_memory(counted, batch, length, quantize),
+            *(on_card(c, counted, batch, length) for c in cards(devices)),
+        ],
     }
 
 
-def in_memory(counted, batch, length):
+def in_memory(counted, batch, length, quantize):
     from ..counting.fits import own_answers
 
     free = free_memory()
     place = {"device": "cpu", "name": "this machine's free memory", "bytes": free, "engine": "minilora"}
     try:
-        return place | {"answers": _answers(own_answers(counted, batch, length, free / GIB))}
+        return place | {"answers": _answers(own_answers(counted, batch, length, free / GIB, quantize))}
     except ConfigError as error:
         return place | {"answers": [], "problem": str(error)}
 
@@ -84,9 +88,9 @@ def show(report: dict) -> None:
     asked = f"rank {report['rank']} on {report['targets']}, {report['batch']} x {report['length']} tokens"
     click.echo(f"{report['model']}, {asked}")
     for place in report["places"]:
-        click.echo(
-            f"\n{place['device']}: {place['name']}, {place['bytes'] / GIB:.1f} GiB, with {ENGINES[place['engine']]}"
-        )
+        own = place["engine"] == "minilora" and report["quantize"]
+        engine = f"minilora, the base in {report['quantize']}" if own else ENGINES[place["engine"]]
+        click.echo(f"\n{place['device']}: {place['name']}, {place['bytes'] / GIB:.1f} GiB, with {engine}")
         if "problem" in place:
             click.echo(textwrap.fill(place["problem"], 80))
             continue

@@ -12,6 +12,7 @@ import click
 from ..counting.architectures.presets import PRESETS
 from ..counting.cards import CARDS
 from ..counting.methods import LABELS as METHODS
+from ..counting.stored import KINDS
 from ..errors import ConfigError
 
 COLUMNS = (
@@ -34,7 +35,8 @@ JSON: an array, one object for each rank and target set. Its keys:
                             confirmed; what to know
   adapter_bytes_fp32, adapter_bytes_16bit      bytes of the trained numbers
   file_bytes_fp32, file_bytes_16bit            bytes of the file
-  dtype, batch, length, engine    as asked; assumed: for all of the memory
+  dtype, batch, length, engine, quantize    as asked; assumed: for all of the
+                            memory
   memory                    {method: assumes, states, peak, variants, cards}:
     states, peak            items {name, formula, bytes}; peak.recomputed and
                             peak.kept also have the moment, the total, and the
@@ -49,7 +51,7 @@ JSON: an array, one object for each rank and target set. Its keys:
 CSV: version to length, engine, then bytes at the first of the peaks as
 memory_full, memory_full_16bit, memory_lora, memory_4bit_lora and
 memory_4bit_lora_prepared, then full_over_lora (operations), then the smallest
-card in GB as card_full and so on; empty where none holds it.
+card in GB as card_full and so on; empty where none holds it; then quantize.
 """
 
 
@@ -86,6 +88,9 @@ card in GB as card_full and so on; empty where none holds it.
     help="Whose memory is predicted: that of transformers and PEFT on a card, or minilora's own, in float32.",
 )  # fmt: skip
 @click.option(
+    "--quantize", type=click.Choice(KINDS), help="With --engine minilora: LoRA on a base in 4, 8 or 16 bits.",
+)  # fmt: skip
+@click.option(
     "--card", metavar="[Nx]GB",
     help="Say first what fits on a card of this size, or on N of them (2x48), and what would make the rest fit: "
     + ", ".join(f"{gb:g}" for gb in CARDS) + " (T4: 15, L4 and A10: 22.5, L40S: 45).",
@@ -99,8 +104,8 @@ card in GB as card_full and so on; empty where none holds it.
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Write the figure to this new PNG file.")
 @click.option("--overwrite", is_flag=True, help="Replace the file of --plot.")
 def params(
-    model, method, virtual_tokens, ranks, target_sets, adapter_config, dtype, batch, length, engine, card, adapters,
-    as_json, as_csv, plot, overwrite,
+    model, method, virtual_tokens, ranks, target_sets, adapter_config, dtype, batch, length, engine, quantize, card,
+    adapters, as_json, as_csv, plot, overwrite,
 ):  # fmt: skip
     """Count LoRA or a relative (--method) on MODEL: a preset (see below), an id of the hub, a config.json or its
     folder, or one matrix (4096x4096).
@@ -117,6 +122,8 @@ def params(
 
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other")
+    if quantize and engine != "minilora":
+        raise ConfigError("--quantize goes with --engine minilora; Hugging Face's 4-bit rows are in every table")
     asked = as_cards(card) if card else None
     if asked and asked[0] > 1 and engine == "minilora":
         raise ConfigError("--engine minilora trains on one card; expected --card GB without a number of cards")
@@ -130,11 +137,11 @@ def params(
         counts = counts_of(architecture, method, target_sets, ranks, virtual_tokens)
     if plot and not hasattr(counts[0].config, "r"):
         raise ConfigError(f"--plot draws counts against the rank r, which {counts[0].method} does not have")
-    rows = [row(c, cross_check(c), batch, length, dtype, adapters, engine) for c in counts]
+    rows = [row(c, cross_check(c), batch, length, dtype, adapters, engine, quantize) for c in counts]
 
     if asked and "memory" in rows[0]:
         for made, counted in zip(rows, counts, strict=True):
-            made["on"] = answers_on(asked, counted, batch, length, dtype, engine)
+            made["on"] = answers_on(asked, counted, batch, length, dtype, engine, quantize)
 
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
@@ -145,7 +152,7 @@ def params(
     if plot:
         from ..counting.figures import draw
 
-        draw(counts, batch, length, dtype, plot, engine)
+        draw(counts, batch, length, dtype, plot, engine, quantize)
         click.echo(f"figure: {plot}", err=True)
 
 
@@ -188,14 +195,14 @@ def count_file(architecture, path, others):
     return count_config(architecture, read_adapter_config(path / "adapter_config.json" if path.is_dir() else path))
 
 
-def answers_on(asked, count, batch, length, dtype, engine):  # (number of cards, GB) -> what the key "on" has
+def answers_on(asked, count, batch, length, dtype, engine, quantize):  # (number of cards, GB) -> what the key "on" has
     from ..counting.cards import OVERHEAD
     from ..counting.engine import OVERHEAD as OWN_OVERHEAD
     from ..counting.fits import answers, own_answers
 
     cards, gb = asked
     if engine == "minilora":  # on a card it has the overhead of a card
-        found = own_answers(count, batch, length, CARDS[gb] - OVERHEAD + OWN_OVERHEAD)
+        found = own_answers(count, batch, length, CARDS[gb] - OVERHEAD + OWN_OVERHEAD, quantize)
     else:
         found = answers(count, batch, length, dtype, CARDS[gb], cards)
     return {"cards": cards, "gb": gb, "gib": CARDS[gb], "answers": [asdict(answer) for answer in found]}
@@ -210,7 +217,7 @@ def parse_ranks(text):  # "8,16" -> [8, 16]
 
 def as_lines(rows):
     lines = io.StringIO()
-    columns = (*COLUMNS, "engine", *MEMORY, "full_over_lora", *CARD)
+    columns = (*COLUMNS, "engine", *MEMORY, "full_over_lora", *CARD, "quantize")
     writer = csv.DictWriter(lines, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:

@@ -1,4 +1,4 @@
-"""Memory of training with minilora itself: everything in float32, on a CPU or through CuPy. Bytes.
+"""Memory of training with minilora itself: in float32 but for a base in fewer bits, on a CPU or through CuPy. Bytes.
 
 With --checkpointing a layer keeps its input, and one layer at a time is computed again, as in activations.py.
 
@@ -15,6 +15,7 @@ What its operations keep for the backward pass, per token, with 4 bytes a number
     DoRA         the output before its magnitude; VeRA and IA3 likewise      out
     loss         the gradient of what a frozen head reads, and ROW_BLOCK     d, and V for ROW_BLOCK tokens
                  rows of logits; a head that is trained keeps the logits     3 V
+    stored       a weight in fewer bits is read a block at a time            two blocks: see stored.py
 
 `tests/counting/test_engine.py` compares the sums with what small models take.
 """
@@ -27,6 +28,7 @@ from ..ops.attention import QUERY_BLOCK
 from ..ops.loss import ROW_BLOCK
 from .activations import SCALED, Item, Kept
 from .memory import LOGITS, LOSS, Budget, Moment, Plan, Step
+from .stored import block_of, frozen_weights, stored_parts
 
 METHODS = ("full", "LoRA")
 OVERHEAD = 0.25  # GiB: Python with its libraries, and what the system's allocator holds back
@@ -35,23 +37,26 @@ NO_ROTATION = ("gpt2",)  # it learns its positions
 LAZY_HEAD = ("gemma2", "gemma3_text")  # their logits are made as a whole, for they may be capped
 
 
-def own_methods(architecture) -> tuple:
-    """METHODS. Raises ConfigError for a family that minilora cannot train."""
+def own_methods(architecture, quantize: str | None = None) -> tuple:
+    """METHODS; "full" not on a base in fewer bits. Raises ConfigError for a family that minilora cannot train."""
     kind = architecture.model_type
     if kind not in LOADABLE:
         raise ConfigError(f"minilora has no model file for {kind or 'one matrix'}; it trains {nearest(kind, LOADABLE)}")
-    return METHODS
+    return METHODS if quantize is None else ("LoRA",)
 
 
-def own_budget(method: str, count, batch: int, length: int, chunked: bool = False) -> Budget:
+def own_budget(
+    method: str, count, batch: int, length: int, chunked: bool = False, quantize: str | None = None
+) -> Budget:
     """What a training step of minilora needs for batch sequences of `length` tokens. recomputed: with --checkpointing;
-    chunked: with --chunked-loss."""
-    return OwnStep(method, count, batch, length, chunked).budget()
+    chunked: with --chunked-loss; quantize: one of stored.KINDS, or None."""
+    return OwnStep(method, count, batch, length, chunked, quantize).budget()
 
 
-def own_budgets(count, batch: int, length: int, chunked: bool = False) -> list:
+def own_budgets(count, batch: int, length: int, chunked: bool = False, quantize: str | None = None) -> list:
     """The Budget of each method. Raises ConfigError for a family that minilora cannot train."""
-    return [own_budget(method, count, batch, length, chunked) for method in own_methods(count.architecture)]
+    methods = own_methods(count.architecture, quantize)
+    return [own_budget(method, count, batch, length, chunked, quantize) for method in methods]
 
 
 class OwnKept(Kept):
@@ -104,8 +109,9 @@ class OwnStep(Step):
 
     arrays_of_scores = 2  # importance and uncertainty
 
-    def __init__(self, method, count, batch, length, chunked):
+    def __init__(self, method, count, batch, length, chunked, quantize):
         super().__init__(method, count, batch, length, "float32", False)
+        self.quantize = quantize
         k = self.kept
         self.kept = OwnKept(self.architecture, k.trained, self._precision(), batch, k.length, wide=k.wide)
         self.chunked = chunked
@@ -125,10 +131,20 @@ class OwnStep(Step):
         )  # fmt: skip
         return Budget(self.method, after, kept, recomputed)
 
+    def _frozen(self):
+        return frozen_weights(self.architecture, self.quantize)
+
+    def _one_matrix(self):
+        """A block of a weight in float32, and the next one, which is read while the first is still held."""
+        layers = [p for p in stored_parts(self.architecture, self.quantize) if p.block]
+        n = max(map(block_of, layers), default=0)
+        return (Item("two blocks of a weight, read in float32", f"2 x {n:,} x {W} B", 2 * n * W),) if n else ()
+
     def _loss(self):
         head = next(p for p in self.architecture.parts if p.head)
         classes, width = head.out, head.n_in
         is_frozen = head.path not in self.kept.trained and self.architecture.model_type not in LAZY_HEAD
+        is_frozen = is_frozen and self.quantize not in ("bf16", "fp16")
         if is_frozen or self.chunked:
             rows = min(ROW_BLOCK, self.tokens)
             of_h = Item("gradient of h", f"2 x {self.tokens:,} x {width:,} x {W} B", 2 * self.tokens * width * W)

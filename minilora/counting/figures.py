@@ -24,7 +24,7 @@ NAMES = {  # of methods, under a bar
 }  # fmt: skip
 
 
-def draw(counts: list, batch: int, length: int, dtype: str, path, engine: str) -> None:
+def draw(counts: list, batch: int, length: int, dtype: str, path, engine: str, quantize: str | None = None) -> None:
     """A PNG: left, parameters against rank, a line for each target set; right, memory of every configuration.
 
     One matrix is not trained alone: there is no right half then.
@@ -37,7 +37,7 @@ def draw(counts: list, batch: int, length: int, dtype: str, path, engine: str) -
             return
         left, right = sheet.subplots(1, 2, width_ratios=(2, 3))
         draw_ranks(counts, left)
-        draw_memory(counts, batch, length, dtype, right, engine)
+        draw_memory(counts, batch, length, dtype, right, engine, quantize)
 
 
 def draw_ranks(counts, axes):
@@ -69,10 +69,10 @@ def at_rank(counted, rank):
     return count_config(counted.architecture, replace(counted.config, r=rank), counted.targets)
 
 
-def draw_memory(counts, batch, length, dtype, axes, engine):
+def draw_memory(counts, batch, length, dtype, axes, engine, quantize):
     """Stacked bars, side by side for each method; the numbers stand below them, off the lines of the cards."""
     some = counts if len(counts) <= MOST else [min(counts, key=size), max(counts, key=size)]
-    bars = bars_of(some, batch, length, dtype, engine)
+    bars = bars_of(some, batch, length, dtype, engine, quantize)
     heights = [plan.peak.bytes / GIB for _, _, plan in bars]
     top = 1.35 * max(heights)  # room for the legend
     for kind, (colour, hatch) in KINDS.items():
@@ -92,7 +92,7 @@ def draw_memory(counts, batch, length, dtype, axes, engine):
     axes.set_xticks(range(len(bars)), [label(*bar) for bar in bars], fontsize=letters)
     axes.set_ylabel("GiB")
     drawn = "" if some is counts else f"the least and the most trained of {len(counts)} configurations\n"
-    recomputed = "" if engine == "minilora" else ", activations recomputed"
+    recomputed = (f", base in {quantize}" if quantize else "") if engine == "minilora" else ", activations recomputed"
     axes.set_title(f"{drawn}Peak memory of {batch} x {length} tokens with {engine}{recomputed}", fontsize=17)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], loc="upper right", fontsize=14, framealpha=1, ncols=2).set_zorder(6)
@@ -102,13 +102,14 @@ def size(count):
     return count.trainable
 
 
-def bars_of(counts, batch, length, dtype, engine):  # -> [(method, what is under its name, Plan)]
+def bars_of(counts, batch, length, dtype, engine, quantize):  # -> [(method, what is under its name, Plan)]
     """A bar for each method and configuration; full fine-tuning is the same for all of them."""
     found, sets = {}, len({c.targets for c in counts}) > 1
     for i, counted in enumerate(counts):
         name = clip(counted.targets, 12) + "\n" if sets else ""
         own = engine == "minilora"
-        made = own_budgets(counted, batch, length) if own else budgets(counted, batch, length, dtype)
+        of_own = own_budgets(counted, batch, length, quantize=quantize) if own else None
+        made = of_own or budgets(counted, batch, length, dtype)
         for budget in made:
             full = budget.method.startswith("full")
             if not full or i == 0:

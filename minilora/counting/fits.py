@@ -36,12 +36,12 @@ def answers(count, batch: int, length: int, dtype: str, gib: float, cards: int =
     return found
 
 
-def own_answers(count, batch: int, length: int, gib: float) -> list:
-    """An Answer for each method of minilora's engine, where `gib` GiB are free. Raises ConfigError for a family that
-    minilora cannot train."""
+def own_answers(count, batch: int, length: int, gib: float, quantize: str | None = None) -> list:
+    """An Answer for each method of minilora's engine, where `gib` GiB are free; quantize: see engine.own_budget. Raises
+    ConfigError for a family that minilora cannot train."""
     found = []
-    for method in own_methods(count.architecture):
-        plan = partial(_own_plan, method, count)
+    for method in own_methods(count.architecture, quantize):
+        plan = partial(_own_plan, method, count, quantize)
         changes = {"--checkpointing": partial(plan, again=True), "--chunked-loss": partial(plan, chunked=True),
                    OWN_LEAN: partial(plan, again=True, chunked=True)}  # fmt: skip
         size = partial(on_each, gathered=0, n=1)
@@ -53,8 +53,8 @@ def _plan(method, count, dtype, batch, length, flash=False):
     return budget(method, count, batch, length, dtype, flash).recomputed
 
 
-def _own_plan(method, count, batch, length, again=False, chunked=False):
-    made = own_budget(method, count, batch, length, chunked)
+def _own_plan(method, count, quantize, batch, length, again=False, chunked=False):
+    made = own_budget(method, count, batch, length, chunked, quantize)
     return made.recomputed if again else made.kept
 
 

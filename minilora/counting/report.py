@@ -14,18 +14,22 @@ ASSUMED = {
     "huggingface": "transformers and PEFT on one card, AdamW that is fused (the Trainer's default; with foreach, "
     "PyTorch's own, it needs a copy more of what is trained), SDPA attention, a padded batch, the loss over all "
     f"tokens; {OVERHEAD} GiB on top for the CUDA context and the allocator",
-    "minilora": "minilora on one machine or card, AdamW, everything in float32, nothing recomputed unless said, "
+    "minilora": "minilora on one machine or card, AdamW, everything in float32 but for a base with --quantize, nothing "
+    "recomputed unless said, "
     f"the loss over all tokens; on top {OWN_OVERHEAD} GiB for Python and its libraries, on a card {OVERHEAD} GiB",
 }
 
 
-def row(count, counted: str, batch: int, length: int, dtype: str, adapters: int, engine: str = ENGINES[0]) -> dict:
+def row(
+    count, counted: str, batch: int, length: int, dtype: str, adapters: int, engine: str = ENGINES[0],
+    quantize: str | None = None,
+) -> dict:  # fmt: skip
     """All numbers of a Count.
 
     counted: how the count was confirmed; batch and length: of the training batch and of the cache, in sequences and
     tokens; dtype: of the frozen base; adapters: served at the same time. Bytes are whole numbers; percent is of base +
     trainable, as PEFT prints it; reduction is base / trainable. One matrix alone has no memory, no operations and no
-    serving. engine: whose memory is predicted, one of ENGINES.
+    serving. engine: whose memory is predicted, one of ENGINES; quantize: how minilora keeps the base, see stored.py.
     """
     narrow = "F16" if dtype == "float16" else "BF16"
     found = {
@@ -55,10 +59,12 @@ def row(count, counted: str, batch: int, length: int, dtype: str, adapters: int,
     }
     if not count.architecture.model_type:
         return found
+    own = engine == "minilora"
     return found | {
         "engine": engine,
+        "quantize": quantize,
         "assumed": ASSUMED[engine] + places(count.architecture, length),
-        "memory": own_memory(count, batch, length) if engine == "minilora" else memory(count, batch, length, dtype),
+        "memory": own_memory(count, batch, length, quantize) if own else memory(count, batch, length, dtype),
         "flops_per_token": _flops(flops(count, length)),
         "serving": _serving(serving(count, adapters, batch, length, dtype)),
     }
@@ -80,12 +86,12 @@ def memory(count, batch: int, length: int, dtype: str) -> dict:  # {method: {...
     return {b.method: _budget(b, lean[b.method], count, dtype) for b in budgets(count, batch, length, dtype)}
 
 
-def own_memory(count, batch: int, length: int) -> dict:  # {method: {...}}
+def own_memory(count, batch: int, length: int, quantize: str | None = None) -> dict:  # {method: {...}}
     """The same for minilora's engine. Raises ConfigError for a family that it cannot train."""
-    chunked = {b.method: b for b in own_budgets(count, batch, length, chunked=True)}
+    chunked = {b.method: b for b in own_budgets(count, batch, length, True, quantize)}
     return {
         b.method: {
-            "assumes": OWN_ASSUMES[b.method],
+            "assumes": OWN_ASSUMES[quantize or b.method],
             "states": _items(b.states),
             "peak": {"kept": _peak(b.kept)},
             "variants": {
@@ -96,13 +102,18 @@ def own_memory(count, batch: int, length: int) -> dict:  # {method: {...}}
             },
             "cards": _cards(b.total),
         }
-        for b in own_budgets(count, batch, length)
+        for b in own_budgets(count, batch, length, quantize=quantize)
     }
 
 
+OF_ADAPTERS = "16 B for each number of the adapters"
 OWN_ASSUMES = {
     "full": "weights, gradients, m and v: 16 B a parameter",
-    "LoRA": "a frozen base, 4 B a parameter; 16 B for each number of the adapters",
+    "LoRA": f"a frozen base, 4 B a parameter; {OF_ADAPTERS}",
+    "nf4": f"linear layers in NF4, double quantization, the rest in float32; {OF_ADAPTERS}",
+    "int8": f"linear layers in 8 bits, the rest in float32; {OF_ADAPTERS}",
+    "bf16": f"matrices in bfloat16, vectors in float32; {OF_ADAPTERS}",
+    "fp16": f"matrices in float16, vectors in float32; {OF_ADAPTERS}",
 }
 
 

@@ -68,7 +68,7 @@ def stored_linear(x, stored: Stored, b=None, compute: str = "float32") -> Tensor
     x2 = round_to(x.data.reshape(-1, n_in), compute)  # (N, in)
     y = xp.empty((len(x2), n_out), x2.dtype)
     for rows, W in stored.blocks():
-        y[:, rows] = x2 @ round_to(W, compute).T
+        xp.matmul(x2, round_to(W, compute).T, out=y[:, rows])
     if b is not None:
         y += round_to(b.data, compute)
     to_x = shape if x.requires_grad else None
@@ -77,7 +77,7 @@ def stored_linear(x, stored: Stored, b=None, compute: str = "float32") -> Tensor
         g2, dx = round_to(g.reshape(-1, n_out), compute), None
         for rows, W in stored.blocks() if to_x is not None else ():
             part = g2[:, rows] @ round_to(W, compute)  # (N, in)
-            dx = part if dx is None else dx + part
+            dx = part if dx is None else xp.add(dx, part, out=dx)
         dx = None if dx is None else round_to(dx, compute).reshape(to_x)
         return (dx,) if b is None else (dx, g2.sum(axis=0) if b.requires_grad else None)
 

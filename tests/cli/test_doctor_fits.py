@@ -46,6 +46,14 @@ def test_the_text_names_both_engines(minilora, machine):
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_base_in_fewer_bits_is_asked_for(minilora, machine):
+    machine(4.5)
+    whole, small = (minilora("doctor", "--fits", "llama-3.2-1b", *more).out for more in ([], ["--quantize", "nf4"]))
+    assert "fits" not in whole.split("LoRA")[-1].split("\n")[0]
+    assert "with minilora, the base in nf4" in small and "fits" in small.split("LoRA")[1].split("\n")[0]
+    assert "full" not in small and max(map(len, small.splitlines())) <= 80
+
+
 def test_a_smaller_batch_is_named_where_it_helps(minilora, machine):
     machine(4)
     text = minilora("doctor", "--fits", "smollm2-135m", "--batch", "8").out

@@ -116,6 +116,17 @@ def test_the_engine_says_whose_memory_is_predicted():
     assert "no model file for opt" in refused("opt-125m", "--engine", "minilora")
 
 
+def test_a_base_in_fewer_bits_is_counted_with_minilora_alone():
+    (row,) = json.loads(run("smollm2-135m", "--engine", "minilora", "--quantize", "nf4", "--json"))
+    assert (row["quantize"], list(row["memory"])) == ("nf4", ["LoRA"])
+    assert row["memory"]["LoRA"]["assumes"].startswith("linear layers in NF4, double quantization")
+    (whole,) = json.loads(run("smollm2-135m", "--engine", "minilora", "--json"))
+    totals = [r["memory"]["LoRA"]["peak"]["kept"]["total"] for r in (row, whole)]
+    assert 350e6 < totals[1] - totals[0] < 370e6  # 106,168,320 numbers at 4 - 0.516 bytes, and two blocks
+    assert run("smollm2-135m", "--engine", "minilora", "--quantize", "int8", "--csv").splitlines()[1].endswith(",int8")
+    assert "goes with --engine minilora" in refused("smollm2-135m", "--quantize", "nf4")
+
+
 @pytest.mark.slow
 def test_several_cards_are_counted_where_one_is_not_enough():
     (row,) = json.loads(run("llama-3.1-405b", "--rank", "16", "--targets", "all-linear", "--json"))

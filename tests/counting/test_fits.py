@@ -62,6 +62,12 @@ def test_minilora_is_asked_for_its_own_memory():
     assert own_budget("full", counted, 2, 512).total <= (4.0 - 0.25) * GIB < own_budget("full", counted, 3, 512).total
 
 
+def test_a_base_in_4_bits_fits_where_one_in_float32_does_not():
+    counted = count(load("llama-3.2-1b"), "q_proj,v_proj", 8)
+    whole, small = (own_answers(counted, 1, 512, 4.5, quantize)[-1] for quantize in (None, "nf4"))
+    assert (whole.method, whole.fits, small.method, small.fits) == ("LoRA", False, "LoRA", True)
+
+
 def test_minilora_names_its_own_options_where_they_are_enough():
     counted = count(load("llama-3.2-1b"), "q_proj,v_proj", 8)
     found = {a.method: a for a in own_answers(counted, 1, 4096, 8.0)}
