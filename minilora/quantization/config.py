@@ -69,7 +69,7 @@ class BitsAndBytesConfig:
     def store(self, rounded: str):  # -> function (out, in) array -> Stored
         """How a weight is stored. rounded: "bfloat16" or "float16" for a model in 16 bits, else "float32"."""
         if self.load_in_8bit:
-            return Int8.of
+            return partial(Int8.of, rounded=rounded)
         double = self.bnb_4bit_use_double_quant
         return partial(FourBit.of, kind=self.bnb_4bit_quant_type, double=double, rounded=rounded)
 

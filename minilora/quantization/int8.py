@@ -34,12 +34,15 @@ class Int8(Stored):
         self.shape, self.codes, self.scale = tuple(codes.shape), codes, scale
 
     @classmethod
-    def of(cls, W) -> "Int8":  # (out, in)
-        """The array W, quantized a block of rows at a time. Raises FormatError as `quantize`."""
+    def of(cls, W, rounded="float32") -> "Int8":  # (out, in)
+        """The array W, quantized a block of rows at a time. Raises FormatError as `quantize`.
+
+        rounded: what the numbers are rounded to before, "bfloat16" or "float16" for a model in 16 bits.
+        """
         xp = array_module(W)
         codes, scale = xp.empty(W.shape, np.int8), xp.empty(len(W), np.float32)
         for rows in blocks_of_rows(W.shape):
-            codes[rows], scale[rows] = quantize(xp.ascontiguousarray(W[rows], dtype=np.float32))
+            codes[rows], scale[rows] = quantize(round_to(xp.ascontiguousarray(W[rows], dtype=np.float32), rounded))
         return cls(codes, scale)
 
     def again(self, W) -> "Int8":  # (out, in)

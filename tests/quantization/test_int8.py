@@ -7,6 +7,7 @@ import strict_cupy
 from minilora.backend import to_host
 from minilora.errors import FormatError
 from minilora.quantization import stored
+from minilora.quantization.config import BitsAndBytesConfig
 from minilora.quantization.int8 import Int8
 
 
@@ -22,6 +23,13 @@ def test_a_row_is_scaled_to_127_steps_of_its_largest_number():
 
 def test_the_numbers_are_rounded_to_float16_first():
     assert Int8.of(np.array([[1 + 2**-12, 1.0]], np.float32)).scale.tolist() == [1.0]
+
+
+def test_the_weights_of_a_bfloat16_model_are_rounded_to_bfloat16_before():
+    W = np.array([[1 + 2**-9, 1.0]], np.float32)
+    assert (Int8.of(W).scale.tolist(), Int8.of(W, "bfloat16").scale.tolist()) == ([1 + 2**-9], [1.0])
+    stored = BitsAndBytesConfig(load_in_8bit=True).store("bfloat16")(W)
+    assert stored.scale.tolist() == [1.0]
 
 
 def test_a_row_of_zeros_is_read_as_zeros():

@@ -204,6 +204,18 @@ def test_a_base_that_is_quantized_here_has_the_weights_of_transformers(base, nam
     assert_same(ours, quantized_by_transformers(base, **BASES[name]))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["nf4", "int8"])
+def test_a_base_in_16_bits_is_quantized_as_transformers_quantizes_it(base, name, dtype):
+    ours = load_pretrained(base, dtype=dtype, quantization_config=BitsAndBytesConfig(**BASES[name]))
+    quantization = transformers.BitsAndBytesConfig(**BASES[name])
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        base, dtype=getattr(torch, dtype), quantization_config=quantization
+    )
+    for path, W in dequantized(theirs).items():
+        np.testing.assert_array_equal(ours.get_submodule(path).dense(), W)
+
+
 @pytest.mark.parametrize("name", BASES)
 def test_a_checkpoint_that_is_written_here_opens_in_transformers_to_the_same_weights(base, tmp_path, name):
     ours = load_pretrained(base, quantization_config=BitsAndBytesConfig(**BASES[name]))
