@@ -70,7 +70,8 @@ def load_pretrained(
             "float16": matrices are kept in 16 bits, frozen, and vectors are rounded
     quantization_config  a BitsAndBytesConfig: linear layers in 4 or 8 bits, frozen. A checkpoint that transformers and
             bitsandbytes wrote in 4 or 8 bits brings its own
-    parts   what PiSSA or OLoRA takes out of the weights before they are quantized: `ml.parts_of(config)`
+    parts   what PiSSA or OLoRA takes out of the weights before they are quantized: `ml.parts_of(config)`. For a moment
+            the exact SVD of a matrix takes six copies of it and LAPACK's work space; "pissa_niter_4" takes four
 
     Every other parameter requires a gradient (full fine-tuning); `get_peft_model` freezes them. Raises
     MissingFileError, FormatError for a broken file or one whose tensors are not exactly the model's (missing, extra,

@@ -1,6 +1,7 @@
 """PiSSA and OLoRA on a base in 4 or 8 bits: the start is taken while the base is loaded, and the rest is quantized."""
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -206,6 +207,20 @@ def test_conv1d_of_gpt2_is_decomposed_as_out_times_in(tmp_path):
     path = "transformer.h.0.attn.c_attn"
     W, stored = (m.get_base_model().get_submodule(path).base_layer.dense() for m in (plain, model))
     assert 0 < abs(stored - W).max() < 0.1 * abs(W).max()
+
+
+@each
+def test_memory_holds_the_parts_of_one_matrix_at_a_time(tmp_path, start):
+    tiny_llama(hidden_size=256, intermediate_size=704, num_hidden_layers=3).save_pretrained(tmp_path)
+    config = config_of(start, target_modules="all-linear")
+    loaded(tmp_path, NF4, config)  # what is loaded at first use
+    tracemalloc.start()
+    try:
+        base = loaded(tmp_path, NF4, config)
+        now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert base and peak - now < 8 * 4 * 256 * 704  # the model has 21 matrices
 
 
 def test_a_wrong_target_is_refused_before_a_weight_is_read(folder):
