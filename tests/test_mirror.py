@@ -18,6 +18,7 @@ NO_TEST_FILE = {  # file, or pattern -> where it is tested instead
     "counting/methods.py": "test_count.py counts every method with it",
     "counting/ledger/*": "test_ledger.py judges every row with them",
     "counting/report.py": "the tables of cli/test_params.py",
+    "counting/stored.py": "test_engine.py",
     "counting/styles.py": "the tables of cli/test_params.py",
     "course/compare.py": "checks/test_lesson_*.py: wrong answers and what is said of them",
     "course/submission.py": "test_runner.py and test_runner_forgeries.py",
