@@ -51,7 +51,7 @@ JSON: an array, one object for each rank and target set. Its keys:
 CSV: version to length, engine, then bytes at the first of the peaks as
 memory_full, memory_full_16bit, memory_lora, memory_4bit_lora and
 memory_4bit_lora_prepared, then full_over_lora (operations), then the smallest
-card in GB as card_full and so on; empty where none holds it; then quantize.
+card in GB as card_full and so on; empty where none holds it.
 """
 
 
@@ -217,7 +217,7 @@ def parse_ranks(text):  # "8,16" -> [8, 16]
 
 def as_lines(rows):
     lines = io.StringIO()
-    columns = (*COLUMNS, "engine", *MEMORY, "full_over_lora", *CARD, "quantize")
+    columns = (*COLUMNS, "engine", *MEMORY, "full_over_lora", *CARD)
     writer = csv.DictWriter(lines, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
