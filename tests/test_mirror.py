@@ -33,6 +33,7 @@ NO_TEST_FILE = {  # file, or pattern -> where it is tested instead
     "serving/protocol.py": "test_api.py",
     "serving/start.py": "every test of a server starts it",
     "quantization/blockwise.py": "test_nf4.py and test_double_quantization.py",
+    "quantization/save.py": "test_checkpoint.py",
     "quantization/stored.py": "the tests of the formats",
 }
 NO_SOURCE_FILE = {  # a test of several files, or of the repository

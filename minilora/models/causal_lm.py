@@ -143,7 +143,7 @@ class CausalLM(Checkpointing):
         from ..files.config_json import fields_to_json
         from ..files.safetensors import in_type
         from ..quantization.apply import stored_config
-        from ..quantization.checkpoint import tensors_of
+        from ..quantization.save import tensors_of
 
         parameters = dict(self.named_parameters())
         config = dataclasses.replace(self.config, tie_word_embeddings="lm_head.weight" not in parameters)

@@ -89,8 +89,9 @@ def load_pretrained(
             parameters[name].move(device)
     working = working_type("float32" if kind in SIXTEEN_BIT else kind)
     for file, header in headers.items():
-        for name, array in iterate_tensors(file, working, parameters.keys() & header.keys()):
-            if not parameters[name].is_filled:
+        missing = {name for name in parameters.keys() & header.keys() if not parameters[name].is_filled}
+        for name, array in iterate_tensors(file, working, missing):
+            if not parameters[name].is_filled:  # a tied head is stored twice in some files
                 fill(parameters[name], array, kind, device, f"{folder}: {name}")
     model.name_or_path = str(path)
     return model.eval()

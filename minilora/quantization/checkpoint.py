@@ -18,21 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError, FormatError, printable
+from ..errors import FormatError, printable
 from ..files.safetensors import read_bytes
-from ..nn import Module
 from .config import BitsAndBytesConfig
 from .double_quantization import SIZE, dynamic_map
 from .int8 import Int8
-from .linear import StoredLinear, StoredParameter
 from .nf4 import SIZES, VALUES, FourBit
-from .residual import Residual
-from .sixteen_bit import SixteenBit
 
 STATE = re.compile(r"(.+)\.quant_state\.bitsandbytes__(nf4|fp4)")
 BESIDE = re.compile(r"(.+\.weight)\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\.bitsandbytes__\w+)")
 SCALE = re.compile(r"(.+)\.(SCB|weight_format)")
 KEYS = {"quant_type": str, "blocksize": int, "dtype": str, "shape": list}
+TYPES = {"F32": np.float32, "F16": np.float16, "F64": np.float64, "U8": np.uint8, "I8": np.int8}
 NESTED_KEYS = {"nested_blocksize": int, "nested_offset": float}
 
 
@@ -61,10 +58,14 @@ class PackedFiles:
     def _is_codes(self, name, kind):
         return name.endswith(".weight") and kind in ("U8", "I8")
 
-    def _read(self, name):  # -> array, as stored; bfloat16 as uint16
+    def _read(self, name):  # -> array, as stored
         file, kind, shape = self._place(name)
-        types = {"F32": np.float32, "F16": np.float16, "U8": np.uint8, "I8": np.int8, "F64": np.float64}
-        return read_bytes(file, name).view(types.get(kind, np.uint16)).reshape(shape)
+        if kind not in TYPES:
+            self._refuse(name, f"has type {kind}, expected one of {', '.join(TYPES)}")
+        array = read_bytes(file, name).view(TYPES[kind]).reshape(shape)
+        if not np.isfinite(array).all():
+            self._refuse(name, "has a number that is not finite")
+        return array
 
     def _place(self, name):
         if name not in self.places:
@@ -100,6 +101,8 @@ class PackedFiles:
             self._refuse(names[0], f"has dtype {state['dtype'][:40]!r}, expected float32, bfloat16 or float16")
         if len(state["shape"]) != 2 or not all(type(n) is int and n > 0 for n in state["shape"]):
             self._refuse(names[0], f"has shape {str(state['shape'])[:40]}, expected two whole numbers")
+        if nested and not math.isfinite(state["nested_offset"]):
+            self._refuse(names[0], "has a nested_offset that is not finite")
         if nested and state["nested_blocksize"] != SIZE:
             self._refuse(names[0], f"has nested_blocksize {state['nested_blocksize']}, expected {SIZE}")
         return state | {"nested": bool(nested)}
@@ -150,51 +153,3 @@ class PackedFiles:
         if f"{stem}.weight_format" in self.places and self._read(f"{stem}.weight_format").any():
             self._refuse(f"{stem}.weight_format", "is not 0, the only format that is stored row by row")
         return Int8(codes, scale)
-
-
-# ---- writing
-
-
-def tensors_of(model: Module, config: BitsAndBytesConfig | None) -> dict:  # -> {name: array}
-    """The tensors of a file that holds the parameters of `model`. config: of those that are quantized."""
-    turned = {id(m.weight) for _, m in model.named_modules() if isinstance(m, StoredLinear) and m.transposed}
-    tensors = {}
-    for name, p in model.named_parameters():
-        if isinstance(p, StoredParameter):
-            tensors |= _tensors(name, p, config)
-        else:
-            tensors[name] = p.data.T if id(p) in turned else p.data
-    return tensors
-
-
-def _tensors(name, parameter, config):
-    stored = parameter.data
-    if isinstance(stored, Residual):
-        raise ConfigError(
-            f"{name} has a part in float32 beside its codes, which no checkpoint holds: save the adapter, which is for "
-            "the base before it was quantized"
-        )
-    if isinstance(stored, SixteenBit):
-        bits = stored.bits.T if parameter.transposed else stored.bits
-        return {name: bits if stored.kind == "float16" else np.ascontiguousarray(bits).view(_bfloat16())}
-    if isinstance(stored, Int8):
-        stem = name.removesuffix(".weight")
-        return {name: stored.codes, f"{stem}.SCB": stored.scale, f"{stem}.weight_format": np.zeros((), np.uint8)}
-    state = {"quant_type": stored.kind, "blocksize": stored.size, "dtype": stored.rounded, "shape": list(stored.shape)}
-    tensors = {name: _viewed(stored.packed, config.bnb_4bit_quant_storage), f"{name}.absmax": stored.absmax}
-    tensors[f"{name}.quant_map"] = VALUES[stored.kind]
-    if stored.absmax2 is not None:
-        tensors |= {f"{name}.nested_absmax": stored.absmax2, f"{name}.nested_quant_map": dynamic_map()}
-        state |= {"nested_blocksize": SIZE, "nested_dtype": "float32", "nested_offset": float(stored.offset)}
-    data = json.dumps(state).encode()
-    return tensors | {f"{name}.quant_state.bitsandbytes__{stored.kind}": np.frombuffer(data, np.uint8).copy()}
-
-
-def _viewed(packed, storage):  # (bytes,) uint8 -> (n, 1) of the type `storage`
-    return packed.view(_bfloat16() if storage == "bfloat16" else np.dtype(storage)).reshape(-1, 1)
-
-
-def _bfloat16():
-    import ml_dtypes  # here: only a file needs NumPy to know this type
-
-    return np.dtype(ml_dtypes.bfloat16)

@@ -7,7 +7,7 @@ import pytest
 from tiny import tiny_llama
 
 import minilora as ml
-from minilora.errors import FormatError
+from minilora.errors import ConfigError, FormatError
 from minilora.files.safetensors import read_tensors, write_tensors
 from minilora.models.pretrained import load_pretrained
 
@@ -50,6 +50,26 @@ def test_a_4_bit_weight_without_one_of_its_keys_is_refused_by_name(tmp_path, key
         load_pretrained(folder)
 
 
+def test_codes_that_do_not_fill_their_storage_type_are_not_written(tmp_path):
+    folder = saved(tmp_path, **NF4 | {"bnb_4bit_quant_storage": "float64"})  # 24 x 16 codes are 192 bytes: 24 numbers
+    assert load_pretrained(folder)
+    tiny_llama(intermediate_size=25, hidden_size=20, num_attention_heads=2).save_pretrained(tmp_path / "odd")
+    config = ml.BitsAndBytesConfig(**NF4 | {"bnb_4bit_quant_storage": "float64"})
+    base = load_pretrained(tmp_path / "odd", quantization_config=config)
+    with pytest.raises(ConfigError, match="bytes of codes, which are no whole numbers of bnb_4bit_quant_storage"):
+        base.save_pretrained(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("scale", [np.nan, np.inf])
+def test_an_8_bit_scale_that_is_not_finite_is_refused(tmp_path, scale):
+    def change(tensors):
+        tensors[f"{Q}.SCB"][3] = scale
+
+    with pytest.raises(FormatError, match=f"{Q}.SCB has a number that is not finite$"):
+        load_pretrained(changed(saved(tmp_path, load_in_8bit=True), change))
+
+
 def test_an_8_bit_weight_without_its_scales_is_refused_by_name(tmp_path):
     folder = changed(saved(tmp_path, load_in_8bit=True), lambda tensors: tensors.pop(f"{Q}.SCB"))
     with pytest.raises(FormatError, match=f"{Q}.SCB is missing; without it the weight cannot be read$"):
@@ -81,6 +101,10 @@ def test_a_4_bit_weight_without_anything_beside_it_is_refused(tmp_path):
         (state_with(nested_offset=None), "has nested_offset 'None', expected float"),
         (replaced(STATE, np.zeros(4, np.uint8)), "is not JSON"),
         (replaced(f"{Q}.weight", np.zeros((4, 1), np.uint8)), "weight has (4,) uint8, expected (192,) uint8"),
+        (state_with(nested_offset=float("inf")), "has a nested_offset that is not finite"),
+        (replaced(f"{Q}.weight.nested_absmax", np.full(1, np.nan, np.float32)), "has a number that is not finite"),
+        (replaced(f"{Q}.weight.nested_quant_map", np.zeros(256, np.int64)), "has type I64, expected one of F32, F16"),
+        (replaced(f"{Q}.weight.absmax", np.zeros(6, np.int64)), "has type I64, expected one of F32, F16"),
         (replaced(f"{Q}.weight.quant_map", np.zeros(16, np.float32)), "quant_map is another table than bitsandbytes'"),
     ],
 )
