@@ -34,7 +34,7 @@ from .text.forms import pair_encoder
 from .training.card import write_card
 from .training.copies import Copies, check_copies
 from .training.distillation import Distillation, check_distillation
-from .training.joining import check_same, join, own_device
+from .training.joining import check_files, check_same, join, own_device
 from .training.loop import own_loss
 from .training.optim import AdamW, schedule_named
 from .training.precision import precision_named
@@ -220,6 +220,7 @@ def finetune(
         if out is None:
             raise ConfigError("save_total_limit needs out, a folder")
         check_copies(Path(out), save_total_limit, resume or overwrite)
+    check_files(workers, settings["text"] + settings["jsonl"] + settings["valid"])
     saved = begin_run(out, settings, method != "full", resume, overwrite, first)
     check_settings(settings)
     if adapter is not None:

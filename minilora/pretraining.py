@@ -19,7 +19,7 @@ from .text.encoding import encode_text
 from .text.examples import Paths, path_names, read_text
 from .text.tokenizer import TextTokenizer, load_tokenizer
 from .text.train_tokenizer import train_tokenizer
-from .training.joining import check_same, join, own_device
+from .training.joining import check_files, check_same, join, own_device
 from .training.optim import AdamW, cosine
 from .training.resume import begin_run, check_same_data
 from .training.run import Result, RunFolder, run_training
@@ -71,6 +71,7 @@ def pretrain(
     workers = join(device)
     first, place = workers.rank == 0, own_device(device, workers)
     out, text = Path(out), path_names(text)
+    check_files(workers, text)
     steps = steps or (1500 if text else 5000)
     settings = {
         "command": "pretrain", "text": text, "tokenizer": None if tokenizer is None else str(tokenizer),

@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 import warnings
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -69,6 +70,14 @@ def _mpi_of(launch: Launch) -> Any:  # the module mpi4py.MPI; None for one proce
             way = "add --mpi=pmi2 or --mpi=pmix"
         raise ConfigError(f"{launch.launcher} has started {launch.size} processes, and MPI finds {found}; {way}")
     return MPI
+
+
+def check_files(workers: Workers, paths: list[str]) -> None:
+    """Raises ConfigError for standard input ("-") or a pipe among the paths, when several workers would read it."""
+    for path in paths if workers.size > 1 else ():
+        if path == "-" or Path(path).is_fifo():
+            what = "standard input" if path == "-" else path
+            raise ConfigError(f"{what} can be read once, and {workers.size} workers need it; save it in a file")
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Whether a launcher's processes find each other; nothing here starts one. With real ones: test_parallel.py."""
 
+import os
 import socket
 import sys
 from types import SimpleNamespace
@@ -124,6 +125,17 @@ def test_a_value_that_differs_names_the_worker_and_what_differs():
     assert 0 < first[0] < 2**48
     with pytest.raises(ConfigError, match="worker 1 has another data than worker 0"):
         joining.check_same(Pair(5.0), data="abc")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with a name")
+def test_what_can_be_read_once_is_refused_for_several_workers(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    joining.check_files(ALONE, ["-", str(tmp_path / "pipe")])
+    joining.check_files(Pair(0), [str(tmp_path / "file"), "none"])
+    for path, name in (("-", "standard input"), (str(tmp_path / "pipe"), str(tmp_path / "pipe"))):
+        with pytest.raises(ConfigError, match=f"{name} can be read once, and 2 workers need it; save it in a file"):
+            joining.check_files(Pair(0), [path])
 
 
 def test_the_workers_of_a_machine_take_its_gpus_in_turn(monkeypatch):
