@@ -60,9 +60,13 @@ def measure(store, widths, again=False):
                     found = run_json(workers, "step", width, method, rows)
                     if row is None:
                         store.add(key | found)
-                    else:
-                        row["seconds"] = min(row["seconds"], found["seconds"])
+                    elif found["seconds"] < row["seconds"]:
+                        row["seconds"] = found["seconds"]
                         store.add()
+            for workers in WORKERS[1:]:
+                key = {"what": "company", "width": int(width), "method": method, "workers": workers, "rows": ROWS}
+                if not store.find(key):
+                    store.add(key | run_json(workers, "company", width, method, ROWS))
 
 
 def step_row(store, width, method, workers, rows=ROWS):
@@ -99,6 +103,26 @@ def measured_table(store):  # -> Markdown
     return "\n".join(lines)
 
 
+def company_table(store):  # -> Markdown
+    lines = [
+        "| width | method | 4 rows, alone | as one of 2 workers | ratio | 2 rows, alone | as one of 4 | ratio |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for width in WIDTHS:
+        for method in METHODS:
+            cells = []
+            for workers in WORKERS[1:]:
+                alone, together = company(store, width, method, workers)
+                cells += [f"{alone * 1000:.0f}", f"{together * 1000:.0f}", f"{together / alone:.2f}"]
+            lines.append(f"| {width} | {NAMES[method]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def company(store, width, method, workers):  # -> CPU seconds of the same rows alone, and as one of so many workers
+    key = {"what": "company", "width": int(width), "method": method, "workers": workers}
+    return step_row(store, width, method, 1, ROWS // workers)["seconds"], store.find(key)["seconds"]
+
+
 def cases(store):  # -> [(title, {method: Step}, Network)]
     parameters, adapter = LLAMA
     small = {method: measured_step(store, WIDTHS[-1], method) for method in METHODS}
@@ -120,6 +144,9 @@ def scaling_table(store):  # -> Markdown
             lost = network.sum_seconds(1024, step.bytes) / step.seconds(1024, BATCH, network)
             lines.append(f"| {' '.join(title.split())} | {NAMES[method]} | {most:,} | {speed:,.0f} | {lost:.0%} |")
     return "\n".join(lines)
+
+
+TABLES = {"company": company_table, "measured": measured_table, "scaling": scaling_table}
 
 
 def draw(store, path):
@@ -153,7 +180,8 @@ def main(widths, again):
     (HERE / "figures").mkdir(exist_ok=True)
     draw(store, HERE / "figures" / "parallel.png")
     page = PAGE.read_text(encoding="utf-8")
-    for name, text in (("measured", measured_table(store)), ("scaling", scaling_table(store))):
+    for name, table in TABLES.items():
+        text = table(store)
         page = with_table(page, name, text + "\n")
         click.echo(text)
     write_text(PAGE, page)

@@ -1,6 +1,7 @@
 """One measurement of several workers, printed as JSON by worker 0; benchmarks/parallel.py starts it.
 
 mpiexec -n 2 python -m benchmarks.parallel_step step 768 lora 8    the steps of a training, batches of 8 rows
+mpiexec -n 2 python -m benchmarks.parallel_step company 768 lora 8 the CPU time of their rows, without the sum
 mpiexec -n 2 python -m benchmarks.parallel_step sums               the time of a sum, by the bytes of its array
 """
 
@@ -34,13 +35,18 @@ def batches(rows):
         yield ids, ids
 
 
-def measure_step(width, method, rows):  # -> dict
-    """The fastest step: the CPU seconds of one worker alone, which has one thread, or the time that several take."""
-    workers, model = join(), base(width)
-    now = time.process_time if workers.size == 1 else time.perf_counter
+def trainable(width, method):  # -> model, optimizer
+    model = base(width)
     if method == "lora":
         model = get_peft_model(model, LoraConfig(r=R, lora_alpha=2 * R, target_modules="all-linear"))
-    optimizer = AdamW([p for _, p in trained(model)], lr=1e-4)
+    return model, AdamW([p for _, p in trained(model)], lr=1e-4)
+
+
+def measure_step(width, method, rows):  # -> dict
+    """The fastest step: the CPU seconds of one worker alone, which has one thread, or the time that several take."""
+    workers = join()
+    now = time.process_time if workers.size == 1 else time.perf_counter
+    model, optimizer = trainable(width, method)
     times = []
 
     def clock(run):
@@ -59,6 +65,31 @@ def measure_step(width, method, rows):  # -> dict
     }  # fmt: skip
 
 
+def measure_company(width, method, rows):  # -> dict
+    """The CPU seconds of the fastest step of the slowest worker, without those in the sum, where it waits."""
+    workers, in_sums = join(), []
+    sum_step = workers.sum_step
+
+    def timed(*given):
+        began = time.process_time()
+        result = sum_step(*given)
+        in_sums.append(time.process_time() - began)
+        return result
+
+    workers.sum_step = timed
+    times = []
+    model, optimizer = trainable(width, method)
+    train(
+        model, batches(rows), optimizer, WARM_UP + MEASURED, workers=workers,
+        callbacks=[lambda run: times.append(time.process_time())],
+    )  # fmt: skip
+    seconds = (np.diff(times) - in_sums)[WARM_UP:].min()
+    return {
+        "width": width, "method": method, "workers": workers.size, "rows": rows,
+        "seconds": float(workers.gather(seconds).max()),
+    }  # fmt: skip
+
+
 def measure_sums():  # -> dict: {bytes: seconds}
     workers, found = join(), {}
     for size in SUMS:
@@ -74,6 +105,7 @@ def measure_sums():  # -> dict: {bytes: seconds}
 
 if __name__ == "__main__":
     what, *given = sys.argv[1:]
-    result = measure_sums() if what == "sums" else measure_step(int(given[0]), given[1], int(given[2]))
+    measure = {"sums": measure_sums, "step": measure_step, "company": measure_company}[what]
+    result = measure(*(int(part) if part.isdigit() else part for part in given))
     if join().rank == 0:
         print(json.dumps(result))

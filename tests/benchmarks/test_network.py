@@ -58,14 +58,22 @@ def store():
 
 def test_the_page_has_the_tables_of_the_committed_rows(store):
     page = parallel.PAGE.read_text(encoding="utf-8")
-    for name, text in (("measured", parallel.measured_table(store)), ("scaling", parallel.scaling_table(store))):
-        assert with_table(page, name, text + "\n") == page
+    for name, table in parallel.TABLES.items():
+        assert with_table(page, name, table(store) + "\n") == page
 
 
 def test_the_bytes_of_a_step_are_those_of_what_is_trained_and_of_four_numbers(store):
     steps = [row for row in store.rows if row["what"] == "step" and row["workers"] > 1]
     assert len(steps) == 2 * len(parallel.WIDTHS) * len(parallel.METHODS)
     assert all(row["bytes"] == 4 * (row["trained"] + 4) for row in steps)
+
+
+def test_rows_take_the_cpu_time_alone_that_they_take_beside_other_workers(store):
+    for width in parallel.WIDTHS:
+        for method in parallel.METHODS:
+            for workers in parallel.WORKERS[1:]:
+                alone, together = parallel.company(store, width, method, workers)
+                assert together == pytest.approx(alone, rel=0.3 if width == "128" else 0.15)
 
 
 def test_no_measured_step_is_faster_than_the_model_expects(store):
@@ -85,4 +93,4 @@ def test_lora_scales_to_more_workers_than_full_fine_tuning(store):
 def test_the_result_file_has_every_case_once():
     path = Path(parallel.HERE) / "results" / "parallel.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    assert len(rows) == 2 + len(parallel.WIDTHS) * len(parallel.METHODS) * 5
+    assert len(rows) == 2 + len(parallel.WIDTHS) * len(parallel.METHODS) * (5 + 2)
