@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from decimal import Decimal
+from numbers import Real
 
 import numpy as np
 
@@ -45,6 +47,8 @@ def as_array(value, what: str, arguments: tuple | None):
     value = plain(value)
     try:
         array = np.asarray(value)
+        if array.dtype.kind == "O" and all(isinstance(v, Real | Decimal) for v in array.ravel()):
+            array = array.astype(np.float64)  # fractions, or whole numbers too large for NumPy
         if array.dtype.kind not in "fiub":
             raise ValueError
         result = array.astype(np.float64)
@@ -52,7 +56,8 @@ def as_array(value, what: str, arguments: tuple | None):
         said = f"{what} is {_describe(value)}, expected numbers"
         raise Wrong(said, arguments, "the result is of another type than asked") from None
     if not np.isfinite(result).all():
-        raise Wrong(f"{what} has nan or infinite values", arguments)
+        said = f"{what} has nan or infinite values: is something divided by 0, or the root of a negative number taken?"
+        raise Wrong(said, arguments, f"{what} has nan or infinite values")
     if array.dtype == np.float16:
         said = f"{what} is float16, which has only three digits: compute in float32 or float64"
         raise Wrong(said, arguments, "float16 has too few digits")
@@ -72,13 +77,29 @@ def _describe(value):
 def same_shape(got, shape: tuple, what: str, axes: str, arguments: tuple | None) -> None:
     """Raise Wrong unless `got` has `shape`. axes: what the shape means, "(r, in)"."""
     if got.shape != tuple(shape):
-        flipped = len(shape) == 2 and got.shape == tuple(shape)[::-1]
-        raise Wrong(
-            f"{what} has the shape {got.shape}, expected {tuple(shape)}{' ' + axes if axes else ''}"
-            + (": it is transposed" if flipped else ""),
-            arguments,
-            f"{what} is transposed" if flipped else "",
-        )
+        why = _another_shape(got.shape, tuple(shape))
+        said = f"{what} has the shape {got.shape}, expected {tuple(shape)}{' ' + axes if axes else ''}"
+        raise Wrong(said + (f": {why}" if why else ""), arguments, f"{what}: {why}" if why else "")
+
+
+def _another_shape(got, shape):  # what probably happened, "" when nothing tells
+    if len(shape) == 2 and got == shape[::-1]:
+        return "it is transposed"
+    if len(got) < len(shape) and math.prod(got) == math.prod(shape) > 1:
+        return "its numbers are laid out flat, give them their shape"
+    if len(got) < len(shape):
+        return "an axis is missing, was it added up or picked?"
+    if len(got) > len(shape):
+        return "it has an axis too many"
+    if sorted(got) == sorted(shape):
+        return "its axes are in another order"
+    if all(g == n or n == 1 for g, n in zip(got, shape, strict=True)):
+        return "an axis that must have the size 1 is still there in full"
+    if all(g == n or g == 1 for g, n in zip(got, shape, strict=True)):
+        return "an axis is reduced to the size 1"
+    if len(set(got)) == 1 < len(got):
+        return "it is square: was a vector combined with a column, or a matrix with its own transpose?"
+    return ""
 
 
 def same(

@@ -14,7 +14,8 @@ import numpy as np
 
 from .compare import Wrong, plain
 from .messages import in_words
-from .mutants import mutants
+from .mutants import double_mutants, mutants, solution
+from .outcomes import constant, outcomes
 from .wire import Formula as Formula  # the files of checks/ take it from here
 
 
@@ -180,19 +181,40 @@ def changed_argument(position: int) -> str:
 def recognise(exercise: Exercise, function: Callable) -> str | None:
     """The sentence of the known mistake whose results equal the function's in every case, or None.
 
-    Known are the misconceptions of the exercise, then the mutants of the course's own solution.
+    Known are the misconceptions of the exercise and the course's own solution with one change, then the mistakes around
+    a right result, then the solution with two changes.
     """
     cases = exercise.cases()
     try:
         results = [_result(function, arguments) for arguments in cases]
     except Stopped:
         return None
-    if not any(results):
+    right = [_result(solution(exercise.lesson, exercise.function)[0], c) for c in cases]
+    if not any(results) or all(_same_result(a, b) for a, b in zip(results, right, strict=True)):
         return None
-    left = [*exercise.misconceptions, *mutants(exercise.lesson, exercise.function)]
-    for result, arguments in zip(results, cases, strict=True):  # most mistakes differ in the first case already
-        left = [(s, mistaken) for s, mistaken in left if _same_result(result, _result(mistaken, arguments))]
-    return left[0][0] if left else None
+    for known in (_known, _mixed, _twice):
+        left = known(exercise)
+        for result, arguments in zip(results, cases, strict=True):  # most mistakes differ in the first case already
+            left = [(s, mistaken) for s, mistaken in left if _same_result(result, _result(mistaken, arguments))]
+        if left:
+            return left[0][0]
+    if all(got and wanted and len(got) == len(wanted) for got, wanted in zip(results, right, strict=True)):
+        return constant([a for got in results for a in got], [a for wanted in right for a in wanted]) or None
+    return None
+
+
+def _known(exercise):
+    return [*exercise.misconceptions, *mutants(exercise.lesson, exercise.function)]
+
+
+def _mixed(exercise):
+    function, tree = solution(exercise.lesson, exercise.function)
+    right = function(*copy.deepcopy(exercise.cases()[0]))
+    return outcomes(function, tuple(a.arg for a in tree.args.args), len(right) if isinstance(right, tuple) else 0)
+
+
+def _twice(exercise):
+    return double_mutants(exercise.lesson, exercise.function)
 
 
 def _result(function, arguments):  # -> list of arrays; None when it raises, or returns something else

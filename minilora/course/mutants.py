@@ -8,31 +8,52 @@ import ast
 import contextlib
 import copy
 import functools
+import itertools
 import warnings
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 
 from ..files.shipped import shipped
-from .mutations import OPERATORS, call, number, other_expressions, whole_changes
+from .mutations import OPERATORS, call, number, other_expressions, other_forms, whole_changes
+
+
+@functools.lru_cache(maxsize=64)
+def solution(lesson: int, name: str) -> tuple[Callable, ast.FunctionDef]:
+    """The course's own function `name` of a lesson, and its source as a tree."""
+    module = ast.parse(shipped(f"lessons/solutions/lesson_{lesson:02d}.py").read_text(encoding="utf-8"))
+    namespace = {"__name__": f"solutions_{lesson:02d}"}
+    exec(compile(module, "<solution>", "exec"), namespace)  # the course's own text
+    tree = next(node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    return namespace[name], tree
 
 
 @functools.lru_cache(maxsize=64)
 def mutants(lesson: int, name: str) -> tuple[tuple[str, Callable], ...]:
     """(sentence, function) for every mistake that one change of the solution `name` of a lesson makes."""
-    source = shipped(f"lessons/solutions/lesson_{lesson:02d}.py").read_text(encoding="utf-8")
-    module = ast.parse(source)
-    namespace = {"__name__": f"solutions_{lesson:02d}"}
-    exec(compile(module, "<solution>", "exec"), namespace)  # the course's own text
-    tree = next(node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    return _functions(lesson, name, changes)
+
+
+@functools.lru_cache(maxsize=64)
+def double_mutants(lesson: int, name: str) -> tuple[tuple[str, Callable], ...]:
+    """The same for two changes of operators, transposes, conditions and comparisons at once."""
+    return _functions(lesson, name, pairs)
+
+
+def _functions(lesson, name, changed):
+    function, tree = solution(lesson, name)
+    tree = copy.deepcopy(tree)  # another thread may be changing it
     found: dict[CodeType, tuple[str, Callable]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)  # of a change that makes no sense
-        for sentence in changes(tree):
+        for sentence in itertools.islice(changed(tree), MOST):
             with contextlib.suppress(SyntaxError):
                 code = _code(tree)
                 if code not in found:
-                    found[code] = sentence, FunctionType(code, namespace, name)
+                    found[code] = sentence, FunctionType(code, function.__globals__, name)
     return tuple(found.values())
+
+
+MOST = 3000  # of an exercise: about a second
 
 
 def _code(tree):  # the code of the function, as it is now
@@ -43,14 +64,30 @@ def _code(tree):  # the code of the function, as it is now
 def changes(tree: ast.FunctionDef) -> Iterator[str]:
     """Make one change after another in `tree`, yield its sentence while it is there, and take it back."""
     words = Words(tree)
-    for parent, field, index, node in _places(tree):
-        for new, sentence in (
-            _other_statements(node, words) if isinstance(node, ast.stmt) else other_expressions(node, words)
-        ):
+    yield from _at(_places(tree), lambda node: _others(node, words))
+    yield from _exchanges(tree, words)
+
+
+def _others(node, words):
+    return _other_statements(node, words) if isinstance(node, ast.stmt) else other_expressions(node, words)
+
+
+def pairs(tree: ast.FunctionDef) -> Iterator[str]:
+    """The same with two changes at once."""
+    words = Words(tree)
+    places = [p for p in _places(tree) if isinstance(p[3], ast.BinOp | ast.Attribute | ast.IfExp | ast.Compare)]
+    for n in range(len(places)):
+        for one in _at(places[n : n + 1], lambda node: other_forms(node, words)):
+            for two in _at(places[n + 1 :], lambda node: other_forms(node, words)):
+                yield f"{one}, and {two}"
+
+
+def _at(places, others):  # make the changes of the nodes there, one after another
+    for parent, field, index, node in places:
+        for new, sentence in others(node):
             _put(parent, field, index, new)
             yield sentence
         _put(parent, field, index, node)
-    yield from _exchanges(tree, words)
 
 
 def _places(tree):  # -> [(parent, field, index or None, node)], the expressions and statements that may be changed

@@ -50,6 +50,18 @@ def _transposed(node):
 
 def other_expressions(node, words):
     """(another expression, the sentence) for an expression."""
+    yield from other_forms(node, words)
+    if isinstance(getattr(node, "ctx", None), ast.Store | ast.Del):
+        return
+    if isinstance(node, ast.Name):
+        yield from _other_names(node, words)
+    if isinstance(node, ast.Name | ast.BinOp | ast.Call | ast.Attribute | ast.Subscript):
+        for change, sentence in whole_changes(words(node)):
+            yield change(node), sentence
+
+
+def other_forms(node, words):
+    """The same for changes of the expression's own form: its operator, its operands, its condition."""
     if isinstance(getattr(node, "ctx", None), ast.Store | ast.Del):
         return
     if isinstance(node, ast.BinOp):
@@ -98,11 +110,6 @@ def other_expressions(node, words):
             )
         for change, sentence in whole_changes("every result"):
             yield ast.Tuple([change(v) for v in node.elts], ast.Load()), sentence
-    if isinstance(node, ast.Name):
-        yield from _other_names(node, words)
-    if isinstance(node, ast.Name | ast.BinOp | ast.Call | ast.Attribute | ast.Subscript):
-        for change, sentence in whole_changes(words(node)):
-            yield change(node), sentence
 
 
 def whole_changes(name):

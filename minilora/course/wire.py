@@ -7,6 +7,8 @@ import base64
 import json
 import struct
 import sys
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,8 @@ def encoded(value) -> Any:  # -> what JSON can hold
     for kind in (bool, int, float, str, complex):  # int without a point, and types derived from these
         if isinstance(value, kind):
             return ["complex", value.real, value.imag] if kind is complex else [kind.__name__, str(kind(value))]
+    if isinstance(value, Real | Decimal):  # a Fraction
+        return float(value)
     for name, kind in CONTAINERS.items():
         if isinstance(value, kind):
             return [name, [encoded(v) for v in value]]

@@ -176,6 +176,36 @@ EXERCISES = (
             ),
             ("the difference is not divided by the distance of the points", lambda f, x, eps: f(x + eps) - f(x - eps)),
             ("the difference is taken the wrong way round", lambda f, x, eps: (f(x - eps) - f(x + eps)) / (2 * eps)),
+            (
+                "only f(x - eps) is divided, and by 2 alone: it needs parentheses, (f(x + eps) - f(x - eps)) / (2 * eps)",
+                lambda f, x, eps: f(x + eps) - f(x - eps) / 2 * eps,
+            ),
+            (
+                "the difference is divided by eps², but the distance of the points is 2 eps",
+                lambda f, x, eps: (f(x + eps) - f(x - eps)) / eps**2,
+            ),
+            (
+                "the points are 2 eps away from x, but the difference is divided by 2 eps",
+                lambda f, x, eps: (f(x + 2 * eps) - f(x - 2 * eps)) / (2 * eps),
+            ),
+            (
+                "the step is a share of x, eps * x, instead of eps",
+                lambda f, x, eps: (f(x * (1 + eps)) - f(x * (1 - eps))) / (2 * eps),
+            ),
+            (
+                "the difference is taken inside f: f must be called twice",
+                lambda f, x, eps: f((x + eps) - (x - eps)) / (2 * eps),
+            ),
+            ("the points are eps away from 0 instead of x", lambda f, x, eps: (f(eps) - f(-eps)) / (2 * eps)),
+            (
+                "the second derivative is computed, f(x + eps) - 2 f(x) + f(x - eps)",
+                lambda f, x, eps: (f(x + eps) - 2 * f(x) + f(x - eps)) / eps**2,
+            ),
+            ("the value f(x) is returned, not its slope", lambda f, x, eps: f(x)),
+            (
+                "one point is eps away from x and the other is x, but the difference is divided by 2 eps",
+                lambda f, x, eps: (f(x + eps) - f(x)) / (2 * eps),
+            ),
         ),
         (
             "Evaluate f a little to the right of x, and a little to the left. How far apart are the two places?",
@@ -208,6 +238,26 @@ EXERCISES = (
                 "the difference is divided by eps, but the two places are 2 eps apart",
                 lambda f, x, eps: np.reshape([(f(x + d) - f(x - d)) / eps for d in _steps(x, eps)], x.shape),
             ),
+            (
+                "np.gradient gives the differences between the elements of x: f is never called",
+                lambda f, x, eps: np.gradient(x, eps),
+            ),
+            (
+                "the two values of f are added instead of subtracted",
+                lambda f, x, eps: np.reshape([(f(x + d) + f(x - d)) / (2 * eps) for d in _steps(x, eps)], x.shape),
+            ),
+            (
+                "/ 2 * eps divides by 2 and then multiplies by eps: it needs / (2 * eps)",
+                lambda f, x, eps: np.reshape([(f(x + d) - f(x - d)) / 2 * eps for d in _steps(x, eps)], x.shape),
+            ),
+            (
+                "one number is returned: all elements are moved at once, or their derivatives are added up",
+                lambda f, x, eps: sum((f(x + d) - f(x - d)) / (2 * eps) for d in _steps(x, eps)),
+            ),
+            (
+                "the derivatives are returned flat, without the shape of x",
+                lambda f, x, eps: np.array([(f(x + d) - f(x - d)) / (2 * eps) for d in _steps(x, eps)]),
+            ),
         ),
         (
             "One element at a time: move it up, evaluate, move it down, evaluate. What must happen before the next one?",
@@ -237,6 +287,31 @@ EXERCISES = (
             ("the upstream gradient g is left out", lambda x, g: sigmoid(x) + x * sigmoid(x) * (1 - sigmoid(x))),
             ("the forward is computed instead of the backward", lambda x, g: g * x * sigmoid(x)),
             ("the first half of the product rule is missing", lambda x, g: g * x * sigmoid(x) * (1 - sigmoid(x))),
+            (
+                "e^-x is used in place of the sigmoid 1 / (1 + e^-x)",
+                lambda x, g: g * (np.exp(-x) + x * np.exp(-x) * (1 - np.exp(-x))),
+            ),
+            (
+                "only the derivative of the sigmoid is computed, σ(x) (1 - σ(x))",
+                lambda x, g: g * sigmoid(x) * (1 - sigmoid(x)),
+            ),
+            (
+                "the sigmoid has the wrong sign in its exponent: e^x in place of e^-x",
+                lambda x, g: g * (sigmoid(-x) + x * sigmoid(-x) * (1 - sigmoid(-x))),
+            ),
+            (
+                "the derivative of tanh is used for that of the sigmoid, 1 - σ(x)²",
+                lambda x, g: g * (sigmoid(x) + x * (1 - sigmoid(x) ** 2)),
+            ),
+            (
+                "the derivative of the sigmoid is taken as 1 - σ(x), without its factor σ(x)",
+                lambda x, g: g * (sigmoid(x) + x * (1 - sigmoid(x))),
+            ),
+            (
+                "g multiplies only the first of the two terms",
+                lambda x, g: g * sigmoid(x) + x * sigmoid(x) * (1 - sigmoid(x)),
+            ),
+            ("the derivative of relu is used, 1 where x is positive", lambda x, g: g * (x > 0)),
         ),
         (
             "y = x · σ(x) is a product: both factors depend on x.",

@@ -146,6 +146,30 @@ EXERCISES = (
                 "the largest of the repeated gradients is taken instead of their sum",
                 lambda g, shape: _reduced(g, shape, lambda a, axis: a.max(axis=axis, keepdims=True)),
             ),
+            (
+                "np.resize repeats or cuts the numbers: the gradients must be added up",
+                lambda g, shape: np.resize(g, shape),
+            ),
+            ("everything is added up, whatever the shape", lambda g, shape: np.ones(shape) * g.sum()),
+            ("one number is returned, the sum of everything", lambda g, shape: g.sum()),
+            ("the first axis is always added up, whether it was repeated or not", lambda g, shape: g.sum(axis=0)),
+            (
+                "only the axes in front are added up, not those that were stretched from size 1",
+                lambda g, shape: g.sum(axis=tuple(range(g.ndim - len(shape)))),
+            ),
+            (
+                "the stretched axes are added up, and those in front are not",
+                lambda g, shape: g.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True),
+            ),
+            (
+                "the stretched axes are added up without keepdims=True, and those in front are not",
+                lambda g, shape: g.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1)),
+            ),
+            (
+                "the array is broadcast once more instead of added up",
+                lambda g, shape: np.broadcast_to(g, np.broadcast_shapes(g.shape, shape)),
+            ),
+            ("a part of g is cut out instead of added up", lambda g, shape: g[tuple(slice(0, n) for n in shape)]),
         ),
         (
             "A value that was used k times gets the sum of its k gradients. Along which axes was it repeated?",
@@ -171,6 +195,25 @@ EXERCISES = (
             ("dA and dB are returned in the other order", lambda A, B, G: (A.T @ G, G @ B.T)),
             ("the factors of dB are swapped: Gᵀ A is the gradient of Bᵀ", lambda A, B, G: (G @ B.T, G.T @ A)),
             ("the incoming gradient G is left out", lambda A, B, G: (np.ones_like(G) @ B.T, A.T @ np.ones_like(G))),
+            ("A and B themselves are returned, exchanged: a gradient needs the product with G", lambda A, B, G: (B, A)),
+            (
+                "A and B are returned transposed and exchanged: a gradient needs the product with G",
+                lambda A, B, G: (B.T, A.T),
+            ),
+            ("G is left out of dB", lambda A, B, G: (G @ B.T, A.T @ np.ones_like(G))),
+            ("G is left out of dA", lambda A, B, G: (np.ones_like(G) @ B.T, A.T @ G)),
+            (
+                "G is divided by a matrix (its inverse): a gradient multiplies with the transposed matrix",
+                lambda A, B, G: (G @ np.linalg.pinv(B), np.linalg.pinv(A) @ G),
+            ),
+            ("nothing is transposed", lambda A, B, G: (G @ B, A @ G)),
+            ("A is not transposed in dB", lambda A, B, G: (G @ B.T, A @ G)),
+            ("B is not transposed in dA", lambda A, B, G: (G @ B, A.T @ G)),
+            ("both gradients are divided by the number of rows", lambda A, B, G: (G @ B.T / len(G), A.T @ G / len(G))),
+            (
+                "G is added up to one number first",
+                lambda A, B, G: (G.sum() * np.ones_like(A) * B.sum(1), A.sum(0)[:, None] * np.ones_like(B) * G.sum()),
+            ),
         ),
         (
             "dA has the shape of A. There is one product of G and B (one of them transposed) with that shape.",
@@ -203,6 +246,20 @@ EXERCISES = (
                 "the mean of g is subtracted instead of its mean weighted with p",
                 lambda p, g: p * (g - g.mean(axis=-1, keepdims=True)),
             ),
+            ("g is subtracted from p: that is the gradient of another function", lambda p, g: p - g),
+            ("p is subtracted from g: that is the rule for a target, not for any g", lambda p, g: p * (g - p)),
+            (
+                "p alone is squared and added up, and g multiplies the rest: the sum must be over g · p",
+                lambda p, g: g * (p - (p * p).sum(axis=-1, keepdims=True)),
+            ),
+            (
+                "a softmax is applied to p again: p is the result already",
+                lambda p, g: np.exp(p) / np.exp(p).sum(axis=-1, keepdims=True) * g,
+            ),
+            ("g is taken for the target: p - g is the gradient of a cross-entropy", lambda p, g: (p - g) * p),
+            ("the factor p in front is left out", lambda p, g: g - (g * p).sum(axis=-1, keepdims=True)),
+            ("the p of the row is subtracted instead of the sum of g · p", lambda p, g: p * g - p),
+            ("the coupling term has the wrong sign", lambda p, g: p * g + p * (g * p).sum(axis=-1, keepdims=True)),
         ),
         (
             "Each p_i depends on every x_j of its row: the derivative of p_i by x_j is p_i (1 - p_i) for i = j, else "

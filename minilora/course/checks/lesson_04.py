@@ -5,6 +5,7 @@ import numpy as np
 from ...models.llama import LlamaConfig, LlamaForCausalLM
 from ..compare import Wrong, as_array, same, same_shape, small
 from ..judge import Exercise
+from .mistakes_04 import ATTENTION, COUNT
 
 # ---- 4.1
 
@@ -103,29 +104,6 @@ def attention_is_right(f, cases):
         same(f(q, k, v), expected, "o", (q, k, v))
 
 
-def attend(scale=None, see=0, axis=-1, masked=True):
-    """Attention with one thing changed: the scale of the scores, the diagonal of the mask, the axis of the softmax."""
-
-    def function(q, k, v):
-        T, hd = q.shape
-        scores = q @ k.T * (1 / np.sqrt(hd) if scale is None else scale(hd))
-        scores = np.where(np.tri(T, k=see) > 0, scores, -1e30) if masked else scores
-        p = np.exp(scores - scores.max(axis=axis, keepdims=True))
-        return p / p.sum(axis=axis, keepdims=True) @ v
-
-    return function
-
-
-def zeros_for_the_future(q, k, v):
-    p = np.exp(np.tril(q @ k.T / np.sqrt(q.shape[1])))
-    return p / p.sum(axis=-1, keepdims=True) @ v
-
-
-def cut_after_softmax(q, k, v):
-    p = np.exp(q @ k.T / np.sqrt(q.shape[1]))
-    return np.tril(p / p.sum(axis=-1, keepdims=True)) @ v
-
-
 # ---- 4.3
 
 
@@ -162,12 +140,6 @@ def count_is_right(which):
     return check
 
 
-def count(V, d, m, layers, heads, kv_heads, tied, norms=2, final=1, mlp=3, o=1, grouped=True, heads_tied=True):
-    kv = d // heads * (kv_heads if grouped else heads)
-    block = (1 + o) * d * d + 2 * d * kv + mlp * d * m + norms * d
-    return V * d * (1 if tied and heads_tied else 2) + layers * block + final * d
-
-
 EXERCISES = (
     Exercise(
         "4.1",
@@ -201,6 +173,43 @@ EXERCISES = (
                 "one mean is taken over the whole array instead of one for each row",
                 lambda x, w, eps: w * x / np.sqrt((x * x).mean() + eps),
             ),
+            (
+                "x is divided by its length: the mean, and not the sum, of the squares is wanted; eps is left out too",
+                lambda x, w, eps: w * x / np.linalg.norm(x, axis=-1, keepdims=True),
+            ),
+            (
+                "w is added instead of multiplied",
+                lambda x, w, eps: w + x / np.sqrt((x * x).mean(-1, keepdims=True) + eps),
+            ),
+            (
+                "eps is added to the result instead of under the root",
+                lambda x, w, eps: w * x / np.sqrt((x * x).mean(-1, keepdims=True)) + eps,
+            ),
+            (
+                "x is divided by its standard deviation, which subtracts the mean",
+                lambda x, w, eps: w * x / np.std(x, axis=-1, keepdims=True),
+            ),
+            ("the root is left out", lambda x, w, eps: w * x / ((x * x).mean(-1, keepdims=True) + eps)),
+            (
+                "the mean is squared: the mean of the squares is wanted",
+                lambda x, w, eps: w * x / np.sqrt(x.mean(-1, keepdims=True) ** 2 + eps),
+            ),
+            (
+                "keepdims=True is left out, so the means stand beside the wrong rows",
+                lambda x, w, eps: w * x / np.sqrt((x * x).mean(-1) + eps),
+            ),
+            (
+                "the mean runs down the columns instead of along the rows",
+                lambda x, w, eps: w * x / np.sqrt((x * x).mean(0, keepdims=True) + eps),
+            ),
+            (
+                "the mean of |x| is taken instead of x²",
+                lambda x, w, eps: w * x / np.sqrt(np.abs(x).mean(-1, keepdims=True) + eps),
+            ),
+            (
+                "x is multiplied by the root instead of divided",
+                lambda x, w, eps: w * x * np.sqrt((x * x).mean(-1, keepdims=True) + eps),
+            ),
         ),
         (
             "Root mean square, read backwards: square, then mean, then root. The mean of what: of each row, or of all?",
@@ -222,16 +231,7 @@ EXERCISES = (
             ("the weights add up to 1", attention_averages),
             ("equals the softmax of the scaled scores, token by token", attention_is_right),
         ),
-        (
-            ("the scores are not divided by √hd", attend(scale=lambda hd: 1.0)),
-            ("the scores are divided by hd instead of √hd", attend(scale=lambda hd: 1 / hd)),
-            ("the mask is off by one: a token sees the next one too", attend(see=1)),
-            ("the mask is off by one: a token does not see itself", attend(see=-1)),
-            ("there is no mask: every token sees all", attend(masked=False)),
-            ("the softmax runs over the queries instead of the keys", attend(axis=0)),
-            ("hidden scores are set to 0: e^0 is 1, so they still count", zeros_for_the_future),
-            ("the future is cut off after the softmax: the weights of a row no longer add up to 1", cut_after_softmax),
-        ),
+        ATTENTION,
         (
             "Scores first: how well does query i fit key j? Which pairs (i, j) may count? Only then apply the softmax.",
             "scores = q @ k.T / √hd, shape (T, T), row i for query i. np.tri(T) has a 1 where j <= i. Give the others a "
@@ -255,15 +255,7 @@ EXERCISES = (
             ("Llama 3 8B", count_is_right(slice(3, 4))),
             ("odd sizes", count_is_right(slice(4, None))),
         ),
-        (
-            ("the norm weights are forgotten", lambda *a: count(*a, norms=0, final=0)),
-            ("the last norm, after all layers, is forgotten", lambda *a: count(*a, final=0)),
-            ("a block has one norm instead of two", lambda *a: count(*a, norms=1)),
-            ("keys and values are counted as wide as queries", lambda *a: count(*a, grouped=False)),
-            ("the MLP has two matrices instead of three (gate, up, down)", lambda *a: count(*a, mlp=2)),
-            ("the output projection o of the attention is forgotten", lambda *a: count(*a, o=0)),
-            ("a tied head is counted a second time", lambda *a: count(*a, heads_tied=False)),
-        ),
+        COUNT,
         (
             "Go through a block: q, k, v, o, gate, up, down, and two norms. Which of them are d wide, and which are narrower?",
             "A head is d / heads wide. q and o are (d, d); k and v are (kv_heads * d / heads, d); gate and up are (m, d), "

@@ -69,6 +69,7 @@ def energy_cases():
         (np.array([1.0, 1.0, 1.0, 1.0]), 0.5),  # met exactly
         (np.array([3.0, 1.0]), 1.0),
         (np.array([2.0]), 0.5),
+        (np.array([0.9, 0.5]), 0.9),
         (np.array([6.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0]), 0.9),
     ]
 
@@ -130,6 +131,34 @@ EXERCISES = (
                 "the first r columns of D are kept, and the others set to zero",
                 lambda D, r: np.where(np.arange(D.shape[1]) < r, D, 0.0),
             ),
+            (
+                "the first r rows of D are kept, and the others set to zero",
+                lambda D, r: np.where(np.arange(D.shape[0])[:, None] < r, D, 0.0),
+            ),
+            ("columns of D times rows of D: that is no part of D", lambda D, r: D[:, :r] @ D[:r]),
+            ("all directions are kept: r is ignored", lambda D, r: D),
+            (
+                "what is left over is returned: D minus the best part",
+                from_svd(lambda U, s, Vh, r: (U[:, r:] * s[r:]) @ Vh[r:]),
+            ),
+            (
+                "only the first direction is kept, whatever r is",
+                from_svd(lambda U, s, Vh, r: s[0] * np.outer(U[:, 0], Vh[0])),
+            ),
+            (
+                "the root of the singular values is used",
+                from_svd(lambda U, s, Vh, r: (U[:, :r] * s[:r] ** 0.5) @ Vh[:r]),
+            ),
+            ("one direction too few is kept", from_svd(lambda U, s, Vh, r: (U[:, : r - 1] * s[: r - 1]) @ Vh[: r - 1])),
+            (
+                "Vh is transposed once more: its rows are the directions already",
+                from_svd(lambda U, s, Vh, r: (U[:, :r] * s[:r]) @ Vh[:, :r].T),
+            ),
+            (
+                "the largest elements of D are kept, which is no low rank",
+                lambda D, r: np.where(np.abs(D) >= np.sort(np.abs(D).ravel())[-r], D, 0.0),
+            ),
+            ("the singular values alone are returned", from_svd(lambda U, s, Vh, r: s[:r])),
         ),
         (
             "np.linalg.svd takes D apart into directions, the most important first.",
@@ -153,6 +182,54 @@ EXERCISES = (
             ("the result is one too small: positions count from 0", lambda s, share: counted(s * s, share) - 1),
             ("the result is one too large", lambda s, share: counted(s * s, share) + 1),
             ("those larger than a share of the largest are counted", lambda s, share: int((s > share * s.max()).sum())),
+            (
+                "a share that is met exactly does not count: it must be at least that share, >= and not >",
+                lambda s, share: int(np.sum(np.cumsum(s * s) <= share * np.sum(s * s))) + 1,
+            ),
+            (
+                "a share that is met exactly does not count, > instead of >=, and where none is larger the answer is 1",
+                lambda s, share: int(np.argmax(np.cumsum(s * s) > share * np.sum(s * s))) + 1,
+            ),
+            (
+                "those from that place on are counted, instead of those up to it",
+                lambda s, share: int((np.cumsum(s * s) >= share * np.sum(s * s)).sum()),
+            ),
+            (
+                "the energy itself is returned instead of the number of directions",
+                lambda s, share: (e := np.cumsum(s * s))[e >= share * e[-1]][0],
+            ),
+            ("the number of directions is divided, not their energy (rounded)", lambda s, share: round(share * len(s))),
+            (
+                "the number of directions is divided, not their energy (rounded up)",
+                lambda s, share: int(np.ceil(share * len(s))),
+            ),
+            (
+                "the number of directions is divided, not their energy (rounded down)",
+                lambda s, share: int(share * len(s)),
+            ),
+            (
+                "the share is compared with the energy itself: it needs the share times the whole energy",
+                lambda s, share: int(np.argmax(np.cumsum(s * s) >= share)) + 1,
+            ),
+            (
+                "the energies are divided by the sum of the singular values instead of the sum of their squares",
+                lambda s, share: int(np.argmax(np.cumsum(s * s) / np.sum(s) >= share)) + 1,
+            ),
+            (
+                "each energy alone is compared: they must be added up, the first k of them",
+                lambda s, share: int(np.argmax(s * s >= share * np.sum(s * s))) + 1,
+            ),
+            ("the smallest are added up first", lambda s, share: counted((s * s)[::-1], share)),
+            (
+                "the share is squared, or the roots of the energies are compared",
+                lambda s, share: counted(s * s, share**2),
+            ),
+            (
+                "the energies that are larger than a share of the largest are counted",
+                lambda s, share: int((s * s >= share * s[0] ** 2).sum()),
+            ),
+            ("the directions that are left out are counted", lambda s, share: len(s) - counted(s * s, share)),
+            ("all directions are counted", lambda s, share: len(s)),
         ),
         (
             "The energy of a direction is its singular value squared. The whole energy is Σ σ².",

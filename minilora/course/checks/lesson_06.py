@@ -172,6 +172,36 @@ EXERCISES = (
                 "the frozen layer's output is scaled too",
                 lambda x, W, A, B, alpha, r: alpha / r * forward(x, W, A, B, 1),
             ),
+            ("the scale is squared", lambda x, W, A, B, alpha, r: forward(x, W, A, B, (alpha / r) ** 2)),
+            ("the root of the scale is taken", lambda x, W, A, B, alpha, r: forward(x, W, A, B, (alpha / r) ** 0.5)),
+            (
+                "the scale is multiplied, alpha times r, instead of divided",
+                lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha * r),
+            ),
+            (
+                "the adapter reads the output of W instead of x",
+                lambda x, W, A, B, alpha, r: x @ W.T + alpha / r * (x @ W.T @ A.T) @ B.T,
+            ),
+            (
+                "alpha is divided by the root of r in whole numbers",
+                lambda x, W, A, B, alpha, r: forward(x, W, A, B, alpha / int(r**0.5)),
+            ),
+            ("the sign of alpha is lost", lambda x, W, A, B, alpha, r: forward(x, W, A, B, abs(alpha) / r)),
+            (
+                "the scale multiplies the frozen part instead of the adapter",
+                lambda x, W, A, B, alpha, r: alpha / r * x @ W.T + x @ A.T @ B.T,
+            ),
+            ("the adapter's part is subtracted", lambda x, W, A, B, alpha, r: forward(x, W, A, B, -alpha / r)),
+            ("the adapter is forgotten: only the frozen layer is computed", lambda x, W, A, B, alpha, r: x @ W.T),
+            (
+                "both parts are multiplied instead of added",
+                lambda x, W, A, B, alpha, r: x @ W.T * (alpha / r * (x @ A.T) @ B.T),
+            ),
+            ("W is not transposed", lambda x, W, A, B, alpha, r: x @ W + alpha / r * (x @ A.T) @ B.T),
+            (
+                "a relu or another function is applied to the result",
+                lambda x, W, A, B, alpha, r: np.maximum(forward(x, W, A, B, alpha / r), 0),
+            ),
         ),
         (
             "Two paths from x to y that are added: one through W, one through A and then B.",
@@ -206,6 +236,39 @@ EXERCISES = (
                 "both are transposed: a gradient has the shape of its matrix",
                 lambda *c: tuple(d.T for d in mistaken()(*c)),
             ),
+            (
+                "A and B themselves are returned, scaled: their gradients need x and g",
+                lambda x, g, A, B, alpha, r: (alpha / r * A, alpha / r * B),
+            ),
+            (
+                "a step is made: the gradients are wanted, not the new A and B",
+                lambda *c: tuple(w - d for w, d in zip(c[2:4], mistaken()(*c), strict=True)),
+            ),
+            (
+                "dA ignores g and B: all its elements are the scale",
+                lambda *c: (c[4] / c[5] * np.ones_like(c[2]), mistaken()(*c)[1]),
+            ),
+            (
+                "only the signs of g are used in dB",
+                lambda x, g, *c: (mistaken()(x, g, *c)[0], mistaken()(x, np.sign(g), *c)[1]),
+            ),
+            ("only the signs of g are used", lambda x, g, *c: mistaken()(x, np.sign(g), *c)),
+            ("g is left out", lambda x, g, *c: mistaken()(x, np.ones_like(g), *c)),
+            (
+                "A is left out of dB: it is gᵀ x, not gᵀ (x Aᵀ)",
+                lambda *c: (mistaken()(*c)[0], c[4] / c[5] * c[1].T @ c[0]),
+            ),
+            (
+                "B is left out of dA",
+                lambda x, g, A, B, alpha, r: (
+                    alpha / r * (g @ np.ones_like(B)).T @ x,
+                    mistaken()(x, g, A, B, alpha, r)[1],
+                ),
+            ),
+            ("alpha is divided by √r: that is the scale of rsLoRA", mistaken(scale=lambda a, r: a / r**0.5)),
+            ("the scale is divided by r twice", mistaken(scale=lambda a, r: a / r**2)),
+            ("both gradients have the wrong sign", mistaken(scale=lambda a, r: -a / r)),
+            ("both gradients are doubled", mistaken(scale=lambda a, r: 2 * a / r)),
         ),
         (
             "Write y = x Wᵀ + s u Bᵀ with u = x Aᵀ. Then dB is the gradient of a product that you know from lesson 2, and "
@@ -239,6 +302,34 @@ EXERCISES = (
                 lambda g, W, A, B, alpha, r: g @ W + alpha // r * g @ B @ A,
             ),
             ("the scale is inverted, r / alpha", lambda g, W, A, B, alpha, r: g @ W + r / alpha * g @ B @ A),
+            (
+                "the path through the frozen W is scaled too",
+                lambda g, W, A, B, alpha, r: alpha / r * (g @ W + g @ B @ A),
+            ),
+            ("the merged weight is returned: g must go through it", lambda g, W, A, B, alpha, r: W + alpha / r * B @ A),
+            (
+                "the gradient is added up over the rows: every row of x has its own",
+                lambda g, W, A, B, alpha, r: (g @ W + alpha / r * g @ B @ A).sum(axis=0),
+            ),
+            (
+                "alpha is divided by √r: that is the scale of rsLoRA",
+                lambda g, W, A, B, alpha, r: g @ W + alpha / r**0.5 * g @ B @ A,
+            ),
+            ("the path through the adapter is subtracted", lambda g, W, A, B, alpha, r: g @ W - alpha / r * g @ B @ A),
+            ("the scale is applied twice", lambda g, W, A, B, alpha, r: g @ W + (alpha / r) ** 2 * g @ B @ A),
+            (
+                "both paths are multiplied instead of added",
+                lambda g, W, A, B, alpha, r: g @ W * (alpha / r * g @ B @ A),
+            ),
+            (
+                "W is transposed, as in the forward: backward g goes through W itself",
+                lambda g, W, A, B, alpha, r: g @ W.T + alpha / r * g @ B @ A,
+            ),
+            (
+                "the gradient is averaged over the rows: the loss has already done that, in g",
+                lambda g, W, A, B, alpha, r: (g @ W + alpha / r * g @ B @ A) / len(g),
+            ),
+            ("g is left out", lambda g, W, A, B, alpha, r: np.ones_like(g) @ (W + alpha / r * B @ A)),
         ),
         (
             "x reaches y on two paths, so its gradient has two parts.",

@@ -1,5 +1,7 @@
 """Lesson 7: the scale."""
 
+import numpy as np
+
 from ..compare import Wrong, as_array, same
 from ..judge import Exercise
 
@@ -14,7 +16,7 @@ def scale_cases():
 def number(f, c):
     got = as_array(f(*c), "the result", c)
     if got.size != 1:
-        raise Wrong(f"expected one number, got an array of shape {got.shape}", c)
+        raise Wrong(f"expected one number, got an array of shape {got.shape}", c, "several numbers in place of one")
     return got.reshape(())
 
 
@@ -66,6 +68,35 @@ EXERCISES = (
             ("alpha is not divided at all", lambda alpha, r, rs: alpha),
             ("alpha is under the root too", lambda alpha, r, rs: (alpha / r) ** 0.5 if rs else alpha / r),
             ("the scale is inverted", lambda alpha, r, rs: 1 / scale(alpha, r, rs)),
+            ("rsLoRA's root is taken of alpha instead of r", lambda alpha, r, rs: alpha**0.5 / r if rs else alpha / r),
+            (
+                "the cube root of r is taken instead of the square root",
+                lambda alpha, r, rs: alpha / r ** (1 / 3) if rs else alpha / r,
+            ),
+            (
+                "r ** 1 / 2 is the half of r: it needs r ** (1 / 2)",
+                lambda alpha, r, rs: alpha / r**1 / 2 if rs else alpha / r,
+            ),
+            (
+                "alpha / 2 * r divides by 2 and multiplies by r",
+                lambda alpha, r, rs: alpha / r**0.5 if rs else alpha / 2 * r,
+            ),
+            (
+                "the logarithm of r is taken instead of its root",
+                lambda alpha, r, rs: alpha / np.log(r) if rs else alpha / r,
+            ),
+            ("both scales are added up", lambda alpha, r, rs: alpha / r**0.5 + alpha / r),
+            ("both ways divide in whole numbers, with //", lambda alpha, r, rs: alpha // r**0.5 if rs else alpha // r),
+            ("the root of r is cut to a whole number", lambda alpha, r, rs: alpha / int(r**0.5) if rs else alpha / r),
+            ("r is squared instead of its root taken", lambda alpha, r, rs: alpha / r**2 if rs else alpha / r),
+            ("both ways multiply by r instead of dividing", lambda alpha, r, rs: alpha * r**0.5 if rs else alpha * r),
+            ("the root is always taken: rank_stabilised is ignored", lambda alpha, r, rs: alpha / r**0.5),
+            ("both alpha and r are under the root, in both ways", lambda alpha, r, rs: (alpha / r) ** 0.5),
+            ("rsLoRA's scale is divided by r once more", lambda alpha, r, rs: alpha / r**1.5 if rs else alpha / r),
+            (
+                "the root of r is multiplied instead of divided",
+                lambda alpha, r, rs: alpha * r**0.5 if rs else alpha / r,
+            ),
         ),
         (
             "Two formulas, and a switch between them.",
@@ -90,6 +121,56 @@ EXERCISES = (
                 lambda alpha, r, new_r, rs: new_r,
             ),
             ("the root of rsLoRA is forgotten", lambda alpha, r, new_r, rs: alpha * new_r / r),
+            (
+                "alpha * new_r is divided by r in whole numbers, with //",
+                lambda alpha, r, new_r, rs: alpha * (new_r / r) ** 0.5 if rs else alpha * new_r // r,
+            ),
+            (
+                "new_r // r is a whole number: it needs /",
+                lambda alpha, r, new_r, rs: alpha * (new_r / r) ** 0.5 if rs else alpha * (new_r // r),
+            ),
+            (
+                "the root is taken of new_r alone, and r has none",
+                lambda alpha, r, new_r, rs: alpha * new_r**0.5 / r if rs else alpha * new_r / r,
+            ),
+            (
+                "r is left out with rank_stabilised: the root of new_r alone is used",
+                lambda alpha, r, new_r, rs: alpha * new_r**0.5 if rs else alpha * new_r / r,
+            ),
+            (
+                "r is left out: alpha is multiplied by new_r",
+                lambda alpha, r, new_r, rs: alpha * new_r**0.5 if rs else alpha * new_r,
+            ),
+            (
+                "the difference of the ranks is added: the ratio of the ranks must be multiplied",
+                lambda alpha, r, new_r, rs: alpha + new_r - r,
+            ),
+            (
+                "the difference of the ranks is multiplied instead of their ratio",
+                lambda alpha, r, new_r, rs: alpha * (new_r - r),
+            ),
+            (
+                "alpha is set to twice the new rank, a habit that forgets the old scale",
+                lambda alpha, r, new_r, rs: 2 * new_r,
+            ),
+            (
+                "the scale of the new rank is returned instead of alpha",
+                lambda alpha, r, new_r, rs: scale(alpha, new_r, rs),
+            ),
+            ("the root is used in both ways", lambda alpha, r, new_r, rs: alpha * (new_r / r) ** 0.5),
+            ("the two ways are swapped", lambda alpha, r, new_r, rs: keep(alpha, r, new_r, not rs)),
+            (
+                "the ratio is squared with rank_stabilised instead of its root taken",
+                lambda alpha, r, new_r, rs: alpha * (new_r / r) ** 2 if rs else alpha * new_r / r,
+            ),
+            (
+                "only r has the root with rank_stabilised, new_r has none",
+                lambda alpha, r, new_r, rs: alpha * new_r / r**0.5 if rs else alpha * new_r / r,
+            ),
+            (
+                "alpha is under the root too",
+                lambda alpha, r, new_r, rs: (alpha * new_r / r) ** 0.5 if rs else alpha * new_r / r,
+            ),
         ),
         (
             "Which number must stay the same when the rank goes from r to new_r?",

@@ -14,7 +14,7 @@ def count_cases():
 def whole(f, c):
     got = as_array(f(*c), "the result", c)
     if got.size != 1:
-        raise Wrong(f"expected one number, got an array of shape {got.shape}", c)
+        raise Wrong(f"expected one number, got an array of shape {got.shape}", c, "several numbers in place of one")
     return float(got.reshape(()))
 
 
@@ -89,6 +89,34 @@ EXERCISES = (
                 "an r x r matrix is counted too: A is (r, in), not (r, r)",
                 lambda shapes, r: sum(r * (out + n) + r * r for out, n in shapes),
             ),
+            (
+                "the first matrix stands for all: its numbers are multiplied by how many matrices there are",
+                lambda shapes, r: lora(shapes[:1], r) * len(shapes),
+            ),
+            ("W is counted too: it is frozen", lambda shapes, r: lora(shapes, r) + sum(out * n for out, n in shapes)),
+            (
+                "the counts are returned one by one: they must be added up",
+                lambda shapes, r: [lora([s], r) for s in shapes],
+            ),
+            (
+                "the rank is added to both sides and these are multiplied",
+                lambda shapes, r: sum((r + out) * (r + n) for out, n in shapes),
+            ),
+            ("the rank is left out", lambda shapes, r: lora(shapes, 1)),
+            ("the rank is squared", lambda shapes, r: lora(shapes, r * r)),
+            ("every number is counted twice", lambda shapes, r: 2 * lora(shapes, r)),
+            ("the average of both sides is taken", lambda shapes, r: lora(shapes, r) / 2),
+            (
+                "the rank multiplies only in: it needs parentheses, r * (out + in)",
+                lambda shapes, r: sum(out + r * n for out, n in shapes),
+            ),
+            ("only the largest matrix is counted", lambda shapes, r: max(lora([s], r) for s in shapes)),
+            (
+                "only the last matrix is counted: is the `return` or the `=` inside the loop?",
+                lambda shapes, r: lora(shapes[-1:], r),
+            ),
+            ("the sides are subtracted instead of added", lambda shapes, r: sum(r * (out - n) for out, n in shapes)),
+            ("the smaller of both sides is counted twice", lambda shapes, r: sum(2 * r * min(s) for s in shapes)),
         ),
         (
             "What shapes do A and B have beside a W of shape (out, in)?",
@@ -123,6 +151,33 @@ EXERCISES = (
                 lambda f, t, w: memory(0, t, w),
             ),
             ("the trained numbers get the width of the frozen ones", lambda f, t, w: memory(f, t, w, 4 * w)),
+            (
+                "trained numbers take `width` bytes and nothing else: gradient and Adam are forgotten",
+                lambda f, t, w: (f + t) * w,
+            ),
+            ("frozen numbers get the 16 bytes of trained ones", lambda f, t, w: 16 * (f + t)),
+            ("frozen numbers always get 4 bytes: the width is ignored", lambda f, t, w: memory(f, t, 4)),
+            ("frozen numbers always get 2 bytes: the width is ignored", lambda f, t, w: memory(f, t, 2)),
+            (
+                "the trained number itself gets `width` bytes: it is float32, 4 bytes",
+                lambda f, t, w: memory(f, t, w, w + 12),
+            ),
+            ("the trained numbers are counted among the frozen ones too", lambda f, t, w: memory(f + t, t, w)),
+            ("the trained numbers are subtracted from the frozen ones", lambda f, t, w: memory(f - t, t, w)),
+            (
+                "bytes and bits are mixed up: 8 times too much for the trained numbers",
+                lambda f, t, w: memory(f, t, w, 128),
+            ),
+            ("bytes and bits are mixed up: everything is 8 times too much", lambda f, t, w: 8 * memory(f, t, w)),
+            (
+                "only the trained number is counted, 4 bytes: gradient, m and v are forgotten",
+                lambda f, t, w: memory(f, t, w, 4),
+            ),
+            ("a trained number gets 20 bytes, one array of 4 bytes too many", lambda f, t, w: memory(f, t, w, 20)),
+            ("the width is left out: a frozen number is counted as one byte", lambda f, t, w: f + 16 * t),
+            ("frozen and trained are exchanged", lambda f, t, w: memory(t, f, w)),
+            ("numbers are counted, not bytes", lambda f, t, w: f + 4 * t),
+            ("gradient, m and v have `width` bytes too: they are float32", lambda f, t, w: memory(f, t, w, 4 + 3 * w)),
         ),
         (
             "Go through the four things that a trained number needs. Which of them does a frozen one need?",

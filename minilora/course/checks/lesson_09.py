@@ -98,6 +98,48 @@ EXERCISES = (
                 "the budget is divided by the size of W instead of in + out",
                 lambda shapes, budget: budget // sum(out * n for out, n in shapes),
             ),
+            (
+                "the budget is divided by the number of matrices and the first one stands for all",
+                lambda shapes, budget: budget // len(shapes) // lora(shapes[:1], 1),
+            ),
+            (
+                "the ranks of the matrices alone are added up: all share one budget",
+                lambda shapes, budget: sum(budget // lora([s], 1) for s in shapes),
+            ),
+            (
+                "the smallest rank that one matrix alone allows is taken: all share one budget",
+                lambda shapes, budget: min(budget // lora([s], 1) for s in shapes),
+            ),
+            (
+                "the largest rank that one matrix alone allows is taken",
+                lambda shapes, budget: max(budget // lora([s], 1) for s in shapes),
+            ),
+            (
+                "the rank is capped by the smallest side of a matrix: the budget alone decides here",
+                lambda shapes, budget: min(budget // lora(shapes, 1), min(map(min, shapes))),
+            ),
+            (
+                "rank 1 is returned where even rank 1 is too much: it must be 0",
+                lambda shapes, budget: max(1, budget // lora(shapes, 1)),
+            ),
+            (
+                "only the outputs are counted, not in + out",
+                lambda shapes, budget: budget // sum(out for out, _ in shapes),
+            ),
+            ("matrices of equal shape are counted once", lambda shapes, budget: budget // lora(set(shapes), 1)),
+            ("a budget that is met exactly is refused", lambda shapes, budget: (budget - 1) // lora(shapes, 1)),
+            ("the result is one too large", lambda shapes, budget: budget // lora(shapes, 1) + 1),
+            ("the result is one too small", lambda shapes, budget: budget // lora(shapes, 1) - 1),
+            ("the rest of the division is returned", lambda shapes, budget: budget % lora(shapes, 1)),
+            ("each side is counted twice", lambda shapes, budget: budget // (2 * lora(shapes, 1))),
+            (
+                "the largest power of two is taken",
+                lambda shapes, budget: max([2**k for k in range(20) if lora(shapes, 2**k) <= budget], default=0),
+            ),
+            (
+                "the number of parameters is returned, not the rank",
+                lambda shapes, budget: lora(shapes, budget // lora(shapes, 1)),
+            ),
         ),
         (
             "How many parameters does one more rank cost, over all matrices together?",
@@ -129,6 +171,36 @@ EXERCISES = (
             ),
             ("the spread is the range, largest minus smallest", lambda s: (np.mean(s), max(s) - min(s))),
             ("the median is taken instead of the mean", lambda s: (np.median(s), spread(s))),
+            (
+                "the root is missing and the sum is divided by n: that is the variance of all",
+                lambda s: (np.mean(s), np.var(s)),
+            ),
+            (
+                "the spread is the mean distance from the mean, without squares",
+                lambda s: (np.mean(s), np.mean(np.abs(np.array(s) - np.mean(s)))),
+            ),
+            (
+                "the spread is the sum of the distances, without squares, divided by n - 1",
+                lambda s: (np.mean(s), np.abs(np.array(s) - np.mean(s)).sum() / (len(s) - 1)),
+            ),
+            ("the squares are added up and never divided", lambda s: (np.mean(s), spread(s, len(s) - 1))),
+            ("the mean is divided by n - 1: only the spread is", lambda s: (sum(s) / (len(s) - 1), spread(s))),
+            ("half the range is taken as the spread", lambda s: (np.mean(s), (max(s) - min(s)) / 2)),
+            ("the sum is returned instead of the mean", lambda s: (sum(s), spread(s))),
+            ("mean and spread are returned in the other order", lambda s: (spread(s), np.mean(s))),
+            ("the distances are not squared, so they add up to zero", lambda s: (np.mean(s), 0.0)),
+            ("the best score is returned instead of the mean", lambda s: (max(s), spread(s))),
+            ("the sum is divided by n - 2", lambda s: (np.mean(s), np.std(s, ddof=2))),
+            (
+                "the division by n - 1 is made after the root",
+                lambda s: (np.mean(s), spread(s, len(s) - 1) / (len(s) - 1)),
+            ),
+            ("the division by n is made after the root", lambda s: (np.mean(s), spread(s, len(s) - 1) / len(s))),
+            (
+                "the spread is the distance of the first score from the mean",
+                lambda s: (np.mean(s), abs(s[0] - np.mean(s))),
+            ),
+            ("the spread is given in percent of the mean", lambda s: (np.mean(s), spread(s) / np.mean(s))),
         ),
         (
             "The spread: the root of the mean square distance from the mean. Over n seeds, is it a mean over n?",

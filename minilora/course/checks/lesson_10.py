@@ -19,7 +19,12 @@ def float_cases():
         (random.reshape(5, 8),),
         (random[:8].reshape(2, 2, 2),),
         (random[8:17].reshape(3, 3),),
+        (np.array(HALVES, dtype=np.uint32).view(np.float32),),
     ]
+
+
+# bits of ties, between neighbours that end with 0 or 1, and of numbers just below
+HALVES = (0x3F808000, 0x3F818000, 0xBF828000, 0x3F838000, 0x3F807FFF, 0x3F817FFF, 0xBF827FFF, 0x40038001)
 
 
 def nearest_even(x):
@@ -50,6 +55,16 @@ def rounds(which, tell):
 def bits(x, add):
     u = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32)
     return ((u + np.uint32(add)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def _half_added(x):  # the bits after half a step is added, a tie to the even neighbour
+    u = x.view(np.uint32)
+    return u + np.uint32(0x7FFF) + ((u >> np.uint32(16)) & np.uint32(1))
+
+
+def _digits(x, steps, rounding):
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(rounding(mantissa * steps) / steps, exponent)
 
 
 def through_float16(x):
@@ -110,6 +125,16 @@ def keep_adding(W, updates, order):
     return seen
 
 
+def _add_and_subtract(W, updates, order):
+    seen = []
+    for turn, which in enumerate(order):
+        if turn:
+            W = W - updates[order[turn - 1]]
+        W = W + updates[which]
+        seen.append(W)
+    return seen
+
+
 EXERCISES = (
     Exercise(
         "10.1",
@@ -133,6 +158,49 @@ EXERCISES = (
             ("a tie is always rounded away from zero", lambda x: bits(x, 0x8000)),
             ("a tie is always rounded toward zero", lambda x: bits(x, 0x7FFF)),
             ("the numbers are rounded to float16, which has more digits and a smaller range", through_float16),
+            ("the numbers are rounded to decimals: bfloat16 has binary digits", lambda x: np.round(x, 2)),
+            ("the numbers are rounded to three decimals: bfloat16 has binary digits", lambda x: np.round(x, 3)),
+            ("the numbers are rounded to whole numbers", np.round),
+            (
+                "the lower half is not cleared completely: only 8 of the 16 bits are",
+                lambda x: (_half_added(x) & np.uint32(0xFFFFFF00)).view(np.float32),
+            ),
+            ("the lower half is never cleared", lambda x: _half_added(x).view(np.float32)),
+            (
+                "one binary digit too few is kept: bfloat16 has 8 with the leading one, so multiply by 256",
+                lambda x: _digits(x, 128, np.round),
+            ),
+            (
+                "one binary digit too many is kept: bfloat16 has 8 with the leading one, so multiply by 256",
+                lambda x: _digits(x, 512, np.round),
+            ),
+            (
+                "floor rounds negative and positive numbers down: that is not the nearest",
+                lambda x: _digits(x, 256, np.floor),
+            ),
+            (
+                "the numbers become whole numbers: the bits must be viewed, x.view, not converted, x.astype",
+                lambda x: x.astype(np.uint16),
+            ),
+            ("the numbers are returned as they are", lambda x: x),
+            (
+                "the bits are returned as whole numbers: view them as float32 again",
+                lambda x: _half_added(x) & np.uint32(0xFFFF0000),
+            ),
+            ("a whole step is added before cutting: that always rounds up", lambda x: bits(x, 0xFFFF)),
+            (
+                "half a step and the last bit are added, but half a step is one too large, 0x8000",
+                lambda x: bits(x, np.uint32(0x8000) + ((x.view(np.uint32) >> 16) & 1)),
+            ),
+            (
+                "the wrong bit decides a tie: shift by 16, not 17",
+                lambda x: bits(x, np.uint32(0x7FFF) + ((x.view(np.uint32) >> 17) & 1)),
+            ),
+            ("a tie goes to the odd neighbour", lambda x: bits(x, np.uint32(0x8000) - ((x.view(np.uint32) >> 16) & 1))),
+            (
+                "13 bits are cleared instead of 16",
+                lambda x: (x.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32),
+            ),
         ),
         (
             "A bfloat16 is the upper half of a float32: x.view(np.uint32) shows the 32 bits.",
@@ -158,6 +226,46 @@ EXERCISES = (
             ("the last update is never taken out", keep_adding),
             ("the updates are returned without W", lambda W, updates, order: [updates[i] for i in order]),
             ("the same update is used in every turn", lambda W, updates, order: [W + updates[order[0]]] * len(order)),
+            ("all updates are added in every turn", lambda W, updates, order: [W + sum(updates) for i in order]),
+            (
+                "one matrix for each adapter is returned: one for each turn is wanted",
+                lambda W, updates, order: [W + u for u in updates],
+            ),
+            ("repeated turns are left out", lambda W, updates, order: [W + updates[i] for i in dict.fromkeys(order)]),
+            ("one matrix is returned, not a list", lambda W, updates, order: W + updates[order[0]]),
+            (
+                "the matrix of the last turn alone is returned, not a list",
+                lambda W, updates, order: W + updates[order[-1]],
+            ),
+            (
+                "the turns are counted instead of looked up in order",
+                lambda W, updates, order: [W + updates[t % len(updates)] for t in range(len(order))],
+            ),
+            (
+                "the last update is subtracted again, which leaves rounding errors",
+                lambda W, updates, order: _add_and_subtract(W, updates, order),
+            ),
+            ("W alone is returned in every turn", lambda W, updates, order: [W for _ in order]),
+            ("the updates are subtracted", lambda W, updates, order: [W - updates[i] for i in order]),
+            ("the turns are sorted", lambda W, updates, order: [W + updates[i] for i in sorted(order)]),
+            ("the turns are reversed", lambda W, updates, order: [W + updates[i] for i in order[::-1]]),
+            (
+                "positions are counted from 1: updates[i - 1] is used",
+                lambda W, updates, order: [W + updates[i - 1] for i in order],
+            ),
+            (
+                "all turns of one matrix: the same array is changed and kept several times",
+                lambda W, updates, order: [keep_adding(W, updates, order)[-1]] * len(order),
+            ),
+            (
+                "the first turn starts from W alone: the list is one turn late",
+                lambda W, updates, order: [W, *(W + updates[i] for i in order[:-1])],
+            ),
+            ("the last turn is missing", lambda W, updates, order: [W + updates[i] for i in order[:-1]]),
+            (
+                "the results are rounded to 16 bits",
+                lambda W, updates, order: [(W + updates[i]).astype(np.float16) for i in order],
+            ),
         ),
         (
             "What is the only way to be sure of the bits of W in turn 300?",

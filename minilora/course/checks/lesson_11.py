@@ -99,6 +99,62 @@ EXERCISES = (
                 "the parts of A and of B are not in the same order",
                 lambda A1, B1, s1, A2, B2, s2: (np.vstack([A2, A1]), np.hstack([s1 * B1, s2 * B2])),
             ),
+            (
+                "As side by side and Bs one below the other: it is the other way round",
+                lambda A1, B1, s1, A2, B2, s2: (np.hstack([A1, A2]), np.vstack([s1 * B1, s2 * B2])),
+            ),
+            (
+                "the two Bs are in another order than the two As",
+                lambda A1, B1, s1, A2, B2, s2: (np.vstack([A1, A2]), np.hstack([s2 * B2, s1 * B1])),
+            ),
+            (
+                "the finished update is returned as B: B must be (out, r)",
+                lambda A1, B1, s1, A2, B2, s2: (A1, s1 * B1 @ A1 + s2 * B2 @ A2),
+            ),
+            (
+                "A is the identity and B the finished update: that has the full rank",
+                lambda A1, B1, s1, A2, B2, s2: (np.eye(A1.shape[1]), s1 * B1 @ A1 + s2 * B2 @ A2),
+            ),
+            (
+                "B is the identity and A the finished update: that has the full rank",
+                lambda A1, B1, s1, A2, B2, s2: (s1 * B1 @ A1 + s2 * B2 @ A2, np.eye(len(B1))),
+            ),
+            (
+                "one finished update is returned instead of A and B",
+                lambda A1, B1, s1, A2, B2, s2: s1 * B1 @ A1 + s2 * B2 @ A2,
+            ),
+            (
+                "s1 and s2 are exchanged",
+                lambda A1, B1, s1, A2, B2, s2: (np.vstack([A1, A2]), np.hstack([s2 * B1, s1 * B2])),
+            ),
+            ("the signs of the scales are lost", stacked(s_B=abs)),
+            (
+                "the roots of the scales on both sides lose their signs",
+                stacked(lambda s: abs(s) ** 0.5, lambda s: abs(s) ** 0.5),
+            ),
+            ("A and B are returned in the other order", lambda *c: stacked()(*c)[::-1]),
+            (
+                "s1 is applied and s2 is left out",
+                lambda A1, B1, s1, A2, B2, s2: (np.vstack([A1, A2]), np.hstack([s1 * B1, B2])),
+            ),
+            (
+                "s2 is applied and s1 is left out",
+                lambda A1, B1, s1, A2, B2, s2: (np.vstack([A1, A2]), np.hstack([B1, s2 * B2])),
+            ),
+            ("the update is the mean of both instead of the sum", lambda *c: (stacked()(*c)[0], stacked()(*c)[1] / 2)),
+            (
+                "both scales multiply both parts",
+                lambda A1, B1, s1, A2, B2, s2: (np.vstack([A1, A2]), s1 * s2 * np.hstack([B1, B2])),
+            ),
+            (
+                "the sum of the scales multiplies both parts",
+                lambda A1, B1, s1, A2, B2, s2: (np.vstack([A1, A2]), (s1 + s2) * np.hstack([B1, B2])),
+            ),
+            ("only the second adapter is used", lambda A1, B1, s1, A2, B2, s2: (A2, s2 * B2)),
+            (
+                "the second adapter is subtracted",
+                lambda A1, B1, s1, A2, B2, s2: (np.vstack([A1, A2]), np.hstack([s1 * B1, -s2 * B2])),
+            ),
         ),
         (
             "B A is a sum over r of column times row. A sum over more of them is a larger r.",

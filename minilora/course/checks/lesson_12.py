@@ -57,7 +57,7 @@ def file_cases():
         (want, {d: (8, 2), c: (2, 8), "x": (1,), "model." + a: (2, 8), b: (8, 2)}),
         (want, {}),
         ({a: (8, 2)}, {a: (8, 4)}),  # the second size alone differs
-        (want, {"base_model.model." + name: shape for name, shape in want.items()}),
+        (want, {PREFIX + name: shape for name, shape in want.items()}),
         ({a: (2, 8), "x": (3,)}, {a: (8, 2), "x": (3, 1)}),
     ]
 
@@ -68,7 +68,7 @@ def three_lists(f, cases):
             if not isinstance(part, list | tuple | set | frozenset | KeysView) or not all(
                 isinstance(v, str) for v in part
             ):
-                raise Wrong(f"{name} is {part!r}, expected a list of names", c)
+                raise Wrong(f"{name} is {part!r}, expected a list of names", c, f"{name} is no list of names")
 
 
 def three(f, c):
@@ -101,6 +101,8 @@ def compare(expected, found):
     )
 
 
+PREFIX = "base_model.model."
+
 EXERCISES = (
     Exercise(
         "12.1",
@@ -122,6 +124,18 @@ EXERCISES = (
             ),
             ("the update is subtracted", lambda W, A, B, s: W - s * (B @ A).T),
             ("W is transposed instead of the update", lambda W, A, B, s: W.T + s * (B @ A)),
+            (
+                "a transpose is guessed by the shape, which is wrong where in = out",
+                lambda W, A, B, s: W + s * (B @ A if (B @ A).shape == W.shape else (B @ A).T),
+            ),
+            ("W is multiplied by 1 + the update: the update must be added", lambda W, A, B, s: W * (1 + s * (B @ A).T)),
+            ("the update alone is returned, without W", lambda W, A, B, s: s * (B @ A).T),
+            ("the scale is applied twice", lambda W, A, B, s: W + s * s * (B @ A).T),
+            ("W is scaled too", lambda W, A, B, s: s * (W + (B @ A).T)),
+            ("the update is divided by the scale", lambda W, A, B, s: W + (B @ A).T / s),
+            ("the sign of the scale is lost", lambda W, A, B, s: W + abs(s) * (B @ A).T),
+            ("A and B are each transposed but their order is kept", lambda W, A, B, s: W + s * B.T @ A.T),
+            ("A and B are in the wrong order", lambda W, A, B, s: W + s * A @ B),
         ),
         (
             "Conv1D stores W as (in, out) and computes x W. What shape does B A have?",
@@ -159,6 +173,72 @@ EXERCISES = (
                 lambda e, f: (compare(e, f)[0] + compare(e, f)[2], compare(e, f)[1], []),
             ),
             ("nothing is ever refused", lambda e, f: ([], [], [])),
+            ("only missing names are looked for", lambda e, f: (compare(e, f)[0], [], [])),
+            (
+                "a missing name is listed under wrong shapes too",
+                lambda e, f: (*compare(e, f)[:2], [k for k in e if f.get(k) != e[k]]),
+            ),
+            (
+                "only the number of axes is compared, not their sizes",
+                lambda e, f: (*compare(e, f)[:2], [k for k in e if k in f and len(f[k]) != len(e[k])]),
+            ),
+            (
+                "only the first size of a shape is compared",
+                lambda e, f: (*compare(e, f)[:2], [k for k in e if k in f and f[k][0] != e[k][0]]),
+            ),
+            (
+                "only the last size of a shape is compared",
+                lambda e, f: (*compare(e, f)[:2], [k for k in e if k in f and f[k][-1] != e[k][-1]]),
+            ),
+            (
+                "the order of the sizes is ignored: (2, 8) and (8, 2) are different",
+                lambda e, f: (*compare(e, f)[:2], [k for k in e if k in f and sorted(f[k]) != sorted(e[k])]),
+            ),
+            (
+                "only the number of elements is compared: (2, 8) and (8, 2) are different",
+                lambda e, f: (*compare(e, f)[:2], [k for k in e if k in f and np.prod(f[k]) != np.prod(e[k])]),
+            ),
+            (
+                "numbers of names are returned: the lists of names are wanted",
+                lambda e, f: (len(compare(e, f)[0]), len(compare(e, f)[1]), len(compare(e, f)[2])),
+            ),
+            (
+                "a name that only ends in the expected one is accepted: a prefix makes it another name",
+                lambda e, f: ([k for k in e if not any(n.endswith(k) for n in f)], *compare(e, f)[1:]),
+            ),
+            (
+                "the prefix base_model.model. is cut off before names are compared: then a renamed key slips through",
+                lambda e, f: (
+                    lambda cut: (
+                        compare(e, cut)[0],
+                        [n for n in f if n.removeprefix(PREFIX) not in e],
+                        compare(e, f)[2],
+                    )
+                )({n.removeprefix(PREFIX): s for n, s in f.items()}),
+            ),
+            (
+                "names that are in both are listed under missing and extra",
+                lambda e, f: ([k for k in e if k in f], [k for k in f if k in e], compare(e, f)[2]),
+            ),
+            (
+                "the shapes that are right are listed",
+                lambda e, f: (*compare(e, f)[:2], [k for k in e if k in f and f[k] == e[k]]),
+            ),
+            ("all names of the file are listed as extra", lambda e, f: (compare(e, f)[0], list(f), compare(e, f)[2])),
+            ("missing names are not listed", lambda e, f: ([], *compare(e, f)[1:])),
+            ("one truth value is returned: the three lists of names are wanted", lambda e, f: e == f),
+            (
+                "only the first name of each list is found: is the `return` inside the loop?",
+                lambda e, f: tuple(part[:1] for part in compare(e, f)),
+            ),
+            (
+                "a name of wrong shape is listed as extra too",
+                lambda e, f: (compare(e, f)[0], compare(e, f)[1] + compare(e, f)[2], compare(e, f)[2]),
+            ),
+            (
+                "a name of wrong shape is listed as missing and extra",
+                lambda e, f: (compare(e, f)[0] + compare(e, f)[2], compare(e, f)[1] + compare(e, f)[2], []),
+            ),
         ),
         (
             "Two sets of names: what is in one and not in the other, both ways round; then those in both.",

@@ -1,0 +1,94 @@
+"""Wrong answers as students write them: every one is caught, most are named; right ones in other forms pass."""
+
+import inspect
+from collections import Counter
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from exercise_answers import each
+from wrong_answers import WRONG, as_function, wrong_answers
+
+from minilora.course.judge import _result as result_of
+from minilora.course.judge import _same_result, judge, recognise
+from minilora.course.mutants import solution
+from minilora.course.runner import exercise
+
+
+def parameters(chosen):
+    return list(inspect.signature(solution(chosen.lesson, chosen.function)[0]).parameters)
+
+
+@pytest.fixture(scope="module")
+def verdicts():
+    found = {}
+    for number in WRONG:
+        chosen = exercise(number)
+        for line in wrong_answers(number):
+            found[number, line] = judge(chosen, as_function(line, parameters(chosen)))
+    return found
+
+
+def test_every_wrong_answer_is_caught(verdicts):
+    assert len(verdicts) > 400
+    assert [key for key, verdict in verdicts.items() if verdict.state != "failed"] == []
+
+
+def test_four_of_five_wrong_answers_are_named(verdicts):
+    named = Counter(number for (number, _), verdict in verdicts.items() if verdict.named)
+    total = Counter(number for number, _ in verdicts)
+    print(f"named: {named.total()} of {total.total()} wrong answers")
+    assert named.total() >= 0.8 * total.total()
+    assert all(named[number] >= 0.8 * total[number] for number in total)
+
+
+def test_four_of_five_are_named_even_where_nobody_wrote_the_sentence(verdicts, monkeypatch):
+    named = 0
+    for (number, line), verdict in verdicts.items():
+        chosen = exercise(number)
+        bare = type(chosen)(**{**vars(chosen), "misconceptions": ()})
+        named += bool(verdict.named and judge(bare, as_function(line, parameters(chosen))).named)
+    print(f"named without a sentence of the exercise: {named} of {len(verdicts)}")
+    assert named >= 0.75 * len(verdicts)
+
+
+@each
+def test_no_two_known_mistakes_look_the_same(exercise):
+    cases = exercise.cases()
+    results = [(sentence, [result_of(mistaken, c) for c in cases]) for sentence, mistaken in exercise.misconceptions]
+    same = [
+        (one, two)
+        for i, (one, a) in enumerate(results)
+        for two, b in results[:i]
+        if all(_same_result(x, y) for x, y in zip(a, b, strict=True))
+    ]
+    assert same == []
+
+
+@each
+def test_a_right_answer_is_never_taken_for_a_mistake(exercise):
+    assert recognise(exercise, solution(exercise.lesson, exercise.function)[0]) is None
+
+
+RIGHT = [
+    ("9.2", lambda s: np.array([np.mean(s), np.std(s, ddof=1)])),
+    ("9.2", lambda s: [sum(map(Fraction, s)) / len(s), float(np.std(s, ddof=1))]),
+    ("8.1", lambda shapes, r: Fraction(sum(r * (out + n) for out, n in shapes))),
+    ("7.1", lambda alpha, r, rs: np.array([[alpha / r**0.5 if rs else alpha / r]])),
+    ("12.2", lambda e, f: (e.keys() - f.keys(), f.keys() - e.keys(), {k for k in e if k in f and e[k] != f[k]})),
+    ("12.2", lambda e, f: [{k: 1 for k in e if k not in f}.keys(), [*(set(f) - set(e))], tuple(
+        k for k in e if f.get(k, e[k]) != e[k])]),
+    ("10.2", lambda W, updates, order: np.stack([W + updates[i] for i in order])),
+    ("10.2", lambda W, updates, order: tuple(np.asfortranarray(W + updates[i]) for i in order)),
+    ("11.1", lambda A1, B1, s1, A2, B2, s2: [np.r_[s1 * A1, A2], np.c_[B1, s2 * B2]]),
+    ("11.1", lambda A1, B1, s1, A2, B2, s2: (np.vstack([A2, A1]), np.hstack([s2 * B2, s1 * B1]))),
+    ("5.2", lambda s, share: np.array([np.searchsorted(np.cumsum(s**2), share * np.sum(s**2) - 1e-12) + 1])),
+    ("4.3", lambda V, d, m, n, h, kv, tied: np.float64(
+        V * d * (2 - tied) + n * (2 * d * d + 2 * d * d // h * kv + 3 * d * m + 2 * d) + d)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "answer"), RIGHT, ids=[f"{i} {n}" for i, (n, _) in enumerate(RIGHT)])
+def test_a_right_answer_in_another_form_passes(number, answer):
+    verdict = judge(exercise(number), answer)
+    assert (verdict.state, verdict.message) == ("passed", "")
