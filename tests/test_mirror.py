@@ -23,6 +23,7 @@ NO_TEST_FILE = {  # file, or pattern -> where it is tested instead
     "course/compare.py": "checks/test_lesson_*.py: wrong answers and what is said of them",
     "course/submission.py": "test_runner.py and test_runner_forgeries.py",
     "course/mutations.py": "test_mutants.py",
+    "course/checks/mistakes_04.py": "test_lesson_04.py",
     "course/lab/*": "the lessons that call them",
     "models/context.py": "a record without code",
     "serving/answers.py": "test_api.py",

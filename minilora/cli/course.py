@@ -11,8 +11,10 @@ from pathlib import Path
 
 import click
 
-from ..course import runner
+from ..course import handed_in, runner
+from ..course.handed_in import answers, state_of
 from ..course.runner import LESSONS, exercise, file_name, find_folder, verdict_lines
+from ..display.tables import console, new_table
 from ..errors import ConfigError
 from ..files.atomic import write_text
 from ..files.shipped import shipped
@@ -64,17 +66,30 @@ def hint(number, level):
     "--all", "whole_class", is_flag=True, help="Check every exercise in each DIR, one folder for each student."
 )
 @click.option(
-    "--csv", "table", metavar="FILE", type=click.Path(path_type=Path), help="With --all: write the results to FILE."
+    "--csv",
+    "table",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --all: write the results to FILE, a row for each student and exercise.",
 )
-def check(what, folder, whole_class, table):
-    """Check exercises: `minilora check 6`, `minilora check 6.2`, `minilora check --all DIR... --csv FILE`.
+@click.option(
+    "--wide",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --all: write the states to FILE, a row for each student and a column for each exercise.",
+)
+@click.option(
+    "--summary", is_flag=True, help="With --all: print what the class has passed, and its commonest mistakes."
+)
+def check(what, folder, whole_class, table, wide, summary):
+    """Check exercises: `minilora check 6`, `minilora check 6.2`, `minilora check --all DIR... --summary`.
 
     The command checks your file, one property at a time. Its exit code is 0 when everything passes, else 1.
     """
     if whole_class:
-        results = check_class(what, folder, table)
-    elif table is not None:
-        raise ConfigError("--csv needs --all DIR...")
+        results = check_class(what, folder, table, wide, summary)
+    elif table is not None or wide is not None or summary:
+        raise ConfigError(f"{'--csv' if table else '--wide' if wide else '--summary'} needs --all DIR...")
     else:
         results = check_answers(what, folder)
     sys.exit(0 if all(verdict.state == "passed" for verdict in results) else 1)
@@ -96,86 +111,131 @@ def numbered(what):  # "6" or "06" or "6.2" -> list of Exercise
     return list(runner.exercises(int(what))) if re.fullmatch("[0-9]{1,3}", what) else [exercise(what)]
 
 
-def check_class(folders, folder, table):  # -> list of Verdict
-    """Every exercise of every student: a line for each student, and with `table` a row for each exercise."""
+def check_class(folders, folder, table, wide, summary):  # -> list of Verdict
+    """Every exercise of every student: a line for each student, and the tables that are asked for."""
     if folder is not None or not folders:
         raise ConfigError("--all takes the folders of the students: minilora check --all DIR...")
     students = submissions([Path(f) for f in folders])
-    if table is not None and (table.is_dir() or not table.absolute().parent.is_dir()):
-        raise ConfigError(f"--csv {table}: expected a file in a folder that exists")
+    for option, path in (("--csv", table), ("--wide", wide)):
+        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+            raise ConfigError(f"{option} {path}: expected a file in a folder that exists")
     click.echo(NO_SANDBOX, err=True)
+    before = {student: state_of(student) for student in students}
     chosen = [e for lesson in LESSONS for e in runner.exercises(lesson)]
     rows = []
     pool = ThreadPoolExecutor(os.cpu_count())  # each check waits for its own process
     try:
-        pending = {s: [pool.submit(runner.check, e.number, s) for e in chosen] for s in students}
+        pending = {s: [pool.submit(handed_in.check, e.number, files) for e in chosen] for s, files in students.items()}
         for student, checks in pending.items():
             verdicts = [c.result() for c in checks]
             rows += [(student, e, v) for e, v in zip(chosen, verdicts, strict=True)]
-            states = Counter(v.state for v in verdicts)
-            rest = "".join(f", {states[s]} {s}" for s in ("not started", "no file") if states[s])
-            click.echo(
-                f"{student}: {states['passed']} of {len(verdicts)} passed{rest}"
-                + "".join(
-                    f"\n    {e.number} {v.state}"
-                    for e, v in zip(chosen, verdicts, strict=True)
-                    if v.state not in ("passed", "not started", "no file")
-                )
-            )
-            if table is not None:
-                write_text(
-                    table, "\ufeff" + as_csv(rows)
-                )  # after each student: an interruption keeps the finished ones
+            show_student(student, students[student], chosen, verdicts)
+            write_tables(rows, table, wide)  # after each student: an interruption keeps the finished ones
     finally:
         pool.shutdown(cancel_futures=True)
-    if table is not None:
-        click.echo(f"written: {table}")
+    if changed := [str(student) for student in students if before[student] != state_of(student)]:
+        click.echo(f"changed while they were checked: {', '.join(changed)}", err=True)
+    for path in (table, wide):
+        if path is not None:
+            click.echo(f"written: {path}")
+    if summary:
+        show_summary(rows)
     return [v for _, _, v in rows]
 
 
-def submissions(folders):  # [Path] -> list of Path
-    """The students' folders: each of `folders` that has exercise files; else its subfolders that have some; else itself
-    (a student handed in nothing). Raises ConfigError when nobody handed in anything.
+def show_student(student, files, chosen, verdicts):
+    states = Counter(v.state for v in verdicts)
+    rest = "".join(f", {states[s]} {s}" for s in ("not started", "no file") if states[s])
+    click.echo(f"{student}: {states['passed']} of {len(verdicts)} passed{rest}")
+    for lesson, those in sorted(files.items()):
+        if (name := those[0].path.name) != file_name(lesson):
+            click.echo(f"    {name} is taken for {file_name(lesson)}")
+    for e, v in zip(chosen, verdicts, strict=True):
+        if v.state not in ("passed", "not started", "no file"):
+            click.echo(f"    {e.number} {v.state}{f': {v.named}' if v.named else ''}")
+
+
+def write_tables(rows, table, wide):
+    for path, text in ((table, as_csv), (wide, as_wide_csv)):
+        if path is not None:
+            write_text(path, "\ufeff" + text(rows))
+
+
+def show_summary(rows):
+    """A line for each exercise: how many students are in which state, and the mistake that most of them made."""
+    shown = new_table(
+        "exercise", "function", "passed", "failed", "not started", "no file", "other", "commonest mistake"
+    )
+    for number, verdicts in by_exercise(rows).items():
+        states = Counter(v.state for _, v in verdicts)
+        counts = [states[s] for s in SHOWN_STATES]
+        other = len(verdicts) - sum(counts)
+        mistake = commonest_mistake([v for _, v in verdicts])
+        shown.add_row(number, verdicts[0][0].function, *map(str, counts), str(other), mistake)
+    console().print(shown)
+
+
+SHOWN_STATES = ("passed", "failed", "not started", "no file")
+
+
+def by_exercise(rows):  # -> {number: [(Exercise, Verdict)]}
+    found = {}
+    for _, e, v in rows:
+        found.setdefault(e.number, []).append((e, v))
+    return found
+
+
+def commonest_mistake(verdicts):  # -> "3 students: the scale alpha / r is left out", or ""
+    named = Counter(v.named for v in verdicts if v.state == "failed" and v.named).most_common(1)
+    return "".join(f"{n} student{'s' if n > 1 else ''}: {mistake}" for mistake, n in named)
+
+
+def submissions(folders):  # [Path] -> {Path: files, see handed_in.answers}
+    """The students' folders with their files: each of `folders` that has exercise files; else its subfolders that have
+    some; else itself (a student handed in nothing). Raises ConfigError when nobody handed in anything.
     """
-    students = []
+    students = {}
     for folder in folders:
         if folder.is_dir():
             inside = [p for p in sorted(folder.iterdir()) if p.is_dir() and p.name[0] not in "._"]
-            below = [p for p in inside if answers_in(p)]
-            if below and (others := [p.name for p in inside if p not in below]) and not answers_in(folder):
+            own = answers(folder)
+            below = {} if own else {p: files for p in inside if (files := answers(p))}
+            if below and (others := [p.name for p in inside if p not in below]):
                 click.echo(f"without exercise files, left out: {', '.join(others)}", err=True)
-            students += [folder] if answers_in(folder) or not below else below
+            students |= below or {folder: own}
         else:
             click.echo(f"skipped: {folder} is not a folder", err=True)
-    if not any(answers_in(student) for student in students):
+    if not any(students.values()):
         raise ConfigError(
-            f"no {file_name(LESSONS[0])} to {file_name(LESSONS[-1])} in "
+            f"no {file_name(LESSONS[0])} to {file_name(LESSONS[-1])} and no notebook with exercises in "
             f"{', '.join(str(f) for f in folders[:5])}, nor in their subfolders"
         )
     return students
 
 
-def answers_in(folder):  # Path -> bool
-    return any((folder / file_name(lesson)).is_file() for lesson in LESSONS)
-
-
 def as_csv(rows):  # [(folder, Exercise, Verdict)] -> str
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["folder", "exercise", "function", "state", "properties passed", "failing", "message"])
+    writer.writerow(COLUMNS)
     for student, e, v in rows:
-        message = " ".join(v.message.split())
-        writer.writerow(
-            [
-                no_formula(student.as_posix()),
-                e.number,
-                e.function,
-                v.state,
-                len(v.passed),
-                v.failing,
-                no_formula(message),
-            ]
-        )
+        student = no_formula(student.as_posix())
+        told = [no_formula(" ".join(t.split())) for t in (v.failing, v.named, v.file, v.uses, v.message)]
+        writer.writerow([student, e.number, e.function, v.state, len(v.passed), *told])
+    return text.getvalue()
+
+
+COLUMNS = "folder,exercise,function,state,properties passed,failing,mistake,file,imports,message".split(",")
+
+
+def as_wide_csv(rows):  # [(folder, Exercise, Verdict)] -> str
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["folder", "passed", *by_exercise(rows)])
+    states = {}
+    for student, _, v in rows:
+        states.setdefault(student, []).append(v.state)
+    for student, own in states.items():
+        writer.writerow([no_formula(student.as_posix()), own.count("passed"), *own])
     return text.getvalue()
 
 

@@ -10,6 +10,7 @@ outcomes.py   mistakes around a right answer
 messages.py   a student's error in words
 runner.py     judges a student's own file, whose process only answers calls, with a time limit and a memory limit
 submission.py  that process
+handed_in.py  a student's files under any name, and notebooks
 wire.py       values between the two processes
 checks/       a file for each lesson: its exercises, their properties, known mistakes and hints
 lab/          the short trainings and the measurements that lessons make

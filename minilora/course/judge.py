@@ -58,6 +58,7 @@ class Stopped(BaseException):
 class Verdict:
     """state    "passed", "failed" or "not started"; the runner adds "no file", "does not load", "stopped"
     named    the mistake as one sentence, "" when it is not known
+    file     the file that was judged, uses: the modules that it imports; both for a class, else ""
     passed   sentences of the properties that hold, in order
     failing  the sentence of the first that does not, or ""
     message  what is wrong, in words for the student
@@ -71,6 +72,8 @@ class Verdict:
     paste: tuple = ()
     error: BaseException | None = None
     named: str = ""
+    file: str = ""
+    uses: str = ""
 
 
 # ---- calling
@@ -146,7 +149,7 @@ def judge(
                 named = name
             elif changed:
                 message += f"\nAlso, {changed_argument(guarded.wrote[0])}"
-                named = named or changed_argument(guarded.wrote[0])
+                named = named or changed_argument(guarded.wrote[0]).partition(",")[0]
             if not named:
                 message += f"\nA first hint: {exercise.hints[0]}"
             return Verdict(
@@ -167,7 +170,7 @@ def with_lines(verdict: Verdict, lines: str, words: str) -> None:
 def _leaves_inputs(f, cases):
     if f.wrote:
         position, arguments = f.wrote
-        raise Wrong(changed_argument(position), arguments)
+        raise Wrong(changed_argument(position), arguments, changed_argument(position).partition(",")[0])
 
 
 def changed_argument(position: int) -> str:

@@ -57,9 +57,28 @@ def in_words(error: BaseException) -> str:
     for part, words in SENTENCES:
         if part in text:
             return words
-    if isinstance(error, NameError) and getattr(error, "name", None) == "np":
-        return "np is not known here: is `import numpy as np` missing?"
-    return ""
+    return _python_in_words(error, text)
+
+
+def _python_in_words(error, text):
+    if isinstance(error, NameError):
+        name = getattr(error, "name", None) or "a name"
+        missing = {"np": "is `import numpy as np` missing?", "math": "is `import math` missing?"}
+        return f"{name} is not known here: {missing.get(name, 'is it misspelled, or was it given no value yet?')}"
+    if isinstance(error, KeyError):
+        return f"the dictionary has no {text[:80]}: ask with `in` first, or use .get"
+    if isinstance(error, AttributeError) and getattr(error, "name", None):
+        kind = type(error.obj).__name__
+        why = ": make an array of it with np.array" if kind in ("list", "tuple", "int", "float") else ""
+        return f"a value of type {kind} has no .{error.name}{why}"
+    return next((words for kind, words in PYTHON if isinstance(error, kind)), "")
+
+
+PYTHON = (
+    (ZeroDivisionError, "something is divided by 0"),
+    (RecursionError, "the function calls itself without an end"),
+    (EOFError, "input() waits for somebody at the keyboard: use the arguments instead"),
+)
 
 
 SENTENCES = (  # part of NumPy's or Python's message, the sentence
@@ -75,6 +94,21 @@ SENTENCES = (  # part of NumPy's or Python's message, the sentence
     ("not support item assignment", "a tuple, a text or a number cannot be changed in place: make a new one"),
     ("NoneType", "something is None here: a function without `return` gives None"),
     ("axes don't match array", "transpose wants each axis of the array once"),
+    (
+        "positional argument",
+        "a function is called with more or fewer arguments than its `def` line has",
+    ),
+    ("list index out of range", "an index is larger than the list: positions count from 0"),
+    ("is not callable", "something that is no function is called: is an operator missing before a parenthesis?"),
+    ("values to unpack", "a result has another number of parts than there are names on the left of ="),
+    ("cannot unpack", "one value is given where several are unpacked"),
+    ("can't multiply sequence by non-int", "a list cannot be multiplied by such a number: make an array with np.array"),
+    (
+        "unsupported operand type",
+        "values of these types cannot be combined by an operator: are both numbers or arrays?",
+    ),
+    ("is not iterable", "one value is given where a list or an array is walked through"),
+    ("is not subscriptable", "an index is used on a value that has none"),
     ("did not contain a loop with signature", "the values are no numbers that NumPy can compute with"),
 )
 

@@ -63,21 +63,33 @@ def check(number: str, folder: str | Path, seconds: float = SECONDS, megabytes: 
 
     The submission's process works on a copy of the folder's files, and only answers calls: all is judged here.
     """
+    path = Path(folder) / file_name(exercise(number).lesson)
+    if not path.is_file():
+        return Verdict("no file", message=f"there is no {path.name} in {folder}")
+    return check_file(number, path, seconds=seconds, megabytes=megabytes)
+
+
+def check_file(
+    number: str, path: Path, text: str | None = None, seconds: float = SECONDS, megabytes: int = MEGABYTES
+) -> Verdict:
+    """The same for a file of any name. text: what to judge instead of it, the Python of a notebook."""
     chosen = exercise(number)
-    name = file_name(chosen.lesson)
-    if not (Path(folder) / name).is_file():
-        return Verdict("no file", message=f"there is no {name} in {folder}")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
-        copy_files(Path(folder), Path(temporary), name)
-        return _judged(chosen, Path(temporary).resolve() / name, seconds, megabytes)
+        copy = Path(temporary).resolve() / file_name(chosen.lesson)
+        copy_neighbours(path, copy.parent)
+        if text is None:
+            shutil.copyfile(path, copy)
+        else:
+            copy.write_text(text, encoding="utf-8")
+        return _judged(chosen, copy, seconds, megabytes)
 
 
-def copy_files(folder: Path, target: Path, name: str) -> None:
-    """Copy the file `name` and its neighbours up to 1 MB, without folders."""
-    neighbours = [p for p in folder.iterdir() if p.is_file() and p.name[0] != "." and p.stat().st_size < 2**20]
-    for path in {folder / name, *neighbours[:100]}:
-        with contextlib.suppress(OSError):  # a neighbour that cannot be read
-            shutil.copyfile(path, target / path.name)
+def copy_neighbours(path: Path, target: Path) -> None:
+    """Copy the files beside `path` up to 1 MB, without folders."""
+    neighbours = [p for p in path.parent.iterdir() if p.is_file() and p.name[0] != "." and p.stat().st_size < 2**20]
+    for neighbour in neighbours[:100]:
+        with contextlib.suppress(OSError):  # one that cannot be read
+            shutil.copyfile(neighbour, target / neighbour.name)
 
 
 def _judged(chosen, path, seconds, megabytes):

@@ -148,3 +148,61 @@ def test_a_message_cannot_become_a_formula_of_a_spreadsheet():
     assert row.endswith(",'=1+1")
     row = as_csv([(Path("=cmd"), runner.exercises(0)[0], Verdict("passed"))]).splitlines()[1]
     assert row.startswith("'=cmd,")
+
+
+SCALELESS = "def effective_weight(W, A, B, alpha, r):\n    return W + B @ A\n"
+
+
+@pytest.fixture
+def a_class(tmp_path, monkeypatch):
+    """Four students of lesson 0: two without the scale, one right under another name, one who has not started."""
+    monkeypatch.setattr("minilora.cli.course.LESSONS", (0,))
+    files = {
+        "ada/lesson_00.py": SCALELESS,
+        "ben/lesson_00 (1).py": SCALELESS,
+        "cleo/lesson_00.py": (STUBS / "lesson_00.py").read_text(encoding="utf-8"),
+        "dan/my_work.py": (SOLUTIONS / "lesson_00.py").read_text(encoding="utf-8"),
+    }
+    for name, text in files.items():
+        (tmp_path / "class" / name).parent.mkdir(parents=True)
+        (tmp_path / "class" / name).write_text(text, encoding="utf-8")
+
+
+@pytest.mark.usefixtures("a_class")
+def test_the_summary_has_the_states_and_the_commonest_mistake(in_folder):
+    said = in_folder(check, "--all", "class", "--summary").stdout
+    row = next(line for line in said.splitlines() if line.split()[:2] == ["0.1", "effective_weight"])
+    assert row.split()[2:7] == ["1", "2", "1", "0", "0"]
+    assert row.strip().endswith("2 students: the scale alpha / r is left out")
+    assert "lesson_00 (1).py is taken for lesson_00.py" in said
+    assert "0.1 failed: the scale alpha / r is left out" in said
+
+
+@pytest.mark.usefixtures("a_class")
+def test_the_wide_table_has_a_row_for_each_student(in_folder, tmp_path):
+    in_folder(check, "--all", "class", "--wide", "wide.csv", "--csv", "long.csv")
+    rows = list(csv.DictReader((tmp_path / "wide.csv").read_text(encoding="utf-8-sig").splitlines()))
+    assert [(Path(r["folder"]).name, r["passed"], r["0.1"]) for r in rows] == [
+        ("ada", "0", "failed"),
+        ("ben", "0", "failed"),
+        ("cleo", "0", "not started"),
+        ("dan", "1", "passed"),
+    ]
+    long = list(csv.DictReader((tmp_path / "long.csv").read_text(encoding="utf-8-sig").splitlines()))
+    assert [r["file"] for r in long] == ["lesson_00.py", "lesson_00 (1).py", "lesson_00.py", "my_work.py"]
+    assert [r["imports"] for r in long] == ["", "", "numpy", ""]
+    assert long[0]["mistake"] == "the scale alpha / r is left out"
+
+
+@pytest.mark.parametrize(("option", "value"), [("--csv", "x.csv"), ("--wide", "x.csv"), ("--summary", None)])
+def test_the_tables_of_a_class_need_all(in_folder, option, value):
+    refused = in_folder(check, "1", option, *([value] if value else [])).exception
+    assert isinstance(refused, ConfigError) and str(refused) == f"{option} needs --all DIR..."
+
+
+@pytest.mark.usefixtures("a_class")
+def test_a_submission_that_changes_its_folder_is_told(in_folder, tmp_path):
+    own = tmp_path / "class" / "ada" / "lesson_00.py"
+    text = f"def effective_weight(W, A, B, alpha, r):\n    open({str(own)!r}, 'a').write('#')\n    return W\n"
+    own.write_text(text, encoding="utf-8")
+    assert f"changed while they were checked: {Path('class/ada')}" in in_folder(check, "--all", "class").stderr

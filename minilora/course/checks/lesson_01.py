@@ -32,7 +32,8 @@ SLOPES = (
 def one_number(f, cases):
     value = as_array(f(*cases[0]), "the result", cases[0])
     if value.size != 1:
-        raise Wrong(f"the result has the shape {value.shape}, expected one number", cases[0])
+        said = f"the result has the shape {value.shape}, expected one number"
+        raise Wrong(said, cases[0], "several numbers in place of one")
 
 
 def slope_is_right(which):

@@ -151,7 +151,7 @@ EXERCISES = (
                 lambda g, shape: np.resize(g, shape),
             ),
             ("everything is added up, whatever the shape", lambda g, shape: np.ones(shape) * g.sum()),
-            ("one number is returned, the sum of everything", lambda g, shape: g.sum()),
+            ("one number is returned, the sum of all gradients", lambda g, shape: g.sum()),
             ("the first axis is always added up, whether it was repeated or not", lambda g, shape: g.sum(axis=0)),
             (
                 "only the axes in front are added up, not those that were stretched from size 1",

@@ -86,6 +86,7 @@ def attention_looks_back_only(f, cases):
                 f"the output of token {moved[0]} changes when the last token ({len(q) - 1}) changes: it looks "
                 "into the future",
                 (q, k, v),
+                "a token looks into the future",
             )
 
 

@@ -90,7 +90,8 @@ def turn_shapes(f, cases):
         got = f(*c)
         listed = isinstance(got, list | tuple) or isinstance(got, np.ndarray) and got.ndim == 3
         if not listed or len(got) != len(c[2]):
-            raise Wrong(f"expected a list of {len(c[2])} matrices, one for each turn", c if len(c[2]) < 5 else None)
+            said = f"expected a list of {len(c[2])} matrices, one for each turn"
+            raise Wrong(said, c if len(c[2]) < 5 else None, "not one matrix for each turn")
 
 
 def first_turn(f, cases):
@@ -114,6 +115,7 @@ def every_turn(f, cases):
                     f"turn {turn} of {len(order)}: the matrix is {off:.2g} away from W + update {which}; "
                     f"expected the same bits in every turn{why}",
                     None,
+                    "the rounding errors of adding and subtracting remain" if why else "",
                 )
 
 

@@ -36,6 +36,7 @@ def rank_is_small(f, cases):
                 f"the rank of the new adapter is {r}; {most} is enough for adapters of ranks {len(c[0])} and "
                 f"{len(c[3])}",
                 c,
+                "the rank is larger than needed",
             )
 
 

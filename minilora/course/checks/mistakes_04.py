@@ -69,7 +69,7 @@ ATTENTION = (
     ),
     ("queries and keys are exchanged: row i must belong to query i", lambda q, k, v: attend()(k, q, v)),
     (
-        "the mask is upside down: a token sees only itself and what comes after it",
+        "the mask is upside down: a token sees only itself and the tokens after it",
         lambda q, k, v: attend()(q[::-1], k[::-1], v[::-1])[::-1],
     ),
     (
