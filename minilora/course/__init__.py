@@ -7,6 +7,7 @@ compare.py    the comparisons that the checks use, and the words for a differenc
 mutants.py    mistakes made by machine: the solution with one change, and a sentence for it
 mutations.py  the changes of one expression
 outcomes.py   mistakes around a right answer
+explanations.py  the term or the factor by which one number is wrong
 messages.py   a student's error in words
 runner.py     judges a student's own file, whose process only answers calls, with a time limit and a memory limit
 submission.py  that process

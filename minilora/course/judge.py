@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .compare import Wrong, plain
+from .explanations import explain
 from .messages import in_words
 from .mutants import double_mutants, mutants, solution
 from .outcomes import constant, outcomes
@@ -202,7 +203,8 @@ def recognise(exercise: Exercise, function: Callable) -> str | None:
         if left:
             return left[0][0]
     if all(got and wanted and len(got) == len(wanted) for got, wanted in zip(results, right, strict=True)):
-        return constant([a for got in results for a in got], [a for wanted in right for a in wanted]) or None
+        got, wanted = ([a for result in all_of for a in result] for all_of in (results, right))
+        return constant(got, wanted) or explain(cases, _parameters(exercise), got, wanted) or None
     return None
 
 
@@ -211,9 +213,13 @@ def _known(exercise):
 
 
 def _mixed(exercise):
-    function, tree = solution(exercise.lesson, exercise.function)
+    function, _ = solution(exercise.lesson, exercise.function)
     right = function(*copy.deepcopy(exercise.cases()[0]))
-    return outcomes(function, tuple(a.arg for a in tree.args.args), len(right) if isinstance(right, tuple) else 0)
+    return outcomes(function, _parameters(exercise), len(right) if isinstance(right, tuple) else 0)
+
+
+def _parameters(exercise):
+    return tuple(a.arg for a in solution(exercise.lesson, exercise.function)[1].args.args)
 
 
 def _twice(exercise):

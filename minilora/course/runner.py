@@ -179,11 +179,11 @@ class Submission:
             pass  # the process has ended: there is no answer either
         answer = self._next()
         if listening:
-            self.printed = str(answer.get("printed", ""))[:310]
+            self.printed = _shown(answer.get("printed", ""))[:310]
         if answer.get("error") == "NotImplementedError":
             raise NotImplementedError
         if answer.get("error"):
-            raise Remote(*(str(answer.get(key, ""))[:2000] for key in ("error", "lines", "words")))
+            raise Remote(*(_shown(answer.get(key, ""))[:2000] for key in ("error", "lines", "words")))
         try:
             for i, tree in answer.get("changed", {}).items():
                 _put_into(arguments[int(i)], decoded(tree))
@@ -212,9 +212,14 @@ class Submission:
         return f"Python itself ended{{where}} (exit code {code}): does the code end the process, or run out of memory?"
 
 
+def _shown(text):
+    """A text of the submission without what would change a terminal: only printable characters and new lines."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in str(text))
+
+
 def why_missing(why: str, names: list, name: str, path: Path) -> str:
     """Why a file has no function `name`: the error while it was loaded, or the names that it has instead."""
-    return str(why) or f"no function {name} in {path.name}; it has: {nearest(name, [str(n) for n in names])}"
+    return _shown(why) or f"no function {name} in {path.name}; it has: {nearest(name, [str(n) for n in names])}"
 
 
 def _put_into(argument, changed):

@@ -100,6 +100,13 @@ def test_a_forgery_is_never_passed(submit, text):
     assert verdict.message
 
 
+def test_what_a_submission_says_cannot_change_the_terminal(submit):
+    escape = "\\x1b[2J\\x1b[32mpassed"
+    for code in (f"print('{escape}')\n    return 0.0\n", f"raise ValueError('{escape}')\n"):
+        message = submit(DEF + "    " + code).message
+        assert "[32mpassed" in message and "\x1b" not in message
+
+
 def test_a_verdict_has_all_properties_of_its_exercise(submit):
     verdict = submit(DEF + "    return (f(x + eps) - f(x - eps)) / (2 * eps)\n")
     assert (verdict.state, len(verdict.passed)) == ("passed", 6)
