@@ -34,7 +34,7 @@ def _quantities(
     parameters, arguments
 ):  # -> {name: number}: the numbers among the arguments, and sums of lists of pairs
     found = {}
-    for name, value in zip(parameters, arguments, strict=True):
+    for name, value in zip(parameters, arguments, strict=False):
         if isinstance(value, int | float):
             found[name] = float(value)
         elif isinstance(value, list) and value and all(isinstance(v, tuple) and len(v) == 2 for v in value):

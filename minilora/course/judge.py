@@ -202,10 +202,28 @@ def recognise(exercise: Exercise, function: Callable) -> str | None:
             left = [(s, mistaken) for s, mistaken in left if _same_result(result, _result(mistaken, arguments))]
         if left:
             return left[0][0]
-    if all(got and wanted and len(got) == len(wanted) for got, wanted in zip(results, right, strict=True)):
-        got, wanted = ([a for result in all_of for a in result] for all_of in (results, right))
-        return constant(got, wanted) or explain(cases, _parameters(exercise), got, wanted) or None
-    return None
+    return _by_numbers(exercise, cases, results, right) or None
+
+
+def _by_numbers(exercise, cases, results, right):
+    """The sentence for results that one number, term or factor explains; of several results in a tuple, one of them."""
+    if not all(got and wanted and len(got) == len(wanted) for got, wanted in zip(results, right, strict=True)):
+        return ""
+    ways = [("the result", results, right)]
+    sizes = {len(wanted) for wanted in right}
+    if len(sizes) == 1 and sizes != {1}:
+        names = ("the first result", "the second result", "the third result")
+        ways += [(name, [r[k : k + 1] for r in results], [r[k : k + 1] for r in right]) for k, name in
+                 enumerate(names[: max(sizes)])]  # fmt: skip
+    for name, some, right_ones in ways:
+        got, wanted = ([a for result in all_of for a in result] for all_of in (some, right_ones))
+        rest_is_right = name == "the result" or all(
+            _same_array(a, b) for r, w in zip(results, right, strict=True) for a, b in zip(r, w, strict=True)
+            if not any(a is x for x in got)
+        )  # fmt: skip
+        if rest_is_right and (said := constant(got, wanted) or explain(cases, _parameters(exercise), got, wanted)):
+            return said.replace("every result", f"{name} of every call").replace("the result", name)
+    return ""
 
 
 def _known(exercise):

@@ -13,8 +13,8 @@ from minilora.course.runner import exercise
     [
         ("6.1", lambda x, W, A, B, alpha, r: np.cumsum(x @ (W + alpha / r * B @ A).T, axis=0), "added up cumulatively"),
         ("4.1", lambda x, w, eps: x - w * x / np.sqrt((x * x).mean(-1, keepdims=True) + eps), "subtracted from x"),
-        ("8.2", lambda f, t, w: (f * w + t * 16) / 1024, "every result is 0.0009766 times the right one"),
-        ("8.2", lambda f, t, w: f * w + t * 16 + 100, "every result is +100 away from the right one"),
+        ("8.2", lambda f, t, w: (f * w + t * 16) / 1024, "the result of every call is 0.0009766 times the right one"),
+        ("8.2", lambda f, t, w: f * w + t * 16 + 100, "the result of every call is +100 away from the right one"),
         ("9.2", lambda s: (np.mean(s), max(s)), ""),
     ],
 )

@@ -207,6 +207,18 @@ EXERCISES = (
                 "one point is eps away from x and the other is x, but the difference is divided by 2 eps",
                 lambda f, x, eps: (f(x + eps) - f(x)) / (2 * eps),
             ),
+            (
+                "the points are eps apart, and the difference is divided by eps / 2",
+                lambda f, x, eps: (f(x + eps / 2) - f(x - eps / 2)) / eps * 2,
+            ),
+            (
+                "three points on one side are used: the error is larger than that of a point on each side",
+                lambda f, x, eps: (-3 * f(x) + 4 * f(x + eps) - f(x + 2 * eps)) / (2 * eps),
+            ),
+            (
+                "the steeper of the two sides is taken: both sides belong to one difference",
+                lambda f, x, eps: max((f(x + eps) - f(x)) / eps, (f(x) - f(x - eps)) / eps),
+            ),
         ),
         (
             "Evaluate f a little to the right of x, and a little to the left. How far apart are the two places?",

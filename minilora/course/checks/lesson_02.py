@@ -170,6 +170,10 @@ EXERCISES = (
                 lambda g, shape: np.broadcast_to(g, np.broadcast_shapes(g.shape, shape)),
             ),
             ("a part of g is cut out instead of added up", lambda g, shape: g[tuple(slice(0, n) for n in shape)]),
+            (
+                "reshape sorts the numbers into other places before they are added up",
+                lambda g, shape: g.reshape(-1, *shape).sum(axis=0),
+            ),
         ),
         (
             "A value that was used k times gets the sum of its k gradients. Along which axes was it repeated?",
@@ -260,6 +264,8 @@ EXERCISES = (
             ("the factor p in front is left out", lambda p, g: g - (g * p).sum(axis=-1, keepdims=True)),
             ("the p of the row is subtracted instead of the sum of g · p", lambda p, g: p * g - p),
             ("the coupling term has the wrong sign", lambda p, g: p * g + p * (g * p).sum(axis=-1, keepdims=True)),
+            ("g is left out: only the diagonal p (1 - p) is returned", lambda p, g: p * (1 - p)),
+            ("the logarithm is taken: that belongs to the loss, not to the softmax", lambda p, g: np.log(p) * g),
         ),
         (
             "Each p_i depends on every x_j of its row: the derivative of p_i by x_j is p_i (1 - p_i) for i = j, else "

@@ -211,6 +211,14 @@ EXERCISES = (
                 "x is multiplied by the root instead of divided",
                 lambda x, w, eps: w * x * np.sqrt((x * x).mean(-1, keepdims=True) + eps),
             ),
+            (
+                "x is divided by its largest element",
+                lambda x, w, eps: w * x / np.max(np.abs(x), axis=-1, keepdims=True),
+            ),
+            (
+                "w multiplies x before the mean of the squares is taken",
+                lambda x, w, eps: w * x / np.sqrt(((w * x) ** 2).mean(-1, keepdims=True) + eps),
+            ),
         ),
         (
             "Root mean square, read backwards: square, then mean, then root. The mean of what: of each row, or of all?",

@@ -216,7 +216,7 @@ EXERCISES = (
                 lambda s, share: int(np.argmax(np.cumsum(s * s) / np.sum(s) >= share)) + 1,
             ),
             (
-                "each energy alone is compared: they must be added up, the first k of them",
+                "the answer is always 1: the energies must be added up, the first k of them",
                 lambda s, share: int(np.argmax(s * s >= share * np.sum(s * s))) + 1,
             ),
             ("the smallest are added up first", lambda s, share: counted((s * s)[::-1], share)),
@@ -230,6 +230,10 @@ EXERCISES = (
             ),
             ("the directions that are left out are counted", lambda s, share: len(s) - counted(s * s, share)),
             ("all directions are counted", lambda s, share: len(s)),
+            (
+                "the energies that are larger than the share itself are counted",
+                lambda s, share: int((s * s > share).sum()),
+            ),
         ),
         (
             "The energy of a direction is its singular value squared. The whole energy is Σ σ².",

@@ -199,8 +199,8 @@ EXERCISES = (
             ),
             ("W is not transposed", lambda x, W, A, B, alpha, r: x @ W + alpha / r * (x @ A.T) @ B.T),
             (
-                "a relu or another function is applied to the result",
-                lambda x, W, A, B, alpha, r: np.maximum(forward(x, W, A, B, alpha / r), 0),
+                "the scale is added instead of multiplied",
+                lambda x, W, A, B, alpha, r: x @ W.T + alpha / r + x @ A.T @ B.T,
             ),
         ),
         (
@@ -245,10 +245,6 @@ EXERCISES = (
                 lambda *c: tuple(w - d for w, d in zip(c[2:4], mistaken()(*c), strict=True)),
             ),
             (
-                "dA ignores g and B: all its elements are the scale",
-                lambda *c: (c[4] / c[5] * np.ones_like(c[2]), mistaken()(*c)[1]),
-            ),
-            (
                 "only the signs of g are used in dB",
                 lambda x, g, *c: (mistaken()(x, g, *c)[0], mistaken()(x, np.sign(g), *c)[1]),
             ),
@@ -269,6 +265,14 @@ EXERCISES = (
             ("the scale is divided by r twice", mistaken(scale=lambda a, r: a / r**2)),
             ("both gradients have the wrong sign", mistaken(scale=lambda a, r: -a / r)),
             ("both gradients are doubled", mistaken(scale=lambda a, r: 2 * a / r)),
+            (
+                "A and B are added to their gradients",
+                lambda *c: tuple(d + w for d, w in zip(mistaken()(*c), c[2:4], strict=True)),
+            ),
+            (
+                "g is left out of dA: x Aᵀ is used in its place",
+                lambda x, g, A, B, alpha, r: (alpha / r * (x @ A.T).T @ x, mistaken()(x, g, A, B, alpha, r)[1]),
+            ),
         ),
         (
             "Write y = x Wᵀ + s u Bᵀ with u = x Aᵀ. Then dB is the gradient of a product that you know from lesson 2, and "
@@ -317,10 +321,6 @@ EXERCISES = (
             ),
             ("the path through the adapter is subtracted", lambda g, W, A, B, alpha, r: g @ W - alpha / r * g @ B @ A),
             ("the scale is applied twice", lambda g, W, A, B, alpha, r: g @ W + (alpha / r) ** 2 * g @ B @ A),
-            (
-                "both paths are multiplied instead of added",
-                lambda g, W, A, B, alpha, r: g @ W * (alpha / r * g @ B @ A),
-            ),
             (
                 "W is transposed, as in the forward: backward g goes through W itself",
                 lambda g, W, A, B, alpha, r: g @ W.T + alpha / r * g @ B @ A,

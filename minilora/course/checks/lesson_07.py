@@ -97,6 +97,7 @@ EXERCISES = (
                 "the root of r is multiplied instead of divided",
                 lambda alpha, r, rs: alpha * r**0.5 if rs else alpha / r,
             ),
+            ("small ranks are treated as a larger one", lambda alpha, r, rs: alpha / max(r, 8)),
         ),
         (
             "Two formulas, and a switch between them.",
@@ -171,6 +172,15 @@ EXERCISES = (
                 "alpha is under the root too",
                 lambda alpha, r, new_r, rs: (alpha * new_r / r) ** 0.5 if rs else alpha * new_r / r,
             ),
+            (
+                "the cube root is taken instead of the square root",
+                lambda alpha, r, new_r, rs: alpha * (new_r / r) ** (1 / 3) if rs else alpha * new_r / r,
+            ),
+            (
+                "new_alpha is rounded to a whole number",
+                lambda alpha, r, new_r, rs: keep(alpha, r, new_r, rs) if rs else round(alpha * new_r / r),
+            ),
+            ("alpha is added for every rank more", lambda alpha, r, new_r, rs: alpha + (new_r - r) * alpha),
         ),
         (
             "Which number must stay the same when the rank goes from r to new_r?",

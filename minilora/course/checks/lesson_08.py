@@ -117,6 +117,15 @@ EXERCISES = (
             ),
             ("the sides are subtracted instead of added", lambda shapes, r: sum(r * (out - n) for out, n in shapes)),
             ("the smaller of both sides is counted twice", lambda shapes, r: sum(2 * r * min(s) for s in shapes)),
+            ("the larger side is counted twice", lambda shapes, r: sum(2 * r * max(s) for s in shapes)),
+            (
+                "the parameters that LoRA saves are counted, W minus A and B",
+                lambda shapes, r: sum(out * n for out, n in shapes) - lora(shapes, r),
+            ),
+            (
+                "the root of out · in stands for out + in",
+                lambda shapes, r: sum(r * (out * n) ** 0.5 for out, n in shapes),
+            ),
         ),
         (
             "What shapes do A and B have beside a W of shape (out, in)?",
@@ -178,6 +187,11 @@ EXERCISES = (
             ("frozen and trained are exchanged", lambda f, t, w: memory(t, f, w)),
             ("numbers are counted, not bytes", lambda f, t, w: f + 4 * t),
             ("gradient, m and v have `width` bytes too: they are float32", lambda f, t, w: memory(f, t, w, 4 + 3 * w)),
+            ("the larger of the two is taken instead of the sum", lambda f, t, w: max(f * w, 16 * t)),
+            (
+                "frozen numbers get 2 bytes and trained ones 4: width, gradient and Adam are ignored",
+                lambda f, t, w: 2 * f + 4 * t,
+            ),
         ),
         (
             "Go through the four things that a trained number needs. Which of them does a frozen one need?",

@@ -140,6 +140,16 @@ EXERCISES = (
                 "the number of parameters is returned, not the rank",
                 lambda shapes, budget: lora(shapes, budget // lora(shapes, 1)),
             ),
+            (
+                "the larger side of each matrix is counted alone",
+                lambda shapes, budget: budget // sum(max(s) for s in shapes),
+            ),
+            (
+                "the smaller side of each matrix is counted alone",
+                lambda shapes, budget: budget // sum(min(s) for s in shapes),
+            ),
+            ("the root of the budget is taken", lambda shapes, budget: math.isqrt(budget)),
+            ("the number of matrices is returned", lambda shapes, budget: len(shapes)),
         ),
         (
             "How many parameters does one more rank cost, over all matrices together?",
@@ -201,6 +211,27 @@ EXERCISES = (
                 lambda s: (np.mean(s), abs(s[0] - np.mean(s))),
             ),
             ("the spread is given in percent of the mean", lambda s: (np.mean(s), spread(s) / np.mean(s))),
+            (
+                "the spread is the largest distance from the mean",
+                lambda s: (np.mean(s), max(abs(v - np.mean(s)) for v in s)),
+            ),
+            (
+                "the medians are taken, of the scores and of their distances",
+                lambda s: (np.median(s), np.median(np.abs(np.array(s) - np.median(s)))),
+            ),
+            (
+                "the middle between the best and the worst is taken instead of the mean",
+                lambda s: ((max(s) + min(s)) / 2, spread(s)),
+            ),
+            ("the mean is rounded", lambda s: (round(np.mean(s), 1), spread(s))),
+            (
+                "the distances between neighbours are added up: the distances from the mean are wanted",
+                lambda s: (np.mean(s), sum(abs(b - a) for a, b in zip(s, s[1:], strict=False))),
+            ),
+            (
+                "the squares of the scores are used, and the mean is not subtracted from each",
+                lambda s: (np.mean(s), math.sqrt(max(sum(v * v for v in s) - np.mean(s) ** 2, 0))),
+            ),
         ),
         (
             "The spread: the root of the mean square distance from the mean. Over n seeds, is it a mean over n?",

@@ -127,16 +127,6 @@ def keep_adding(W, updates, order):
     return seen
 
 
-def _add_and_subtract(W, updates, order):
-    seen = []
-    for turn, which in enumerate(order):
-        if turn:
-            W = W - updates[order[turn - 1]]
-        W = W + updates[which]
-        seen.append(W)
-    return seen
-
-
 EXERCISES = (
     Exercise(
         "10.1",
@@ -203,6 +193,17 @@ EXERCISES = (
                 "13 bits are cleared instead of 16",
                 lambda x: (x.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32),
             ),
+            (
+                "the numbers are rounded to steps of one size: bfloat16's steps grow with the number",
+                lambda x: np.round(x * 256) / 256,
+            ),
+            ("the numbers are rounded to steps of one size, of bfloat16 near 1", lambda x: np.round(x * 128) / 128),
+            ("the digits after the point are cut off", np.trunc),
+            (
+                "the lower half is filled with ones instead of zeros",
+                lambda x: (x.view(np.uint32) | np.uint32(0xFFFF)).view(np.float32),
+            ),
+            ("the sign is wrong", lambda x: -nearest_even(x)),
         ),
         (
             "A bfloat16 is the upper half of a float32: x.view(np.uint32) shows the 32 bits.",
@@ -243,10 +244,6 @@ EXERCISES = (
                 "the turns are counted instead of looked up in order",
                 lambda W, updates, order: [W + updates[t % len(updates)] for t in range(len(order))],
             ),
-            (
-                "the last update is subtracted again, which leaves rounding errors",
-                lambda W, updates, order: _add_and_subtract(W, updates, order),
-            ),
             ("W alone is returned in every turn", lambda W, updates, order: [W for _ in order]),
             ("the updates are subtracted", lambda W, updates, order: [W - updates[i] for i in order]),
             ("the turns are sorted", lambda W, updates, order: [W + updates[i] for i in sorted(order)]),
@@ -267,6 +264,26 @@ EXERCISES = (
             (
                 "the results are rounded to 16 bits",
                 lambda W, updates, order: [(W + updates[i]).astype(np.float16) for i in order],
+            ),
+            (
+                "the first update is added in every turn too",
+                lambda W, updates, order: [W + updates[i] + updates[0] for i in order],
+            ),
+            (
+                "the update is divided by the number of adapters",
+                lambda W, updates, order: [W + updates[i] / len(updates) for i in order],
+            ),
+            (
+                "the mean of all updates is added in every turn",
+                lambda W, updates, order: [W + np.mean(updates, axis=0) for _ in order],
+            ),
+            (
+                "the position is added, not the update at that position",
+                lambda W, updates, order: [W + i for i in order],
+            ),
+            (
+                "the update is added to itself: W is left out",
+                lambda W, updates, order: [updates[i] + updates[i] for i in order],
             ),
         ),
         (

@@ -239,6 +239,20 @@ EXERCISES = (
                 "a name of wrong shape is listed as missing and extra",
                 lambda e, f: (compare(e, f)[0] + compare(e, f)[2], compare(e, f)[1] + compare(e, f)[2], []),
             ),
+            ("all names of both are listed, without comparing", lambda e, f: (sorted(e), sorted(f), [])),
+            (
+                "the names that are in only one of both are listed under missing and under extra",
+                lambda e, f: (
+                    [k for k in {**e, **f} if (k in e) != (k in f)],
+                    [k for k in {**e, **f} if (k in e) != (k in f)],
+                    compare(e, f)[2],
+                ),
+            ),
+            (
+                "extra names are looked for by their shapes",
+                lambda e, f: (compare(e, f)[0], [k for k in f if f[k] not in e.values()], compare(e, f)[2]),
+            ),
+            ("only the first wrong shape is listed", lambda e, f: (*compare(e, f)[:2], compare(e, f)[2][:1])),
         ),
         (
             "Two sets of names: what is in one and not in the other, both ways round; then those in both.",

@@ -121,4 +121,14 @@ COUNT = (
         "the biases of every matrix are counted: this decoder has none",
         lambda V, d, m, n, h, kv, tied: count(V, d, m, n, h, kv, tied) + n * (2 * d + 2 * (d // h * kv) + 2 * m + d),
     ),
+    (
+        "keys and values are counted as square, with both sides narrow",
+        lambda V, d, m, n, h, kv, tied: count(V, d, m, n, h, kv, tied) + n * 2 * (d // h * kv) * (d // h * kv - d),
+    ),
+    (
+        "every head gets its own attention matrices: heads share d",
+        lambda V, d, m, n, h, kv, tied: (
+            count(V, d, m, n, h, kv, tied) + (h - 1) * n * (2 * d * d + 2 * d * (d // h * kv))
+        ),
+    ),
 )
