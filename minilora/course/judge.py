@@ -196,7 +196,7 @@ def recognise(exercise: Exercise, function: Callable) -> str | None:
     right = [_result(solution(exercise.lesson, exercise.function)[0], c) for c in cases]
     if not any(results) or all(_same_result(a, b) for a, b in zip(results, right, strict=True)):
         return None
-    for known in (_known, _mixed, _twice):
+    for known in (_written_down, _changed, _mixed, _twice):
         left = known(exercise)
         for result, arguments in zip(results, cases, strict=True):  # most mistakes differ in the first case already
             left = [(s, mistaken) for s, mistaken in left if _same_result(result, _result(mistaken, arguments))]
@@ -226,8 +226,12 @@ def _by_numbers(exercise, cases, results, right):
     return ""
 
 
-def _known(exercise):
-    return [*exercise.misconceptions, *mutants(exercise.lesson, exercise.function)]
+def _written_down(exercise):
+    return exercise.misconceptions
+
+
+def _changed(exercise):
+    return mutants(exercise.lesson, exercise.function)
 
 
 def _mixed(exercise):
