@@ -35,9 +35,16 @@ def check(number: str, function: Callable) -> None:
         print(f"{number}: check takes your function, as in check({number!r}, {chosen.function}), without a call")
         return
     printed = Printed(300)
+
+    def called(*arguments):  # what it prints is kept when the judge listens, not while it looks for known mistakes
+        try:
+            return function(*arguments)
+        finally:
+            printed.listening = False
+
     try:
         with contextlib.redirect_stdout(printed):
-            verdict = judge(chosen, function, before_call=printed.clear)
+            verdict = judge(chosen, called, before_call=printed.clear)
     except KeyboardInterrupt:
         print(f"{number}: you ended the check; is there a loop in {chosen.function} that does not end?")
         return

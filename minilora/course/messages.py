@@ -193,18 +193,22 @@ def _broadcast(names, left, right, operator):
 
 
 class Printed:
-    """The output of the submission: keeps the first characters since `clear`, drops the rest."""
+    """The output of a student's code: keeps the first characters since `clear`, drops the rest.
+
+    While `listening` is False it keeps nothing more.
+    """
 
     def __init__(self, limit):
         self.limit = limit
         self.clear()
 
     def clear(self):
-        self.text, self.full = "", False
+        self.text, self.full, self.listening = "", False, True
 
     def write(self, text):
-        self.full = self.full or len(self.text) + len(text.rstrip()) > self.limit
-        self.text += text[: self.limit - len(self.text)]
+        if self.listening:
+            self.full = self.full or len(self.text) + len(text.rstrip()) > self.limit
+            self.text += text[: self.limit - len(self.text)]
         return len(text)
 
     def flush(self):

@@ -179,6 +179,15 @@ def test_the_summary_has_the_states_and_the_commonest_mistake(in_folder):
 
 
 @pytest.mark.usefixtures("a_class")
+def test_every_student_has_a_line_while_others_are_judged(in_folder, tmp_path):
+    for n in range(8):  # answers whose mistake is looked for at the same time
+        (tmp_path / "class" / f"e{n}").mkdir()
+        (tmp_path / "class" / f"e{n}" / "lesson_00.py").write_text(SCALELESS.replace("B @ A", "3.5"), encoding="utf-8")
+    said = in_folder(check, "--all", "class").stdout
+    assert said.count("of 1 passed") == 12
+
+
+@pytest.mark.usefixtures("a_class")
 def test_the_wide_table_has_a_row_for_each_student(in_folder, tmp_path):
     in_folder(check, "--all", "class", "--wide", "wide.csv", "--csv", "long.csv")
     rows = list(csv.DictReader((tmp_path / "wide.csv").read_text(encoding="utf-8-sig").splitlines()))

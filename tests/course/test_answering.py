@@ -48,6 +48,7 @@ def test_a_wrong_function_is_told_why_and_how_to_go_on(capsys):
     for part in ("not right yet", "alpha / r is left out", "your code printed: x is (1, 1)", 'hint("6.1")'):
         assert part in said
     assert "import" not in said  # the function is in this kernel
+    assert said.count("x is") == 1  # the failing call's, of all those that the check makes
 
 
 def test_an_error_is_told_with_its_line(capsys):
