@@ -207,21 +207,22 @@ def _by_numbers(exercise, cases, results, right):
     """The sentence for results that one number, term or factor explains; of several results in a tuple, one of them."""
     if not all(got and wanted and len(got) == len(wanted) for got, wanted in zip(results, right, strict=True)):
         return ""
-    ways = [("the result", results, right)]
-    sizes = {len(wanted) for wanted in right}
-    if len(sizes) == 1 and sizes != {1}:
-        names = ("the first result", "the second result", "the third result")
-        ways += [(name, [r[k : k + 1] for r in results], [r[k : k + 1] for r in right]) for k, name in
-                 enumerate(names[: max(sizes)])]  # fmt: skip
-    for name, some, right_ones in ways:
-        got, wanted = ([a for result in all_of for a in result] for all_of in (some, right_ones))
-        rest_is_right = name == "the result" or all(
-            _same_array(a, b) for r, w in zip(results, right, strict=True) for a, b in zip(r, w, strict=True)
-            if not any(a is x for x in got)
-        )  # fmt: skip
-        if rest_is_right and (said := constant(got, wanted) or explain(cases, _parameters(exercise), got, wanted)):
+    said = _explained(exercise, cases, results, right)
+    if said:
+        return said.replace("every result", "the result of every call")
+    for k, name in enumerate(("the first result", "the second result", "the third result")):
+        if min(len(w) for w in right) <= max(k, 1):
+            return ""  # one result, or not so many
+        others = all(_same_result(g[:k] + g[k + 1 :], w[:k] + w[k + 1 :]) for g, w in zip(results, right, strict=True))
+        one, right_one = ([r[k : k + 1] for r in all_of] for all_of in (results, right))
+        if others and (said := _explained(exercise, cases, one, right_one)):
             return said.replace("every result", f"{name} of every call").replace("the result", name)
     return ""
+
+
+def _explained(exercise, cases, results, right):
+    got, wanted = ([a for result in all_of for a in result] for all_of in (results, right))
+    return constant(got, wanted) or explain(cases, _parameters(exercise), got, wanted)
 
 
 def _written_down(exercise):

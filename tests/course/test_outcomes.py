@@ -15,6 +15,11 @@ from minilora.course.runner import exercise
         ("4.1", lambda x, w, eps: x - w * x / np.sqrt((x * x).mean(-1, keepdims=True) + eps), "subtracted from x"),
         ("8.2", lambda f, t, w: (f * w + t * 16) / 1024, "the result of every call is 0.0009766 times the right one"),
         ("8.2", lambda f, t, w: f * w + t * 16 + 100, "the result of every call is +100 away from the right one"),
+        (
+            "9.2",
+            lambda s: (np.mean(s), 1.96 * np.std(s, ddof=1)),
+            "the second result of every call is 1.96 times the right one",
+        ),
         ("9.2", lambda s: (np.mean(s), max(s)), ""),
     ],
 )
