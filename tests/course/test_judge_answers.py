@@ -2,6 +2,7 @@
 
 import inspect
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -42,14 +43,14 @@ def test_four_of_five_wrong_answers_are_named(verdicts):
     assert all(named[number] >= 0.8 * total[number] for number in total)
 
 
-def test_four_of_five_are_named_even_where_nobody_wrote_the_sentence(verdicts, monkeypatch):
+def test_three_of_four_are_named_even_where_nobody_wrote_the_sentence(verdicts):
+    tried = list(verdicts)[::4]
     named = 0
-    for (number, line), verdict in verdicts.items():
-        chosen = exercise(number)
-        bare = type(chosen)(**{**vars(chosen), "misconceptions": ()})
-        named += bool(verdict.named and judge(bare, as_function(line, parameters(chosen))).named)
-    print(f"named without a sentence of the exercise: {named} of {len(verdicts)}")
-    assert named >= 0.75 * len(verdicts)
+    for number, line in tried:
+        bare = replace(exercise(number), misconceptions=())
+        named += bool(judge(bare, as_function(line, parameters(bare))).named)
+    print(f"named without a sentence of the exercise: {named} of {len(tried)}")
+    assert named >= 0.75 * len(tried)
 
 
 @each
