@@ -166,7 +166,7 @@ def show_check(folder, adapters, requests, clients, tokens=8):
     )
 
 
-def show_loads(clients, adapters=200, steps=1500):
+def show_loads(clients, adapters=100, steps=600):
     """Steps of `clients` rows while another thread reads adapters, one after another.
 
     CPU time of the process, so that other programs do not count: of the step, and of the reader meanwhile, because

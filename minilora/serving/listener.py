@@ -38,7 +38,8 @@ class HttpServer(uvicorn.Server):
                 create_app(server, host), log_level="warning", timeout_graceful_shutdown=LIMIT, lifespan="on", ws="none"
             )
         )
-        logging.getLogger("uvicorn.error").addFilter(is_worth_a_line)
+        for name in ("uvicorn.error", "asyncio"):
+            logging.getLogger(name).addFilter(is_worth_a_line)
 
     async def shutdown(self, sockets=None) -> None:
         """End. Called by uvicorn."""
@@ -47,6 +48,6 @@ class HttpServer(uvicorn.Server):
 
 
 def is_worth_a_line(record) -> bool:
-    """Whether uvicorn's log shows a record: not when it cancels what clients that do not read left over."""
+    """Whether a log shows a record: not of clients that went, and not when what they left over is cancelled."""
     ended = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
-    return not ended and not record.getMessage().startswith("Cancel ")
+    return not ended and not record.getMessage().startswith(("Cancel ", "socket.send() raised"))

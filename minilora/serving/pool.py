@@ -25,7 +25,8 @@ from ..methods.lora import Lora
 from .names import check_name, is_name, is_there
 
 FILES = (files.CONFIG, files.TENSORS)
-TURN = 0.002  # seconds that a step waits at most for a reader, whose file may be large
+YIELD = 1e-5  # seconds: who waits for a lock gets it only when its holder sleeps
+TURN = 0.01  # seconds that a step waits at most for a reader, whose file may be large
 
 
 @dataclass(eq=False)
@@ -226,6 +227,7 @@ class Pool:
                     version = next(parts)
                 if version is not None:
                     return version
+                time.sleep(YIELD)
         finally:
             with self._lock:
                 self._readers -= 1
@@ -309,7 +311,7 @@ class Pool:
             if has_turn:
                 self._turn.release()
         if self._readers:
-            time.sleep(1e-5)
+            time.sleep(YIELD)
 
     def sweep(self):
         """Free the slots of versions that were unloaded, replaced or evicted, and that no request uses any more."""

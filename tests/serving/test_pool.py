@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import minilora as ml
 from minilora.adapters.inject import AdaptedModel
 from minilora.errors import BusyError, ConfigError, FormatError, MiniloraError, MissingFileError, UnknownNameError
 from minilora.serving.names import is_name
-from minilora.serving.pool import Pool
+from minilora.serving.pool import TURN, Pool
 
 CONFIG = ml.LoraConfig(r=3, lora_alpha=5, target_modules=["q_proj"], init_lora_weights=False)
 
@@ -291,3 +292,23 @@ def test_an_adapter_that_is_unloaded_while_it_is_read_goes_with_the_request_that
     assert version.dropped and version.leases == 1
     pool.release(version)
     assert not pool.versions and not pool.entries
+
+
+def test_nothing_is_read_during_a_step_and_a_reader_goes_on_behind_it(folder):
+    pool, found = pool_of(folder), []
+    reader = threading.Thread(target=lambda: found.append(pool.lease("a")))
+    with pool.turn():
+        reader.start()
+        reader.join(0.2)
+        assert reader.is_alive() and not found
+    reader.join(10)
+    assert found[0].name == "a"
+
+
+def test_a_step_waits_for_a_slow_reader_no_longer_than_a_turn(folder):
+    pool = pool_of(folder)
+    with pool._turn:
+        began = time.monotonic()
+        with pool.turn():
+            assert TURN <= time.monotonic() - began < 2
+    assert not pool._turn.locked()
