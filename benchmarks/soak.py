@@ -26,6 +26,7 @@ from minilora.files.shipped import shipped
 from .options import OneLine, Refused
 
 QUESTION = {"messages": [{"role": "user", "content": "Where does Bess Moss live?"}], "temperature": 0}
+ROWS = 16
 GROWTH = 1.05, 8 * 2**20  # the memory at the end may be this many times that at half time, or this many bytes more
 
 
@@ -55,7 +56,15 @@ def copy_adapter(folder, name, which):
 def serving(folder):  # -> process, port
     """`minilora serve` with few slots and little memory, so that adapters are evicted all the time."""
     command = [sys.executable, "-m", "minilora", "serve", "--port", "0", "--lora-dir", str(folder)]
-    command += ["--allow-runtime-lora-updating", "--max-loras", "4", "--max-cpu-loras", "8", "--max-num-seqs", "16"]
+    command += [
+        "--allow-runtime-lora-updating",
+        "--max-loras",
+        "4",
+        "--max-cpu-loras",
+        "8",
+        "--max-num-seqs",
+        str(ROWS),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             process.stdout.readline()
@@ -95,6 +104,11 @@ class Soak:
     def answer(self, model):
         status, text = self.send("POST", "/v1/chat/completions", QUESTION | {"model": model, "max_tokens": 30})
         return json.loads(text)["choices"][0]["message"]["content"] if status == 200 else None
+
+    def fill_the_cache(self):
+        """Write every place of every row once: memory that a cache takes later would look like a leak."""
+        body = {"prompt": "x", "n": ROWS, "max_tokens": 500, "ignore_eos": True}
+        self.send("POST", "/v1/completions", body)
 
     # ---- what a client may do
 
@@ -182,6 +196,7 @@ ACTIONS = ("ask", "ask", "ask", "stream", "leave", "read_slowly", "hang_up_befor
 def soak(server, minutes, clients, seed):
     """Let clients act for the time; raises Refused with the first fault."""
     before = [server.answer(model) for model in ("base", "a0", "a1")]
+    server.fill_the_cache()
     began, memory = time.monotonic(), [server.memory()]
 
     def client(number):

@@ -85,6 +85,7 @@ def test_a_short_soak_ends_well():
 @pytest.mark.parametrize("fault", [{"faults": ["/x was answered with 500"]}, {"answer": lambda model: None}])
 def test_a_soak_names_the_fault_that_it_found(fault, monkeypatch):
     server = SimpleNamespace(faults=[], seen={}, memory=lambda: 1, answer=lambda model: model)
+    server.fill_the_cache = lambda: None
     server.send = lambda *asked: (200, "vllm:num_requests_x 0\n" * 2)
     vars(server).update(fault)
     monkeypatch.setattr(soak, "ACTIONS", ("look",))
