@@ -23,7 +23,7 @@ def mixed_update(x, slots, A, B, s):
     raise NotImplementedError
 
 
-# ---- 22.2 · medium, 15 minutes · how often an adapter must be loaded
+# ---- 22.2 · medium, 15 minutes · least recently used
 
 
 def loads(requests, slots):
