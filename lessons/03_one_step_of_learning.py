@@ -24,7 +24,7 @@ import numpy as np
 
 from minilora import Tensor
 from minilora.course.lesson import BLUE, GREEN, ORANGE, answer, cards, check
-from minilora.course.lesson import expect, expect_between, predict, show_axes, table
+from minilora.course.lesson import expect, expect_between, predict, predictions, show_axes, table
 from minilora.nn import Parameter
 from minilora.training.optim import SGD, AdamW
 
@@ -451,6 +451,9 @@ with show_axes() as axes:
 
 # %% [markdown]
 # All trainings of this course let the rate fall in a straight line to zero (`linear_decay`).
+
+# %%
+predictions()
 
 # %% [markdown]
 # ## Where this lives in the code

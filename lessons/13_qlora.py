@@ -25,7 +25,7 @@ import numpy as np
 
 from minilora import LoraConfig, get_peft_model
 from minilora.course.lesson import BLUE, ORANGE, answer, cards, check
-from minilora.course.lesson import expect, expect_between, predict, show_axes, table
+from minilora.course.lesson import expect, expect_between, predict, predictions, show_axes, table
 from minilora.course.lab.low_rank import matrices, set_weights
 from minilora.course.lab.tune import affordable_steps, corpus_loss, load_base, test_loss, test_score
 from minilora.course.lab.tune import tune
@@ -381,6 +381,9 @@ with show_axes() as axes:
 # is rounded to nothing: not a little of it is lost but all, number by number. What survives of a
 # small update are the numbers where a block's absmax moved. So a lightly trained adapter, merged
 # into four bits, is **silently gone**. Keep it apart, or merge into float32.
+
+# %%
+predictions()
 
 # %% [markdown]
 # ## Where this lives in the code

@@ -27,7 +27,7 @@ import numpy as np
 
 from minilora import LoraConfig, Tensor, get_peft_model, no_grad, ops
 from minilora.course.lesson import BLUE, GREEN, ORANGE, answer, cards, check
-from minilora.course.lesson import expect, expect_between, predict, show_axes, table
+from minilora.course.lesson import expect, expect_between, predict, predictions, show_axes, table
 from minilora.course.lab.tune import load_base
 from minilora.rounding import round_to
 from minilora.tasks.shipped import get_task
@@ -454,7 +454,11 @@ with show_axes(height=3.6) as axes:
 # %% [markdown]
 # On this small model the blocks hold most; computed twice, the inside of one block is still larger than
 # the logits, so there the chunks save nothing. With a vocabulary of 128,256 the logits would be first.
-#
+
+# %%
+predictions()
+
+# %% [markdown]
 # ## Where this lives in the code
 #
 # `minilora/training/precision.py`: `Float16.unscale_` is your exercise 14.1 on many arrays;

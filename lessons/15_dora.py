@@ -25,7 +25,7 @@ import numpy as np
 from minilora import LoraConfig, get_peft_model
 from minilora.course.compare import numeric_gradient
 from minilora.course.lesson import BLUE, GREEN, ORANGE, answer, cards, check, replay
-from minilora.course.lesson import expect, expect_between, predict, show_axes, table
+from minilora.course.lesson import expect, expect_between, predict, predictions, show_axes, table
 from minilora.course.lab.low_rank import matrices
 from minilora.course.lab.measured import mean_and_spread, measured
 from minilora.course.lab.own_dora import dora_from
@@ -438,6 +438,9 @@ expect(
 # Within the spread of the seeds they are equal here. The paper finds DoRA better, most at low ranks,
 # on models a thousand times as large. Read one of its tables with what you know from lessons 6 and 9:
 # are both methods tuned, how many seeds are there, and is one of the runs collapsed?
+
+# %%
+predictions()
 
 # %% [markdown]
 # ## Where this lives in the code

@@ -24,7 +24,7 @@ import numpy as np
 
 from minilora import AdaLoraConfig, get_peft_model, no_grad
 from minilora.course.lesson import BLUE, answer, cards, check
-from minilora.course.lesson import expect, expect_between, predict, show_axes, table
+from minilora.course.lesson import expect, expect_between, predict, predictions, show_axes, table
 from minilora.course.lab.measured import mean_and_spread, measured
 from minilora.course.lab.own_adalora import scored_by
 from minilora.course.lab.tune import load_base, test_loss, test_score, tune
@@ -354,6 +354,9 @@ expect(
 # The ranks that are found are better than four everywhere, and the penalty helps where ranks fall: the
 # method's own claims hold. And yet plain LoRA of rank 4 is better than all of them here, after 60 steps.
 # AdaLoRA spends its first steps on finding out where to learn, and here the run is short.
+
+# %%
+predictions()
 
 # %% [markdown]
 # ## Where this lives in the code

@@ -24,7 +24,7 @@ import numpy as np
 
 from minilora import LoraConfig, get_peft_model, no_grad
 from minilora.course.lesson import BLUE, GREEN, ORANGE, answer, cards, check
-from minilora.course.lesson import expect, expect_between, predict, show_axes, table
+from minilora.course.lesson import expect, expect_between, predict, predictions, show_axes, table
 from minilora.course.lab.low_rank import matrices
 from minilora.course.lab.measured import mean_and_spread, measured
 from minilora.course.lab.tune import load_base, tune
@@ -356,7 +356,11 @@ with show_axes(width=7.5, height=5.4) as axes:
 # $B$ costs more. The gain over the best equal pair is a few percent of the loss, and the ratio is one
 # more number to choose: at rank 1, where the scale is 16, a ratio of 16 was *worse* than plain LoRA at
 # every seed (`equal-budget` has those runs too).
-#
+
+# %%
+predictions()
+
+# %% [markdown]
 # ## Where this lives in the code
 #
 # `minilora/methods/pissa.py`: `principal_part` is the SVD (exact, or from a random subspace, which is

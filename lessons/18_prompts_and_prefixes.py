@@ -24,7 +24,7 @@ import numpy as np
 
 from minilora import PrefixTuningConfig, PromptTuningConfig, get_peft_model, no_grad
 from minilora.course.lesson import BLUE, answer, cards, check
-from minilora.course.lesson import expect, expect_between, predict, show_axes, table
+from minilora.course.lesson import expect, expect_between, predict, predictions, show_axes, table
 from minilora.course.lab.measured import mean_and_spread, measured
 from minilora.course.lab.tune import load_base, tune
 
@@ -267,7 +267,11 @@ expect("the prompt is behind LoRA by more than a spread", prompt[0] - prompt[1] 
 # The prefix is as good as LoRA of the same size; the prompt, which must pass through all layers before it
 # reaches the last ones, is far behind. Its authors find that too for small models, and that it catches up
 # in very large ones.
-#
+
+# %%
+predictions()
+
+# %% [markdown]
 # ## Where this lives in the code
 #
 # `minilora/methods/prefix_tuning.py`: `PrefixTuningAdapter.begin` puts the prefix into the cache of keys and

@@ -25,7 +25,7 @@ import numpy as np
 from minilora import LoraConfig, get_peft_model
 from minilora.combining.weighted import Factors, cat, svd
 from minilora.course.lesson import BLUE, GREEN, ORANGE, answer, cards, check
-from minilora.course.lesson import expect, expect_between, predict, show_axes, table
+from minilora.course.lesson import expect, expect_between, predict, predictions, show_axes, table
 from minilora.course.lab.low_rank import matrices, set_weights
 from minilora.course.lab.measured import measured
 from minilora.course.lab.tune import load_base, test_score, tune
@@ -302,7 +302,11 @@ expect("linear is below the best adapter alone", by_rule["linear"] < alone, True
 # The exact sum is the best rule here, and only it and its relatives on $\Delta W$ are better than keeping
 # one adapter. On large models the papers find gains for TIES and DARE; our base has little room, and a
 # merge of three keeps less than half of each.
-#
+
+# %%
+predictions()
+
+# %% [markdown]
 # ## Where this lives in the code
 #
 # `minilora/combining/weighted.py`: `task_arithmetic`, `cat`, `svd` and `roots` (the weights of

@@ -25,7 +25,7 @@ import numpy as np
 from minilora import LoraConfig, get_peft_model, no_grad
 from minilora.autograd import record
 from minilora.course.lesson import BLUE, ORANGE, answer, cards, check
-from minilora.course.lesson import expect, expect_between, predict, show_axes, table
+from minilora.course.lesson import expect, expect_between, predict, predictions, show_axes, table
 from minilora.course.lab.measured import mean_and_spread, measured
 from minilora.course.lab.tune import load_base, test_loss, test_score, tune
 from minilora.tasks.shipped import get_task
@@ -265,6 +265,9 @@ with show_axes(height=3.8) as axes:
                 axes.text(0.02, at, f"from the {way}", color="white", va="center")
     axes.set_yticks(range(3), TASKS)
     axes.set(xlabel="score on the test split", xlim=(0, 1.05), ylim=(2.6, -0.6))
+
+# %%
+predictions()
 
 # %% [markdown]
 # ## Where this lives in the code

@@ -27,7 +27,7 @@ import numpy as np
 from minilora import PeftModel, no_grad
 from minilora.adapters.mixed import Segment, Stack, gather, loop
 from minilora.course.lesson import BLUE, GREEN, ORANGE, answer, cards, check
-from minilora.course.lesson import expect, expect_between, predict, show_axes, table
+from minilora.course.lesson import expect, expect_between, predict, predictions, show_axes, table
 from minilora.course.lab.tenants import OwnRows, ask, new_engine
 from minilora.course.lab.tune import load_base
 from minilora.files.shipped import shipped
@@ -305,7 +305,11 @@ with show_axes() as axes:
 # costs a little, since sorted requests are more "in turn" than unsorted ones. (The library's engine sorts
 # nothing: a request whose adapter finds no free slot is passed over for a while, and later ones whose
 # adapters are there go first.)
-#
+
+# %%
+predictions()
+
+# %% [markdown]
 # ## Where this lives in the code
 #
 # `minilora/adapters/mixed.py`: `loop`, `gather` and `Stack.add` are the three ways; `Rows` adds them in

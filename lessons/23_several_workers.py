@@ -24,7 +24,7 @@ import numpy as np
 
 from minilora import LoraConfig, get_peft_model
 from minilora.course.lesson import BLUE, ORANGE, answer, cards, check
-from minilora.course.lesson import expect, expect_between, predict, show_axes, table
+from minilora.course.lesson import expect, expect_between, predict, predictions, show_axes, table
 from minilora.course.lab.tune import load_base
 from minilora.ops.loss import IGNORE
 from minilora.tasks.shipped import get_task
@@ -304,6 +304,9 @@ with show_axes() as axes:
     axes.set_xticks(workers, [str(w) for w in workers])
     axes.set_yticks([0.25, 0.5, 1, 2, 4, 8, 16], ["0.25", "0.5", "1", "2", "4", "8", "16"])
     axes.set(xlabel="workers", ylabel="MB a step, LoRA of rank 8")
+
+# %%
+predictions()
 
 # %% [markdown]
 # ## Where this lives in the code
