@@ -62,7 +62,13 @@ table(
     [(lr, *far[lr][:4]) for lr in rates], ("rate", "at the start", "1 step", "2 steps", "3 steps")
 )
 nearer = [lr for lr in rates if far[lr][1] < far[lr][0]]
-largest.compare(max(nearer))
+largest.compare(
+    max(nearer),
+    wrong={
+        2: "At 2 it jumps from 0 to 6 and back: never nearer.",
+        1: "1 arrives at once; 1.5 jumps across and still gets nearer.",
+    },
+)
 
 # %% tags=["fold"]
 expect("the largest that gets nearer", max(nearer), 1.5)
@@ -175,7 +181,10 @@ def way_of(lr, steps):  # -> (steps + 1, 2), W on its way from zero
 
 curvature = (x**2).mean(axis=0)  # how much L is bent along each weight
 limits = 2 / curvature
-factor.compare(limits[0] / limits[1])
+factor.compare(
+    limits[0] / limits[1],
+    wrong={10: "The input counts twice: in the prediction, and again in the slope. 10 times 10."},
+)
 table(
     list(zip(("weight 1", "weight 2"), curvature, limits, strict=True)),
     ("", "bent by", "largest useful rate"),
@@ -289,7 +298,10 @@ table(
     list(zip(gradients, 0 - 0.1 * gradients, first.p, strict=True)),
     ("gradient", "descent moves by", "Adam moves by"),
 )
-ratio.compare(float(first.p[0] / first.p[1]))
+ratio.compare(
+    float(first.p[0] / first.p[1]),
+    wrong={1e6: "That is plain descent. Adam divides by the size of the gradient."},
+)
 
 # %% tags=["fold"]
 expect("first move for 1000 / for 0.001", float(first.p[0] / first.p[1]), 1.0, within=1e-4)
@@ -354,7 +366,13 @@ pulled = predict("with λ p added to the gradient, how far does p = 1 move?", No
 new, old = Adam(np.ones(1), lr=0.1, decay=0.01), Adam(np.ones(1), lr=0.1)
 new.step(np.zeros(1))
 old.step(0.01 * old.p)  # λ p in the place of the gradient
-pulled.compare(float(1 - old.p[0]))
+pulled.compare(
+    float(1 - old.p[0]),
+    wrong={
+        0.001: "So in AdamW. Here it passes through Adam, which divides by its size.",
+        0.01: "Adam divides the gradient by its size: 0.01 or 0.0001, it moves by the rate.",
+    },
+)
 
 # %% tags=["fold"]
 expect("AdamW moves it by", float(1 - new.p[0]), 0.001, within=1e-9)

@@ -166,7 +166,10 @@ detached = np.asarray(gradients(x, h, A, B, alpha, r)[1])
 true = numeric_gradient(loss, B)
 gap = float(np.abs(detached - true).max())
 print(f"largest difference of an element of dB: {gap:.3f}")
-true_derivative.compare("yes" if gap < 1e-6 else "no")
+true_derivative.compare(
+    "yes" if gap < 1e-6 else "no",
+    wrong={"yes": "n depends on A and B; a true derivative would know that."},
+)
 
 # %% tags=["fold"]
 expect_between("largest difference", gap, 0.01, 100)
@@ -243,7 +246,10 @@ table(
     ("gradient", "loss at first", "step 100", "step 300", "mean length of V's rows"),
 )
 factor = detached_losses[-1] / true_losses[-1]
-lower.compare("true" if factor > 2 else "detached" if factor < 0.5 else "equal")
+lower.compare(
+    "true" if factor > 2 else "detached" if factor < 0.5 else "equal",
+    wrong={"equal": "So the paper found, and so will our base. Here rows are far away."},
+)
 
 # %% tags=["fold"]
 expect_between("loss after 300 steps, detached / true", factor, 5, 1000)
@@ -386,7 +392,7 @@ pairs = {"LoRA": changes(by_lora), "DoRA": changes(merged)}
 correlation = {name: float(np.corrcoef(*pair)[0, 1]) for name, pair in pairs.items()}
 print({name: round(value, 2) for name, value in correlation.items()})
 high = [name for name, value in correlation.items() if value > 0.5]
-tied.compare({0: "neither", 2: "both"}.get(len(high), "".join(high)))
+tied.compare({0: "neither", 2: "both"}.get(len(high), "".join(high)), of=("LoRA", "DoRA"))
 
 # %% tags=["fold"]
 expect_between("correlation, LoRA", correlation["LoRA"], 0.8, 1)

@@ -96,7 +96,13 @@ sizes = {
     for letter in "ABE"
 }
 forget_gradients(model)
-first.compare("".join(letter for letter, size in sizes.items() if size > 0))
+first.compare(
+    "".join(letter for letter, size in sizes.items() if size > 0),
+    wrong={
+        "B": "So in LoRA, where B is the zero one. Here it is E.",
+        "ABE": "dA and dB have the factor E, which is zero.",
+    },
+)
 
 # %% tags=["fold"]
 expect("A and B have no gradient at first", (sizes["A"], sizes["B"]), (0.0, 0.0))
@@ -340,7 +346,10 @@ results = [
 results.append(("LoRA, rank 4", *mean_and_spread(plain, "test_loss", method="lora", r=4)))
 table(results, ("", "test loss", "± spread"))
 best = min(results, key=lambda row: row[1])[0]
-lowest.compare(best.split(",")[0])
+lowest.compare(
+    best.split(",")[0],
+    wrong={"AdaLoRA": "So its paper. Here plain LoRA of the same size is better after 60 steps."},
+)
 
 # %% tags=["fold"]
 expect("lowest", best, "LoRA, rank 4")

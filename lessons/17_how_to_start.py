@@ -193,7 +193,11 @@ table(
     ("start", "largest change of a logit", "size of dA", "size of dB"),
 )
 dA, dB = sizes["PiSSA"]
-which.compare("both" if dA and dB else "A" if dA else "B")
+which.compare(
+    "both" if dA and dB else "A" if dA else "B",
+    of=("A", "B"),
+    wrong={"B": "So with LoRA's start, where B is zero. Here neither is."},
+)
 
 # %% tags=["fold"]
 expect_between("largest change of a logit by any start", max(moved.values()), 0, 1e-2)
@@ -326,7 +330,13 @@ table(
     [(f"A {a:g}", *loss[i]) for i, a in enumerate(grid)], ("test loss", *(f"B {b:g}" for b in grid))
 )
 i, j = np.unravel_index(loss.argmin(), loss.shape)
-best_pair.compare("equal" if i == j else "B higher" if j > i else "A higher")
+best_pair.compare(
+    "equal" if i == j else "B higher" if j > i else "A higher",
+    wrong={
+        "equal": "The best equal pair is a few percent worse.",
+        "A higher": "Look along a column: a higher rate of A does not make up for a low one of B.",
+    },
+)
 print(
     f"best: A {grid[i]:g}, B {grid[j]:g}, loss {loss[i, j]:.3f}; "
     f"best with equal rates: {np.diag(loss).min():.3f}"

@@ -101,7 +101,13 @@ nothing, zeros = np.zeros((0, d)), np.zeros((4, d))
 without = np.asarray(attend(q, K, V, nothing, nothing))
 with_zeros = np.asarray(attend(q, K, V, zeros, zeros))
 ratio = float(np.linalg.norm(with_zeros) / np.linalg.norm(without))
-factor.compare(ratio)
+factor.compare(
+    ratio,
+    wrong={
+        1: "A key of zeros has the score 0, and e to the 0 is 1: it takes its share.",
+        0: "The prefix takes half of the softmax; the text keeps the other half.",
+    },
+)
 
 # %% tags=["fold"]
 expect("the result is multiplied by", ratio, 0.5, within=1e-9)
@@ -188,7 +194,9 @@ model = get_peft_model(
 tune(model, tokenizer, "sql", steps=10, lr=0.5, seed=0, batch_size=8)
 prefix = next(p for p in model.parameters() if p.requires_grad).data  # (4, layers · 2 · width)
 distinct = len(np.unique(np.round(prefix, 3), axis=0))
-different.compare(distinct)
+different.compare(
+    distinct, wrong={4: "Nothing tells equal places apart, so their gradients stay equal."}
+)
 print(f"largest number of the prefix: {np.abs(prefix).max():.1f}; largest difference of two places:"
       f" {np.abs(prefix - prefix[0]).max()}")  # fmt: skip
 
