@@ -32,12 +32,14 @@ def test_its_logits_are_those_of_transformers():
     assert np.abs(found - wanted).max() < 1e-5 * np.abs(wanted).max()
 
 
-def test_it_knows_the_capital_of_france(minilora):
-    result = minilora("generate", "--base", FOLDER, "--chat", "--prompt", "What is the capital of France?")
+@pytest.mark.parametrize("quantize", [(), ("--quantize", "nf4"), ("--quantize", "int8")], ids=" ".join)
+def test_it_knows_the_capital_of_france(minilora, quantize):
+    result = minilora("generate", "--base", FOLDER, *quantize, "--chat", "--prompt", "What is the capital of France?")
     assert result.code == 0 and "Paris" in result.out
 
 
-def test_thirty_steps_teach_it_a_json_form(minilora, tmp_path):
+@pytest.mark.parametrize("quantize", [(), ("--quantize", "nf4")], ids=" ".join)
+def test_thirty_steps_teach_it_a_json_form(minilora, tmp_path, quantize):
     rows = []
     for n, name in enumerate(PEOPLE):
         for m, city in enumerate(PLACES):
@@ -47,7 +49,7 @@ def test_thirty_steps_teach_it_a_json_form(minilora, tmp_path):
     (tmp_path / "cards.jsonl").write_text("\n".join(rows), encoding="utf-8")
     out, began = Path(tmp_path / "cards-lora"), time.process_time()
     options = ("--steps", 30, "--batch-size", 4, "--lr", 0.001, "--no-plot", "--out", out)
-    assert minilora("train", tmp_path / "cards.jsonl", "--chat", "--base", FOLDER, *options).code == 0
+    assert minilora("train", tmp_path / "cards.jsonl", "--chat", "--base", FOLDER, *quantize, *options).code == 0
     assert time.process_time() - began < 240  # seconds of two cores: two minutes
-    result = minilora("generate", "--adapter", out, "--prompt", "Zoe lives in Bern and is 41.")
+    result = minilora("generate", "--adapter", out, *quantize, "--prompt", "Zoe lives in Bern and is 41.")
     assert json.loads(result.out) == {"name": "Zoe", "city": "Bern", "age": 41}
