@@ -4,19 +4,24 @@ Needs the `reference` extra (psutil comes with it) and glibc. The command reads 
 two full steps, and subtracts from its peak the memory after a step on eight tokens (weights and libraries). "resident"
 is the figure of the system; "allocated" is the memory that the C library has handed out and not got back.
 
-With --ways it measures full fine-tuning, LoRA and LoRA on a 4-bit base, with and without checkpointing and a chunked
-loss, beside what `minilora params` predicts: see memory_ways.py.
+With --ways it measures full fine-tuning, LoRA, and LoRA on a base in fewer bits, with and without checkpointing and a
+chunked loss, beside what `minilora params` predicts: see memory_ways.py. Measured cases are kept in
+results/memory-ways.json, and the command goes on where it stopped.
 """
 
 import sys
 
 import click
 
+from minilora.files.atomic import write_text
+
+from .memory_ways import draw, measure_all, results, table
 from .memory_ways import measure as measure_way
-from .memory_ways import table
 from .models import SIZES
 from .options import OneLine, Several, environment, need_reference, output_of
+from .paper import with_table
 from .peak_memory import PeakMemory
+from .running import HERE
 
 
 @click.command(cls=OneLine)
@@ -34,8 +39,12 @@ def main(sizes, here, ways, way):
         return
     need_reference()
     if ways:
-        for line in table(sizes, __spec__.name):
-            click.echo(line)
+        store = results()
+        measure_all(sizes, [sys.executable, "-m", __spec__.name, "--way"], store)
+        draw(store, HERE / "figures" / "memory-ways.png")
+        page = HERE / "RESULTS.md"
+        write_text(page, with_table(page.read_text(encoding="utf-8"), "memory-ways", table(store)))
+        click.echo(table(store))
         return
     print("model  size     MiB        here  torch  here/torch  here full  torch full")
     for size in sizes:

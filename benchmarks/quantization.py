@@ -1,36 +1,36 @@
 """`python -m benchmarks.quantization`: what a base in 4, 8 or 16 bits costs, and what it loses.
 
 Bytes, a training step and a decoded token beside those of the float32 base, at width 768 with 1,024 tokens: one thread,
-CPU time. With `--types` also each data type: the loss of the shipped base on its validation text, and after QLoRA the
-loss and the score on a task, with three seeds. A base that is stored and read again computes what the stored one does
-(tests/adapters/test_model_quantized.py), so the runs use the weights that are read. Writes results/quantization.json.
+CPU time. Then what quantization_runs.py lists, on the shipped base. Every row is saved at once in
+benchmarks/results/quantization.part; after an interruption the same command goes on where it stopped. It draws the
+figures and writes the tables into benchmarks/QUANTIZATION.md.
 """
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
-from pathlib import Path
 
 import click
 import numpy as np
 
 import minilora as ml
 from minilora.autograd import no_grad
+from minilora.files.atomic import write_text
 from minilora.models.llama import LlamaConfig
-from minilora.models.pretrained import load_base, model_of, storage_named
-from minilora.nn import Linear
-from minilora.quantization.nf4 import FourBit
-from minilora.tasks.scoring import measure as measure_base
+from minilora.models.pretrained import model_of, storage_named
 
+from .experiments import SEEDS, TUNING_SEED
 from .floor import interleaved
 from .options import OneLine, environment
-from .runs import Run, measure, tokenizer
+from .paper import with_table
+from .quantization_page import FIGURES, PAGE, TABLES
+from .quantization_runs import COUNT, jobs
+from .rows import Rows
+from .running import HERE, progress
 
-RESULTS = Path(__file__).parent / "results" / "quantization.json"
 SIZE = LlamaConfig(512, 768, 2112, 2, 12)
+REPEATS = 7
 BASES = {
     "float32": {},
     "nf4, double": storage_named("nf4"),
@@ -38,63 +38,49 @@ BASES = {
     "int8": storage_named("int8"),
     "bf16": storage_named("bf16"),
 }
-TYPES = {  # data type -> function (out, in) array -> Stored
-    "float32": None,
-    "nf4": FourBit.of,
-    "nf4, double": lambda W: FourBit.of(W, double=True),
-    "fp4": lambda W: FourBit.of(W, "fp4"),
-    "int4": lambda W: FourBit.of(W, "int4"),
-}
-SEEDS, TASK, RANK, RATE = (0, 1, 2), "sql", 8, 1e-2
 
 
-@dataclass(frozen=True)
-class OnStored(Run):
-    """A run on the shipped base whose linear layers, but the head, are stored as `kind` and read again."""
-
-    kind: str = "float32"
-
-    def adapt(self, model):
-        return super().adapt(stored_and_read(model, self.kind))
-
-
-def stored_and_read(model, kind):
-    for path, m in model.named_modules():
-        if TYPES[kind] and isinstance(m, Linear) and path != "lm_head":
-            m.replace_weight(TYPES[kind](m.dense()).dense())
-    return model
+def results(folder=HERE / "results"):
+    command = "python -m benchmarks.quantization"
+    return Rows(folder / "quantization.json", command=command, seeds=list(SEEDS), tuning_seed=TUNING_SEED)
 
 
 @click.command(cls=OneLine)
-@click.option("--repeats", default=7, show_default=True, type=click.IntRange(3))
-@click.option("--types", is_flag=True, help="Tune the shipped base in each data type too: 15 runs.")
-def main(repeats, types):
-    """Bytes, time of a step and of a token of each format; with --types, losses and scores of each data type."""
+def main():
+    """Measure the missing rows, draw the figures and write the tables into the page."""
     if (env := environment(1)) != dict(os.environ):  # NumPy has read it already, so this needs a new process
-        command = [sys.executable, "-m", __spec__.name, *sys.argv[1:]]
-        sys.exit(subprocess.run(command, env=env, check=False).returncode)
-    found = {"command": "python -m benchmarks.quantization --types", "formats": formats(repeats)}
-    if types:
-        found["types"] = []
-        for kind in TYPES:
-            found["types"].append(of_type(kind))
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        sys.exit(subprocess.run([sys.executable, "-m", __spec__.name], env=env, check=False).returncode)
+    store = results()
+    if not store.find({"what": "format"}):
+        store.add(*formats())
+    with progress(COUNT) as step:
+        for key, measure in jobs(store):
+            missing = store.find(key) is None
+            if missing:
+                store.add(key | measure())
+            step(missing, ", ".join(str(v) for v in key.values() if isinstance(v, str)))
+    store.finish()
+    for name, draw in FIGURES.items():
+        draw(store, HERE / "figures" / f"{name}.png")
+    for name, table in TABLES.items():
+        write_text(PAGE, with_table(PAGE.read_text(encoding="utf-8"), name, table(store)))
+        click.echo(f"\n{table(store)}")
 
 
-def formats(repeats):  # -> list of rows
-    """Each format beside float32; the figures are medians of ratios."""
+def formats():  # -> list of rows
+    """Each format beside float32: shares of its bytes, of a step and of a token; medians of ratios within a round."""
     with tempfile.TemporaryDirectory() as folder:
         model_of(SIZE).init(0).save_pretrained(folder)
         models = {name: adapted(folder, stored) for name, stored in BASES.items()}
-    steps = interleaved({name: step_of(model) for name, model in models.items()}, repeats)
-    tokens = interleaved({name: token_of(model) for name, model in models.items()}, repeats)
+    steps = interleaved({name: step_of(model) for name, model in models.items()}, REPEATS)
+    tokens = interleaved({name: token_of(model) for name, model in models.items()}, REPEATS)
     rows = []
     for name, model in models.items():
         step, token = (float(np.median(np.array(t[name]) / np.array(t["float32"]))) for t in (steps, tokens))
         weights = [p for n, p in model.named_parameters() if n.endswith("proj.base_layer.weight")]
         share = sum(w.data.nbytes for w in weights) / sum(4 * w.size for w in weights)
-        rows.append({"format": name, "bytes": round(share, 4), "step": round(step, 3), "token": round(token, 2)})
-        print(f"{name:12} bytes {share:.4f}   step {step:.3f}   token {token:.2f}   of float32's", flush=True)
+        row = {"format": name, "bytes": round(share, 4), "step": round(step, 3), "token": round(token, 2)}
+        rows.append({"what": "format"} | row)
     return rows
 
 
@@ -121,18 +107,6 @@ def token_of(model):
             model.generate([[1, 2, 3]], 16)
 
     return decode
-
-
-def of_type(kind):  # -> a row
-    """The base in this data type, and adapters trained on it."""
-    base = stored_and_read(load_base()[0], kind)
-    loss = measure_base(base, tokenizer(), text=[ml.shipped("corpus_valid.txt")]).loss
-    runs = [measure(OnStored(TASK, "all", RANK, RATE, seed=seed, kind=kind)) for seed in SEEDS]
-    row = {"type": kind, "base_loss": round(loss, 4), "seeds": list(SEEDS)}
-    row |= {name: [round(run[name], 4) for run in runs] for name in ("test_loss", "score")}
-    print(f"{kind:12} base {loss:.4f}   after QLoRA: test loss {np.mean(row['test_loss']):.4f}, "
-          f"score {np.mean(row['score']):.3f} ± {np.std(row['score']):.3f}", flush=True)  # fmt: skip
-    return row
 
 
 if __name__ == "__main__":
