@@ -23,7 +23,7 @@ def test_every_way_is_measured_here_and_those_that_torch_has_there():
     assert [case for case in found if case[0] == "torch"] == [
         ("torch", "lesson", method, way) for method in ("full", "LoRA", "4-bit + LoRA") for way in WAYS[:2]
     ]
-    assert all(results().find(key_of(case)) for case in cases("lesson"))
+    assert all(results().find(key_of(case)) for size in ("lesson", "256") for case in cases(size))
 
 
 @pytest.mark.parametrize("row", results().rows, ids=lambda row: " ".join(list(row.values())[:4]))
