@@ -2,6 +2,7 @@
 
     python lessons/build.py                 run every lesson; write NN_title.ipynb and class/NN_title.ipynb
     python lessons/build.py 5 7             only these
+    python lessons/build.py --site site     write the pages with cells that run in the browser (site_pages.py)
     python lessons/build.py --html pages    write a page for each lesson, for the texts beside them and an index
     python lessons/build.py --slides DIR    write slides: one page for each lesson, one screen for each step
     python lessons/build.py --worksheets DIR    write a worksheet for each lesson, one page to print
@@ -143,6 +144,15 @@ def main():
     parser.add_argument(
         "--html", type=Path, metavar="DIR", help="write HTML pages instead of notebooks"
     )
+    parser.add_argument(
+        "--site", type=Path, metavar="DIR", help="write pages whose cells run in the browser"
+    )
+    parser.add_argument(
+        "--vendor",
+        type=Path,
+        metavar="DIR",
+        help="with --site: a folder with Pyodide and its wheels, copied into the site",
+    )
     parser.add_argument("--slides", type=Path, metavar="DIR", help="write slides of each lesson")
     parser.add_argument(
         "--worksheets", type=Path, metavar="DIR", help="write a worksheet of each lesson"
@@ -155,6 +165,10 @@ def main():
     chosen = sources(arguments.numbers)
     if arguments.table:
         return write_table()
+    if arguments.site:
+        import site_pages
+
+        return site_pages.write_live_site(chosen, arguments.site, arguments.vendor)
     if arguments.cards:
         import handouts
 

@@ -180,8 +180,8 @@ def anchor(word):
     return re.sub(r"\W+", "-", word.lower()).strip("-")
 
 
-UNLINKED = re.compile(  # code, formulas, links, headings, questions and tags
-    r"(<(pre|math|code|a|h1|h2|summary)\b.*?</\2>|<[^>]*>)", re.DOTALL
+UNLINKED = re.compile(  # code, formulas, links, headings, questions, cells and tags
+    r"(<(pre|math|code|a|h1|h2|summary|textarea)\b.*?</\2>|<[^>]*>)", re.DOTALL
 )
 
 

@@ -215,9 +215,21 @@ def show_axes(columns: int = 1, width: float = 8.0, height: float = 4.6, **optio
         drawn = Figure(figsize=(width if columns == 1 else 1.5 * width, height), layout="constrained")
         FigureCanvasAgg(drawn)
         yield drawn.subplots(1, columns, **options)
-        if "ipykernel" in sys.modules:
-            from IPython.display import Image, display
+        _show(drawn)
 
-            picture = io.BytesIO()
-            drawn.savefig(picture, format="png", dpi=90)
-            display(Image(picture.getvalue(), alt=in_words(drawn)))
+
+def _show(drawn):
+    if "ipykernel" not in sys.modules and sys.platform != "emscripten":
+        return
+    picture = io.BytesIO()
+    drawn.savefig(picture, format="png", dpi=90)
+    if sys.platform == "emscripten":  # in a page of the site: its worker has put this function there
+        import base64
+
+        import js
+
+        js.minilora_show(base64.b64encode(picture.getvalue()).decode(), in_words(drawn))
+    else:
+        from IPython.display import Image, display
+
+        display(Image(picture.getvalue(), alt=in_words(drawn)))
