@@ -87,6 +87,8 @@ def finetune(
     modules_to_save: list[str] | None = None,
     rank_pattern: dict | None = None,
     alpha_pattern: dict | None = None,
+    lora_bias: bool = False,
+    trainable_tokens: list[int] | None = None,
     lr_ratio: float = 16.0,
     virtual_tokens: int = 20,
     lr: float | None = None,
@@ -157,6 +159,8 @@ def finetune(
     layers      indices of the blocks to adapt; None: all
     modules_to_save  names of modules that are trained in full and saved beside the adapter
     rank_pattern, alpha_pattern  {name or regular expression: its own r, or alpha}, as in LoraConfig
+    lora_bias   give every B a bias that learns
+    trainable_tokens  tokens (their numbers in the vocabulary) whose rows of the embedding are trained too
     lr_ratio    "lora_plus": learning rate of B over that of A
     virtual_tokens  "prefix_tuning" and "prompt_tuning": places in front of every sequence
     lr          learning rate; None: the method's number in RATE_TIMES_WIDTH / hidden size
@@ -209,6 +213,7 @@ def finetune(
         "method": method, "rank": rank, "alpha": alpha, "targets": targets, "dropout": dropout,
         "rslora": rslora, "init": init, "exclude": exclude, "layers": layers, "modules_to_save": modules_to_save,
         "rank_pattern": rank_pattern, "alpha_pattern": alpha_pattern,
+        "lora_bias": lora_bias, "trainable_tokens": trainable_tokens,
         "lr_ratio": lr_ratio, "virtual_tokens": virtual_tokens, "lr": lr, "weight_decay": weight_decay,
         "max_grad_norm": max_grad_norm, "adam_beta1": adam_beta1, "adam_beta2": adam_beta2,
         "warmup": warmup, "warmup_ratio": warmup_ratio, "save_total_limit": save_total_limit,
@@ -270,7 +275,9 @@ def finetune(
     extra = {} if method != "full" else {"tokenizer_from": folder}
     save_model = partial(model.save_pretrained, out, **extra)
     settings |= {"lr": rate, "digest": data.digest, "system": data.system, "workers": workers.size}
-    groups = loraplus_groups(model, rate, lr_ratio, rate) if method == "lora_plus" else [p for _, p in trained(model)]
+    groups: list = [p for _, p in trained(model)]
+    if method == "lora_plus":
+        groups = loraplus_groups(model, rate, lr_ratio, rate, weight_decay)
     optimizer = AdamW(groups, rate, (adam_beta1, adam_beta2), weight_decay=weight_decay)
     warmup = warmup if warmup_ratio is None else math.ceil(warmup_ratio * steps)
     rate_schedule = schedule_named(schedule, steps, warmup)

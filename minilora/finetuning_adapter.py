@@ -19,6 +19,8 @@ FIELDS = {  # a setting that only some methods have -> the field of their config
     "modules_to_save": "modules_to_save",
     "rank_pattern": "rank_pattern",
     "alpha_pattern": "alpha_pattern",
+    "lora_bias": "lora_bias",
+    "trainable_tokens": "trainable_token_indices",
 }
 
 USED_AS = {  # a setting -> the fields that it fills; a method has one of them, or no use for the setting

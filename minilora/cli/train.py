@@ -78,7 +78,9 @@ class Patterns(click.ParamType):
     "--method", default=DEFAULT["method"], show_default=True, type=click.Choice(list(RATE_TIMES_WIDTH)),
     help="Train an adapter of this kind, or every weight of the base.",
 )  # fmt: skip
-@click.option("--rank", type=int, help="Rank r of every update.  [default: 8; vera: 256]")
+@click.option(
+    "--rank", type=int, help="Rank r of every update; pissa and olora are saved with 2 r.  [default: 8; vera: 256]"
+)
 @click.option("--alpha", default=float(DEFAULT["alpha"]), show_default=True, help="Scale every update by alpha / r.")
 @click.option(
     "--targets", default=DEFAULT["targets"], show_default=True, metavar="NAMES",
@@ -97,6 +99,11 @@ class Patterns(click.ParamType):
 )
 @click.option("--rank-pattern", type=Patterns(int), metavar="NAME=R,...", help="Layers with another rank.")
 @click.option("--alpha-pattern", type=Patterns(float), metavar="NAME=A,...", help="Layers with another alpha.")
+@click.option("--lora-bias", is_flag=True, help="Give every B a bias that learns.")
+@click.option(
+    "--trainable-tokens", type=Listed(int), metavar="N,N",
+    help="Train the rows of the embedding of these tokens too, by their numbers in the vocabulary.",
+)  # fmt: skip
 @click.option(
     "--lr",
     "--learning-rate",

@@ -97,7 +97,7 @@ class LoraConfig(PeftConfig):
     modules_to_save      names of modules trained in full beside the adapter, and saved with it
     init_lora_weights    True: A uniform in ±1/√in, B zero; "gaussian": A normal with std 1/r, B zero;
                          False: B random too, so that the update is not zero at the start;
-                         "pissa", "pissa_niter_4" or "olora": see methods/pissa.py
+                         "pissa", "pissa_niter_4" or "olora": see methods/pissa.py; saved as a plain LoRA of rank 2r
     use_dora             True: DoRA, see methods/dora.py
     lora_bias            True: B has a bias that learns, see methods/lora_bias.py
     trainable_token_indices  tokens whose rows of the embedding are trained too: a list, or {name of an embedding or of

@@ -42,10 +42,21 @@ def loraplus_groups(
     ]
 
 
-def create_loraplus_optimizer(model, optimizer_cls, lr: float, loraplus_lr_ratio: float, **settings):
+def create_loraplus_optimizer(
+    model,
+    optimizer_cls,
+    lr: float,
+    loraplus_lr_ratio: float,
+    loraplus_lr_embedding: float = EMBEDDING_RATE,
+    loraplus_weight_decay: float = 0.0,
+    **settings,
+):
     """An optimizer with LoRA+'s groups; PEFT's name and arguments.
 
-    optimizer_cls: AdamW, say. settings: loraplus_lr_embedding, weight_decay, and the optimizer's own.
+    optimizer_cls: AdamW, say. settings: the optimizer's own. Raises ConfigError for `weight_decay`, which every group
+    has already (PEFT takes it and does nothing with it).
     """
-    own = {name: settings.pop(name) for name in ("loraplus_lr_embedding", "weight_decay") if name in settings}
-    return optimizer_cls(loraplus_groups(model, lr, loraplus_lr_ratio, **own), lr=lr, **settings)
+    if "weight_decay" in settings:
+        raise ConfigError("weight_decay has no effect on the groups of LoRA+; pass loraplus_weight_decay")
+    groups = loraplus_groups(model, lr, loraplus_lr_ratio, loraplus_lr_embedding, loraplus_weight_decay)
+    return optimizer_cls(groups, lr=lr, **settings)

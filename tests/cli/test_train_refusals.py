@@ -40,6 +40,13 @@ BAD = {
     "layers that are no numbers": (["a.txt", "--layers", "0,x"], ["'0,x'"]),
     "layers that are not there": (["a.txt", "--layers", "7"], ["left out again"]),
     "rsLoRA with IA3": (["a.txt", "--method", "ia3", "--rslora"], ["the method ia3 has no choice of rslora"]),
+    "a bias of B with DoRA": (["a.txt", "--method", "dora", "--lora-bias"], ["lora_bias with use_dora"]),
+    "rows of tokens with VeRA": (
+        ["a.txt", "--method", "vera", "--trainable-tokens", "3"],
+        ["the method vera has no choice of trainable_tokens"],
+    ),
+    "tokens that are no numbers": (["a.txt", "--trainable-tokens", "3,sea"], ["'3,sea'"]),
+    "a token that is not there": (["a.txt", "--trainable-tokens", "99999"], ["99999"]),
     "an unknown start": (["a.txt", "--init", "gausian"], ["init_lora_weights"]),
     "a missing file to validate on": (["a.txt", "--valid", "none.txt"], ["none.txt"]),
     "no steps": (["--text", "a.txt", "--steps", "0"], ["--steps"]),

@@ -36,7 +36,7 @@ def test_every_kind_has_its_rate_and_no_group_is_empty():
 def test_a_step_moves_b_ratio_times_as_far_as_a():
     model = get_peft_model(tiny_llama(), LoraConfig(r=3, init_lora_weights=False), seed=1)
     before = {n: p.data.copy() for n, p in model.named_parameters() if p.requires_grad}
-    optimizer = create_loraplus_optimizer(model, AdamW, lr=1e-4, loraplus_lr_ratio=8, weight_decay=0.0)
+    optimizer = create_loraplus_optimizer(model, AdamW, lr=1e-4, loraplus_lr_ratio=8, loraplus_weight_decay=0.0)
     model.loss(IDS, IDS).backward()
     optimizer.step()
     moved = {n: abs(p.data - before[n]).max() for n, p in model.named_parameters() if p.requires_grad}
@@ -48,3 +48,11 @@ def test_a_step_moves_b_ratio_times_as_far_as_a():
 def test_a_ratio_that_cannot_be_is_refused(ratio):
     with pytest.raises(ConfigError, match="loraplus_lr_ratio"):
         loraplus_groups(model_of(), 1e-3, ratio)
+
+
+def test_the_decay_of_the_groups_has_pefts_name_and_the_optimizers_own_is_refused():
+    model = model_of()
+    optimizer = create_loraplus_optimizer(model, AdamW, lr=1e-4, loraplus_lr_ratio=8, loraplus_weight_decay=0.2)
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.2, 0.0}
+    with pytest.raises(ConfigError, match="weight_decay has no effect on the groups of LoRA"):
+        create_loraplus_optimizer(model, AdamW, lr=1e-4, loraplus_lr_ratio=8, weight_decay=0.2)

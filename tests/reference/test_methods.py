@@ -5,7 +5,8 @@ import pytest
 
 pytest.importorskip("peft")
 
-from peft_reference import build, close, gradients, logits, ours, peft, quietly, theirs, torch
+from checkpoints import edit_json
+from peft_reference import IDS, build, close, gradients, logits, ours, peft, quietly, randomize, theirs, torch
 
 from minilora import LoraConfig, PeftModel, Tensor, get_peft_model
 from minilora.adapters.layer import AdaptedLayer
@@ -185,6 +186,20 @@ def test_prompt_learning_has_pefts_gradients_and_our_files_open_there(method, ki
     mine.save_pretrained(tmp_path / "ours")
     opened, _ = quietly(peft.PeftModel.from_pretrained, theirs(tmp_path / "base"), str(tmp_path / "ours"))
     assert close(logits(mine), logits(opened.eval()))
+
+
+def test_the_padding_token_gets_a_gradient_here_and_none_from_the_embeddings_of_transformers(tmp_path):
+    build("llama", tmp_path / "base")
+    edit_json(tmp_path / "base" / "config.json", pad_token_id=7)
+    reference = quietly(
+        peft.get_peft_model, theirs(tmp_path / "base"), peft.LoraConfig(target_modules=["embed_tokens"])
+    )[0]
+    quietly(randomize(reference).save_pretrained, str(tmp_path / "theirs"))
+    model = PeftModel.from_pretrained(ours(tmp_path / "base"), tmp_path / "theirs", is_trainable=True)
+    (mine,), (their,) = ([g for n, g in gradients(m)[0].items() if "embedding_A" in n] for m in (model, reference))
+    assert (IDS == 7).any() and mine[:, 7].any() and not their[:, 7].any()
+    mine[:, 7] = 0
+    assert close(mine, their, 3e-4)
 
 
 NETWORKS = {
