@@ -17,9 +17,10 @@ def setting(label, rates, method, targets="", r=0, x=None, **more):
 
 
 def dora():
-    """LoRA and DoRA on all linear layers, over the rank."""
-    methods = {"LoRA": "lora", "DoRA": "dora"}
-    return [setting(label, LORA_RATES, methods[label], "all", r, x=r) for label in methods for r in (1, 4, 32)]
+    """LoRA and DoRA on all linear layers, over the rank. At rank 2 their rates differ: LoRA at DoRA's is a control."""
+    methods, ranks = {"LoRA": "lora", "DoRA": "dora"}, (1, 2, 4, 8, 32)
+    settings = [setting(label, LORA_RATES, methods[label], "all", r, x=r) for label in methods for r in ranks]
+    return [*settings, setting("LoRA at DoRA's rate", (1e-2,), "lora", "all", 2, x=2)]
 
 
 def equal_budget():
@@ -36,6 +37,22 @@ def equal_budget():
         setting("IA3, k,v,down", around(5e-1, below=3), "ia3", "k,v,down"),
         setting("prefix, 4 places", around(5e-1, below=3), "prefix_tuning", r=4, start="text"),
         setting("prompt, 14 places", around(1e-1), "prompt_tuning", r=14),
+    ]
+
+
+def tiny_budget():
+    """Fewer numbers than the smallest LoRA on query and value has, 1,792. On value alone LoRA has 768."""
+    return [
+        setting("LoRA, v, r=1", around(5e-2, below=2), "lora", "v", 1),
+        setting("VeRA, q,v, r=16", around(2e-1, 2, 2), "vera", "q,v", 16),
+        setting("VeRA, q,v, r=1", around(2e-1, 2, 2), "vera", "q,v", 1),
+        setting("VeRA, v, r=128", around(2e-1, 2, 2), "vera", "v", 128),
+        setting("VeRA, v, r=16", around(2e-1, 2, 2), "vera", "v", 16),
+        setting("IA3, down", around(5e-1, 2), "ia3", "down"),
+        setting("IA3, k,v", around(5e-1, 2), "ia3", "k,v"),
+        setting("IA3, v", around(1.0, 3), "ia3", "v"),
+        setting("prompt, 6 places", around(1e-1), "prompt_tuning", r=6),
+        setting("prompt, 2 places", around(1e-1), "prompt_tuning", r=2),
     ]
 
 
@@ -67,5 +84,6 @@ def prefix():
 
 
 FAMILY = {
-    "dora": dora, "equal-budget": equal_budget, "adalora": adalora, "lora-plus": lora_plus, "prefix": prefix,
+    "dora": dora, "equal-budget": equal_budget, "tiny-budget": tiny_budget, "adalora": adalora, "lora-plus": lora_plus,
+    "prefix": prefix,
 }  # fmt: skip

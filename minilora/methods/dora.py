@@ -113,8 +113,10 @@ class Dora(Lora):
         return Product(self.A.data, self.B.data, self.scaling, self.m.data / self.norm(base))
 
     def merged(self, weight, bias, base):
-        """g ⊙ (W + s B A), row by row; the bias is not scaled."""
-        g = self.m.data / self.norm(base)
+        """g ⊙ (W + s B A), row by row; the base's bias is not scaled, and what an earlier adapter added to it is."""
+        g, own = self.m.data / self.norm(base), None if base.bias is None else base.bias.data
+        if bias is not None and bias is not own:
+            bias = own + (g * (bias - own)).astype(own.dtype, copy=False)
         return (g[:, None] * (weight + self.delta())).astype(weight.dtype, copy=False), bias
 
 

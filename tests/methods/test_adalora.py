@@ -129,6 +129,15 @@ def test_ties_never_leave_more_than_the_budget():
     assert sum(adapter.ranks().values()) <= adapter.budget(1)
 
 
+def test_a_call_before_the_first_gradient_loses_nothing():
+    """Every score is 0 then and ties, so all triplets fall, as in PEFT; the next step scores them anew."""
+    model = model_of()
+    model.update_and_allocate(1)
+    assert sum(adapter_of(model).ranks().values()) == 0
+    trained(model, 12)
+    assert sum(adapter_of(model).ranks().values()) == 4 * 2
+
+
 def test_training_without_total_step_is_refused():
     with pytest.raises(ConfigError, match="AdaLoRA needs total_step"):
         model_of(total_step=None).update_and_allocate(1)

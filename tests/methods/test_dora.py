@@ -163,6 +163,21 @@ def test_two_adapters_on_one_layer_merge_to_their_forward_and_their_order_matter
     assert np.allclose(model(IDS).data, apart, rtol=1e-11)
 
 
+@pytest.mark.parametrize("active", [["default", "bias"], ["bias", "default"]])
+def test_merged_with_an_adapter_that_has_a_bias_of_b_it_computes_the_same_in_either_order(active):
+    """Behind it DoRA scales what that adapter added to the bias, and not the base's own."""
+    model = dora_model(tiny_llama(dtype=np.float64, qkv_bias=True, model_type="qwen2"), ["q_proj"])
+    model.add_adapter("bias", LoraConfig(lora_bias=True, init_lora_weights=False, target_modules=["q_proj"]), seed=9)
+    model.set_adapter(active)
+    apart = model(IDS).data
+    model.merge_adapter(active[:1])
+    assert np.allclose(model(IDS).data, apart, rtol=1e-11)
+    model.merge_adapter()
+    assert np.allclose(model(IDS).data, apart, rtol=1e-11)
+    model.unmerge_adapter()
+    assert np.array_equal(model(IDS).data, apart)
+
+
 def test_only_the_adapters_that_act_first_can_be_merged_alone():
     model = dora_model()
     model.add_adapter("b", LoraConfig(r=2, use_dora=True, target_modules=["q_proj"]), seed=9)

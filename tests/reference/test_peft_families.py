@@ -21,17 +21,21 @@ KINDS = {
 IDS = np.random.default_rng(0).integers(3, 61, (2, 9))
 
 
+@pytest.mark.parametrize("use_dora", [False, True], ids=["lora", "dora"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_adapter_of_peft_gives_its_logits_here_and_after_merging(kind, tmp_path):
+def test_an_adapter_of_peft_gives_its_logits_here_and_after_merging(kind, use_dora, tmp_path):
     options, targets = KINDS[kind]
     torch.manual_seed(1)
     config = transformers.AutoConfig.for_model(kind, **SIZES | options, attn_implementation="eager")
     base = transformers.AutoModelForCausalLM.from_config(config).eval()
     base.save_pretrained(tmp_path / "base")
-    wrapped = peft.get_peft_model(base, peft.LoraConfig(r=3, lora_alpha=7, target_modules=targets.split(","))).eval()
+    settings = {"r": 3, "lora_alpha": 7, "target_modules": targets.split(","), "use_dora": use_dora}
+    wrapped = peft.get_peft_model(base, peft.LoraConfig(**settings)).eval()
     with torch.no_grad():
         for name, p in wrapped.named_parameters():
-            if "lora_" in name:
+            if "magnitude" in name:
+                p.mul_(torch.rand_like(p) + 0.5)
+            elif "lora_" in name:
                 p.normal_(0, 0.2)
         theirs = wrapped(torch.tensor(IDS)).logits.numpy()
     wrapped.save_pretrained(tmp_path / "adapter")
