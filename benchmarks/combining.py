@@ -5,7 +5,7 @@ rule makes one adapter of the three adapters, or one model of the three models. 
 density are those with the lowest loss on the validation splits, mean over the tasks, with TUNING_SEED.
 
 Every measured row is saved at once in benchmarks/results/combining.part; after an interruption the same command goes on
-where it stopped. The tables are written into benchmarks/COMBINING.md.
+where it stopped. The tables are written into benchmarks/COMBINING.md, the figures into benchmarks/figures/.
 """
 
 import itertools
@@ -26,6 +26,7 @@ from minilora.models.pretrained import load_base, load_pretrained
 from minilora.tasks.scoring import score
 from minilora.tasks.shipped import get_task
 
+from .combining_drawings import draw_knob, draw_rules
 from .experiments import TUNING_SEED
 from .options import OneLine
 from .paper import with_table
@@ -41,7 +42,7 @@ RATES = {  # task -> best learning rate of LoRA and of full fine-tuning in resul
 }
 STYLES = {"style-json": 5e-3, "style-crier": 2e-3}  # two answers to one question, for the knob
 R, STEPS = 8, 100
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 WEIGHTS = (0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
 DENSITIES = (0.2, 0.5, 0.8)
 KNOB = tuple(i / 10 for i in range(11))
@@ -232,7 +233,7 @@ def page_with_tables(page, store):
 
 @click.command(cls=OneLine)
 def main():
-    """Measure what the result file lacks, and write the tables into benchmarks/COMBINING.md."""
+    """Measure what the result file lacks, draw the figures, and write the tables into benchmarks/COMBINING.md."""
     store = results()
     for rule in RULES:
         print(f"tuning {rule.of}: {rule.label}", file=sys.stderr, flush=True)
@@ -241,6 +242,8 @@ def main():
         print(f"seed {seed}", file=sys.stderr, flush=True)
         measure_seed(seed, store)
     store.finish()
+    draw_rules(store, list(RATES), HERE / "figures" / "combining.png")
+    draw_knob(store, list(STYLES), HERE / "figures" / "knob.png")
     write_text(PAGE, page_with_tables(PAGE.read_text(encoding="utf-8"), store))
 
 

@@ -225,7 +225,10 @@ class AdaLoraAdapter(Adapter):
         return orthogonality(rows, self.config.orth_reg_weight)
 
     def budget(self, step: int) -> int:
-        """How many triplets may be left in the whole model after `step`: from all to target_r per layer, by a cube."""
+        """b(t) = b(T) + (b(0) - b(T)) (1 - (t - tinit) / (T - tfinal - tinit))³, triplets left in the whole model.
+
+        b(0) = init_r and b(T) = target_r per layer; b(0) until tinit, and b(T) from T - tfinal on.
+        """
         c, n = self.config, len(self.methods)
         first, last, end = c.init_r * n, c.target_r * n, c.total_step - c.tfinal
         if step <= c.tinit:

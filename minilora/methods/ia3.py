@@ -1,9 +1,12 @@
 """IA3: one trained scale for every input or output of a layer (Liu et al. 2022, arXiv 2205.05638, section 3.3).
 
     attention           y = l ⊙ (x Wᵀ + b)        l (out, 1), one scale for each output; the bias is scaled too
+                        dl = Σ g ⊙ (x Wᵀ + b)     dx = (g ⊙ l) W
     feedforward         y = (l ⊙ x) Wᵀ + b        l (1, in), one scale for each input
+                        dl = Σ (g W) ⊙ x          dx = (g W) ⊙ l
 
-l starts at one: before the first step nothing changes. Gradients come from the product of two tensors (ops.mul).
+l starts at one: before the first step nothing changes. Σ is over all rows. These gradients are those of a product of
+two tensors (ops.mul), after the frozen layer or before it.
 """
 
 from dataclasses import dataclass, replace
