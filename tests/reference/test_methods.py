@@ -8,7 +8,7 @@ pytest.importorskip("peft")
 from checkpoints import edit_json
 from peft_reference import IDS, build, close, gradients, logits, ours, peft, quietly, randomize, theirs, torch
 
-from minilora import LoraConfig, PeftModel, Tensor, get_peft_model
+from minilora import AdamW, LoraConfig, PeftModel, Tensor, get_peft_model
 from minilora.adapters.layer import AdaptedLayer
 from minilora.methods.adalora import AdaLoraConfig
 from minilora.methods.dora import Dora
@@ -160,6 +160,23 @@ def test_a_trained_pissa_or_olora_opens_in_peft_on_the_pristine_base(start, kind
         if p.requires_grad:
             p.data = p.data + rng.standard_normal(p.shape).astype(np.float32) * np.float32(0.1)
     model.save_pretrained(tmp_path / "ours")
+    reference, _ = quietly(peft.PeftModel.from_pretrained, theirs(tmp_path / "base"), str(tmp_path / "ours"))
+    assert close(logits(model), logits(reference))
+
+
+@each_kind
+def test_an_adalora_that_was_trained_and_pruned_here_opens_in_peft(kind, tmp_path):
+    build(kind, tmp_path / "base")
+    model = get_peft_model(ours(tmp_path / "base"), AdaLoraConfig(**options("adalora", kind)), seed=1).train()
+    optimizer = AdamW([p for p in model.parameters() if p.requires_grad], lr=0.05)
+    for step in range(1, 11):
+        model.loss(IDS, IDS).backward()
+        optimizer.step()
+        model.update_and_allocate(step)
+        optimizer.zero_grad()
+    ranks = model.base_model.adapters["default"].ranks().values()
+    assert sum(ranks) == 2 * len(ranks) and len(set(ranks)) > 1
+    model.eval().save_pretrained(tmp_path / "ours")
     reference, _ = quietly(peft.PeftModel.from_pretrained, theirs(tmp_path / "base"), str(tmp_path / "ours"))
     assert close(logits(model), logits(reference))
 
