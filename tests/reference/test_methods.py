@@ -326,6 +326,30 @@ def test_two_dora_adapters_compose_in_their_order_as_in_peft(active):
     assert abs(ours[0] - other_order[0]).max() > 0.1
 
 
+def test_a_bias_of_b_in_front_of_a_dora_acts_as_in_peft_and_is_merged_right_only_here(tmp_path):
+    build("qwen2", tmp_path / "base")
+    shared = {"r": 3, "lora_alpha": 5, "target_modules": ["q_proj"], "init_lora_weights": False}
+    reference = quietly(
+        peft.get_peft_model, theirs(tmp_path / "base"), peft.LoraConfig(lora_bias=True, **shared), "bias"
+    )[0]
+    quietly(reference.add_adapter, "dora", peft.LoraConfig(use_dora=True, **shared))
+    generator = torch.Generator().manual_seed(0)
+    for name, p in reference.named_parameters():
+        if "magnitude" in name or "lora_B.bias.bias" in name:
+            p.data = torch.rand(p.shape, generator=generator) + 0.5
+    quietly(reference.eval().save_pretrained, str(tmp_path / "theirs"))
+    model = PeftModel(ours(tmp_path / "base"))
+    for name in ("bias", "dora"):
+        model.load_adapter(tmp_path / "theirs" / name, name)
+    reference.base_model.set_adapter(["bias", "dora"])
+    model.set_adapter(["bias", "dora"])
+    expected = logits(reference)
+    assert close(logits(model), expected)
+    model.merge_adapter()
+    quietly(reference.base_model.merge_adapter, ["bias", "dora"])
+    assert close(logits(model), expected, 2e-4) and not close(logits(reference), expected, 1e-2)
+
+
 def test_two_dora_adapters_whose_dropout_acts_add_up_as_in_peft(monkeypatch):
     monkeypatch.setattr(Dora, "drop", lambda self, x, context: x * Tensor(MASKS[self.name]))
     theirs, ours = (run(*batch()) for run in two_doras("ab", dropped=True))
