@@ -159,8 +159,7 @@ def finetune(
     layers      indices of the blocks to adapt; None: all
     modules_to_save  names of modules that are trained in full and saved beside the adapter
     rank_pattern, alpha_pattern  {name or regular expression: its own r, or alpha}, as in LoraConfig
-    lora_bias   give every B a bias that learns
-    trainable_tokens  tokens (their numbers in the vocabulary) whose rows of the embedding are trained too
+    lora_bias, trainable_tokens  a bias of B; numbers of tokens whose rows of the embedding are trained too
     lr_ratio    "lora_plus": learning rate of B over that of A
     virtual_tokens  "prefix_tuning" and "prompt_tuning": places in front of every sequence
     lr          learning rate; None: the method's number in RATE_TIMES_WIDTH / hidden size
@@ -206,17 +205,15 @@ def finetune(
     settings = {
         "command": "train", "base": None if base is None else str(base), "task": task, "text": path_names(text),
         "jsonl": path_names(jsonl), "examples": None if examples is None else len(examples), "chat": chat,
-        "adapter": None if adapter is None else str(adapter), "turns": turns, "max_length": max_length,
-        "keep": keep, "patience": patience,
-        "teacher": teacher, "temperature": temperature, "mix": mix, "quantize": quantize, "precision": precision,
-        "checkpointing": checkpointing, "chunked_loss": chunked_loss,
+        "adapter": None if adapter is None else str(adapter), "turns": turns, "max_length": max_length, "keep": keep,
+        "patience": patience, "teacher": teacher, "temperature": temperature, "mix": mix, "quantize": quantize,
+        "precision": precision, "checkpointing": checkpointing, "chunked_loss": chunked_loss,
         "method": method, "rank": rank, "alpha": alpha, "targets": targets, "dropout": dropout,
         "rslora": rslora, "init": init, "exclude": exclude, "layers": layers, "modules_to_save": modules_to_save,
-        "rank_pattern": rank_pattern, "alpha_pattern": alpha_pattern,
-        "lora_bias": lora_bias, "trainable_tokens": trainable_tokens,
-        "lr_ratio": lr_ratio, "virtual_tokens": virtual_tokens, "lr": lr, "weight_decay": weight_decay,
-        "max_grad_norm": max_grad_norm, "adam_beta1": adam_beta1, "adam_beta2": adam_beta2,
-        "warmup": warmup, "warmup_ratio": warmup_ratio, "save_total_limit": save_total_limit,
+        "rank_pattern": rank_pattern, "alpha_pattern": alpha_pattern, "lora_bias": lora_bias,
+        "trainable_tokens": trainable_tokens, "lr_ratio": lr_ratio, "virtual_tokens": virtual_tokens, "lr": lr,
+        "weight_decay": weight_decay, "max_grad_norm": max_grad_norm, "adam_beta1": adam_beta1,
+        "adam_beta2": adam_beta2, "warmup": warmup, "warmup_ratio": warmup_ratio, "save_total_limit": save_total_limit,
         "valid": path_names(valid), "steps": steps if epochs is None else sys.maxsize,
         "batch_size": batch_size, "accumulate": accumulate, "schedule": schedule,
         "eval_every": eval_every, "plot": plot, "seed": seed, "device": device,
