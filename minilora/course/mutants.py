@@ -16,6 +16,9 @@ from types import CodeType, FunctionType
 from ..files.shipped import shipped
 from .mutations import OPERATORS, call, number, other_expressions, other_forms, whole_changes
 
+MOST = 3000  # mutants of an exercise: about a second
+TURNS = 1000  # of all loops of a call; the cases are small
+
 
 @functools.lru_cache(maxsize=64)
 def solution(lesson: int, name: str) -> tuple[Callable, ast.FunctionDef]:
@@ -53,12 +56,29 @@ def _functions(lesson, name, changed):
     return tuple(found.values())
 
 
-MOST = 3000  # of an exercise: about a second
-
-
 def _code(tree):  # the code of the function, as it is now
+    if any(isinstance(node, ast.For | ast.While) for node in ast.walk(tree)):
+        tree = _Bounded().visit(copy.deepcopy(tree))
     module = compile(ast.fix_missing_locations(ast.Module([tree], type_ignores=[])), "<mutant>", "exec")
     return next(c for c in module.co_consts if isinstance(c, CodeType))
+
+
+class _Bounded(ast.NodeTransformer):
+    """A change can make a loop that never ends, such as a list that grows while it is read: StopIteration ends it."""
+
+    BEGIN, TURN = ast.parse(f"_turns = iter(range({TURNS}))\nnext(_turns)").body
+
+    def visit_FunctionDef(self, node):
+        self.generic_visit(node)
+        node.body.insert(0, self.BEGIN)
+        return node
+
+    def visit_For(self, node):
+        self.generic_visit(node)
+        node.body.insert(0, self.TURN)
+        return node
+
+    visit_While = visit_For
 
 
 def changes(tree: ast.FunctionDef) -> Iterator[str]:

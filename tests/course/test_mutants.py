@@ -2,13 +2,14 @@
 
 import ast
 from dataclasses import replace
+from types import FunctionType
 
 import numpy as np
 import pytest
 from exercise_answers import each
 
 from minilora.course.judge import judge, recognise
-from minilora.course.mutants import changes, mutants
+from minilora.course.mutants import _code, changes, mutants
 from minilora.course.runner import exercise
 
 
@@ -30,6 +31,15 @@ def made(text):  # -> {text of the changed function's last line: sentence}
 )
 def test_a_change_has_its_sentence(text, sentence):
     assert made("def f(x, W):\n    return x + W.T")[text] == sentence
+
+
+def test_a_loop_that_a_change_makes_endless_is_ended():
+    grows = "def f(names):\n    for name in names:\n        names.append(name)\n    return names"
+    while_true = "def f(names):\n    while True:\n        pass"
+    for text in (grows, while_true):
+        code = _code(ast.parse(text).body[0])
+        with pytest.raises(StopIteration):
+            FunctionType(code, {})([1])
 
 
 def test_a_name_of_the_solution_is_told_as_its_expression():
