@@ -67,6 +67,7 @@ def generate(
 
     form = only_one(task=task, plain=plain, framed=framed, chat=chat)
     check_sampling(temperature, top_k, top_p)
+    prompts: list = []  # of texts, or one list of messages
     if messages is None:
         prompts = read_prompts(prompt, file)
     else:

@@ -146,7 +146,7 @@ def judge(
             if name := recognise(exercise, function):
                 message += f"{'. ' if message else ''}You get this result when {name}"
                 named = name
-            elif changed:
+            elif changed and guarded.wrote:
                 message += f"\nAlso, {changed_argument(guarded.wrote[0])}"
                 named = named or changed_argument(guarded.wrote[0]).partition(",")[0]
             if not named:

@@ -27,7 +27,9 @@ class Prediction:
 
     def __init__(self, question, answer):
         self.question, self.answer = question, answer
-        self.actual, self.right, self.off = None, None, 0.0  # off: how far, in factors; inf for a wrong choice
+        self.actual = None
+        self.right: bool | None = None  # None: not compared yet, or no answer
+        self.off = 0.0  # how far, in factors; inf for a wrong choice
 
     def compare(self, actual, of: tuple[str, ...] = (), wrong: dict | None = None):
         """Print the prediction beside the result. No prediction is no error, and none stops the lesson.
@@ -54,7 +56,7 @@ class Prediction:
             self.right = _same_choice(self.answer, actual, of)
             self.off = 0.0 if self.right else np.inf
             return "  (as predicted)" if self.right else ""
-        answer, result = float(NUMBER_WORDS.get(self.answer, self.answer)), float(actual)
+        answer, result = float(NUMBER_WORDS[self.answer] if self.answer in NUMBER_WORDS else self.answer), float(actual)
         self.right = answer == result
         if self.right:
             return "  (as predicted)"
@@ -110,7 +112,7 @@ def predictions() -> None:
     if not made:
         print("no prediction was made: put your answers in place of None, and run the lesson again")
         return
-    right = sum(p.right for p in made)
+    right = sum(bool(p.right) for p in made)
     text = f"right in {right} of {len(made)}"
     if right < len(made):
         worst = max((p for p in made if not p.right), key=lambda p: p.off)

@@ -24,7 +24,7 @@ TURNS = 1000  # of all loops of a call; the cases are small
 def solution(lesson: int, name: str) -> tuple[Callable, ast.FunctionDef]:
     """The course's own function `name` of a lesson, and its source as a tree."""
     module = ast.parse(shipped(f"lessons/solutions/lesson_{lesson:02d}.py").read_text(encoding="utf-8"))
-    namespace = {"__name__": f"solutions_{lesson:02d}"}
+    namespace: dict = {"__name__": f"solutions_{lesson:02d}"}
     exec(compile(module, "<solution>", "exec"), namespace)  # the course's own text
     tree = next(node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name)
     return namespace[name], tree
@@ -74,11 +74,15 @@ class _Bounded(ast.NodeTransformer):
         return node
 
     def visit_For(self, node):
+        return self._loop(node)
+
+    def visit_While(self, node):
+        return self._loop(node)
+
+    def _loop(self, node):
         self.generic_visit(node)
         node.body.insert(0, self.TURN)
         return node
-
-    visit_While = visit_For
 
 
 def changes(tree: ast.FunctionDef) -> Iterator[str]:
@@ -139,9 +143,10 @@ class Words:
 
     def __init__(self, tree):
         self.parameters = [a.arg for a in tree.args.args]
-        assigned = [n for n in ast.walk(tree) if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)]
-        names = [n.targets[0].id for n in assigned]
-        self.meaning = {n.targets[0].id: copy.deepcopy(n.value) for n in assigned if names.count(n.targets[0].id) == 1}
+        assigned = [(n.targets[0], n.value) for n in ast.walk(tree) if isinstance(n, ast.Assign)]
+        named = [(target.id, value) for target, value in assigned if isinstance(target, ast.Name)]
+        names = [name for name, _ in named]
+        self.meaning = {name: copy.deepcopy(value) for name, value in named if names.count(name) == 1}
 
     def __call__(self, node):
         meaning = self.meaning

@@ -136,6 +136,8 @@ class Submission:
             command, cwd=path.parent, env=self._environment(), start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
         )  # fmt: skip
+        assert self.process.stdin and self.process.stdout
+        self.stdin, self.stdout = self.process.stdin, self.process.stdout
         self.answers = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -146,7 +148,7 @@ class Submission:
         return os.environ | one_thread | own
 
     def _read(self):
-        pipe = self.process.stdout.fileno()
+        pipe = self.stdout.fileno()
         try:
             while (message := read_frame(lambda n: os.read(pipe, n))) is not None:
                 self.answers.put(message)
@@ -165,7 +167,10 @@ class Submission:
         self._next("ready")
         self.deadline = time.monotonic() + self.seconds  # Python and NumPy are loaded: the submission's time starts now
         missing = self._next("missing")["missing"]
-        return missing and why_missing(*missing, self.name, self.path)
+        if not missing:
+            return None
+        why, names = missing
+        return why_missing(why, names, self.name, self.path)
 
     def listen(self):
         """Keep what the next call prints."""
@@ -174,7 +179,7 @@ class Submission:
     def __call__(self, *arguments):
         listening, self.listening = self.listening, False
         try:
-            self.process.stdin.write(frame({"arguments": [encoded(a) for a in arguments]}))
+            self.stdin.write(frame({"arguments": [encoded(a) for a in arguments]}))
         except OSError:
             pass  # the process has ended: there is no answer either
         answer = self._next()
@@ -252,7 +257,8 @@ def end(child: subprocess.Popen, token: str) -> None:
                     os.kill(int(entry), signal.SIGKILL)
     for pipe in (child.stdin, child.stdout):
         with contextlib.suppress(OSError):
-            pipe.close()
+            if pipe:
+                pipe.close()
 
 
 # ---- a verdict in words

@@ -52,22 +52,25 @@ def encoded(value) -> Any:  # -> what JSON can hold
         return ["array", *_array(value)]
     if isinstance(value, np.generic) and value.dtype.kind in "fiubcUS":
         return ["scalar", *_array(np.asarray(value))]
-    for kind in (bool, int, float, str, complex):  # int without a point, and types derived from these
+    if isinstance(value, complex):
+        return ["complex", value.real, value.imag]
+    for kind in (bool, int, float, str):  # int without a point, and types derived from these
         if isinstance(value, kind):
-            return ["complex", value.real, value.imag] if kind is complex else [kind.__name__, str(kind(value))]
+            return [kind.__name__, str(kind(value))]
     if isinstance(value, Real | Decimal):  # a Fraction
         return float(value)
+    whole: Any = value  # of no type that was tried above
     for name, kind in CONTAINERS.items():
-        if isinstance(value, kind):
-            return [name, [encoded(v) for v in value]]
+        if isinstance(whole, kind):
+            return [name, [encoded(v) for v in whole]]
     if isinstance(value, dict):
         return ["dict", [[encoded(k), encoded(v)] for k, v in value.items()]]
     if isinstance(value, VIEWS):
         return ["list", [encoded(v) for v in value]]
     if isinstance(value, Formula):
         return ["formula", value.text]
-    if (autograd := sys.modules.get("minilora.autograd")) and isinstance(value, autograd.Tensor):
-        return ["tensor", *_array(value.numpy())]
+    if (autograd := sys.modules.get("minilora.autograd")) and isinstance(whole, autograd.Tensor):
+        return ["tensor", *_array(whole.numpy())]
     return ["unknown", type(value).__name__, repr(value)[:200]]
 
 

@@ -78,7 +78,8 @@ def write_plain(tensors: dict, path: Path, metadata: dict[str, str] | None) -> N
         raise TypeError(f"metadata {str(metadata)[:60]} is not text")
     kind = {name: KINDS[array.dtype.name] for name, array in tensors.items()}
     names = sorted(tensors, key=lambda name: (-ORDER[kind[name]], name))
-    header, begin = {"__metadata__": metadata} if metadata else {}, 0
+    header: dict = {"__metadata__": metadata} if metadata else {}
+    begin = 0
     for name in names:
         stop = begin + tensors[name].nbytes
         header[name] = {"dtype": kind[name], "shape": list(tensors[name].shape), "data_offsets": [begin, stop]}

@@ -115,7 +115,7 @@ class Dora(Lora):
     def merged(self, weight, bias, base):
         """g ⊙ (W + s B A), row by row; the base's bias is not scaled, and what an earlier adapter added to it is."""
         g, own = self.m.data / self.norm(base), None if base.bias is None else base.bias.data
-        if bias is not None and bias is not own:
+        if bias is not None and own is not None and bias is not own:
             bias = own + (g * (bias - own)).astype(own.dtype, copy=False)
         return (g[:, None] * (weight + self.delta())).astype(weight.dtype, copy=False), bias
 

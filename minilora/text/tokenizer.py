@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, FormatError, MiniloraError, MissingFileError, first_line
 from ..files.atomic import read_json, read_utf8
@@ -123,7 +123,7 @@ def load_tokenizer(path: str | Path) -> TextTokenizer:
         return TextTokenizer(inner, token_text(settings.get("eos_token")), token_text(settings.get("pad_token")))
 
 
-def _inner(text):  # of tokenizer.json -> tokenizers.Tokenizer, or in a browser, where there is none, our own
+def _inner(text) -> Any:  # of tokenizer.json -> tokenizers.Tokenizer, or in a browser, where there is none, our own
     try:
         from tokenizers import Tokenizer
     except ImportError:

@@ -165,7 +165,8 @@ def exchanged(p, g, m, v, t, lr, beta1, beta2, eps, decay):  # the new part has 
 
 
 def decay_of_the_result(*c):
-    new, m, v = adamw(*c[:9], 0.0)
+    p, g, m, v, t, lr, beta1, beta2, eps, _ = c
+    new, m, v = adamw(p, g, m, v, t, lr, beta1, beta2, eps, 0.0)
     return (1 - c[5] * c[9]) * new, m, v
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def attend(scale=None, see=0, axis=-1, masked=True):
+def attend(scale=None, see=0, axis: int | tuple[int, ...] = -1, masked=True):
     """Attention with one thing changed: the scale of the scores, the diagonal of the mask, the axis of the softmax."""
 
     def function(q, k, v):
