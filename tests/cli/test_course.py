@@ -178,6 +178,7 @@ def test_the_summary_has_the_states_and_the_commonest_mistake(in_folder):
     assert "0.1 failed: the scale alpha / r is left out" in said
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_class")
 def test_every_student_has_a_line_while_others_are_judged(in_folder, tmp_path):
     for n in range(8):  # answers whose mistake is looked for at the same time

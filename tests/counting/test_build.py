@@ -33,6 +33,7 @@ def test_the_built_model_holds_what_the_formula_says(name):
         assert count_by_building(made) == (made.trainable, made.base)
 
 
+@pytest.mark.slow
 def test_a_model_of_405_billion_is_built_in_seconds_and_without_memory():
     made = count(load("llama-3.1-405b"), "q_proj,v_proj", 16)
     tracemalloc.start()

@@ -96,6 +96,7 @@ def test_a_matrix_trains_r_times_the_sum_of_its_sides(out, n_in, r):
     assert made.total == out * n_in + r * (out + n_in)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(PRESETS)), st.integers(1, 2000))
 def test_the_count_grows_in_proportion_to_the_rank(name, rank):
     architecture = load(name)

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,6 +46,7 @@ def test_a_smaller_batch_comes_before_a_shorter_sequence():
     assert found["LoRA"].remedies[-1] == "--batch 1"
 
 
+@pytest.mark.slow
 def test_what_no_setting_makes_fit_has_no_remedy():
     _, found = asked("llama-3.1-70b", 1, 512, 24.0)
     assert all(not a.fits and a.remedies == () for a in found.values())

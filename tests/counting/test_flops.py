@@ -46,6 +46,7 @@ def test_a_module_that_is_saved_costs_its_dw():
     assert with_it.with_lora - without.with_lora == 2 * 128_256 * 4096
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(PRESETS)), st.integers(1, 8192))
 def test_no_rank_and_no_length_makes_lora_more_than_one_and_a_half_times_cheaper(name, length):
     f = flops(counted(name, rank=1), length)

@@ -45,6 +45,7 @@ ODD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("result", ODD, ids=lambda r: type(r).__name__)
 @each
 def test_whatever_a_function_returns_it_is_judged_and_never_passes(exercise, result):
@@ -91,6 +92,7 @@ def test_a_right_answer_passes_in_whatever_it_is_kept(exercise, change):
     assert (verdict.state, verdict.message) == ("passed", "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("solutions_are_forgotten")
 @pytest.mark.parametrize(
     "change",

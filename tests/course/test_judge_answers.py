@@ -15,6 +15,8 @@ from minilora.course.judge import _same_result, judge, recognise
 from minilora.course.mutants import solution
 from minilora.course.runner import exercise
 
+pytestmark = pytest.mark.slow
+
 
 def parameters(chosen):
     return list(inspect.signature(solution(chosen.lesson, chosen.function)[0]).parameters)

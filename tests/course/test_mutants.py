@@ -57,6 +57,7 @@ def test_the_tree_is_as_before_afterwards():
     assert ast.dump(tree) == before
 
 
+@pytest.mark.slow
 @each
 def test_every_solution_has_mutants_and_most_of_them_are_wrong(exercise):
     found = mutants(exercise.lesson, exercise.function)

@@ -8,6 +8,8 @@ import pytest
 
 from minilora.course.runner import check
 
+pytestmark = pytest.mark.slow
+
 WRONG = "    return 0.0 * eps\n"
 DEF = "def central_difference(f, x, eps):\n"
 

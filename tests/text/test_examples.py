@@ -156,6 +156,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 def test_any_bytes_give_pairs_or_one_line(tmp_path):
     path, seen = tmp_path / "f.jsonl", Counter()
     pair = st.fixed_dictionaries({"prompt": st.text(), "response": st.text()}).map(json.dumps)

@@ -67,6 +67,7 @@ def whole(tokenizer, texts):
     return [tokenizer.inner.encode(text, add_special_tokens=False).ids for text in texts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalizer", [None, normalizers.NFC()])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_ids_are_those_of_the_whole_text(kind, normalizer):
@@ -78,6 +79,7 @@ def test_the_ids_are_those_of_the_whole_text(kind, normalizer):
     assert tokenizer.encode_all(texts[::-1]) == whole(tokenizer, texts[::-1])  # now from memory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_response_has_the_ids_that_it_has_behind_its_prompt(kind):
     tokenizer = trained(KINDS[kind])

@@ -33,6 +33,7 @@ def test_every_solution_passes(exercise):
     assert (verdict.state, verdict.message) == ("passed", "")
 
 
+@pytest.mark.slow
 @each
 def test_every_known_mistake_is_caught_and_named_as_itself(exercise):
     assert exercise.misconceptions
