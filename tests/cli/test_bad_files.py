@@ -221,4 +221,4 @@ def test_any_file_changed_at_random_gives_a_text_or_one_line(minilora, sound):
             assert refused(result), result
 
     check()
-    assert set(seen) == {0, 2} and min(seen.values()) > 10, seen
+    assert set(seen) == {0, 2} and min(seen.values()) > 5, seen  # both happen; how often depends on the library

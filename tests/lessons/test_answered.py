@@ -20,13 +20,13 @@ def answered(number):  # -> the lesson as a script, with the solutions in place 
     for e in exercises(number):
         before, _, rest = source.partition(f"def {e.function}(")
         _, _, after = rest.partition("raise NotImplementedError\n")
-        source = f"{before}{_text(solutions, e.function)}\n{after}"
+        others = {other.function for other in exercises(number)} - {e.function}
+        source = f"{before}{_text(solutions, others)}\n{after}"
     return source
 
 
-def _text(solutions, name):  # of a function and of the imports of its file
-    nodes = ast.parse(solutions).body
-    wanted = [n for n in nodes if isinstance(n, ast.Import | ast.ImportFrom) or getattr(n, "name", "") == name]
+def _text(solutions, others):  # of a function, with the imports and the helpers of its file, without its neighbours
+    wanted = [n for n in ast.parse(solutions).body[1:] if getattr(n, "name", "") not in others]
     return "\n".join(ast.unparse(node) for node in wanted)
 
 
