@@ -30,7 +30,7 @@ def _text(solutions, others):  # of a function, with the imports and the helpers
     return "\n".join(ast.unparse(node) for node in wanted)
 
 
-@pytest.mark.parametrize("number", [pytest.param(n, marks=() if n in (1, 8) else pytest.mark.slow) for n in LESSONS])
+@pytest.mark.parametrize("number", [pytest.param(n, marks=() if n == 1 else pytest.mark.slow) for n in LESSONS])
 def test_a_lesson_goes_on_with_the_answers_of_its_reader(number, tmp_path):
     (tmp_path / "lesson.py").write_text(answered(number), encoding="utf-8")
     environment = {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1"}

@@ -26,6 +26,7 @@ import pages  # noqa: E402
 import site_pages  # noqa: E402
 
 PYODIDE = os.environ.get("MINILORA_PYODIDE")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,6 @@ def lora_forward(x, W, A, B, alpha, r):
 check("6.1", lora_forward)"""
 
 
-@pytest.mark.slow
 def test_an_exercise_is_answered_in_the_page_kept_and_stopped(page):
     page.goto(f"{page.address}/06_freeze_w_train_b_and_a.html")
     cell = page.locator("section.exercise").first
@@ -129,7 +129,6 @@ def test_an_exercise_is_answered_in_the_page_kept_and_stopped(page):
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-@pytest.mark.slow
 def test_every_cell_of_lesson_2_runs_in_the_page_with_its_figures(page):
     page.goto(f"{page.address}/02_reverse_mode_for_arrays.html")
     before = page.locator("div.out img").count()
