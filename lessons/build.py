@@ -138,7 +138,7 @@ def write_table():
     print(f"all lessons: {sum(measured.values())} seconds")
 
 
-def main():
+def asked():  # -> the options, checked
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("numbers", nargs="*", type=int, metavar="LESSON")
     parser.add_argument(
@@ -162,6 +162,15 @@ def main():
         "--table", action="store_true", help="measure every lesson; write the table in README.md"
     )
     arguments = parser.parse_args()
+    known = {int(p.name[:2]) for p in sources()}
+    if missing := sorted(set(arguments.numbers) - known):
+        parser.error(f"no lesson {missing[0]}; there are {min(known)} to {max(known)}")
+    if arguments.vendor and not arguments.site:
+        parser.error("--vendor needs --site DIR")
+    return arguments
+
+
+def build(arguments):
     chosen = sources(arguments.numbers)
     if arguments.table:
         return write_table()
@@ -189,6 +198,17 @@ def main():
         began = time.perf_counter()
         write(execute(notebook(source)), source.with_suffix(".ipynb"))
         print(f"{source.stem}.ipynb  {time.perf_counter() - began:.0f} s")
+
+
+def main():
+    from minilora.errors import MiniloraError
+
+    arguments = asked()
+    try:
+        build(arguments)
+    except (OSError, MiniloraError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pages
 
+from minilora.errors import FormatError
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PYODIDE = "314.0.3"
@@ -43,9 +45,9 @@ Press Run at any cell: Python starts in this page.</span><span id="progress"></s
 
 def write_live_site(sources, folder, vendor=None):  # vendor: a folder with Pyodide, or None
     """A page for each lesson whose cells run, the texts beside them, an index, and what the pages load."""
+    core = vendored(Path(vendor), folder) if vendor else CORE
     pages.write_site(sources, folder)
     archive = write_archive(folder)
-    core = vendored(Path(vendor), folder) if vendor else CORE
     for name in ("worker.js", "page.js"):
         shutil.copy(HERE / "live" / name, folder / name)
     notebooks = [s.with_suffix(".ipynb") for s in sources]
@@ -148,25 +150,33 @@ def write_archive(
     return whole.rename(named).name
 
 
-def vendored(source, folder):  # -> the place of Pyodide in the site
-    """Copy Pyodide and the packages that the lessons need.
+def wheels(source):  # a folder with Pyodide -> its files that a lesson needs
+    """Raises FormatError naming the first file that is missing or is not the one of pyodide-lock.json."""
+    try:
+        locked = json.loads((source / "pyodide-lock.json").read_text(encoding="utf-8"))["packages"]
+        wanted, found = list(PACKAGES), list(NEEDED)
+        while wanted:
+            package = locked[wanted.pop()]
+            if package["file_name"] not in found:
+                found.append(package["file_name"])
+                wanted += package["depends"]
+                digest = hashlib.sha256((source / package["file_name"]).read_bytes()).hexdigest()
+                if digest != package["sha256"]:
+                    raise FormatError(
+                        f"{source / found[-1]} is not the file that pyodide-lock.json names"
+                    )
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(
+            f"{source / 'pyodide-lock.json'} is no lock file of Pyodide: {error!r}"
+        ) from error
+    if missing := [name for name in found if not (source / name).is_file()]:
+        raise FormatError(f"{source} has no {missing[0]}; expected the files of Pyodide {PYODIDE}")
+    return found
 
-    Raises FileNotFoundError naming what is missing, ValueError for a package that is not the locked one.
-    """
-    target = folder / "pyodide"
-    target.mkdir(parents=True, exist_ok=True)
-    for name in NEEDED:
-        shutil.copy(source / name, target / name)
-    locked = json.loads((source / "pyodide-lock.json").read_text(encoding="utf-8"))["packages"]
-    wanted, seen = list(PACKAGES), set()
-    while wanted:
-        package = locked[wanted.pop()]
-        if package["file_name"] in seen:
-            continue
-        seen.add(package["file_name"])
-        wanted += package["depends"]
-        content = (source / package["file_name"]).read_bytes()
-        if hashlib.sha256(content).hexdigest() != package["sha256"]:
-            raise ValueError(f"{package['file_name']} is not the file that pyodide-lock.json names")
-        (target / package["file_name"]).write_bytes(content)
+
+def vendored(source, folder):  # -> the place of Pyodide in the site
+    names = wheels(source)
+    (folder / "pyodide").mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.copy(source / name, folder / "pyodide" / name)
     return "pyodide/"

@@ -4,11 +4,14 @@ MINILORA_PYODIDE names a folder with Pyodide's core and the wheels of NumPy, mat
 """
 
 import functools
+import hashlib
 import html
 import http.server
+import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import threading
 import zipfile
@@ -69,14 +72,59 @@ def test_the_same_sources_make_the_same_archive(site, tmp_path):
     assert site_pages.write_archive(tmp_path) == next(site.glob("minilora-*.zip")).name
 
 
-def test_a_wheel_that_is_not_the_locked_one_is_refused(tmp_path):
-    for name in site_pages.NEEDED[:-1]:
-        (tmp_path / name).write_bytes(b"")
-    lock = '{"packages": {"%s": {"file_name": "a.whl", "sha256": "0", "depends": []}, "%s": {}}}'
-    (tmp_path / "pyodide-lock.json").write_text(lock % site_pages.PACKAGES[::-1])
-    (tmp_path / "a.whl").write_bytes(b"something else")
-    with pytest.raises(ValueError, match=r"a\.whl is not the file"):
-        site_pages.vendored(tmp_path, tmp_path / "site")
+@pytest.fixture
+def core(tmp_path):  # a folder like Pyodide's, with files of nothing
+    folder = tmp_path / "core"
+    folder.mkdir()
+    for name in (*site_pages.NEEDED[:-1], *(f"{p}.whl" for p in site_pages.PACKAGES)):
+        (folder / name).write_bytes(b"")
+    empty = hashlib.sha256(b"").hexdigest()
+    packages = {p: {"file_name": f"{p}.whl", "sha256": empty, "depends": []} for p in site_pages.PACKAGES}
+    (folder / "pyodide-lock.json").write_text(json.dumps({"packages": packages}))
+    return folder
+
+
+def test_what_the_lessons_need_of_pyodide_is_copied(core, tmp_path):
+    assert site_pages.vendored(core, tmp_path / "site") == "pyodide/"
+    assert {p.name for p in (tmp_path / "site" / "pyodide").iterdir()} == {p.name for p in core.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda core: (core / "numpy.whl").write_bytes(b"something else"), "numpy.whl is not the file"),
+        (lambda core: (core / "pyodide.asm.wasm").unlink(), "has no pyodide.asm.wasm"),
+        (lambda core: (core / "pyodide-lock.json").write_text("{"), "no lock file"),
+        (lambda core: (core / "pyodide-lock.json").write_text('{"packages": {}}'), "no lock file"),
+        (lambda core: shutil.rmtree(core), "pyodide-lock.json"),
+        (lambda core: (core / "matplotlib.whl").unlink(), "matplotlib.whl"),
+    ],
+)
+def test_a_wrong_folder_of_pyodide_is_one_line_and_writes_nothing(core, tmp_path, change, said):
+    change(core)
+    done = build_with("--site", tmp_path / "site", "--vendor", core)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert said in done.stderr
+    assert not (tmp_path / "site").exists()
+
+
+def build_with(*options):
+    command = [sys.executable, str(LESSONS / "build.py"), *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=LESSONS.parent)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["99"], "no lesson 99; there are 0 to"),
+        (["--site", "site", "99"], "no lesson 99"),
+        (["--vendor", "here"], "--vendor needs --site"),
+        (["--html", __file__, "0"], "File exists"),
+    ],
+)
+def test_a_wrong_option_of_the_build_is_said_and_nothing_is_run(options, said):
+    done = build_with(*options)
+    assert (done.returncode, done.stdout) == (2, "") and said in done.stderr and "Traceback" not in done.stderr
 
 
 # ---- in a browser
