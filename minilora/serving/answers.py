@@ -123,7 +123,7 @@ class Answers:
 
 
 async def raising(deltas: AsyncGenerator[tuple[int, Delta], None]) -> AsyncIterator[tuple[int, Delta]]:
-    """The same; raises the error of the first answer that has one."""
+    """What `Answers.deltas` yields. Raises the error of the first answer that has one."""
     async with contextlib.aclosing(deltas) as found:
         async for index, delta in found:
             if delta.error is not None:
@@ -213,8 +213,8 @@ async def respond(shape, request):
 
 
 def event(data: dict) -> bytes:
-    """A server-sent event."""
-    return f"data: {to_json(data)}\n\n".encode()
+    """A server-sent event. Half a surrogate pair, which UTF-8 cannot have, is written as its JSON escape."""
+    return f"data: {to_json(data)}\n\n".encode(errors="backslashreplace")
 
 
 async def side_by_side(answers: Answers, names: list[str], failed: list[tuple[str, Exception]]) -> AsyncIterator[bytes]:

@@ -226,6 +226,7 @@ FIELDS = {
     "chat_template_kwargs tools",
     "/v1/load_lora_adapter": "lora_name lora_path load_inplace",
     "/v1/unload_lora_adapter": "lora_name lora_int_id",
+    "/ask": "models prompt messages max_tokens temperature lora_scale",
     "/tokenize": "model prompt messages add_special_tokens",
     "/detokenize": "tokens",
 }
@@ -235,6 +236,7 @@ FIELDS = {
 def test_no_body_is_answered_with_a_fault_of_the_server(http, route):
     rng, fields = random.Random(route), FIELDS[route].split()
     good = {"prompt": "x", "max_tokens": 2, "messages": [{"role": "user", "content": "x"}], "tokens": [5]}
+    good["models"] = ["tidewick"]
     seen = set()
     for _ in range(120):
         body = {key: good[key] for key in fields if key in good}
@@ -371,6 +373,14 @@ def test_one_request_asks_several_models_and_one_that_cannot_answer_disturbs_no_
             ends += [part["model"]] if part["finish_reason"] else []
     assert texts == expected and sorted(ends) == sorted(expected)
     assert errors == {"broken": 400, "nobody": 404}
+
+
+def test_a_name_that_is_no_unicode_is_unknown_and_the_others_answer(http):
+    body = json.dumps({"models": ["\ud800", "tidewick"], "prompt": ASK + "\n", "max_tokens": 2})
+    lines = http.post("/ask", content=body, headers={"content-type": "application/json"}).text.splitlines()
+    parts = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    assert parts[0]["model"] == "\ud800" and parts[0]["error"]["code"] == 404
+    assert parts[-1]["model"] == "tidewick" and parts[-1]["finish_reason"] == "length" and lines[-2] == "data: [DONE]"
 
 
 def test_the_strength_of_the_adapters_is_not_asked_of_the_base(client, http):
