@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..adapters.inject import AdaptedModel
-from ..errors import ConfigError
+from ..errors import ConfigError, printable
 from ..files.shipped import shipped
 from ..models.pretrained import base_folder, load_base
 from .api import Server
@@ -38,6 +38,11 @@ def start_server(
     The rest as for Pool and Engine. Raises MiniloraError.
     """
     home = base_folder(base)
+    name = name or home.resolve().name
+    if not name.isprintable():
+        raise ConfigError(
+            f"the name of the base is {printable(name)}: expected printable characters; see --served-model-name"
+        )
     model, tokenizer = load_base(base, device, quantize)
     model.eval()
     pool = Pool(
@@ -45,12 +50,13 @@ def start_server(
         describe=lambda path: Asking.of(path, home, model.config, tokenizer),
     )  # fmt: skip
     engine = Engine(model, pool, max_rows, max_model_len)
-    server = Server(engine, tokenizer, home, name or home.resolve().name, may_load=may_load, api_key=api_key)
+    server = Server(engine, tokenizer, home, name, may_load=may_load, api_key=api_key)
     if modules is None:
         modules = [(adapter, shipped(f"adapters/{adapter}")) for adapter in SHIPPED]
+    modules = list(modules)
+    if name in [*(adapter for adapter, _ in modules), *(found for found, _, _ in pool.names())]:
+        raise ConfigError(f"adapter {name!r} has the name of the base: choose another, or --served-model-name")
     for adapter, path in modules:
         check_name(adapter)
-        if adapter == server.name:
-            raise ConfigError(f"adapter {adapter!r} has the name of the base: choose another, or --served-model-name")
         pool.add(adapter, path)
     return server

@@ -50,6 +50,14 @@ def test_a_folder_that_is_no_adapter_is_refused(tmp_path):
 
 def test_an_adapter_with_the_name_of_the_base_is_refused(tmp_path):
     assert "has the name of the base" in refused("--lora-modules", f"base={tmp_path}")
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "adapter_config.json").write_text("{}", encoding="utf-8")
+    assert "adapter 'base' has the name of the base" in refused("--lora-dir", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["\udcff", "a\nb"])
+def test_a_name_of_the_base_that_cannot_be_shown_is_refused(name):
+    assert "expected printable characters; see --served-model-name" in refused("--served-model-name", name)
 
 
 def test_a_length_that_the_base_has_not_is_refused():
