@@ -5,7 +5,6 @@ shipped base; seconds are CPU time. With --against FOLDER, a checkout of another
 """
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import click
 import numpy as np
+
+from .options import OneLine, Refused, environment
 
 ROOT = Path(__file__).parents[1]
 WORDS = "harbour boat tide bell cake apple lives on the near where does sell steps chapel café 3 12 naïve .".split(" ")
@@ -41,11 +42,11 @@ def train(root: Path, *options: str) -> tuple[float, float]:  # -> CPU seconds, 
         settings = ("--steps", "1", "--batch-size", "32", "--no-plot", "--out", f"{out}/out")
         command = [sys.executable, "-m", "minilora", "train", *options, *settings]
         began = children()
-        process = subprocess.Popen(command, cwd=root, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+        process = subprocess.Popen(command, cwd=root, env=environment(1),
                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # fmt: skip
         _, said = process.communicate()
         if process.returncode:
-            raise click.ClickException(said.strip().splitlines()[-1])
+            raise Refused(said.strip().splitlines()[-1])
         used = children()
         seconds = used.ru_utime + used.ru_stime - began.ru_utime - began.ru_stime
         return seconds, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -55,11 +56,21 @@ def children():
     return resource.getrusage(resource.RUSAGE_CHILDREN)
 
 
-@click.command()
-@click.option("--rows", default=200_000, show_default=True, help="Rows of the JSONL file.")
-@click.option("--megabytes", default=20, show_default=True, help="Size of the text, in millions of bytes.")
-@click.option("--against", type=click.Path(exists=True, path_type=Path), help="A checkout of another version.")
-@click.option("--rounds", default=3, show_default=True, help="Turns that each version takes with the rows.")
+@click.command(cls=OneLine)
+@click.option("--rows", default=200_000, show_default=True, type=click.IntRange(1), help="Rows of the JSONL file.")
+@click.option(
+    "--megabytes", default=20, show_default=True, type=click.IntRange(1), help="Size of the text, in millions of bytes."
+)
+@click.option(
+    "--against", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A checkout of another version."
+)
+@click.option(
+    "--rounds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Turns that each version takes with the rows.",
+)
 def main(rows, megabytes, against, rounds):
     """Measure the way of data to the first step."""
     with tempfile.TemporaryDirectory() as folder:

@@ -98,7 +98,7 @@ def memory_of(side, folder, nf4):
 
 @click.command(cls=OneLine)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--rounds", default=5, show_default=True, help="Turns of each side.")
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1), help="Turns of each side.")
 @click.option("--nf4", is_flag=True, help="On a base in 4 bits: QLoRA.")
 @click.option("--memory-of", "side", hidden=True, type=click.Choice(list(SIDES)), help="Measure one side here.")
 def main(folder, rounds, nf4, side):

@@ -45,7 +45,7 @@ def show(size, names, tokens, repeats):
         folder = Path(folder)
         build("llama", SIZES[size]).save_pretrained(folder / "base")
         write_adapters(folder, lambda: build("llama", SIZES[size]), names, ROWS)
-        times = interleaved(here(folder, size, tokens) | there(folder, names, size, tokens), repeats)
+        times = interleaved(here(folder, size, tokens) | there(folder, tokens), repeats)
     for case in ("base", "eight adapters", "merge and swap"):
         rates = [ROWS * tokens / np.median(times[case, where]) for where in ("here", "there")]
         ratio = np.median(times[case, "there"] / times[case, "here"])
@@ -81,7 +81,7 @@ def here(folder, size, tokens):
     }
 
 
-def there(folder, names, size, tokens):
+def there(folder, tokens):
     import peft
     import torch
     from transformers import AutoModelForCausalLM

@@ -17,13 +17,13 @@ from minilora.serving.listener import HttpServer, listen
 from minilora.serving.requests import Sequence
 from minilora.serving.start import start_server
 
-from .options import OneLine
+from .options import OneLine, Several
 
 TARGET = 60  # microseconds
 
 
 @click.command(cls=OneLine)
-@click.option("--streams", default="1,8,32", show_default=True, help="Streams at once, as a list.")
+@click.option("--streams", type=Several(), default="1,8,32", show_default=True, help="Streams at once, as a list.")
 @click.option("--tokens", default=300, show_default=True, type=click.IntRange(10, 480), help="Tokens of each stream.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
 def main(streams, tokens, rounds):
@@ -37,7 +37,7 @@ def main(streams, tokens, rounds):
         time.sleep(0.01)
     clock = Clock(server.engine)
     click.echo(f"streams  tokens  HTTP us/token (target {TARGET})  engine us/token  client sees tokens/s")
-    for count in map(int, streams.split(",")):
+    for count in map(int, streams):
         found = [clock.measure(listener.getsockname()[1], count, tokens) for _ in range(rounds)]
         http_us, engine_us, rate = sorted(found)[len(found) // 2]
         click.echo(f"{count:7} {count * tokens:7} {http_us:28.0f} {engine_us:16.0f} {rate:21,.0f}")

@@ -23,7 +23,7 @@ from minilora.serving.requests import Sampling, Sequence
 from minilora.text.streaming import TextStream
 
 from .models import SIZES, build
-from .options import OneLine, Several
+from .options import OneLine, Refused, Several
 from .serving import PROMPT, TOKENIZER, ask, new_engine, running, write_adapters
 
 KINDS = ("uniform", "skewed", "round-robin")
@@ -128,6 +128,8 @@ def show_traffic(folder, adapters, kind, requests, clients, tokens):
     jobs = [(a, prompt_of(i), tokens) for i, a in enumerate(order_of(kind, adapters, requests))]
     answers, seconds = Clients(engine, clients).run(jobs)
     engine.stop()
+    if failed := sum(len(found) != tokens for found, _ in answers):
+        raise Refused(f"{failed} of {requests} answers have not {tokens} tokens")
     first = [1e3 * (times[1] - times[0]) for _, times in answers]
     each = [1e3 * (b - a) for _, times in answers for a, b in itertools.pairwise(times[1:])]
     shown = [f"{np.percentile(values, p):.1f}" for values in (first, each) for p in (50, 99)]

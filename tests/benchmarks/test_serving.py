@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import serving, serving_http, serving_traffic, serving_ways, soak
+from benchmarks import data, real, serving, serving_http, serving_traffic, serving_ways, soak
 from minilora.adapters.mixed import loop
 
 
@@ -40,6 +40,28 @@ def test_traffic_has_a_row_for_each_number_of_adapters_and_kind():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
+def test_traffic_whose_answers_are_too_short_has_no_row(tmp_path, monkeypatch):
+    serving.write_adapters(tmp_path, serving_traffic.model_of, "qv", 1)
+    monkeypatch.setattr(serving_traffic.Clients, "_ask", lambda self, *job: ([7], [0.0, 1.0]))
+    with pytest.raises(serving_traffic.Refused, match="3 of 3 answers have not 4 tokens"):
+        serving_traffic.show_traffic(tmp_path, 1, "uniform", requests=3, clients=2, tokens=4)
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "said"),
+    [
+        (serving_http, ["--streams", "1,x"], "--streams: 'x' is not a whole number of at least 1"),
+        (serving_traffic, ["--adapters", "0"], "--adapters: '0' is not a whole number of at least 1"),
+        (data, ["--rounds", "0"], "Invalid value for '--rounds': 0 is not in the range x>=1."),
+        (real, [".", "--rounds", "0"], "Invalid value for '--rounds': 0 is not in the range x>=1."),
+    ],
+)
+def test_a_wrong_option_is_refused_in_one_line_before_anything_runs(command, options, said):
+    result = CliRunner().invoke(command.main, options)
+    assert result.exit_code == 2 and result.output == f"Error: {said}\n"
+
+
 def test_skewed_traffic_asks_for_the_first_most_often():
     order = serving_traffic.order_of("skewed", 50, 1000).tolist()
     assert order.count(0) > 2 * order.count(2) > 2 * order.count(20)
@@ -51,11 +73,9 @@ def test_the_check_finds_no_wrong_answer_and_would_find_one(tmp_path, capsys, mo
     serving.write_adapters(tmp_path, serving_traffic.model_of, "qv", 4, 0.1)
     serving_traffic.show_check(tmp_path, 4, 12, clients=3)
     assert "12 requests over 4 adapters" in (said := capsys.readouterr().out) and " 0 wrong; 4 different" in said
-    order = serving_traffic.order_of
-    monkeypatch.setattr(serving_traffic, "prompt_of", lambda n, length=16: np.full(length, 5 + n % 3))
     monkeypatch.setattr(serving_traffic.Clients, "_ask", lambda self, *job: ([7] * 8, [0.0]))
     serving_traffic.show_check(tmp_path, 4, 12, clients=3)
-    assert order is serving_traffic.order_of and " 12 wrong;" in capsys.readouterr().out
+    assert " 12 wrong;" in capsys.readouterr().out
 
 
 def test_padded_copies_add_what_the_loop_adds():
