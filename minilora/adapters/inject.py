@@ -63,7 +63,7 @@ class AdaptedModel(Module):
         if not method_of(config).kinds:
             return config.with_defaults(self._config)
         config = spell_out(config, self._modules, self._linear, self._config)
-        places = self.places_of(config)
+        places = self._places(config)
         if note := self._rank_note(config, places):
             raise ConfigError(note)
         if getattr(config, "lora_bias", False) and (bare := [p.path for p in places if not p.bias]):
@@ -79,13 +79,13 @@ class AdaptedModel(Module):
         if not method_of(config).kinds:
             return config.with_defaults(self._config)
         config = spell_out_all_linear(config, self._modules, self._linear)
-        places = self.places_of(config)
+        places = self._places(config)
         if note := self._rank_note(config, places):
             warnings.warn(note, stacklevel=4)
         self._warn_of_settings_without_effect(config, places)
         return self._orient(config, places, warn=False)
 
-    def places_of(self, config):  # -> [Place]
+    def _places(self, config):  # -> [Place]
         """Where `config` puts adapters. Raises ConfigError when a module cannot have one."""
         places, method = [], method_of(config)
         if not method.kinds:
@@ -175,7 +175,7 @@ class AdaptedModel(Module):
 
     def make(self, config):  # -> Adapter
         """An adapter with its places in this model, which is not put there and not filled."""
-        places, rows = self.places_of(config), self._row_places(config)
+        places, rows = self._places(config), self._row_places(config)
         if twice := {p.path for p in places} & {p.path for p in rows}:
             raise ConfigError(f"{min(twice)} cannot be both in target_modules and in trainable_token_indices")
         return method_of(config)(config, places + rows, self._config)

@@ -6,8 +6,8 @@ from .mixed import STACKS, Segment, as_slice
 
 
 class Resident:
-    """Adapters in slots: for each layer and rank one array of all A, one of all B, made at the first use of the rank
-    and freed after the last.
+    """Adapters in slots. Those of one form (rank, DoRA or not, VeRA with the same A and B, ...) share the arrays of a
+    layer, which are made for the first of them and freed after the last.
 
     n_slots  how many adapters fit; slots: {name: its slot}
     """
@@ -51,7 +51,7 @@ class Resident:
         used = {id(stack) for stack in self._by_kind.values()}
         self._stacks = {path: [s for s in known if id(s) in used] for path, known in self._stacks.items()}
 
-    def stack(self, kind, path):  # -> Stack or None
+    def stack(self, kind, path):  # -> Stack, SharedStack, ScaleStack or None
         """Where adapters of a kind have their parts of the layer at `path`; None: they do not adapt it."""
         return self._by_kind.get((kind, path))
 

@@ -99,7 +99,7 @@ class Engine:
         self._inbox.put(StopIteration)
 
     def stop(self):
-        """The same, and wait for it."""
+        """End the thread after its step, and wait for it; what runs is aborted."""
         self.end()
         if self._thread is not None:
             self._thread.join()
@@ -257,7 +257,7 @@ class Engine:
 
 
 def together(pieces):  # [(sequence, count)] -> lists of them
-    """Pieces that one forward reads: from one place on, and none twice as long as another of its list."""
+    """Pieces that one forward reads: from one place on, and none more than twice as long as another of its list."""
     groups = []
     for sequence, count in sorted(pieces, key=lambda piece: (piece[0].computed, piece[1])):
         first = groups[-1][0] if groups else None

@@ -11,7 +11,7 @@ def is_name(name) -> bool:
 
 
 def is_there(path) -> bool:
-    """Whether a file can be read about; a name that the file system cannot have is not there."""
+    """Whether `path` is a file. A name that the file system refuses, for its length for example, is none."""
     try:
         return path.is_file()
     except OSError:

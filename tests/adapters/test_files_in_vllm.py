@@ -66,4 +66,6 @@ def test_the_rest_is_refused_by_vllm_and_named_in_the_docs(tmp_path, config, sai
     assert said in refusals(saved(tmp_path, config), max_lora_rank=8)
     page = " ".join(DOCS.read_text(encoding="utf-8").split())
     assert f"({', '.join(map(str, RANKS))} in late versions)" in page
-    assert all(word in page.partition("## The same folder in vLLM")[2] for word in ("DoRA", "VeRA", "modules_to_save"))
+    assert all(
+        word in page.partition("## The same folder in vLLM")[2] for word in ("DoRA", "VeRA", "IA3", "modules_to_save")
+    )
