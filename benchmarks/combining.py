@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import click
 
@@ -27,6 +27,7 @@ from minilora.tasks.scoring import score
 from minilora.tasks.shipped import get_task
 
 from .combining_drawings import draw_knob, draw_rules
+from .drawings import markdown, spread
 from .experiments import TUNING_SEED
 from .options import OneLine
 from .paper import with_table
@@ -194,28 +195,23 @@ def measure(row):
 
 
 def table(of, store):  # -> Markdown
-    lines = [f"|  | weight | density | {' | '.join(RATES)} | mean |", "| --- |" + " ---: |" * (len(RATES) + 3)]
+    lines = []
     for label in dict.fromkeys(row["rule"] for row in store.rows if row["of"] == of and "scores" in row):
         rows = [row for row in store.rows if (row["of"], row["rule"]) == (of, label) and "scores" in row]
         chosen = [rows[0].get(name) for name in ("weight", "density")]
-        cells = ["" if value is None else f"{value:g}" for value in chosen]
-        cells += [spread([row["scores"][task] for row in rows]) for task in RATES]
-        cells.append(spread([mean(row["scores"].values()) for row in rows]))
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        cells = [label, *("" if value is None else f"{value:g}" for value in chosen)]
+        cells += [spread([row["scores"][task] for row in rows], 3) for task in RATES]
+        lines.append([*cells, spread([mean(row["scores"].values()) for row in rows], 3)])
+    return markdown(["", "weight", "density", *RATES, "mean"], lines)
 
 
 def knob_table(store):
-    lines = [f"| {' | '.join(STYLES)} | {' | '.join(f'scored as {s}' for s in STYLES)} |", "|" + " ---: |" * 4]
+    lines = []
     for t in KNOB:
         rows = [row for row in store.rows if row["of"] == "knob" and row["weight"] == t]
-        scores = [spread([row["scores"][task] for row in rows]) for task in STYLES]
-        lines.append(f"| {1 - t:.1f} | {t:.1f} | " + " | ".join(scores) + " |")
-    return "\n".join(lines)
-
-
-def spread(numbers):
-    return f"{mean(numbers):.3f} ± {stdev(numbers):.3f}"
+        scores = [spread([row["scores"][task] for row in rows], 3) for task in STYLES]
+        lines.append([f"{1 - t:.1f}", f"{t:.1f}", *scores])
+    return markdown([*STYLES, *(f"scored as {style}" for style in STYLES)], lines)
 
 
 def results():
@@ -227,8 +223,8 @@ def results():
 
 def page_with_tables(page, store):
     for name in ("adapters", "models"):
-        page = with_table(page, name, table(name, store) + "\n")
-    return with_table(page, "knob", knob_table(store) + "\n")
+        page = with_table(page, name, table(name, store))
+    return with_table(page, "knob", knob_table(store))
 
 
 @click.command(cls=OneLine)

@@ -2,7 +2,7 @@
 
 Steps of the engine, without HTTP, in turns in one process, so that other work of the machine affects all alike: a
 batch in which every row has an adapter of its own, against one in which all rows have the same, against the base alone,
-with adapters in slots and without. Then the time to load an adapter, and requests under three kinds of traffic.
+with adapters in slots and without. Then the time to load an adapter. Whole requests are in serving_traffic.py.
 """
 
 import tempfile
@@ -37,9 +37,8 @@ TOKENIZER = load_tokenizer(shipped("base"))
 @click.option("--targets", type=Several(["qv", "all-linear"]), default="qv,all-linear", show_default=True)
 @click.option("--rows", default=64, show_default=True, type=click.IntRange(2, 256), help="Rows of the large batch.")
 @click.option("--repeats", default=15, show_default=True, type=click.IntRange(3))
-@click.option("--traffic/--no-traffic", default=True, show_default=True, help="Measure whole requests too.")
-def main(sizes, targets, rows, repeats, traffic):
-    """Ratios of steps, loads, and requests under load."""
+def main(sizes, targets, rows, repeats):
+    """Ratios of steps, and the time to load an adapter."""
     click.echo(f"ms a step of {rows} rows with one token each; LoRA of rank 8; CPU time of one thread")
     click.echo(
         "size    targets     base  pool  base+pool  one  own  own/one  target  lora/base  8: lora/base  1: lora/base"
@@ -47,10 +46,7 @@ def main(sizes, targets, rows, repeats, traffic):
     for size in sizes:
         for names in targets:
             show_steps(size, names, rows, repeats)
-    if traffic:
-        show_loads(repeats)
-        for kind in ("uniform", "skewed", "round-robin"):
-            show_traffic(kind)
+    show_loads(repeats)
 
 
 def write_adapters(folder, model_of, names, count, std=0.01):
@@ -149,37 +145,6 @@ def show_loads(repeats):
     read, copy = (1e3 * np.median(seconds) for seconds in (found, put))
     click.echo(
         f"load of an adapter (lesson, all-linear): {read:.1f} ms to read and check (target 3), {copy:.2f} into a slot"
-    )
-
-
-def show_traffic(kind, adapters=24, slots=8, memory=16, requests=240):
-    """Requests over more adapters than fit: tokens per second, and how often an adapter was read again."""
-
-    def model_of():
-        return build("llama", SIZES["lesson"])
-
-    rng = np.random.default_rng(1)
-    order = {
-        "uniform": rng.integers(0, adapters, requests),
-        "skewed": np.minimum(rng.zipf(1.5, requests) - 1, adapters - 1),
-        "round-robin": np.arange(requests) % adapters,
-    }[kind]
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        write_adapters(folder, model_of, "all-linear", adapters)
-        engine = new_engine(model_of(), folder, slots, 16, memory)
-        waiting, sequences, began = list(order), [], time.perf_counter()
-        while waiting or engine.is_busy:
-            while waiting and len([s for s in sequences if s.row >= 0 or not s.tokens]) < min(16, memory):
-                sequences.append(ask(engine, int(waiting.pop(0)), count=16, seed=len(sequences)))
-                engine.take()
-            engine.step()
-            sequences = [s for s in sequences if len(s.tokens) < 16]
-        seconds = time.perf_counter() - began
-        reads = len(set(order.tolist())) + engine.pool.evictions
-    click.echo(
-        f"{kind:12} {requests} requests of {PROMPT} + 16 tokens over {adapters} adapters, {slots} slots, {memory} in "
-        f"memory: {requests * 16 / seconds:,.0f} tokens/s, about {reads} reads of a folder"
     )
 
 

@@ -12,17 +12,20 @@ from minilora.adapters.mixed import loop
 
 @pytest.mark.slow
 def test_the_table_has_a_row_for_each_size():
-    options = ["--sizes", "lesson", "--targets", "qv", "--rows", "4", "--repeats", "3", "--no-traffic"]
+    options = ["--sizes", "lesson", "--targets", "qv", "--rows", "4", "--repeats", "3"]
     result = CliRunner().invoke(serving.main, options)
     lines = result.output.splitlines()
     assert result.exit_code == 0, result.output
     assert lines[2].startswith("lesson") and len(lines[2].split()) == 12
+    assert len(lines) == 4 and lines[3].startswith("load of an adapter (lesson, all-linear): ")
 
 
 @pytest.mark.slow
-def test_adapters_that_do_not_fit_are_read_again(capsys):
-    serving.show_traffic("round-robin", adapters=4, slots=2, memory=2, requests=8)
-    assert "8 requests of 16 + 16 tokens over 4 adapters, 2 slots, 2 in memory" in capsys.readouterr().out
+def test_adapters_that_do_not_fit_are_read_again(tmp_path, capsys):
+    serving.write_adapters(tmp_path, serving_traffic.model_of, "qv", 65)  # 64 are in memory
+    serving_traffic.show_traffic(tmp_path, 65, "round-robin", requests=130, clients=1, tokens=2)
+    adapters, kind, _, reads = capsys.readouterr().out.split()[:4]
+    assert (adapters, kind, reads) == ("65", "round-robin", "130")
 
 
 def test_an_unknown_size_is_refused_in_one_line():
