@@ -33,16 +33,18 @@ def main(streams, tokens, rounds):
     running = HttpServer(server, "127.0.0.1")
     thread = threading.Thread(target=lambda: running.run(sockets=[listener]))
     thread.start()
-    while not running.started:
+    while not running.started and thread.is_alive():
         time.sleep(0.01)
     clock = Clock(server.engine)
     click.echo(f"streams  tokens  HTTP us/token (target {TARGET})  engine us/token  client sees tokens/s")
-    for count in map(int, streams):
-        found = [clock.measure(listener.getsockname()[1], count, tokens) for _ in range(rounds)]
-        http_us, engine_us, rate = sorted(found)[len(found) // 2]
-        click.echo(f"{count:7} {count * tokens:7} {http_us:28.0f} {engine_us:16.0f} {rate:21,.0f}")
-    running.should_exit = True
-    thread.join()
+    try:
+        for count in map(int, streams):
+            found = [clock.measure(listener.getsockname()[1], count, tokens) for _ in range(rounds)]
+            http_us, engine_us, rate = sorted(found)[len(found) // 2]
+            click.echo(f"{count:7} {count * tokens:7} {http_us:28.0f} {engine_us:16.0f} {rate:21,.0f}")
+    finally:
+        running.should_exit = True
+        thread.join()
 
 
 class Clock:

@@ -67,7 +67,7 @@ class Stack(NamedTuple):
     s: np.ndarray  # (n, 1, 1)
     g: np.ndarray | None = None  # (n, 1, out), DoRA's m / n; None: every adapter here is LoRA
 
-    on_input = False  # whether `change` does something
+    on_input = False  # a ScaleStack alone may change the input of the layer
 
     @classmethod
     def of(cls, part, n):

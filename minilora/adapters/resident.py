@@ -41,7 +41,7 @@ class Resident:
         return found
 
     def drop(self, name):
-        """Free the slot of an adapter. Its numbers stay there until another adapter takes it, or no other is alike."""
+        """Free the slot of an adapter, and the arrays that no other adapter uses. Its numbers stay in the others."""
         del self.slots[name]
         number = self._kind_of.pop(name)
         if number in self._kind_of.values():

@@ -10,7 +10,10 @@ LIMIT, USED = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.
 
 
 def free_memory() -> int:
-    """Bytes that a program can still take: of the machine, or of the container when that is less."""
+    """Bytes that a program can still take: of the machine, or of the container when that is less.
+
+    On macOS all memory of the machine, because the system does not say how much of it is free.
+    """
     free = _of_system()
     limit, used = (path.read_text().strip() if path.is_file() else "" for path in (LIMIT, USED))
     return min(free, int(limit) - int(used)) if limit.isdigit() and used.isdigit() else free
@@ -24,7 +27,7 @@ def _of_system():
         status = _Status(ctypes.sizeof(_Status))
         ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
         return status.ullAvailPhys
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # macOS does not say how much of it is free
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class _Status(ctypes.Structure):

@@ -45,7 +45,7 @@ class Engine:
         self.cache = RowCache(max_rows, self.max_model_len)
         self.counts: Any = Counter()  # prompt_tokens, generation_tokens, steps, ...: read by /metrics
         self.failure = None  # the exception that ended the thread
-        self.after_step: Callable = lambda: None  # called in the engine's thread: what it gave may be sent on
+        self.after_step: Callable = lambda: None  # called in the engine's thread: sends what the step gave
         self._inbox = queue.SimpleQueue()
         self._open = 0  # sequences that were submitted and have not ended
         self._lock = threading.Lock()
@@ -86,7 +86,7 @@ class Engine:
         self.wake()
 
     def wake(self):
-        """Let a step be made although nothing was submitted: the memory of an unloaded adapter goes in it."""
+        """Make a step although nothing was submitted: it frees the memory of an unloaded adapter."""
         self._inbox.put(None)
 
     def start(self):

@@ -14,7 +14,7 @@ LIMIT = 3  # seconds after which connections are closed, also of clients that do
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises ConfigError when the address or the port cannot be had."""
+    """A socket that listens. Raises ConfigError when the system refuses the address or the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -48,6 +48,6 @@ class HttpServer(uvicorn.Server):
 
 
 def is_worth_a_line(record) -> bool:
-    """Whether a log shows a record: not of clients that went, and not when what they left over is cancelled."""
+    """Whether the log shows a record. False for clients that left, and for their work, which is cancelled."""
     ended = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
     return not ended and not record.getMessage().startswith(("Cancel ", "socket.send() raised"))

@@ -328,8 +328,8 @@ class Pool:
 
 
 def highest_rank(config) -> int:
-    """The highest rank that a configuration speaks of, whether a layer has it or not; 0 for a method without ranks."""
-    pattern = (config.rank_pattern or {}).values() if hasattr(config, "rank") else ()  # AdaLoRA's is no pattern
+    """The highest rank that a configuration names, whether a layer has it or not; 0 for a method without ranks."""
+    pattern = (config.rank_pattern or {}).values() if hasattr(config, "rank") else ()  # AdaLoRA's has masks in it
     return max(getattr(config, "r", 0), getattr(config, "init_r", 0), *pattern)
 
 

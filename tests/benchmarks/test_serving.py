@@ -1,5 +1,6 @@
 """python -m benchmarks.serving, serving_traffic, serving_compare, serving_ways, serving_http, and soak."""
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -96,6 +97,17 @@ def test_http_has_a_row_for_each_number_of_streams():
     result = CliRunner().invoke(serving_http.main, ["--streams", "1,2", "--tokens", "10", "--rounds", "1"])
     assert result.exit_code == 0, result.output
     assert [line.split()[:2] for line in result.output.splitlines()[1:]] == [["1", "10"], ["2", "20"]]
+
+
+@pytest.mark.slow
+def test_http_ends_with_one_line_when_its_clients_fail(monkeypatch):
+    def fails(*given):
+        raise OSError("no clients")
+
+    monkeypatch.setattr(serving_http.Clock, "measure", fails)
+    result = CliRunner().invoke(serving_http.main, ["--streams", "1", "--rounds", "1"])
+    assert result.exit_code == 2 and result.output.endswith("Error: no clients\n")
+    assert not [thread for thread in threading.enumerate() if thread.name == "engine"]
 
 
 @pytest.mark.slow
