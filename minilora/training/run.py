@@ -137,10 +137,13 @@ def run_training(
         if out:
 
             def save(run):
+                history.read(run)  # on every worker: they all end alike when a loss is not finite, and nothing is saved
+                if not first:
+                    return
                 out.save(history, model=best.is_of(run.step) or not keep_best)
                 save_state(out.path, run, history, out.settings, best.arrays)
 
-            attached = [stack.enter_context(stop), *attached, *([Saving(save, eval_every)] if first else [])]
+            attached = [stack.enter_context(stop), *attached, Saving(save, eval_every)]
         try:
             run = train(model, batches, optimizer, steps, schedule, max_norm, accumulate, rng,
                         start=start, callbacks=[*attached, good, *callbacks], precision=computing,

@@ -284,11 +284,26 @@ def test_a_loss_that_is_not_finite_ends_all_with_one_line(tmp_path, mpi_train):
 
 
 @mpi
+def test_a_loss_that_is_not_finite_ends_all_also_without_a_validation_loss(tmp_path, mpi_train):
+    (tmp_path / "one.jsonl").write_text(json.dumps(workers.PAIRS[0]) + "\n", encoding="utf-8")
+    process = mpi_train(2, "--steps", 50, "--lr", "1e30", "--warmup", 0, file=tmp_path / "one.jsonl")
+    try:
+        code, _, err = finish(process, limit=60)
+    finally:
+        process.kill()
+    assert code == 2 and len(errors_in(err)) == 1 and "nothing is saved" in errors_in(err)[0]
+    assert not (tmp_path / "out" / "adapter_model.safetensors").exists()
+
+
+@mpi
 def test_patience_ends_all_at_the_step_at_which_it_ends_one_process(tmp_path, mpi_train, minilora, base, rows):
     options = ["--steps", 300, "--lr", "0.3", "--patience", 1, "--keep", "best"]
     code, out, err = finish(mpi_train(2, *options))
     assert code == 0, err
-    told = json.loads((tmp_path / "out" / "history.json").read_text("utf-8"))
+    settings = ["--base", base, "--schedule", "constant", "--no-plot", "--eval-every", 3]
+    assert minilora("train", rows, "--out", tmp_path / "one", *settings, *options).code == 0
+    told, one = (json.loads((tmp_path / name / "history.json").read_text("utf-8")) for name in ("out", "one"))
+    assert [step for step, _ in told["valid"]] == [step for step, _ in one["valid"]]
     best = min(told["valid"][1:], key=lambda pair: pair[1])
     assert [step for step, _ in told["valid"]][-1] == best[0] + 3 < 300
 

@@ -26,9 +26,9 @@ def build():
     return model, TextBatches(TEXT, 2, 8, np.random.default_rng(3)), AdamW([p for _, p in trained(model)], lr=1e-2)
 
 
-def run(parts, steps=STEPS, **options):
+def run(parts, steps=STEPS, valid=VALID, **options):
     rng, schedule = np.random.default_rng(4), cosine(STEPS, 2)
-    return run_training(*parts, steps, schedule=schedule, rng=rng, valid=VALID, eval_every=5, **options)
+    return run_training(*parts, steps, schedule=schedule, rng=rng, valid=valid, eval_every=5, **options)
 
 
 def run_in(folder, parts=None, **options):
@@ -186,3 +186,21 @@ def test_a_first_loss_that_is_not_finite_saves_nothing(tmp_path):
 def test_an_evaluation_at_every_0_steps_is_refused():
     with pytest.raises(ConfigError, match="every 0 steps"):
         run_training(*build(), 2, eval_every=0)
+
+
+def test_without_a_validation_loss_weights_that_are_not_finite_are_never_saved(tmp_path):
+    folder = tmp_path / "out"
+    with pytest.raises(TrainingError, match="at step 2; .* nothing is saved"):
+        run_in(folder, valid=[], callbacks=[explode_at(1)])
+    assert not (folder / "model.npz").exists()
+
+
+def test_without_a_validation_loss_the_saved_history_has_all_steps_so_far(tmp_path):
+    found = []
+
+    def look(run):
+        if run.step == 5:
+            found.extend(json.loads((tmp_path / "out" / "history.json").read_text("utf-8"))["loss"])
+
+    run_in(tmp_path / "out", valid=[], callbacks=[look])
+    assert len(found) == 5
