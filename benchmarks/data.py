@@ -73,6 +73,8 @@ def children():
 )
 def main(rows, megabytes, against, rounds):
     """Measure the way of data to the first step."""
+    if against and not (against / "minilora" / "__init__.py").is_file():  # the installed version would be measured
+        raise Refused(f"--against {against}: no checkout of minilora, which has minilora/__init__.py")
     with tempfile.TemporaryDirectory() as folder:
         jsonl, text, small = (Path(folder) / name for name in ("rows.jsonl", "text.txt", "small.txt"))
         make_text(small, 100_000)

@@ -1,9 +1,11 @@
 """The server beside PEFT: twelve clients over twenty-four adapters that PEFT made, in four slots."""
 
 import concurrent.futures
+import re
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 pytest.importorskip("fastapi")
 httpx = pytest.importorskip("httpx")
@@ -11,6 +13,7 @@ httpx = pytest.importorskip("httpx")
 from peft_reference import peft, quietly, theirs, torch  # noqa: E402
 from served import served  # noqa: E402
 
+from benchmarks import serving_compare  # noqa: E402
 from minilora.files.shipped import shipped  # noqa: E402
 
 pytestmark = [pytest.mark.reference, pytest.mark.slow]
@@ -87,3 +90,13 @@ def test_every_client_gets_what_peft_answers_with_its_adapter(made):
         assert tokens[:sure] == texts[number, k][:sure], (number, k)
     assert sum(sure == TOKENS for answers in expected.values() for _, sure in answers) > 0.7 * len(jobs)
     assert len({tuple(tokens) for tokens in found}) > 0.9 * len(jobs)
+
+
+def test_the_benchmark_beside_peft_has_a_line_for_each_case():
+    result = CliRunner().invoke(
+        serving_compare.main, ["--sizes", "lesson", "--targets", "qv", "--tokens", "2", "--repeats", "3"]
+    )
+    assert result.exit_code == 0, result.output
+    cases = ("base", "eight adapters", "merge and swap")
+    for case, line in zip(cases, result.stdout.splitlines()[-3:], strict=True):
+        assert re.fullmatch(rf"lesson  qv +{case} +[\d,]+ +[\d,]+ +\d+\.\d\d +(1\.5)? *", line)
