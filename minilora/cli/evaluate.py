@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from ..errors import ConfigError, DataError
-from ..files.atomic import write_text
-from ..text.examples import check_one_source
+from ..files.atomic import check_writable, write_text
+from ..text.examples import check_one_source, read_jsonl
 from .common import (
     NEW_TOKENS,
     FilesCommand,
@@ -62,7 +62,10 @@ def eval(base, adapter, task, text, jsonl, framed, chat, predictions, max_new_to
         raise ConfigError("--max-new-tokens goes with --predictions")
     if predictions and predictions.exists():
         raise ConfigError(f"--predictions {predictions} exists; choose another name")
-    examples = read_questions(jsonl) if predictions else []
+    examples = [example for file in jsonl for example in read_jsonl(file)]  # once: a pipe cannot be read again
+    if predictions:
+        check_questions(examples)
+        check_writable(predictions.parent)
     base = base_of(base, adapter)
     folder = base_folder(base)
     if jsonl:
@@ -70,7 +73,7 @@ def eval(base, adapter, task, text, jsonl, framed, chat, predictions, max_new_to
     encode = pair_encoder("chat" if form == "chat" else "framed", *adapter, folder)
     model, tokenizer = load_base(base, device, quantize)
     model = with_adapters(model, adapter)
-    found = measure(model, tokenizer, task=task, text=text, jsonl=jsonl, encode=encode)
+    found = measure(model, tokenizer, task=task, text=text, examples=examples, encode=encode)
 
     names = [str(path) if weight == 1 else f"{path}={weight:g}" for path, weight in adapter.items()]
     click.echo(f"base {folder}, adapter {', '.join(names) or 'none'}")
@@ -89,14 +92,10 @@ def eval(base, adapter, task, text, jsonl, framed, chat, predictions, max_new_to
         click.echo(f"{exact:,} of {len(rows):,} answers are exact ({exact / len(rows):.3f}); written to {predictions}")
 
 
-def read_questions(files) -> list:
-    """The examples in JSONL files. Raises DataError for a row of plain text."""
-    from ..text.examples import read_jsonl
-
-    examples = [example for file in files for example in read_jsonl(file)]
+def check_questions(examples) -> None:
+    """Raises DataError for a row of plain text."""
     if row := next((example for example in examples if "text" in example), None):
         raise DataError(f"{row.where}: a row of plain text asks nothing; --predictions needs questions and answers")
-    return examples
 
 
 def predicted(model, tokenizer, examples, encode, most: int, form: str, folders: list[Path]) -> list[dict]:

@@ -42,8 +42,6 @@ class Patterns(click.ParamType):
         self.kind = kind
 
     def convert(self, value, param, ctx):
-        if isinstance(value, dict):  # of a file of options
-            return value
         try:
             return {name: self.kind(number) for name, _, number in (p.rpartition("=") for p in value.split(","))}
         except ValueError:

@@ -148,7 +148,8 @@ def in_type(tensors, dtype: str) -> dict:  # {name: array} -> {name: host array}
             with np.errstate(over="ignore"):
                 array = array.astype(dtype)
             if not np.isfinite(array.astype(np.float32)).all():
-                raise ConfigError(f"{name} has a number that {dtype} does not have; choose float32 or bfloat16")
+                other = "; choose float32 or bfloat16" if dtype == "float16" else ""
+                raise ConfigError(f"{name} has a number that {dtype} does not have{other}")
         rounded[name] = array
     return rounded
 

@@ -17,7 +17,7 @@ from ..errors import ConfigError, DataError
 from ..ops.loss import IGNORE
 from ..text.batches import encode_pairs, pad_pairs, pair_batches, text_windows, training_window
 from ..text.encoding import encode_pair, encode_prompt, encode_text
-from ..text.examples import Paths, check_one_source, path_names, read_jsonl, read_text
+from ..text.examples import Paths, check_one_source, read_text
 from ..text.tokenizer import TextTokenizer
 from ..training.loop import count_labels, evaluate
 from .shipped import Task, get_task
@@ -46,21 +46,21 @@ def measure(
     *,
     task: str | None = None,
     text: Paths = (),
-    jsonl: Paths = (),
+    examples: Sequence[dict] = (),
     encode: Callable = encode_pair,
 ) -> Measured:
-    """The loss on the test split of a task, on text files or on JSONL files; on a task also its score.
+    """The loss on the test split of a task, on text files or on examples; on a task also its score.
 
-    encode: function (example, tokenizer) -> (prompt ids, response ids), for JSONL. Raises UnknownNameError, DataError,
-    MissingFileError. Shows progress bars in a terminal.
+    encode: function (example, tokenizer) -> (prompt ids, response ids), for examples. Raises UnknownNameError,
+    DataError, MissingFileError. Shows progress bars in a terminal.
     """
-    check_one_source({"task": task, "text": text, "jsonl": jsonl})
+    check_one_source({"task": task, "text": text, "examples": examples})
     context = model.context_length
     if text:
         ids = encode_text(read_text(text), tokenizer, partial(show_progress, what="tokens"))
         batches = text_windows(ids, training_window(ids, context), BATCH, most=len(ids))
         return Measured(*_loss(model, batches))
-    examples = get_task(task).examples("test") if task else [e for path in path_names(jsonl) for e in read_jsonl(path)]
+    examples = get_task(task).examples("test") if task else examples
     pairs = encode_pairs(examples, tokenizer, encode, context)
     measured = Measured(*_loss(model, pair_batches(pairs, BATCH, tokenizer.pad_id)), len(examples))
     if task:

@@ -62,3 +62,17 @@ def test_predictions_are_refused_where_nothing_is_asked_and_never_replace_a_file
     )
     refused(run(*ask[:3], "--jsonl", files / "pairs.jsonl", "--max-new-tokens", 3), "goes with --predictions")
     assert not (files / "new.jsonl").exists() and (files / "there.jsonl").read_text(encoding="utf-8") == "x"
+
+
+def test_rows_of_standard_input_are_scored_and_answered(run, base, files):
+    rows = b'{"prompt": "Say cat", "response": "cat"}\n{"prompt": "Say sea", "response": "sea"}\n'
+    ask = ("eval", "--base", base, "--jsonl", "-", "--predictions", files / "answers.jsonl", "--max-new-tokens", 2)
+    code, out, err = run(*ask, stdin=rows)
+    assert code == 0, err
+    assert "0 of 2 answers are exact" in out
+    assert len((files / "answers.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_a_place_where_predictions_cannot_be_written_is_refused_before_the_work(run, files):
+    ask = ("eval", "--base", files / "no-base", "--jsonl", files / "pairs.jsonl")
+    refused(run(*ask, "--predictions", files / "a.txt/new"), "a.txt: it is a file, expected a folder")

@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minilora.errors import FormatError, MiniloraError, MissingFileError
+from minilora.errors import ConfigError, FormatError, MiniloraError, MissingFileError
 from minilora.files.safetensors import (
     DTYPES,
     SLICE,
     WIDENED,
+    in_type,
     iterate_tensors,
     read_header,
     read_tensors,
@@ -600,3 +601,11 @@ def test_whoever_may_read_an_ordinary_file_may_read_a_file_of_tensors(tmp_path):
     (tmp_path / "ordinary").touch()
     write_tensors(tmp_path / "a.safetensors", {"x": np.zeros(3)})
     assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("dtype", "end"), [("float16", "; choose float32 or bfloat16"), ("bfloat16", ""), ("float32", "")]
+)
+def test_a_number_that_no_type_has_is_refused_without_the_advice_to_choose_one(dtype, end):
+    with pytest.raises(ConfigError, match=f"^w has a number that {dtype} does not have{end}$"):
+        in_type({"w": np.array([1.0, np.inf], np.float32)}, dtype)
