@@ -427,6 +427,9 @@ def test_with_a_key_the_key_is_needed_and_without_the_switch_nothing_is_loaded(l
         httpx.Client(base_url=url) as http,
     ):
         assert http.get("/v1/models").status_code == 401 == http.post("/tokenize", json={"prompt": "x"}).status_code
+        for path in ("/ask", "/detokenize", "/v1/completions"):
+            assert http.post(path, json={"models": ["base"], "prompt": "x", "tokens": [5]}).status_code == 401, path
+        assert http.get("/adapters").status_code == 401 == http.get("/tokenizer_info").status_code
         assert http.get("/").status_code == http.get("/health").status_code == http.get("/metrics").status_code == 200
         key = {"authorization": "Bearer s3cret"}
         assert [m["id"] for m in http.get("/v1/models", headers=key).json()["data"]] == ["base", "a"]
