@@ -41,10 +41,10 @@ class Step:
     def speed_up(self, workers, rows, network):
         return self.seconds(1, rows, network) / self.seconds(workers, rows, network)
 
-    def most_workers(self, rows, network, share=0.5, limit=1 << 20):
-        """The largest power of two of workers of whose time at least `share` is what one worker alone would need."""
+    def most_workers(self, rows, network):
+        """The largest power of two of workers, at most `rows`, that spend at least half their time well."""
         found = 1
-        while found * 2 <= min(rows, limit) and self.speed_up(found * 2, rows, network) >= share * found * 2:
+        while found * 2 <= rows and self.speed_up(found * 2, rows, network) >= found:
             found *= 2
         return found
 

@@ -7,11 +7,10 @@ import subprocess
 import click
 
 from minilora.errors import MiniloraError, nearest
+from minilora.launcher import THREADS
 
 REFERENCE = ("torch", "transformers", "peft", "threadpoolctl", "psutil")
 
-
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 AVX2 = {  # for OpenBLAS, the rest of NumPy, PyTorch, and the two libraries that PyTorch multiplies with
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
@@ -65,7 +64,7 @@ def environment(threads, avx2=False):  # -> dict
     Libraries read it when they are loaded. It drops the caller's own values of these variables.
     """
     free = {name: value for name, value in os.environ.items() if name not in {*AVX2, "OPENBLAS_L2_SIZE"}}
-    return free | dict.fromkeys(THREAD_VARIABLES, str(threads)) | (AVX2 if avx2 else {})
+    return free | dict.fromkeys(THREADS, str(threads)) | (AVX2 if avx2 else {})
 
 
 def output_of(command, env):  # -> str

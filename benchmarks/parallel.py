@@ -28,7 +28,7 @@ WIDTHS, METHODS, WORKERS, ROWS = ("128", "256", "512", "768"), ("lora", "full"),
 NAMES = {"lora": "LoRA", "full": "full"}
 CORES = 2  # of the machine that measured: four workers share them
 BATCH = 1024  # rows of the steps that are drawn
-LLAMA = 6_738_415_616, 39_976_960  # Llama-2 7B, and LoRA of rank 16 on its linear layers: `minilora params llama-2-7b`
+LLAMA = 6_738_415_616, 39_976_960  # Llama-2 7B, and LoRA of rank 16 on its linear layers
 
 
 def results(folder=HERE / "results"):
@@ -91,6 +91,7 @@ def measured_table(store):  # -> Markdown
         "| width | method | bytes of a step | of full | 1 worker, ms | 2 workers | model | 4 workers | model |",
         "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
+    slower = []
     for width in WIDTHS:
         whole = step_row(store, width, "full", 2)["bytes"]
         for method in METHODS:
@@ -98,8 +99,11 @@ def measured_table(store):  # -> Markdown
             cells = [f"{step_row(store, width, method, 1)['seconds'] * 1000:,.0f}"]
             for workers in WORKERS[1:]:
                 found = step_row(store, width, method, workers)["seconds"]
-                cells += [f"{found * 1000:,.0f}", f"{expected(store, width, method, workers) * 1000:,.0f}"]
+                model = expected(store, width, method, workers)
+                cells += [f"{found * 1000:,.0f}", f"{model * 1000:,.0f}"]
+                slower.append(found / model)
             lines.append(f"| {width} | {NAMES[method]} | {size:,} | {size / whole:.2%} | " + " | ".join(cells) + " |")
+    lines += ["", f"Several workers took {min(slower):.1f} to {max(slower):.1f} times the time of the model."]
     return "\n".join(lines)
 
 
@@ -115,7 +119,18 @@ def company_table(store):  # -> Markdown
                 alone, together = company(store, width, method, workers)
                 cells += [f"{alone * 1000:.0f}", f"{together * 1000:.0f}", f"{together / alone:.2f}"]
             lines.append(f"| {width} | {NAMES[method]} | " + " | ".join(cells) + " |")
+    short, others = furthest(store, WIDTHS[:1]), furthest(store, WIDTHS[1:])
+    lines += [
+        "",
+        f"The ratios differ from 1 by at most {others:.0%} from width {WIDTHS[1]} on, and by at most {short:.0%} at "
+        f"width {WIDTHS[0]}, whose steps are short.",
+    ]
     return "\n".join(lines)
+
+
+def furthest(store, widths):  # -> how far a ratio of `company` is from 1
+    pairs = [company(store, width, method, n) for width in widths for method in METHODS for n in WORKERS[1:]]
+    return max(abs(together / alone - 1) for alone, together in pairs)
 
 
 def company(store, width, method, workers):  # -> CPU seconds of the same rows alone, and as one of so many workers

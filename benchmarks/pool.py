@@ -10,8 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 import click
 
 from minilora.errors import MiniloraError
-
-from .options import THREAD_VARIABLES
+from minilora.launcher import THREADS, cores
 
 workers_option = click.option(
     "--workers", default=1, show_default=True, type=click.IntRange(1, 256), metavar="N",
@@ -29,8 +28,9 @@ def processes(workers):
     if workers == 1:
         yield map
         return
-    if not any(os.environ.get(name) for name in THREAD_VARIABLES):
-        os.environ["OPENBLAS_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+    free = not any(os.environ.get(name) for name in THREADS)
+    if free:
+        os.environ["OPENBLAS_NUM_THREADS"] = str(max(1, cores() // workers))
     context = multiprocessing.get_context("spawn")  # NumPy of a new process reads the number of threads
     at_once = (signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a process without a page of traceback
     pool = ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=at_once)
@@ -44,6 +44,8 @@ def processes(workers):
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+        if free:
+            del os.environ["OPENBLAS_NUM_THREADS"]  # this process divides nothing
 
 
 def fill(store, function, tasks, each, step):

@@ -43,6 +43,11 @@ def _leading_number(variable):  # "4" -> 4, and Slurm's "4(x2),1" -> 4; None wit
     return int(found[0]) if found else None
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def share_cores() -> None:
     """Divide the threads of NumPy's products among the processes on this machine, unless their number is set.
 
@@ -50,8 +55,7 @@ def share_cores() -> None:
     """
     launch = launched()
     if launch and launch.local > 1 and not any(os.environ.get(name) for name in THREADS):
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        os.environ["OPENBLAS_NUM_THREADS"] = str(max(1, cores // launch.local))
+        os.environ["OPENBLAS_NUM_THREADS"] = str(max(1, cores() // launch.local))
 
 
 share_cores()

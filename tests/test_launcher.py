@@ -14,11 +14,11 @@ EVERY = {name for variables in launcher.LAUNCHERS.values() for name in variables
 def environment(monkeypatch):
     """environment({"PMI_SIZE": "2"}): these variables of launchers, and no others."""
 
+    before = dict(os.environ)
+
     def put(variables):
-        for name in (*EVERY, *launcher.THREADS):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
+        others = {name: value for name, value in before.items() if name not in (*EVERY, *launcher.THREADS)}
+        monkeypatch.setattr(os, "environ", others | variables)
 
     put({})
     return put

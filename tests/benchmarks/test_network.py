@@ -8,6 +8,8 @@ import pytest
 from benchmarks import parallel
 from benchmarks.network import Network, Step, network_of, on_gpus, step_of
 from benchmarks.paper import with_table
+from minilora.counting.architectures.catalog import load
+from minilora.counting.count import count
 
 ROAD = Network("road", latency=0.5, bandwidth=100.0)
 
@@ -46,6 +48,11 @@ def test_a_step_is_a_line_through_few_and_many_rows():
 def test_an_adapter_needs_two_thirds_of_the_operations_of_all_weights():
     full, lora = on_gpus(1000, 1000, 10, 2), on_gpus(1000, 10, 10, 4)
     assert lora.row / full.row == pytest.approx(4 / 6) and (full.bytes, lora.bytes) == (2000, 40)
+
+
+def test_the_parameters_of_the_large_model_and_of_its_adapter_are_those_that_are_counted():
+    counted = count(load("llama-2-7b"), "all-linear", 16)
+    assert parallel.LLAMA == (counted.base, counted.trainable)
 
 
 # ---- the committed result

@@ -70,7 +70,7 @@ def test_a_killed_process_is_one_line_and_keeps_the_saved_rows(store):
 
 @pytest.mark.slow
 def test_numpys_threads_are_divided_among_the_processes_unless_they_are_set(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     for given, expected in ((None, "2"), ("5", "5")):
@@ -79,3 +79,4 @@ def test_numpys_threads_are_divided_among_the_processes_unless_they_are_set(monk
             monkeypatch.setenv("OPENBLAS_NUM_THREADS", given)
         with processes(4) as each:
             assert list(each(os.getenv, ["OPENBLAS_NUM_THREADS"])) == [expected]
+        assert os.environ.get("OPENBLAS_NUM_THREADS") == given

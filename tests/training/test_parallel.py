@@ -257,9 +257,9 @@ def test_a_killed_worker_ends_all_and_the_saved_run_goes_on(tmp_path, mpi_train)
 @mpi
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_worker_that_fails_ends_all_with_one_line(tmp_path, mpi_train, rank):
-    began = time.monotonic()
     code, out, err = finish(mpi_train(3, "--steps", 9, FAIL=str(rank)))
-    assert (code, out) == (2, "") and time.monotonic() - began < 60
+    ended = time.time()
+    assert (code, out) == (2, "") and ended - (tmp_path / "pids" / "failed").stat().st_mtime < 5  # on a busy machine
     assert errors_in(err) == [f"error: the disk of this machine is full (worker {rank} of 3)"]
 
 
