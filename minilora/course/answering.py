@@ -6,7 +6,6 @@ protects the kernel from it, so this is never a grade: `minilora check` judges a
 
 import ast
 import contextlib
-import importlib.util
 import inspect
 import sys
 import textwrap
@@ -19,6 +18,7 @@ from ..files.atomic import write_text
 from ..files.shipped import shipped
 from .judge import Verdict, judge, with_lines
 from .messages import Printed, in_words, own_lines
+from .mutants import solution
 from .runner import LESSONS, exercise, exercises, file_name, verdict_lines, why_missing
 from .submission import find_function
 
@@ -92,15 +92,7 @@ def answer(number: str) -> Callable:
         return _checked[number][0]
     why = {"-": "is not checked yet", "failed": "is not right yet"}.get(_state(number), "is not written yet")
     print(f"{number}: your {chosen.function} {why}; the lesson goes on with the course's own")
-    return _function_in(shipped(f"lessons/solutions/{file_name(chosen.lesson)}"), chosen.function)
-
-
-def _function_in(path, name):
-    spec = importlib.util.spec_from_file_location(f"solutions_{path.stem}", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, name)
+    return solution(chosen.lesson, chosen.function)[0]
 
 
 def load_answers(folder: str | Path) -> None:

@@ -43,7 +43,7 @@ def ids_are_right(f, cases):
     for c in cases:
         ids = as_array(both(f, c)[0], "ids", c)
         expected = labelled()(*c)[0]
-        same_shape(ids, expected.shape, "ids", "one for each token, and an end behind each answer", c)
+        same_shape(ids, expected.shape, "ids", "one for each token, and an end after each answer", c)
         same(ids, expected, "ids", c)
 
 
@@ -74,7 +74,7 @@ EXERCISES = (
         20,
         conversations,
         (
-            ("joins the tokens, with an end behind each answer", ids_are_right),
+            ("joins the tokens, with an end after each answer", ids_are_right),
             ("leaves out what is no answer", prompts_are_left_out),
             ("learns the answers and their ends", answers_are_learned),
         ),
@@ -82,10 +82,10 @@ EXERCISES = (
             ("no end is added: the model never learns to stop", labelled(ending=lambda is_answer, last: False)),
             ("the end is added, but not learned: its label is -100", labelled(end_label=lambda end: -100)),
             (
-                "an end is added behind every piece, not only behind answers",
+                "an end is added after every piece, not only after answers",
                 labelled(ending=lambda is_answer, last: True),
             ),
-            ("only one end is added, behind the whole conversation", labelled(ending=lambda is_answer, last: last)),
+            ("only one end is added, after the whole conversation", labelled(ending=lambda is_answer, last: last)),
             ("everything is learned, the questions too", labelled(prompt_label=lambda v: v)),
             ("what is no answer has the label 0; that is a token, -100 is none", labelled(prompt_label=lambda v: 0)),
             (
