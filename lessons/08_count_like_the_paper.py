@@ -25,7 +25,7 @@ from minilora.counting.architectures.catalog import load
 from minilora.counting.count import count
 from minilora.counting.ledger.ledger import VERDICTS, claims
 from minilora.counting.memory import budgets
-from minilora.course.lesson import BLUE, GREEN, ORANGE, PINK, cards, show_axes, table
+from minilora.course.lesson import BLUE, GREEN, ORANGE, cards, show_axes, table
 from minilora.course.lesson import answer, check, hint, predict, predictions
 from minilora.course.lesson import expect, expect_between
 
@@ -179,7 +179,8 @@ expect_between("rows that do not reproduce", len(verdicts["does not reproduce"])
 # %% tags=["fold"]
 with show_axes(height=3.4) as axes:
     sizes = [len(rows) for rows in verdicts.values()]
-    bars = axes.barh(list(VERDICTS), sizes, color=[GREEN, BLUE, ORANGE, PINK])
+    colours = [ORANGE if verdict == "does not reproduce" else BLUE for verdict in VERDICTS]
+    bars = axes.barh(list(VERDICTS), sizes, color=colours)
     axes.bar_label(bars, padding=6)
     axes.invert_yaxis()
     axes.grid(False)

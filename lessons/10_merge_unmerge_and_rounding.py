@@ -365,7 +365,8 @@ predictions()
 # ## What this does not show
 #
 # The gain of merging: two narrow products fewer per matrix, which matters when a model generates
-# one token at a time. And 4-bit bases: a merge into one rounds all of it again.
+# one token at a time. And 4-bit bases: a merge into one rounds all of it again
+# (lesson 13).
 #
 # ## Questions
 #

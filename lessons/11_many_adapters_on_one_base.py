@@ -141,7 +141,7 @@ def stack_adapters(A1, B1, s1, A2, B2, s2):
 check("11.1", stack_adapters)
 
 # %% [markdown]
-# The rows of $A_1$ stand above those of $A_2$, and $s_1 B_1$ beside $s_2 B_2$: a product of blocks is
+# Put the rows of $A_1$ above those of $A_2$, and $s_1 B_1$ beside $s_2 B_2$: a product of blocks is
 # the sum of the products of its blocks. For the layer from above:
 
 # %%
@@ -265,7 +265,7 @@ with show_axes(width=9.5, height=4.6) as axes:
 
 # %% [markdown]
 # And when requests of several customers arrive at once? The product with $W$ is the same for all
-# rows of a batch; only the narrow products differ from row to row. A later lesson serves such batches.
+# rows of a batch; only the narrow products differ from row to row. Lesson 22 serves such batches.
 
 # %%
 predictions()
@@ -278,8 +278,8 @@ predictions()
 #
 # ## What this does not show
 #
-# Different adapters for different rows of one batch; and better ways to combine two
-# adapters than adding them. Later lessons have both.
+# Different adapters for different rows of one batch (lesson 22), and other ways to combine two
+# adapters (lesson 19).
 #
 # ## Questions
 #

@@ -401,7 +401,7 @@ predictions()
 #
 # ## What this does not show
 #
-# Bases in 4 bit, and adapters of other kinds, such as DoRA and IA3.
+# Bases in 4 bit (lesson 13), and adapters of other kinds, such as DoRA (lesson 15) and IA3.
 #
 # ## Questions
 #

@@ -160,7 +160,7 @@ expect_between(
 )
 
 # %% [markdown]
-# A tenth of the matrix is wrong, spread over all numbers. Smaller blocks are better: one large
+# The error has a tenth of the matrix's size, and every number has a part of it. Smaller blocks are better: one large
 # number makes the levels coarse for its whole block and for no other. But each block needs its own
 # absmax.
 #
@@ -214,6 +214,7 @@ table(rows, ("double quantization", "bits a number", "bytes predicted", "bytes o
 in_bytes.compare(rows[1][3])
 
 # %% tags=["fold"]
+expect("numbers of the 28 matrices", n, 737_280)
 expect("without double quantization: predicted", rows[0][2], rows[0][3])
 expect_between(
     "with it: counted - predicted, a few bytes for each matrix", rows[1][3] - rows[1][2], 0, 28 * 8
@@ -271,7 +272,7 @@ print(f"right answers {trained[0]:.2f}, test loss {trained[1]:.4f}, on a base in
 expect_between("score beside W'", trained[0], 0.7, 1.0)
 
 # %% [markdown]
-# A tenth of every matrix is wrong, and it hardly shows: the errors point in all directions, and in
+# The error has a tenth of each matrix's size, and it hardly shows: the errors point in all directions, and in
 # a sum of 128 products they cancel. Training beside them works as in lesson 6, and what the errors
 # cost, $A$ and $B$ can partly learn to undo.
 

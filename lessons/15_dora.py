@@ -55,7 +55,7 @@ with show_axes(2, width=8.0, height=4.4) as (left, right):
 
     for axes in (left, right):
         arrow(axes, (0, 0), w, "black")
-        axes.text(*(w + [0.1, -0.25]), "row of W", ha="center")
+        axes.text(2.0, 0.1, "row of W", ha="center")
         axes.set(xlim=(-0.3, 4.6), ylim=(-0.4, 3.6), aspect="equal", xticks=[], yticks=[])
     arrow(left, w, v, ORANGE)
     arrow(left, (0, 0), v, BLUE)
@@ -71,11 +71,6 @@ with show_axes(2, width=8.0, height=4.4) as (left, right):
     right.set_title("DoRA")
 
 # %% [markdown]
-# As a formula, with $n$ for the lengths of the rows of $V$, shape `(out,)`, and $\odot$ for "element
-# by element":
-#
-# $$V = W + s\,BA, \qquad n_o = \lVert V_o \rVert, \qquad y_o = m_o \,\frac{V_o \cdot x}{n_o}$$
-#
 # At the start $B = 0$ and $m$ is set to the lengths of $W$'s rows. So the layer starts as the frozen
 # one, as in LoRA.
 #
@@ -131,9 +126,14 @@ check("15.2", magnitude_gradient)
 # %% [markdown]
 # ## The norm, detached
 #
-# What are $dA$ and $dB$? The output is $\frac{m}{n} \odot (x V^T)$. If the factor $m / n$ were a
-# constant, all would be as in lesson 6: the layer above passes down $g$, the factor makes $h =
-# \frac{m}{n} \odot g$ of it, and LoRA's backward goes on with $h$ in the place of $g$.
+# As a formula, with $n$ for the lengths of the rows of $V$, shape `(out,)`:
+#
+# $$V = W + s\,BA, \qquad n_o = \lVert V_o \rVert, \qquad y_o = m_o \,\frac{V_o \cdot x}{n_o}$$
+#
+# What are $dA$ and $dB$? With $\odot$ for "element by element", the output is $\frac{m}{n} \odot (x
+# V^T)$. If the factor $m / n$ were a constant, all would be as in lesson 6: the layer above passes
+# down $g$, the factor makes $h = \frac{m}{n} \odot g$ of it, and LoRA's backward goes on with $h$ in
+# the place of $g$.
 #
 # But $n$ is no constant: it depends on $A$ and $B$. The paper treats it as one all the same ("the norm
 # is detached from the gradient graph", section 4.3), to save memory.
@@ -442,7 +442,7 @@ expect(
 
 # %% [markdown]
 # Within the spread of the seeds they are equal here. The paper finds DoRA better, most at low ranks,
-# on models a thousand times as large. Read one of its tables with what you know from lessons 6 and 9:
+# on models thousands of times as large. Read one of its tables with what you know from lessons 6 and 9:
 # are both methods tuned, how many seeds are there, and is one of the runs collapsed?
 
 # %%

@@ -147,6 +147,7 @@ with show_axes(height=5.0) as axes:
     ends = [min(guess + truth), max(guess + truth)]
     axes.plot(ends, ends, ":", color="black")
     axes.plot(guess, truth, "o", color=BLUE)
+    axes.locator_params(axis="x", nbins=5)
     axes.set(xlabel="guess, -p g", ylabel="change of the loss\nwithout this triplet")
 
 # %% [markdown]
@@ -323,7 +324,7 @@ expect_between("largest cosine of two rows", float(np.abs(angles).max()), 0, 0.3
 # %% [markdown]
 # ## Is it better?
 #
-# Four variants, and LoRA of rank 4 on all layers, which has as many numbers at the end. Five seeds each,
+# Four variants, and LoRA of rank 4 on all layers, which has about as many numbers at the end. Five seeds each,
 # each with its own learning rate.
 #
 # **Predict.** Which has the lowest test loss: "AdaLoRA" or "LoRA"?

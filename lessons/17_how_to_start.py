@@ -333,7 +333,7 @@ i, j = np.unravel_index(loss.argmin(), loss.shape)
 best_pair.compare(
     "equal" if i == j else "B higher" if j > i else "A higher",
     wrong={
-        "equal": "The best equal pair is a few percent worse.",
+        "equal": "The best equal pair is 8% worse.",
         "A higher": "Look along a column: a higher rate of A does not make up for a low one of B.",
     },
 )
@@ -344,7 +344,12 @@ print(
 
 # %% tags=["fold"]
 expect("the best pair has a higher rate for B", bool(j > i), True)
-expect_between("best equal pair / best pair", float(np.diag(loss).min() / loss.min()), 1.0, 1.3)
+expect_between("best equal pair / best pair", float(np.diag(loss).min() / loss.min()), 1.05, 1.12)
+plus, plain = (
+    {r["seed"]: r["test_loss"] for r in rows if r["method"] == m and r["targets"] == "q,v"}
+    for m in ("lora_plus", "lora")
+)
+expect("seeds with a better loss at ratio 16", sum(plus[s] < plain[s] for s in plain), 0)
 
 # %% tags=["fold"]
 with show_axes(width=7.5, height=5.4) as axes:
@@ -362,8 +367,8 @@ with show_axes(width=7.5, height=5.4) as axes:
     axes.set(xlabel="rate of B", ylabel="rate of A", title="test loss; dotted: equal rates")
 
 # %% [markdown]
-# Look along a row and along a column: a low rate of $A$ costs little when $B$'s is high. A low rate of
-# $B$ costs more. The gain over the best equal pair is a few percent of the loss, and the ratio is one
+# Look along a row and along a column: a low rate of $A$ costs a fifth of the best loss when $B$'s is high. A low
+# rate of $B$ costs more. The best equal pair has a loss 8% above the best pair's, and the ratio is one
 # more number to choose: at rank 1, where the scale is 16, a ratio of 16 was *worse* than plain LoRA at
 # every seed (`equal-budget` has those runs too).
 

@@ -150,7 +150,7 @@ for n in (1, 4, 16):
     expect(f"{n} zero places", shrunk, np.full(d, factor_of(scores, n)), within=1e-9)
 
 # %% [markdown]
-# And the whole base? We ask a question behind 0 to 64 zero places, and look how far the logits move.
+# And the whole base? We put 1 to 64 zero places in front of a question, and look how far the logits move.
 
 # %%
 ids = np.array([tokenizer.encode("Where does Bess Moss live?\n")])
@@ -250,7 +250,7 @@ expect_between(
 #
 # ## Against LoRA
 #
-# At about 1,792 trained numbers, from the same table as in lesson 17:
+# At 1,792 trained numbers (the prefix has 2,048), from the same table as in lesson 17:
 
 # %%
 budget = measured("equal-budget")

@@ -67,7 +67,7 @@ print(
 #
 # The loss has a label for each token (lesson 4), and -100 where nothing is to be learned. Which tokens of a
 # conversation are to be learned? The model will never have to write questions. But it must write the
-# answers, **and the end behind each of them**: stopping is something that it learns like any other token.
+# answers, **and the end after each of them**: stopping is something that it learns like any other token.
 #
 # ## Do: labels
 
@@ -79,7 +79,7 @@ cards("20.1")
 def label_answers(parts, end):
     """The ids of a conversation, and the labels of what is to be learned of it.
 
-    parts: list of (is_answer, ids): pieces of the conversation in order, with their tokens. Behind
+    parts: list of (is_answer, ids): pieces of the conversation in order, with their tokens. After
     each answer, and nowhere else, the token `end` is added: the model must learn to stop.
 
     A token that is to be learned has itself as its label: those of the answers, and their ends.
@@ -201,16 +201,16 @@ with show_axes(width=9.0, height=4.2) as axes:
 # 0.53 to 0.55, 0.8 or 2?
 
 # %%
-forgotten = predict("loss on base text behind the training: 0.55, 0.8 or 2?", None)
+forgotten = predict("loss on base text after the training: 0.55, 0.8 or 2?", None)
 
 # %%
 before = corpus_loss(base, tokenizer)
-behind = results["answers and ends"][3]
-forgotten.compare(min((0.55, 0.8, 2), key=lambda guess: abs(np.log(behind / guess))))
-print(f"before {before:.2f}, behind {behind:.2f}")
+after = results["answers and ends"][3]
+forgotten.compare(min((0.55, 0.8, 2), key=lambda guess: abs(np.log(after / guess))))
+print(f"before {before:.2f}, after {after:.2f}")
 
 # %% tags=["fold"]
-expect_between("behind / before", behind / before, 1.05, 4)
+expect_between("after / before", after / before, 1.05, 4)
 
 # %% [markdown]
 # A model that was tuned on one form of answer loses a part of what it could do. The usual cures: a lower rate,

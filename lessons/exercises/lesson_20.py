@@ -14,7 +14,7 @@ import numpy as np
 def label_answers(parts, end):
     """The ids of a conversation, and the labels of what is to be learned of it.
 
-    parts: list of (is_answer, ids): pieces of the conversation in order, with their tokens. Behind
+    parts: list of (is_answer, ids): pieces of the conversation in order, with their tokens. After
     each answer, and nowhere else, the token `end` is added: the model must learn to stop.
 
     A token that is to be learned has itself as its label: those of the answers, and their ends.

@@ -1,4 +1,4 @@
-"""The same checks as `minilora check`, for those who like pytest: `pytest DIR -k 05`, DIR with your answers."""
+"""The same checks as `minilora check`, for those who like pytest: `pytest DIR -k 06`, DIR with your answers."""
 
 from pathlib import Path
 
