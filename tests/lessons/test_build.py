@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from minilora.course.lesson import cards
 from minilora.course.runner import exercises
 
 LESSONS = Path(__file__).parents[2] / "lessons"
@@ -18,6 +19,9 @@ SOURCES = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
 FACTS = re.compile(r"\*(\d+) minutes to read[^·]* · needs .+ · reads .+ · exercises? \d+\.\d.*\*")
 each = pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
 build = runpy.run_path(str(LESSONS / "build.py"))
+RESULTS = [*(LESSONS / "results").glob("*.json"), *(LESSONS.parent / "benchmarks" / "results").glob("*.json")]
+MADE_BY = [json.loads(path.read_text(encoding="utf-8")).get("made_by", {}) for path in RESULTS]
+MEASURED = {made_by["command"]: str(made_by.get("seeds")) for made_by in MADE_BY if made_by}
 
 
 def cells_of_source(source):  # Path -> [(cell type, text)], read without the tool that built the notebook
@@ -73,6 +77,22 @@ def test_every_expectation_in_the_notebook_was_met(source):
     printed = "".join("".join(o.get("text", "")) for o in outputs(source))
     assert "match: True" in printed
     assert "match: False" not in printed
+
+
+@each
+def test_what_a_notebook_shows_of_a_measured_result_is_of_the_result_that_is_there_now(source):
+    shown = "".join("".join(o.get("text", "")) for o in outputs(source))
+    for command, seeds in re.findall(r"replayed: (.+)\n.*seeds (\[.*?\]);", shown):
+        assert seeds == MEASURED[command], f"run python lessons/build.py {source.name[:2]}"
+
+
+@each
+def test_what_a_notebook_shows_of_a_card_is_what_the_card_says_now(source, capsys):
+    for cell in cells(source.with_suffix(".ipynb")):
+        if asked := re.fullmatch(r"cards\((.+)\)", text(cell).strip()):
+            cards(*ast.literal_eval(f"[{asked[1]}]"))
+            shown = "".join("".join(o["text"]) for o in cell["outputs"])
+            assert shown == capsys.readouterr().out, f"run python lessons/build.py {source.name[:2]}"
 
 
 @each
@@ -301,7 +321,7 @@ def test_the_install_cell_installs_a_built_wheel(elsewhere):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", ["01", "04", "07"])  # the core, training and a replayed sweep, the ledger
+@pytest.mark.parametrize("number", ["01", "05", "08"])  # the core, training and a replayed sweep, the ledger
 def test_a_lesson_runs_from_the_wheel(elsewhere, number):
     folder, python, _ = elsewhere
     source = next(s for s in SOURCES if s.name.startswith(number))
