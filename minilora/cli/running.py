@@ -51,7 +51,7 @@ def join_workers(device: str) -> Workers:
     """The workers that a launcher has started; all but worker 0 print nothing more."""
     workers = join(device)
     if workers.rank:
-        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: PTH123
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
     return workers
 
 

@@ -42,10 +42,14 @@ class Patterns(click.ParamType):
         self.kind = kind
 
     def convert(self, value, param, ctx):
+        parts = [part.rpartition("=") for part in value.split(",")]
         try:
-            return {name: self.kind(number) for name, _, number in (p.rpartition("=") for p in value.split(","))}
+            found = {name: self.kind(number) for name, _, number in parts}
         except ValueError:
-            self.fail(f"{value!r}: expected names and numbers as in k_proj=16,down_proj=4")
+            found = {}
+        if len(found) < len(parts) or not all(found):
+            self.fail(f"{value!r}: expected names, each once, and numbers as in k_proj=16,down_proj=4")
+        return found
 
 
 @click.command(cls=FilesCommand)

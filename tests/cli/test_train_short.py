@@ -65,6 +65,6 @@ def test_a_warm_up_is_given_once(run, files):
 
 
 def test_a_rank_pattern_that_is_none_is_refused_with_an_example(run, files):
-    for given in ("q_proj", "q_proj=x", "q_proj=3,"):
+    for given in ("q_proj", "q_proj=x", "q_proj=3,", "=3", "q_proj=3,q_proj=4"):
         refused(run("train", files / "pairs.jsonl", "--rank-pattern", given, "--out", files / "made"),
                 "--rank-pattern", "k_proj=16,down_proj=4")  # fmt: skip

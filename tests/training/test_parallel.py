@@ -19,6 +19,7 @@ import pytest
 import strict_cupy
 import workers
 from checkpoints import read_npz
+from cli_training import SMALL
 from commands import make_base
 from fake_mpi import Comm, fake_mpi
 from training_cases import endless, fresh
@@ -220,6 +221,20 @@ def test_a_run_of_four_workers_goes_on_with_two_and_with_one(tmp_path, mpi_train
 
 
 @mpi
+def test_two_workers_pretrain_the_model_of_one(tmp_path, minilora):
+    text = tmp_path / "sea.txt"
+    text.write_text("".join(f"boat {n} is at sea\n" for n in range(300)), encoding="utf-8")
+    options = ["pretrain", "--text", text, "--steps", 5, *SMALL, "--no-plot", "--out"]
+    process = start(2, "-m", "minilora", *options, tmp_path / "two", PYTHONPATH=str(SUPPORT.parents[1]))
+    code, out, err = finish(process)
+    assert code == 0 and out.count("saved in") == 1, err
+    assert minilora(*options, tmp_path / "one").code == 0
+    two, one = (read_tensors(tmp_path / name / "model.safetensors") for name in ("two", "one"))
+    assert two.keys() == one.keys()
+    assert max(abs(two[name] - one[name]).max() for name in one) <= 1e-4
+
+
+@mpi
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_to_one_worker_ends_all_after_the_same_step_and_the_run_is_saved(tmp_path, mpi_train, number, code):
     process = mpi_train(2, "--steps", 100_000)
@@ -243,10 +258,11 @@ def test_ctrl_c_on_mpiexec_ends_all_and_the_run_is_saved(tmp_path, mpi_train):
 
 
 @mpi
-def test_a_killed_worker_ends_all_and_the_saved_run_goes_on(tmp_path, mpi_train):
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_worker_ends_all_and_the_saved_run_goes_on(tmp_path, mpi_train, rank):
     process = mpi_train(2, "--steps", 100_000)
     wait_for(tmp_path / "out" / "history.json")
-    signal_worker(tmp_path, 1, signal.SIGKILL)
+    signal_worker(tmp_path, rank, signal.SIGKILL)
     began = time.monotonic()
     assert finish(process)[0] != 0 and time.monotonic() - began < 10
     step = len(json.loads((tmp_path / "out" / "history.json").read_text("utf-8"))["loss"])
