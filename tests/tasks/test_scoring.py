@@ -1,6 +1,5 @@
 """Answers and scores of a model that says what the test wants it to say."""
 
-import json
 import math
 from types import SimpleNamespace
 
@@ -104,11 +103,10 @@ def loaded(tmp_path):
     return load_base(make_base(tmp_path / "base", spread=1))
 
 
-def test_the_loss_on_pairs_is_that_of_one_batch_of_them_all(loaded, tmp_path):
-    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in PAIRS), encoding="utf-8")
+def test_the_loss_on_pairs_is_that_of_one_batch_of_them_all(loaded):
     model, tokenizer = loaded
     ids, labels = pad_pairs([encode_pair(pair, tokenizer) for pair in PAIRS], tokenizer.pad_id)
-    found = measure(model, tokenizer, jsonl=[tmp_path / "pairs.jsonl"])
+    found = measure(model, tokenizer, examples=PAIRS)
     assert found.loss == pytest.approx(float(model.loss(ids, labels).data), rel=1e-5)
     assert found.perplexity == math.exp(found.loss)
     assert (found.labels, found.examples, found.score) == (np.count_nonzero(labels != -100), 40, None)
@@ -129,5 +127,5 @@ def test_every_label_of_a_text_is_counted_once(loaded, tmp_path):
 
 
 def test_more_than_one_source_is_refused(loaded):
-    with pytest.raises(ConfigError, match="expected one of task, text and jsonl; given: task and text"):
+    with pytest.raises(ConfigError, match="expected one of task, text and examples; given: task and text"):
         measure(*loaded, task="sql", text=["a"])
