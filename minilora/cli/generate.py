@@ -169,6 +169,7 @@ def read_prompts(given: tuple[str, ...], file: Path | None) -> list[str]:
 def read_messages(file: Path) -> list[dict]:
     """The messages of a conversation that waits for an answer. Raises MissingFileError, DataError."""
     from ..files.atomic import read_utf8
+    from ..text.rows import check_message
 
     try:
         found = json.loads(read_utf8(file, DataError, pipes=True))
@@ -177,6 +178,10 @@ def read_messages(file: Path) -> list[dict]:
     found = found.get("messages") if isinstance(found, dict) else found
     if not (isinstance(found, list) and found and all(isinstance(m, dict) and "role" in m for m in found)):
         raise DataError(f'{file}: expected a list of messages as in [{{"role": "user", "content": "..."}}]')
+    try:
+        found = [check_message(number, message) for number, message in enumerate(found, start=1)]
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
     if found[-1]["role"] == "assistant":
         raise DataError(f"{file}: the last message is the assistant's; expected one that waits for an answer")
     return found

@@ -183,7 +183,7 @@ def _tools(value) -> list:
 
 
 def _from_messages(messages: list, tools: list) -> dict:
-    messages = [_check_message(number, message) for number, message in enumerate(messages, start=1)]
+    messages = [check_message(number, message) for number, message in enumerate(messages, start=1)]
     if len(messages) < 2:
         raise DataError(f'"messages" has {len(messages)}, expected a list of at least two: one to read, one to learn')
     last = messages[-1]
@@ -197,7 +197,7 @@ def _from_messages(messages: list, tools: list) -> dict:
     return example | ({"tools": tools} if tools else {})
 
 
-def _check_message(number: int, message) -> dict:
+def check_message(number: int, message) -> dict:
     calls = isinstance(message, dict) and message.get("role") == "assistant" and message.get("tool_calls")
     if not isinstance(message, dict) or not (isinstance(message.get("content"), str) or calls):
         raise DataError(f'message {number} must be an object with "role" and a string "content"')

@@ -93,13 +93,15 @@ def test_the_system_message_of_a_file_is_the_one_that_counts(minilora, work):
         ("[]", ["expected a list of messages"]),
         ('["a"]', ["expected a list of messages"]),
         ('[{"role": "assistant", "content": "a"}]', ["the last message is the assistant's"]),
-        ('[{"role": "user"}, {"role": 3, "content": [[]]}]', []),
+        ('[{"role": "user"}]', ["message 1", 'a string "content"']),
+        ('[{"role": "user", "content": "a"}, {"role": "user", "content": [[]]}]', ["message 2", 'a string "content"']),
+        ('[{"role": 3, "content": "a"}]', ["message 1 has role 3", "expected one of"]),
     ],
 )
 def test_a_file_without_a_conversation_is_one_line(minilora, work, text, words):
     (work / "told.json").write_text(text, encoding="utf-8")
     result = minilora("generate", "--base", "base", "--messages", "told.json", "--max-new-tokens", 1)
-    assert not words or refused(result, "told.json", *words)
+    assert refused(result, "told.json", *words)
 
 
 def test_a_conversation_and_a_prompt_are_not_both_answered(minilora, work):
