@@ -13,29 +13,40 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 HERE = Path(__file__).parent
-CODE = HtmlFormatter(nowrap=True, style="default")
-STYLE = """
-:root { color-scheme: light; }
-body { font: 19px/1.6 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto; padding: 1rem;
+CODE = HtmlFormatter(nowrap=True)
+COLOURS = """
+/* One colour for each thing, on every page, panel and figure: the colours of Okabe and Ito, dark enough for text.
+   Frozen is grey (one W) or blue (the base). Trained is warm: A amber, B rose, and what they make vermilion. */
+:root { color-scheme: light dark; --w: #4a4a4a; --a: #946000; --b: #a8467d; --dw: #b84a00; --base: #0068a3;
+  --adapted: var(--dw); --ink: #1b1d20; --soft: #5b6168; --paper: #fff; --card: #f4f5f7; --line: #d3d7dc;
+  --accent: #0050a0; --good: #00704f; --bad: #a8001c; }
+@media (prefers-color-scheme: dark) { :root { --w: #b6bcc4; --a: #e8a820; --b: #e59cc6; --dw: #ff8f57; --base: #62baf0;
+  --ink: #e7e8ea; --soft: #a5abb3; --paper: #14171b; --card: #1e2329; --line: #3a4149; --accent: #7cc4ff;
+  --good: #3fc79a; --bad: #ff9a9a; } }
+"""
+STYLE = COLOURS + """
+body { font: 19px/1.6 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto; padding: 1rem;
        max-width: 60rem; } p, li { max-width: 48rem; }
 h1, h2 { line-height: 1.25; } main > h1:not(:first-child) { margin-top: 2.2em; }
-h2 { margin-top: 2.2em; border-top: 1px solid #ccc; padding-top: 0.8em; }
-a { color: #0050a0; } nav { display: flex; justify-content: space-between; gap: 1rem; font-size: 0.9em; }
+h2 { margin-top: 2.2em; border-top: 1px solid var(--line); padding-top: 0.8em; }
+a { color: var(--accent); } nav { display: flex; justify-content: space-between; gap: 1rem; font-size: 0.9em; }
 pre { font: 15px/1.45 ui-monospace, Consolas, monospace; padding: 0.7em 1em; overflow-x: auto; margin: 0.6em 0; }
-code { font-family: ui-monospace, Consolas, monospace; font-size: 0.86em; background: #f1f1f1; padding: 0 0.2em; }
-pre.code { background: #f4f5f7; border-left: 4px solid #0072b2; }
-pre.out { background: #fff; border-left: 4px solid #bbb; color: #222; white-space: pre-wrap; }
-img { display: block; max-width: 100%; margin: 1em auto; }
+code { font-family: ui-monospace, Consolas, monospace; font-size: 0.86em; background: var(--card); padding: 0 0.2em; }
+pre.code { background: var(--card); border-left: 4px solid var(--base); }
+pre .k, pre .kn, pre .kc, pre .ow { color: var(--base); } pre [class^="c"] { color: var(--soft); }
+pre [class^="s"] { color: var(--good); } pre .nf, pre .nc { font-weight: 600; }
+pre.out { border-left: 4px solid var(--line); white-space: pre-wrap; }
+img { display: block; max-width: 100%; margin: 1em auto; background: #fff; }
 math { font-size: 1.08em; } .whole { white-space: nowrap; }
 .display, .math.block { overflow-x: auto; text-align: center; margin: 1em 0; }
 .whole:has(math[display=block]) { white-space: normal; display: block; overflow-x: auto; }
 table { border-collapse: collapse; margin: 1em 0; display: block; overflow-x: auto; }
-th, td { border-bottom: 1px solid #ccc; padding: 0.3em 0.8em 0.3em 0; text-align: left; vertical-align: top; }
-details { margin: 0.6em 0; font-size: 0.9em; } summary { cursor: pointer; color: #555; }
-details.question { font-size: 1em; border-left: 4px solid #009e73; padding: 0.1em 1em; }
-.question summary { color: #1a1a1a; }
-a.word { color: inherit; text-decoration: underline dotted #0050a0; }
-pre.exercise { border-left-color: #d55e00; }
+th, td { border-bottom: 1px solid var(--line); padding: 0.3em 0.8em 0.3em 0; text-align: left; vertical-align: top; }
+details { margin: 0.6em 0; font-size: 0.9em; } summary { cursor: pointer; color: var(--soft); }
+details.question { font-size: 1em; border-left: 4px solid var(--good); padding: 0.1em 1em; }
+.question summary { color: var(--ink); }
+a.word { color: inherit; text-decoration: underline dotted var(--accent); }
+pre.exercise { border-left-color: var(--dw); }
 p code, li code, td code { overflow-wrap: anywhere; }
 @media (max-width: 56rem) { pre.out { white-space: pre; } }
 @media (max-width: 36rem) { body { font-size: 17px; padding: 0.7rem; } table.index th { display: none; }
@@ -136,7 +147,7 @@ def page(title, body, before="", after=""):
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{STYLE}{CODE.get_style_defs('pre.code')}</style></head>"
+        f"<style>{STYLE}</style></head>"
         f"<body>{nav}<main>{body}</main>{nav}</body></html>\n"
     )
 
