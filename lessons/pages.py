@@ -24,7 +24,9 @@ COLOURS = """
   --ink: #e7e8ea; --soft: #a5abb3; --paper: #14171b; --card: #1e2329; --line: #3a4149; --accent: #7cc4ff;
   --good: #3fc79a; --bad: #ff9a9a; } }
 """
-STYLE = COLOURS + """
+STYLE = (
+    COLOURS
+    + """
 body { font: 19px/1.6 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto; padding: 1rem;
        max-width: 60rem; } p, li { max-width: 48rem; }
 h1, h2 { line-height: 1.25; } main > h1:not(:first-child) { margin-top: 2.2em; }
@@ -54,6 +56,7 @@ p code, li code, td code { overflow-wrap: anywhere; }
   table.index tr { margin-bottom: 1em; } }
 @media print { nav { display: none; } pre, img { break-inside: avoid; } }
 """
+)
 
 
 def markdown_renderer():
