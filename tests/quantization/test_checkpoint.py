@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from ml_dtypes import bfloat16
 from tiny import tiny_llama
 
 import minilora as ml
@@ -105,6 +106,7 @@ def test_a_4_bit_weight_without_anything_beside_it_is_refused(tmp_path):
         (replaced(f"{Q}.weight.nested_absmax", np.full(1, np.nan, np.float32)), "has a number that is not finite"),
         (replaced(f"{Q}.weight.nested_quant_map", np.zeros(256, np.int64)), "has type I64, expected one of F32, F16"),
         (replaced(f"{Q}.weight.absmax", np.zeros(6, np.int64)), "has type I64, expected one of F32, F16"),
+        (replaced(f"{Q}.weight.absmax", np.ones(6, bfloat16)), "save a model before it first computes"),
         (replaced(f"{Q}.weight.quant_map", np.zeros(16, np.float32)), "quant_map is another table than bitsandbytes'"),
     ],
 )

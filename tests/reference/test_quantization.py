@@ -18,6 +18,7 @@ pytest.importorskip("accelerate")  # transformers asks for it
 from bitsandbytes.backends.default import ops as generic  # noqa: E402
 from bitsandbytes.functional import create_dynamic_map, dequantize_blockwise, quantize_4bit  # noqa: E402
 
+from minilora.errors import FormatError  # noqa: E402
 from minilora.models.pretrained import load_pretrained  # noqa: E402
 from minilora.quantization.config import BitsAndBytesConfig  # noqa: E402
 from minilora.quantization.double_quantization import dynamic_map  # noqa: E402
@@ -196,6 +197,19 @@ def test_a_checkpoint_of_transformers_and_bitsandbytes_opens_to_the_same_weights
     theirs = quantized_by_transformers(base, **BASES[name])
     theirs.save_pretrained(tmp_path)
     assert_same(load_pretrained(tmp_path), theirs)
+
+
+def test_a_checkpoint_saved_after_a_product_on_a_cpu_is_refused_as_its_scales_are_in_another_order(tmp_path):
+    config = transformers.GPT2Config(vocab_size=60, n_positions=32, n_embd=64, n_layer=1, n_head=4)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "base")
+    theirs = quantized_by_transformers(tmp_path / "base", **BASES["nf4"])
+    with torch.no_grad():
+        theirs(torch.from_numpy(IDS))
+    theirs.save_pretrained(tmp_path / "out")
+    if not any(v.dtype == torch.bfloat16 for k, v in theirs.state_dict().items() if k.endswith("absmax")):
+        pytest.skip("bitsandbytes has no product of its own for this CPU")
+    with pytest.raises(FormatError, match="save a model before it first computes$"):
+        load_pretrained(tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["nf4", "fp4, stored as bfloat16", "int8"])
