@@ -15,46 +15,68 @@ from pygments.lexers import PythonLexer
 HERE = Path(__file__).parent
 CODE = HtmlFormatter(nowrap=True)
 COLOURS = """
-/* One colour for each thing, on every page, panel and figure: the colours of Okabe and Ito, dark enough for text.
-   Frozen is grey (one W) or blue (the base). Trained is warm: A amber, B rose, and what they make vermilion. */
-:root { color-scheme: light dark; --w: #4a4a4a; --a: #946000; --b: #a8467d; --dw: #b84a00; --base: #0068a3;
+/* One colour for each thing, on every page, panel and figure: those of Okabe and Ito, light or dark enough for text.
+   Frozen is grey (one W) or blue (the base); A is green, B pink, and what they make together is vermilion. */
+:root { color-scheme: light dark; --w: #333537; --a: #007a4d; --b: #b0479a; --dw: #bd4500; --base: #0057b8;
   --adapted: var(--dw); --ink: #1b1d20; --soft: #5b6168; --paper: #fff; --card: #f4f5f7; --line: #d3d7dc;
-  --accent: #0050a0; --good: #00704f; --bad: #a8001c; }
-@media (prefers-color-scheme: dark) { :root { --w: #b6bcc4; --a: #e8a820; --b: #e59cc6; --dw: #ff8f57; --base: #62baf0;
+  --accent: #0050a0; --string: #5c6200; --good: #00704f; --bad: #a8001c; }
+@media (prefers-color-scheme: dark) { :root { --w: #d9dde2; --a: #45d39c; --b: #cf7fb0; --dw: #f5713d; --base: #4ba0f5;
   --ink: #e7e8ea; --soft: #a5abb3; --paper: #14171b; --card: #1e2329; --line: #3a4149; --accent: #7cc4ff;
-  --good: #3fc79a; --bad: #ff9a9a; } }
+  --string: #c8cf8a; --good: #3fc79a; --bad: #ff9a9a; } }
 """
 STYLE = (
     COLOURS
     + """
-body { font: 19px/1.6 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto; padding: 1rem;
-       max-width: 60rem; } p, li { max-width: 48rem; }
-h1, h2 { line-height: 1.25; } main > h1:not(:first-child) { margin-top: 2.2em; }
-h2 { margin-top: 2.2em; border-top: 1px solid var(--line); padding-top: 0.8em; }
-a { color: var(--accent); } nav { display: flex; justify-content: space-between; gap: 1rem; font-size: 0.9em; }
-pre { font: 15px/1.45 ui-monospace, Consolas, monospace; padding: 0.7em 1em; overflow-x: auto; margin: 0.6em 0; }
-code { font-family: ui-monospace, Consolas, monospace; font-size: 0.86em; background: var(--card); padding: 0 0.2em; }
-pre.code { background: var(--card); border-left: 4px solid var(--base); }
-pre .k, pre .kn, pre .kc, pre .ow { color: var(--base); } pre [class^="c"] { color: var(--soft); }
-pre [class^="s"] { color: var(--good); } pre .nf, pre .nc { font-weight: 600; }
-pre.out { border-left: 4px solid var(--line); white-space: pre-wrap; }
-img { display: block; max-width: 100%; margin: 1em auto; background: #fff; }
-math { font-size: 1.08em; } .whole { white-space: nowrap; }
-.display, .math.block { overflow-x: auto; text-align: center; margin: 1em 0; }
+/* One scale of type, each size 1.2 times the one below, and one measure for lines of text. */
+:root { --t-small: 0.82rem; --t-code: 0.9375rem; --t-text: 1.125rem; --t-h3: 1.35rem; --t-h2: 1.62rem; --t-h1: 2.33rem;
+  --measure: 42rem;
+  --sans: -apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Liberation Sans",
+    Arial, sans-serif;
+  --mono: ui-monospace, "SF Mono", Menlo, "Cascadia Code", Consolas, "DejaVu Sans Mono", monospace; }
+html { font-size: 100%; scroll-padding-top: 4.5rem; -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
+body { font: var(--t-text)/1.6 var(--sans); color: var(--ink); background: var(--paper); margin: 0 auto;
+  padding: 1rem 1.25rem 4rem; max-width: 60rem; }
+p, li { max-width: var(--measure); } p { margin: 0.9em 0; }
+h1, h2, h3 { line-height: 1.2; letter-spacing: -0.012em; text-wrap: balance; max-width: 34rem; }
+h1 { font-size: var(--t-h1); margin: 0.8em 0 0.5em; } main > h1 ~ h1 { margin-top: 2.4em; }
+h2 { font-size: var(--t-h2); margin: 2.2em 0 0.6em; } h3 { font-size: var(--t-h3); margin: 1.8em 0 0.5em; }
+a { color: var(--accent); text-underline-offset: 0.15em; text-decoration-thickness: 1px; }
+nav { display: flex; justify-content: space-between; gap: 1rem; font-size: var(--t-code); }
+pre { font: var(--t-code)/1.5 var(--mono); padding: 0.75em 1em; overflow-x: auto; margin: 0.6em 0; }
+code { font-family: var(--mono); font-size: 0.84em; background: var(--card); padding: 0.1em 0.25em;
+  border-radius: 3px; }
+pre code { font-size: inherit; padding: 0; background: none; }
+main > pre { background: var(--card); border-radius: 4px; }
+pre.code { background: var(--card); border-left: 3px solid var(--line); }
+pre .k, pre .kn, pre .kc, pre .ow { color: var(--accent); } pre [class^="c"] { color: var(--soft); }
+pre [class^="s"] { color: var(--string); } pre .nf, pre .nc { font-weight: 600; }
+main > pre.out, pre.out { background: none; border-left: 3px solid var(--line); border-radius: 0;
+  white-space: pre-wrap; }
+img { display: block; max-width: 100%; height: auto; box-sizing: border-box; margin: 1em 0; }
+img[src^="data:"] { background: #fff; border-radius: 4px; padding: 0.5rem; }
+math { font-size: 1.06em; } .whole { white-space: nowrap; }
+.display, .math.block { overflow-x: auto; overflow-y: hidden; text-align: center; margin: 1em 0;
+  max-width: var(--measure); }
 .whole:has(math[display=block]) { white-space: normal; display: block; overflow-x: auto; }
-table { border-collapse: collapse; margin: 1em 0; display: block; overflow-x: auto; }
-th, td { border-bottom: 1px solid var(--line); padding: 0.3em 0.8em 0.3em 0; text-align: left; vertical-align: top; }
-details { margin: 0.6em 0; font-size: 0.9em; } summary { cursor: pointer; color: var(--soft); }
-details.question { font-size: 1em; border-left: 4px solid var(--good); padding: 0.1em 1em; }
-.question summary { color: var(--ink); }
+table { border-collapse: collapse; margin: 1.2em 0; display: block; overflow-x: auto; font-size: 0.94em;
+  line-height: 1.45; }
+th, td { border-bottom: 1px solid var(--line); padding: 0.4em 1.2em 0.4em 0; text-align: left; vertical-align: top; }
+th { font-size: var(--t-code); color: var(--soft); font-weight: 600; }
+details { margin: 0.6em 0; } summary { cursor: pointer; color: var(--soft); font-size: var(--t-code); }
+details.question { border-left: 3px solid var(--accent); padding: 0.1em 1em; max-width: var(--measure); }
+.question summary { color: var(--ink); font-size: inherit; }
+blockquote { margin: 1em 0; padding: 0.1em 1.2em; border-left: 3px solid var(--line); max-width: var(--measure); }
 a.word { color: inherit; text-decoration: underline dotted var(--accent); }
 pre.exercise { border-left-color: var(--dw); }
 p code, li code, td code { overflow-wrap: anywhere; }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 @media (max-width: 56rem) { pre.out { white-space: pre; } }
-@media (max-width: 36rem) { body { font-size: 17px; padding: 0.7rem; } table.index th { display: none; }
+@media (max-width: 36rem) { :root { --t-text: 1.0625rem; --t-h1: 1.85rem; --t-h2: 1.42rem; --t-h3: 1.2rem;
+  --t-code: 0.875rem; }
+  body { padding: 0.75rem 1rem 3rem; } table.index th { display: none; }
   table.index, .index tbody, .index tr, .index td { display: block; } table.index td { border: 0; padding: 0; }
   table.index tr { margin-bottom: 1em; } }
-@media print { nav { display: none; } pre, img { break-inside: avoid; } }
+@media print { nav { display: none; } pre, img { break-inside: avoid; } pre { white-space: pre-wrap; } }
 """
 )
 
@@ -240,7 +262,7 @@ def text_html(name):  # "README" -> title, body of its page
         lambda row: row[0].replace("<tr>", f'<tr id="{anchor(row[1])}">'), MARKDOWN.render(text)
     )
     body = re.sub(r'(<a href="[^"]*">)(.*?)(</a>)', lambda a: page_link(*a.groups()), body)
-    return re.match(r"# (.+)", text)[1], f"<main>{body}</main>"
+    return re.match(r"# (.+)", text)[1], body
 
 
 def page_link(start, text, end):

@@ -16,6 +16,10 @@ import zipfile
 from pathlib import Path
 
 import pages
+import site_frame
+import site_reference
+import site_search
+import site_start
 
 from minilora.errors import FormatError
 
@@ -55,6 +59,13 @@ def write_live_site(sources, folder, vendor=None):  # vendor: a folder with Pyod
         before, after = (link(notebooks, i + step) for step in (-1, 1))
         text = live_page(path, before, after, core, archive)
         (folder / f"{path.stem}.html").write_text(text, encoding="utf-8", newline="\n")
+    for part in (
+        site_start,
+        site_reference,
+        site_frame,
+        site_search,
+    ):  # the frame is around all pages; the search reads it
+        part.write(folder)
     print(f"cells run in {folder}: python -m http.server --directory {folder}")
 
 
@@ -78,9 +89,7 @@ def live_page(path, before, after, core, archive):
         "figures": "yes" if figures else "",
     }
     data = "".join(f' data-{name}="{html.escape(value)}"' for name, value in facts.items())
-    whole = whole.replace(
-        "</style>", f"{(HERE / 'live' / 'style.css').read_text(encoding='utf-8')}</style>"
-    ).replace("<body>", f"<body{data}>")
+    whole = whole.replace("<body>", f"<body{data}>")
     return whole.replace("<main>", f"<main>{BAR}", 1).replace(
         "</body>", '<script type="module" src="page.js"></script></body>'
     )

@@ -1,0 +1,44 @@
+// The rail beside a page: which heading one is at, and how many cells of each part have run.
+
+const rail = document.querySelector(".rail");
+
+function parts() { // [{item, heading, cells}] in the order of the page
+  const found = [...rail.querySelectorAll("li")].map((item) => ({
+    item, heading: document.getElementById(item.querySelector("a").hash.slice(1)), cells: [],
+  }));
+  for (const cell of document.querySelectorAll("section.cell")) {
+    const before = found.filter(({ heading }) => heading.compareDocumentPosition(cell) & Node.DOCUMENT_POSITION_FOLLOWING);
+    before.at(-1)?.cells.push(cell);
+  }
+  return found;
+}
+
+function showCells({ item, cells }) {
+  if (!cells.length) return;
+  const ran = cells.filter((cell) => cell.classList.contains("ran")).length;
+  const words = item.querySelector("small") ?? item.querySelector("a").appendChild(document.createElement("small"));
+  words.textContent = ran ? ` ${ran} of ${cells.length} run` : "";
+  item.style.setProperty("--done", ran / cells.length);
+}
+
+function showPlace(all) { // the last heading above the upper third of the window
+  const passed = all.filter(({ heading }) => heading.getBoundingClientRect().top < innerHeight / 3);
+  for (const part of all) {
+    const here = part === passed.at(-1);
+    part.item.classList.toggle("here", here);
+    if (here) part.item.querySelector("a").setAttribute("aria-current", "true");
+    else part.item.querySelector("a").removeAttribute("aria-current");
+  }
+}
+
+if (rail) {
+  const all = parts(), button = rail.querySelector("button");
+  button.addEventListener("click", () => {
+    button.setAttribute("aria-expanded", String(button.getAttribute("aria-expanded") === "false"));
+  });
+  addEventListener("scroll", () => showPlace(all), { passive: true });
+  const watch = new MutationObserver(() => all.forEach(showCells)); // the engine marks a cell that ran with a class
+  for (const { cells } of all) for (const cell of cells) watch.observe(cell, { attributeFilter: ["class"] });
+  all.forEach(showCells);
+  showPlace(all);
+}
