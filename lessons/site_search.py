@@ -15,7 +15,7 @@ SKIPPED = re.compile(
 )
 ROW = re.compile(r'<tr id="([^"]+)">\s*<td>(.*?)</td>\s*<td>(.*?)</td>', re.DOTALL)
 MOST = 1500  # characters of one section: more would make the index heavy, and the words repeat
-WEIGHTS = {"glossary": 12, "commands": 4, "reference": 4}  # of pages on which one looks a word up
+WEIGHTS = {"glossary": 12, "commands": 8, "reference": 8}  # of pages on which one looks a word up
 
 
 def write(folder: Path) -> None:
@@ -33,7 +33,7 @@ def entries_of(path):  # a framed page -> [{title, heading, url, text, weight}]
     page = path.read_text(encoding="utf-8")
     title = site_frame.words_of(re.search(r"<title>(.*?)</title>", page)[1])
     main = re.search(r"<main[^>]*>(.*)</main>", page, re.DOTALL)[1]
-    weight = 3 if "data-lesson=" in page else WEIGHTS.get(path.stem.partition("-")[0], 0)
+    weight = 3 if "data-lesson=" in page else WEIGHTS.get(path.stem, 0)
 
     def entry(heading, part, markup):
         text = site_frame.words_of(SKIPPED.sub(" ", markup))[:MOST]
