@@ -12,7 +12,7 @@ function score(entry, terms) { // 0 when a term is missing; a title counts more 
     if (!found) return 0;
     sum += found;
   }
-  return sum + entry.weight;
+  return sum + entry.weight + (entry.heading.toLowerCase() === terms.join(" ") ? 200 : 0);
 }
 
 function find(entries, query, most = 12) { // -> the entries that have every word of the query, best first
