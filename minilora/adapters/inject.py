@@ -20,6 +20,13 @@ from .registry import method_of
 from .targets import HEAD, leaves, match_targets, names_match, row_places, spell_out, spell_out_all_linear
 
 
+def fingerprint_of(weights: dict) -> str:  # {name: (shape in the file, some values)}
+    digest = hashlib.sha256()
+    for name, (shape, values) in sorted(weights.items()):
+        digest.update(f"{name} {shape}".encode() + values.astype("<f4").tobytes())
+    return digest.hexdigest()[:16]
+
+
 class SavedModule(Module):
     """A frozen module and, per adapter, a copy that is trained in full and used in its place (modules_to_save)."""
 
@@ -258,12 +265,9 @@ class AdaptedModel(Module):
 
     def fingerprint(self) -> str:
         """Tells this base from another of the same shapes: a digest of some values of each weight; "" if unfilled."""
-        digest = hashlib.sha256()
-        for name, p in sorted(self._base.items()):
-            if not p.is_filled:
-                return ""
-            digest.update(f"{name} {p.shape_in_file}".encode() + p.some_values().astype("<f4").tobytes())
-        return digest.hexdigest()[:16]
+        if not all(p.is_filled for p in self._base.values()):
+            return ""
+        return fingerprint_of({name: (p.shape_in_file, p.some_values()) for name, p in self._base.items()})
 
     def freeze_base(self):
         """No parameter of the model itself gets a gradient from now on."""

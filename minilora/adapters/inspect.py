@@ -13,8 +13,9 @@ from ..files.safetensors import iterate_tensors
 from ..methods.lora import LoraConfig
 from ..methods.trainable_tokens import NAME as TOKEN_ROWS
 from ..models.pretrained import empty_model, places_in
+from ..nn import some_values
 from . import files
-from .inject import AdaptedModel
+from .inject import AdaptedModel, fingerprint_of
 from .registry import method_of
 
 
@@ -109,10 +110,11 @@ def adapter_folders(folder: Path) -> list[Path]:
     return found
 
 
-def base_norms(adapter: Adapter, base: str | Path) -> dict[str, float]:
-    """{path: ‖W‖_F} of every weight of the base that the adapter changes, read one at a time.
+def compare_base(adapter: Adapter, base: str | Path) -> tuple[dict[str, float], bool | None]:
+    """{path: ‖W‖_F} of every weight of the base that the adapter changes, and whether it was trained on this base.
 
-    Raises FormatError listing names and shapes when the adapter does not fit the base, or the base its own config.json.
+    None instead: the adapter does not note its base. Weights are read one at a time. Raises FormatError listing names
+    and shapes when the adapter does not fit the base, or the base its own config.json.
     """
     folder = model_folder(base)
     model, headers, packed = empty_model(folder)
@@ -129,14 +131,19 @@ def base_norms(adapter: Adapter, base: str | Path) -> dict[str, float]:
                 yield from ((places[n], packed.stored(n).dense()) for n in names if n in packed.weights)
 
     copied = {n.replace(".base_layer.", ".") for n in adapter.base_copies}
-    needed = {id(p) for n, p in model.named_parameters(remove_duplicate=False) if n in copied or p.ndim == 1}
+    named = dict(model.named_parameters(remove_duplicate=False))
+    needed = {id(p) for n, p in named.items() if n in copied or p.ndim == 1}
     for parameter, array in stream(needed):  # copies are compared by value; vectors give the model a dtype
         parameter.data = array
-    paths = _check_fit(adapter, model)
-    norms = {}
-    for parameter, array in stream(paths):
-        norms |= dict.fromkeys(paths[id(parameter)], math.sqrt(np.square(array).sum(dtype=np.float64)))
-    return norms
+    paths, noted = _check_fit(adapter, model), files.base_fingerprint(adapter.folder)
+    norms, values = {}, {}
+    for parameter, array in stream({id(p) for p in named.values()} if noted else paths):
+        values[id(parameter)] = some_values(array)
+        if id(parameter) in paths:
+            norms |= dict.fromkeys(paths[id(parameter)], math.sqrt(np.square(array).sum(dtype=np.float64)))
+    if not noted:
+        return norms, None
+    return norms, noted == fingerprint_of({n: (p.shape_in_file, values[id(p)]) for n, p in named.items()})
 
 
 def _check_fit(adapter, model):  # -> {id of a weight: paths of the modules that read it}; two paths when it is tied

@@ -1,6 +1,7 @@
 """Options that several commands share, with one meaning everywhere."""
 
 import itertools
+import json
 import math
 import re
 from collections.abc import Collection
@@ -76,6 +77,23 @@ jsonl_option = click.option(
 framed_option = click.option(
     "--framed", is_flag=True, help="Ask with the prompt and a line break, as `train --jsonl` does without --chat."
 )
+
+
+def json_option(what: str):  # -> decorator of a command, which gets `as_json`
+    return click.option("--json", "as_json", is_flag=True, help=what)
+
+
+def show_json(report: dict | list) -> None:
+    """Print the report for another program. A number that is not finite is null: JSON has no word for it."""
+    click.echo(json.dumps(_finite(report), indent=2))
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def sampling_options(command):

@@ -9,7 +9,7 @@ import click
 
 from ..errors import ConfigError, printable
 from ..finetuning_data import kind_of_files
-from .common import base_option
+from .common import base_option, json_option, show_json
 
 SHOWN = 3  # rows
 MOST_TOKENS = 200  # of a row
@@ -19,7 +19,8 @@ MOST_TOKENS = 200  # of a row
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @base_option
 @click.option("--chat", is_flag=True, help="Write the rows in the base's chat template, as `train --chat` does.")
-def data(files, base, chat):
+@json_option("Print one JSON object: the counts, and the first 200 tokens of the first rows.")
+def data(files, base, chat, as_json):
     """Show what `minilora train FILE` would read and learn: the first rows as tokens, and counts of all.
 
     The model reads what is masked and learns to write what is learned. Tokens are separated by |.
@@ -35,19 +36,41 @@ def data(files, base, chat):
     if kind_of_files(files) == "text":
         if chat:
             raise ConfigError("--chat goes with rows of questions and answers; plain text has no turns")
-        rows, unit = text_rows(files, tokenizer, context)
+        (rows, unit), form = text_rows(files, tokenizer, context), None
     else:
         examples = [example for file in files for example in read_jsonl(file)]
         rows, unit = example_rows(examples, tokenizer, pair_encoder("chat" if chat else "framed", folder)), "rows"
-        click.echo(f"rows of {recognised(examples)}, written {'in the chat template' if chat else 'with a line break'}")
+        form = recognised(examples)
+    lengths = [len(ids) for ids, _ in rows]
+    report = {
+        "form": form,
+        "chat": chat,
+        unit: len(rows),
+        "tokens": sum(lengths),
+        "learned": sum(sum(learned[1:]) for _, learned in rows),  # nothing predicts the first token
+        "longest": max(lengths),
+        "context": context,
+        "too_long": sum(length > context for length in lengths),
+    }
+    if as_json:
+        show_json(
+            report | {"first": [as_tokens(ids[:MOST_TOKENS], learned, tokenizer) for ids, learned in rows[:SHOWN]]}
+        )
+        return
+    if form:
+        click.echo(f"rows of {form}, written {'in the chat template' if chat else 'with a line break'}")
     for number, (ids, learned) in enumerate(rows[:SHOWN], start=1):
         click.echo(f"{unit[:-1]} {number}: {len(ids)} tokens, {sum(learned)} learned")
         show_row(ids, learned, tokenizer)
-    lengths = [len(ids) for ids, _ in rows]
-    labels = sum(sum(learned[1:]) for _, learned in rows)  # nothing is before the first token to predict it from
-    click.echo(f"{len(rows):,} {unit}, {sum(lengths):,} tokens; {labels:,} of them are learned")
-    too_long = sum(length > context for length in lengths)
-    click.echo(f"the longest has {max(lengths):,} tokens; {too_long:,} are longer than the context of {context:,}")
+    click.echo(f"{len(rows):,} {unit}, {report['tokens']:,} tokens; {report['learned']:,} of them are learned")
+    long = f"{report['too_long']:,} are longer than the context of {context:,}"
+    click.echo(f"the longest has {report['longest']:,} tokens; {long}")
+
+
+def as_tokens(ids: list[int], learned: list[bool], tokenizer) -> list[dict]:
+    """The tokens of a row for another program. learned: of these ids, and maybe of more."""
+    texts = pieces(ids, tokenizer)
+    return [{"id": i, "text": text, "learned": told} for i, text, told in zip(ids, texts, learned, strict=False)]
 
 
 def example_rows(examples: Sequence[dict], tokenizer, encode) -> list[tuple[list[int], list[bool]]]:

@@ -17,9 +17,11 @@ from .common import (
     base_option,
     device_option,
     framed_option,
+    json_option,
     jsonl_option,
     only_one,
     quantize_option,
+    show_json,
     text_option,
     trained_form,
     with_adapters,
@@ -39,9 +41,10 @@ from .common import (
     help="With --jsonl: let the model answer every row, print the share of exact answers, and write them to FILE.",
 )  # fmt: skip
 @click.option("--max-new-tokens", type=click.IntRange(1), help=f"With --predictions.  [default: {NEW_TOKENS}]")
+@json_option("Print one JSON object, with every digit of the numbers.")
 @quantize_option
 @device_option
-def eval(base, adapter, task, text, jsonl, framed, chat, predictions, max_new_tokens, quantize, device):
+def eval(base, adapter, task, text, jsonl, framed, chat, predictions, max_new_tokens, as_json, quantize, device):
     """Score a base, with or without adapters, on --task, --text or --jsonl.
 
     Prints the loss, and the score of a task. Examples of --jsonl are asked as the adapter was trained; --framed and
@@ -49,7 +52,6 @@ def eval(base, adapter, task, text, jsonl, framed, chat, predictions, max_new_to
     """
     from ..models.pretrained import base_folder, load_base
     from ..tasks.scoring import measure
-    from ..tasks.shipped import get_task
     from ..text.forms import pair_encoder
 
     check_one_source({"--task": task, "--text": text, "--jsonl": jsonl})
@@ -75,21 +77,42 @@ def eval(base, adapter, task, text, jsonl, framed, chat, predictions, max_new_to
     model = with_adapters(model, adapter)
     found = measure(model, tokenizer, task=task, text=text, examples=examples, encode=encode)
 
-    names = [str(path) if weight == 1 else f"{path}={weight:g}" for path, weight in adapter.items()]
-    click.echo(f"base {folder}, adapter {', '.join(names) or 'none'}")
-    click.echo(f"loss {found.loss:.4f} nats per token, perplexity {found.perplexity:.2f}, {found.labels:,} tokens")
+    report = {"base": str(folder), "adapters": {str(path): weight for path, weight in adapter.items()}}
+    report |= {"loss": found.loss, "perplexity": found.perplexity, "tokens": found.labels}
     if task:
-        task = get_task(task)
-        click.echo(f"{task.name}: {found.score:.3f} of {found.examples} test answers right ({task.scored})")
-        if found.choice is not None:
-            chance = 1 / len(task.choices)
-            click.echo(f"{task.name}: {found.choice:.3f} right when choosing among the labels (chance {chance:.2f})")
+        report |= {"task": task, "examples": found.examples, "score": found.score, "choice": found.choice}
+    if not as_json:
+        show(report)
     if predictions:
         form = "chat" if form == "chat" else "framed"
         rows = predicted(model, tokenizer, examples, encode, max_new_tokens or NEW_TOKENS, form, [*adapter, folder])
         write_text(predictions, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         exact = sum(row["exact"] for row in rows)
-        click.echo(f"{exact:,} of {len(rows):,} answers are exact ({exact / len(rows):.3f}); written to {predictions}")
+        report |= {"answers": len(rows), "exact": exact, "predictions": str(predictions)}
+        if not as_json:
+            counts = f"{exact:,} of {len(rows):,} answers are exact ({exact / len(rows):.3f})"
+            click.echo(f"{counts}; written to {predictions}")
+    if as_json:
+        show_json(report)
+
+
+def show(report: dict) -> None:
+    """The loss, and the score of a task, in words."""
+    from ..tasks.shipped import get_task
+
+    names = [path if weight == 1 else f"{path}={weight:g}" for path, weight in report["adapters"].items()]
+    click.echo(f"base {report['base']}, adapter {', '.join(names) or 'none'}")
+    click.echo(
+        f"loss {report['loss']:.4f} nats per token, perplexity {report['perplexity']:.2f}, {report['tokens']:,} tokens"
+    )
+    if "task" in report:
+        task = get_task(report["task"])
+        click.echo(f"{task.name}: {report['score']:.3f} of {report['examples']} test answers right ({task.scored})")
+        if report["choice"] is not None:
+            chance = 1 / len(task.choices)
+            click.echo(
+                f"{task.name}: {report['choice']:.3f} right when choosing among the labels (chance {chance:.2f})"
+            )
 
 
 def check_questions(examples) -> None:

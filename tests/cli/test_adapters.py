@@ -1,5 +1,6 @@
 """`minilora adapters` and `inspect`: what is shown, what is refused."""
 
+import json
 import os
 import re
 import subprocess
@@ -143,6 +144,33 @@ def test_an_adapter_of_another_base_is_refused_with_names_and_shapes(minilora, b
     assert refused(result, "of the wrong shape", "down_proj.lora_B", "(32, 3)", "(16, 3)"), result
 
 
+@pytest.mark.parametrize(
+    "seed, trained_on_it, words",
+    [(0, True, "it was trained on this base"), (7, False, "but it was trained on another base")],
+)
+def test_the_base_that_an_adapter_was_trained_on_is_told_from_one_of_the_same_shapes(
+    minilora, adapter, tmp_path, seed, trained_on_it, words
+):
+    other = make_base(tmp_path / "other", seed)
+    assert minilora("inspect", adapter, "--base", other).out.splitlines()[-1].endswith(words)
+    assert json.loads(minilora("inspect", adapter, "--base", other, "--json").out)["trained_on_it"] is trained_on_it
+
+
+@pytest.mark.parametrize("name", ["gpt2_tiny", "qwen2tied_tiny"])
+def test_a_tied_and_a_transposed_base_are_known_again(minilora, tmp_path, name):
+    config = ml.LoraConfig(r=2, lora_alpha=3, fan_in_fan_out=name == "gpt2_tiny")
+    model = ml.get_peft_model(ml.load_pretrained(GOLDEN / name / "base"), config)
+    model.save_pretrained(tmp_path / "one")
+    found = json.loads(minilora("inspect", tmp_path / "one", "--base", GOLDEN / name / "base", "--json").out)
+    assert found["trained_on_it"] is True
+
+
+def test_an_adapter_of_another_tool_does_not_say_its_base(minilora, base, adapter):
+    spoil(adapter, lambda tensors, name: None)  # written again without metadata
+    shown = minilora("inspect", adapter, "--base", base).out.splitlines()[-1]
+    assert shown == f"fits {base}: the shapes agree (no file says which base the adapter was trained on)"
+
+
 def test_a_head_tied_to_the_embedding_is_compared_with_the_one_weight(minilora, tmp_path):
     base = make_base(tmp_path / "tied", tie_word_embeddings=True)
     adapter = make_adapter(tmp_path / "both", targets=("lm_head", "embed_tokens"), tie_word_embeddings=True)
@@ -221,3 +249,62 @@ def test_the_ranks_that_adalora_left_are_drawn_into_a_new_file(minilora, tmp_pat
 def test_only_adalora_has_ranks_to_draw(minilora, adapter, tmp_path):
     said = minilora("inspect", adapter, "--plot", tmp_path / "p.png")
     assert refused(said, "--plot draws the ranks of AdaLoRA") and not (tmp_path / "p.png").exists()
+
+
+# ---- --json
+
+
+def test_the_json_of_the_list_has_the_numbers_of_the_table_in_full(minilora, tmp_path):
+    make_adapter(tmp_path / "all" / "one", targets=("q_proj",), r=3, alpha=5)
+    ml.get_peft_model(base_model(), config_named("prompt_tuning", num_virtual_tokens=3)).save_pretrained(
+        tmp_path / "all" / "two"
+    )
+    table, found = rows(minilora("adapters", tmp_path / "all").out), minilora("adapters", tmp_path / "all", "--json")
+    one, two = json.loads(found.out)
+    assert (found.code, found.err) == (0, "")
+    assert (one["folder"], one["method"], one["targets"]) == (table[0][0], "lora", ["q_proj"])
+    assert (one["r"], one["alpha"], one["scale"]) == ([3], [5], [5 / 3])
+    assert (f"{one['parameters']:,}", f"{one['bytes_on_disk']:,}") == tuple(table[0][-2:])
+    assert (two["method"], two["targets"], two["r"], two["alpha"]) == ("prompt_tuning", None, [], [])
+    assert f"{two['parameters']:,}" == table[1][-2]
+
+
+def test_the_json_of_the_list_has_every_rank_and_names_no_adapter_that_cannot_be_read(minilora, tmp_path):
+    config = ml.LoraConfig(r=3, lora_alpha=5, target_modules=["q_proj", "k_proj"], rank_pattern={"k_proj": 5})
+    ml.get_peft_model(base_model(), config).save_pretrained(tmp_path / "mixed")
+    make_adapter(tmp_path / "other")
+    edit_json(tmp_path / "other" / "adapter_config.json", use_qalora=True)
+    code, out, err = minilora("adapters", tmp_path, "--json")
+    (found,) = json.loads(out)
+    assert (found["r"], found["scale"]) == ([3, 5], [1, 5 / 3])
+    assert code == 2 and err.startswith("error: ") and "use_qalora" in err
+
+
+def test_the_json_of_an_adapter_has_every_update_in_full(minilora, base, adapter):
+    shown = rows(minilora("inspect", adapter, "--base", base).out)
+    found = json.loads(minilora("inspect", adapter, "--base", base, "--json").out)
+    assert (found["kind"], found["fits"], found["stored_as"]) == ("adapter", str(base), ["float32"])
+    updates = {u.path: u for u in read_adapter(adapter).updates}
+    for row, module in zip(shown, found["modules"], strict=True):
+        u = updates[module["path"]]
+        assert (module["norm"], module["scale"], module["alpha"]) == (u.norm(), 5 / 3, 5)
+        assert row[:4] == [module["path"], str(module["out"]), "x", str(module["in"])]
+        assert row[-2:] == [f"{module['base_norm']:.4g}", f"{module['norm'] / module['base_norm']:.2%}"]
+
+
+def test_the_json_of_another_method_has_its_tensors_and_null_for_what_is_no_number(minilora, tmp_path):
+    ml.get_peft_model(base_model(), config_named("ia3", target_modules=["k_proj"])).save_pretrained(tmp_path)
+    tensors = read_tensors(tmp_path / "adapter_model.safetensors")
+    first, second = sorted(tensors)
+    write_tensors(tmp_path / "adapter_model.safetensors", tensors | {first: tensors[first] * np.float32("nan")})
+    found = json.loads(minilora("inspect", tmp_path, "--json").out)
+    assert [t["norm"] for t in found["tensors"]] == [None, float(np.linalg.norm(tensors[second].astype(np.float64)))]
+    assert found["method"] == "ia3" and found["tensors"][0]["shape"] == list(tensors[first].shape)
+
+
+def test_the_json_of_a_base_has_the_facts_of_the_text(minilora, base):
+    shown, found = facts(minilora("inspect", base).out), json.loads(minilora("inspect", base, "--json").out)
+    assert (found["kind"], found["folder"], found["tied"], found["tokenizer"]) == ("base", str(base), False, True)
+    assert (shown["parameters"], shown["vocabulary"]) == (f"{found['parameters']:,}", f"{found['vocab_size']:,}")
+    assert shown["hidden size"] == str(found["sizes"]["hidden_size"]) and shown["stored as"] == found["stored_as"][0]
+    assert shown["weights on disk"] == f"{found['bytes_on_disk']:,} bytes in {found['files']} file(s)"

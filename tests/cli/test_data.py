@@ -56,6 +56,36 @@ def test_control_characters_of_a_file_are_written_out(run, base, files):
     assert "\x1b" not in out and "\x07" not in out
 
 
+def test_the_json_has_the_numbers_of_the_text_and_the_first_tokens(run, base, files):
+    long = json.dumps({"prompt": "count", "response": "grey tea " * 200}) + "\n"
+    (files / "long.jsonl").write_text(pairs(4) + long, encoding="utf-8")
+    text = run("data", files / "long.jsonl", "--base", base)[1].splitlines()
+    code, out, err = run("data", files / "long.jsonl", "--base", base, "--json")
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert text[0] == f"rows of {found['form']}, written with a line break" and not found["chat"]
+    assert text[-2] == f"{found['rows']} rows, {found['tokens']:,} tokens; {found['learned']:,} of them are learned"
+    assert text[-1].startswith(f"the longest has {found['longest']} tokens; {found['too_long']} are longer")
+    assert text[-1].endswith(f" {found['context']}")
+    masked = [token["text"] for token in found["first"][0] if not token["learned"]]
+    assert text[2] == "  masked   " + "|".join(masked).replace("\n", "\\n")
+    tokenizer = load_tokenizer(base)
+    assert tokenizer.decode([token["id"] for token in found["first"][1]]) == "count 1\nsea sea "
+
+
+def test_the_json_of_a_long_row_has_its_first_200_tokens(run, base, files):
+    long = json.dumps({"prompt": "count", "response": "grey tea " * 300}) + "\n"
+    (files / "long.jsonl").write_text(long, encoding="utf-8")
+    found = json.loads(run("data", files / "long.jsonl", "--base", base, "--json")[1])
+    assert found["longest"] > 200 and [len(row) for row in found["first"]] == [200]
+
+
+def test_the_json_of_a_text_counts_windows(run, base, files):
+    found = json.loads(run("data", files / "a.txt", "--base", base, "--json")[1])
+    assert found["form"] is None and found["windows"] * 64 == found["tokens"]
+    assert found["learned"] == found["windows"] * 63  # nothing predicts the first token of a window
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [

@@ -1,6 +1,7 @@
 """eval: the loss or the score of a model, and what it refuses."""
 
 import json
+import math
 import re
 
 import cli_training
@@ -76,3 +77,27 @@ def test_rows_of_standard_input_are_scored_and_answered(run, base, files):
 def test_a_place_where_predictions_cannot_be_written_is_refused_before_the_work(run, files):
     ask = ("eval", "--base", files / "no-base", "--jsonl", files / "pairs.jsonl")
     refused(run(*ask, "--predictions", files / "a.txt/new"), "a.txt: it is a file, expected a folder")
+
+
+def test_the_json_has_the_numbers_of_the_text_in_full(run, base, files):
+    ask = ("eval", "--base", base, "--jsonl", files / "pairs.jsonl", "--max-new-tokens", 2, "--predictions")
+    text = run(*ask, files / "1.jsonl")[1].splitlines()
+    code, out, err = run(*ask, files / "2.jsonl", "--json")
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert text[0] == f"base {found['base']}, adapter none" and found["adapters"] == {}
+    loss, perplexity = f"loss {found['loss']:.4f} nats per token", f"perplexity {found['perplexity']:.2f}"
+    assert text[1] == f"{loss}, {perplexity}, {found['tokens']:,} tokens"
+    assert found["perplexity"] == math.exp(found["loss"]) and found["loss"] != round(found["loss"], 4)
+    assert text[2].startswith(f"{found['exact']} of {found['answers']} answers are exact")
+    assert found["predictions"] == str(files / "2.jsonl")
+
+
+def test_the_json_of_a_task_has_its_scores_and_the_weights_of_the_adapters(run, files):
+    run("train", "--task", "reviews", "--steps", 1, "--batch-size", 2, "--out", files / "one", "--no-plot")
+    ask = ("eval", "--task", "reviews", "--adapter", f"{files / 'one'}=0.5")
+    text, found = run(*ask)[1].splitlines(), json.loads(run(*ask, "--json")[1])
+    assert found["adapters"] == {str(files / "one"): 0.5} and found["task"] == "reviews"
+    assert text[2].startswith(f"reviews: {found['score']:.3f} of {found['examples']} test answers right")
+    assert text[3].startswith(f"reviews: {found['choice']:.3f} right when choosing")
+    assert found["choice"] * found["examples"] == pytest.approx(round(found["choice"] * found["examples"]))
