@@ -1,5 +1,7 @@
 """The data of a fine-tuning: which files, how many rows, what is held out, batches to train on."""
 
+import contextlib
+import gc
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -101,6 +103,19 @@ def common_system(examples: Sequence[dict]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+@contextlib.contextmanager
+def without_collector():
+    """Python's collector of circles does not run: it would walk again and again through all rows, which have none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@without_collector()
 def read_data(settings, examples, tokenizer, encode, context) -> Data:
     """The data that `settings` names. settings["valid"]: files that are held out, else a part of the data is."""
     rng, size = np.random.default_rng([settings["seed"], 2]), settings["batch_size"]

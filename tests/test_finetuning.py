@@ -1,5 +1,6 @@
 """Fine-tuning from Python: from files or lists to a trained model, its history, and what is saved."""
 
+import gc
 import json
 import signal
 
@@ -8,6 +9,7 @@ import pytest
 from commands import make_base
 
 import minilora as ml
+from minilora import finetuning_data
 from minilora.adapters.model import PeftModel
 from minilora.cli.train import train as command
 from minilora.errors import ConfigError, DataError, TrainingError, UnknownNameError
@@ -311,6 +313,19 @@ def test_places_in_front_are_taken_from_the_context_in_training_and_in_scoring(m
     room = base.config.max_position_embeddings
     with pytest.raises(ConfigError, match=f"virtual_tokens {room} leaves no room"):
         finetune(examples=PAIRS, method=method, virtual_tokens=room, **SHORT)
+
+
+def test_the_collector_rests_while_rows_are_read_and_works_again_afterwards(base, monkeypatch):
+    seen = []
+
+    def fails(*_):
+        seen.append(gc.isenabled())
+        raise DataError("no")
+
+    monkeypatch.setattr(finetuning_data, "encode_pairs", fails)
+    with pytest.raises(DataError):
+        finetune(base, examples=PAIRS, **SHORT)
+    assert seen == [False] and gc.isenabled()
 
 
 # ---- the best state, and an adapter that goes on

@@ -4,6 +4,7 @@ A batch is (ids, labels), both (B, T) int64 on the host and not yet shifted: `mo
 (-100) does not count; in a pair, prompt and padding have it.
 """
 
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..errors import ConfigError, DataError
 from ..ops.loss import IGNORE
-from .encoding import PairEncoder, check_lengths, encode_pair
+from .encoding import PairEncoder, check_lengths, encode_pair, place_of
 
 Pair = tuple[list[int], list[int]]  # prompt ids, response ids
 Batch = tuple[np.ndarray, np.ndarray]  # ids (B, T), labels (B, T)
@@ -154,22 +155,27 @@ def pair_batches(pairs: list[Pair], batch_size: int, pad_id: int) -> list[Batch]
 
 def encode_pairs(examples: Sequence[dict], tokenizer, encode, context: int) -> list[Pair]:
     """Every example as tokens. Raises DataError naming one that cannot be encoded, or those that are too long."""
-    places = [getattr(example, "where", f"example {n}") for n, example in enumerate(examples, start=1)]
-    many = isinstance(encode, PairEncoder)
-    pairs = []
+    pairs: list[Pair] = []
     for start in range(0, len(examples), TOGETHER):
-        found = []
-        for place, example in zip(places[start : start + TOGETHER], examples[start : start + TOGETHER], strict=True):
-            try:
-                found.append(encode.texts(example, tokenizer) if many else encode(example, tokenizer))
-            except DataError as error:
-                raise DataError(f"{place}: {error}") from error
-        try:
-            pairs += encode.many(found, tokenizer) if many else found
-        except DataError:  # one of them has no ids: encoded one by one, it is named
-            pairs += encode_pairs(examples[start : start + TOGETHER], tokenizer, encode.__call__, context)
-    check_lengths(pairs, context, places)
+        numbers = range(start, min(start + TOGETHER, len(examples)))
+        if isinstance(encode, PairEncoder):
+            texts = _of_each(examples, numbers, encode.texts, tokenizer)
+            with contextlib.suppress(DataError):  # one of them has no ids: encoded one by one, it is named
+                pairs += encode.many(texts, tokenizer)
+                continue
+        pairs += _of_each(examples, numbers, encode, tokenizer)
+    check_lengths(pairs, context, examples)
     return pairs
+
+
+def _of_each(examples, numbers, function, tokenizer) -> list:
+    found = []
+    for n in numbers:
+        try:
+            found.append(function(examples[n], tokenizer))
+        except DataError as error:
+            raise DataError(f"{place_of(examples, n)}: {error}") from error
+    return found
 
 
 def text_digest(*texts) -> str:  # each (N,)
@@ -202,7 +208,8 @@ def split_pairs(
 
     Otherwise the validation loss would be measured on prompts that were trained on with another response.
     """
-    count = Counter(map(_question, examples))  # in order of first appearance
+    questions = [_question(example) for example in examples]
+    count = Counter(questions)  # in order of first appearance
     prompts, wanted = list(count), min(most, max(1, share * len(examples)))
     order = np.random.default_rng(seed).permutation(len(prompts))
     held = set()
@@ -210,7 +217,10 @@ def split_pairs(
         if sum(count[p] for p in held) >= wanted:
             break
         held.add(prompts[i])
-    return [e for e in examples if _question(e) not in held], [e for e in examples if _question(e) in held]
+    train, held_out = [], []
+    for example, question in zip(examples, questions, strict=True):
+        (held_out if question in held else train).append(example)
+    return train, held_out
 
 
 def _question(example: dict) -> str:

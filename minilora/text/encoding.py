@@ -1,6 +1,6 @@
 """Prompts, responses and plain text as token ids."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -61,7 +61,8 @@ def pair_texts(example: dict, tokenizer: TextTokenizer) -> tuple[list[int], str,
     _, end = end_of_answer(tokenizer)
     if "text" in example:
         return tokenizer.start, "", example["text"], end
-    check_frame(example)
+    if "messages" in example or "tools" in example:
+        check_frame(example)
     return tokenizer.start, frame(example["prompt"]), example["response"], end
 
 
@@ -150,17 +151,19 @@ def encode_behind(lead: str, text: str, tokenizer: TextTokenizer) -> list[int]:
     return ids[len(tokenizer.encode(lead)) :] if lead else ids
 
 
-def check_lengths(pairs: list[tuple[list[int], list[int]]], max_length: int, places: list[str]) -> None:
+def place_of(examples: Sequence[dict], n: int) -> str:
+    """Where example n is, for errors: "a.jsonl, line 3", or its number when it is from no file."""
+    return getattr(examples[n], "where", f"example {n + 1}")
+
+
+def check_lengths(pairs: list[tuple[list[int], list[int]]], max_length: int, examples: Sequence[dict]) -> None:
     """Raise DataError when a pair has more than `max_length` tokens: examples are never cut silently.
 
-    places: of the pairs, for the message, such as "a.jsonl, line 3".
+    examples: those of the pairs, whose places are in the message.
     """
-    long = [
-        f"{place} ({len(prompt) + len(response)} tokens)"
-        for place, (prompt, response) in zip(places, pairs, strict=True)
-        if len(prompt) + len(response) > max_length
-    ]
-    if long:
+    lengths = [len(prompt) + len(response) for prompt, response in pairs]
+    if max(lengths, default=0) > max_length:
+        long = [f"{place_of(examples, n)} ({length} tokens)" for n, length in enumerate(lengths) if length > max_length]
         raise DataError(
             f"{len(long)} of {len(pairs)} examples are longer than the context of {max_length} tokens: "
             f"{listed(long, limit=3)}; shorten or remove them"

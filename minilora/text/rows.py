@@ -3,6 +3,7 @@
 Every key of a row is used, known to hold no content for the model, or refused by name.
 """
 
+import functools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -42,28 +43,36 @@ class Example(dict):
     form: a name of FORMS. where: its place, for errors: "a.jsonl, line 3" or "example 3".
     """
 
-    form: str
-    where: str
+    __slots__ = ("form", "where")  # a file has hundreds of thousands of them
 
 
 def read_row(value, where: str) -> Example:
     """The example in a row. Raises DataError without the place; the caller knows it."""
     if not isinstance(value, dict):
         raise DataError(f"expected a JSON object, found {json_type(value)}")
-    form = row_form(value)
-    read = {"messages": _read_chat, "conversations": _read_chat, "text": _read_text}.get(form, _read_pair)
+    form, read, about, others = _plan(tuple(value))
     _check_meant(value)
     example = Example(read(value, FORMS[form][0]))
-    example |= {key: kept for key, kept in value.items() if key in ABOUT}
+    for key in about:
+        example[key] = value[key]
     example.form, example.where = form, where
-    for key, extra in value.items():
-        if key not in USED[form] and _has_content(extra):
+    for key in others:
+        extra = value[key]
+        if _has_content(extra):
             if not (key == "text" and isinstance(extra, str) and example["response"] in extra):  # Alpaca has it twice
                 names = listed([*FORMS[form][0], *FORMS[form][1]], 8)
                 raise DataError(
                     f'"{key[:60]}" would not be used: a row with {form} has {names}; remove it or rename it'
                 )
     return example
+
+
+@functools.lru_cache(maxsize=64)
+def _plan(keys: tuple[str, ...]) -> tuple:  # of a row: most rows of a file have the same keys
+    """(form, the function that reads it, the keys that tell about the row, those that no form reads)."""
+    form = row_form(dict.fromkeys(keys))
+    read = {"messages": _read_chat, "conversations": _read_chat, "text": _read_text}.get(form, _read_pair)
+    return form, read, [key for key in keys if key in ABOUT], [key for key in keys if key not in USED[form]]
 
 
 def every_answer(example: dict) -> list[dict]:

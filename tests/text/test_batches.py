@@ -8,6 +8,7 @@ import pytest
 from minilora.errors import ConfigError, DataError
 from minilora.files.shipped import shipped
 from minilora.ops.loss import IGNORE
+from minilora.text import batches
 from minilora.text.batches import PairBatches, TextBatches, encode_pairs, pairs_digest
 from minilora.text.encoding import encode_pair, encode_text
 from minilora.text.tokenizer import load_tokenizer
@@ -111,11 +112,13 @@ def test_a_batch_that_nobody_means_is_refused_at_once(size):
         TextBatches(np.zeros(30), size, 4, np.random.default_rng(0))
 
 
-def test_a_row_that_the_tokenizer_cannot_encode_is_named_though_rows_are_encoded_together():
+@pytest.mark.parametrize("together", [1000, 1])
+def test_a_row_that_the_tokenizer_cannot_encode_is_named_though_rows_are_encoded_together(monkeypatch, together):
     from tokenizers import Tokenizer, models
 
     from minilora.text.tokenizer import TextTokenizer
 
+    monkeypatch.setattr(batches, "TOGETHER", together)
     words = TextTokenizer(Tokenizer(models.WordLevel({"a\n": 0, "a\nb": 1, "b": 2}, unk_token="?")))
     rows = [{"prompt": "a", "response": "b"}, {"prompt": "a", "response": "c"}]
     with pytest.raises(DataError, match="^example 2: the tokenizer cannot encode this text"):
