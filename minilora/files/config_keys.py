@@ -70,14 +70,19 @@ class Keys:
             raise ConfigError(f"{self.where}: {key} {short(value)} is not supported, only {names}")
 
     def token_ids(self):
-        def good(v):
-            return type(v) is int and v >= 0 or isinstance(v, list) and all(type(i) is int and i >= 0 for i in v)
+        def one(v):
+            return type(v) is int and v >= 0
 
-        names = ("bos_token_id", "eos_token_id", "pad_token_id")
-        for key in names:
+        def several(v):
+            return one(v) or isinstance(v, list) and all(map(one, v))
+
+        found = {}
+        for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
             if type(self.data.get(key)) is int and self.data[key] == -1:  # some tools write -1 for "none"
                 self.data[key] = None
-        return {k: self._checked(k, (None,), "a token id or a list of them", good) for k in names}
+            good, expected = (several, "a token id or a list of them") if key == "eos_token_id" else (one, "a token id")
+            found[key] = self._checked(key, (None,), expected, good)
+        return found
 
     def _checked(self, key, default, expected, good):
         given = key in self.data

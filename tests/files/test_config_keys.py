@@ -81,6 +81,12 @@ def test_what_is_no_token_id_is_refused(value):
         keys({"eos_token_id": value}).token_ids()
 
 
+@pytest.mark.parametrize("key", ["bos_token_id", "pad_token_id"])
+def test_only_the_end_may_be_several_tokens(key):
+    with pytest.raises(FormatError, match=rf"^config.json: {key} = \[1\], expected a token id$"):
+        keys({key: [1]}).token_ids()
+
+
 @pytest.mark.parametrize("value", [None, False, 0, 1, 1.0, "", {}, [], ["full_attention"]])
 def test_a_neutral_value_of_a_key_that_is_left_is_passed_over(value):
     assert is_neutral(value)
