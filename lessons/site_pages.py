@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pages
 import site_frame
+import site_panels
 import site_reference
 import site_search
 import site_start
@@ -60,6 +61,7 @@ def write_live_site(sources, folder, vendor=None):  # vendor: a folder with Pyod
         text = live_page(path, before, after, core, archive)
         (folder / f"{path.stem}.html").write_text(text, encoding="utf-8", newline="\n")
     for part in (
+        site_panels,
         site_start,
         site_reference,
         site_frame,
