@@ -1,6 +1,6 @@
 """The live panels of the lessons: figures that run the shipped base in the page, in plain JavaScript.
 
-A panel is `<figure class="panel" data-panel="ask">`; `live/panels/ask.js` fills it when it comes into view. The
+A panel is `<figure class="panel" data-panel="ask">`; `live/panels/ask.js` fills it when a reader scrolls to it. The
 numbers of the base travel in float16, which loses eight times less of them than bfloat16 does.
 """
 

@@ -1,4 +1,4 @@
-// Fills each panel of the page when it comes into view: nothing is loaded for one that nobody looks at.
+// Fills each panel of the page when a reader scrolls to it: nothing is loaded for one that nobody looks at.
 
 const watcher = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
