@@ -4,6 +4,7 @@
 libraries have. Random numbers are drawn by NumPy on the host and uploaded, so that a seed means the same on both.
 """
 
+import functools
 import re
 import sys
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ConfigError
+from .launcher import threads
 
 HOST_TYPES = (np.ndarray, np.generic, int, float, list, tuple)
 
@@ -101,6 +103,18 @@ def product(a, b):  # (n, k), (k, m) -> (n, m)
         return a @ b
     wide = np.result_type(a.dtype, b.dtype)
     return (a.astype(np.float16, copy=False) @ b.astype(np.float16, copy=False)).astype(wide)
+
+
+@functools.cache
+def reads_in_place() -> bool:
+    """Whether NumPy multiplies small matrices without a copy of them, and larger ones on one or two threads.
+
+    OpenBLAS does on processors with AVX-512. It then uses one thread, so more than two are faster together.
+    """
+    config = np.show_config(mode="dicts")
+    blas = config.get("Build Dependencies", {}).get("blas", {}).get("name", "")
+    found = config.get("SIMD Extensions", {}).get("found", [])
+    return "openblas" in blas and not {"X86_V4", "AVX512_SKX"}.isdisjoint(found) and threads() <= 2
 
 
 def narrow_product(u, M):  # (N, r), (r, n) -> (N, n)

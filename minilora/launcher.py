@@ -48,6 +48,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads() -> int:
+    """On how many threads NumPy multiplies: what the first of their variables says, else one for each core."""
+    return next((n for name in THREADS if (n := _leading_number(name))), cores())
+
+
 def share_cores() -> None:
     """Divide the threads of NumPy's products among the processes on this machine, unless their number is set.
 

@@ -19,6 +19,7 @@ from minilora.backend import (
     inner_columns,
     like,
     narrow_product,
+    reads_in_place,
     require_cupy,
     scatter_add,
     to_device,
@@ -229,3 +230,23 @@ def test_float32_and_float64_are_types_to_compute_in(dtype):
 def test_another_type_to_compute_in_is_refused(dtype):
     with pytest.raises(ConfigError, match="expected float32 or float64"):
         working_type(dtype)
+
+
+@pytest.mark.parametrize(
+    ("blas", "found", "threads", "expected"),
+    [
+        ("scipy-openblas", ["X86_V3", "X86_V4"], 1, True), ("openblas64", ["AVX512_SKX"], 2, True),
+        ("scipy-openblas", ["X86_V4"], 4, False), ("scipy-openblas", ["X86_V3"], 1, False),
+        ("mkl", ["X86_V4"], 1, False),
+    ],
+)  # fmt: skip
+def test_openblas_reads_small_matrices_in_place_on_processors_with_avx_512(monkeypatch, blas, found, threads, expected):
+    config = {"Build Dependencies": {"blas": {"name": blas}}, "SIMD Extensions": {"found": found}}
+    monkeypatch.setattr(np, "show_config", lambda mode: config)
+    monkeypatch.setattr("minilora.backend.threads", lambda: threads)
+    assert reads_in_place.__wrapped__() is expected
+
+
+def test_a_numpy_that_does_not_describe_itself_is_taken_as_usual(monkeypatch):
+    monkeypatch.setattr(np, "show_config", lambda mode: {})
+    assert not reads_in_place.__wrapped__()

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from minilora import launcher
-from minilora.launcher import Launch, launched, share_cores
+from minilora.launcher import Launch, cores, launched, share_cores
 
 EVERY = {name for variables in launcher.LAUNCHERS.values() for name in variables}
 
@@ -74,3 +74,13 @@ def test_a_process_alone_on_its_machine_has_all_threads(environment, variables):
     environment(variables)
     share_cores()
     assert "OPENBLAS_NUM_THREADS" not in os.environ
+
+
+def test_the_threads_of_a_product_are_those_that_are_set_else_the_cores(environment):
+    assert launcher.threads() == cores()
+    for variables, expected in (
+        ({"OMP_NUM_THREADS": "3"}, 3),
+        ({"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "3"}, 1),
+    ):
+        environment(variables)
+        assert launcher.threads() == expected

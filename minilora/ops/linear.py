@@ -5,9 +5,12 @@
 
 import numpy as np
 
-from ..autograd import Tensor, as_tensor, record
-from ..backend import array_module, like, product, scatter_add
+from ..autograd import Tensor, as_tensor, is_recording, record
+from ..backend import array_module, like, product, reads_in_place, scatter_add
 from ..errors import ShapeError
+
+IN_PLACE = 1200, 10**6  # results and multiplications of the largest product that OpenBLAS makes without a copy of W
+FEW = 16  # rows
 
 
 def linear(x, W, b=None, fan_in_fan_out: bool = False) -> Tensor:  # (..., in), (out, in), (out,) -> (..., out)
@@ -24,7 +27,7 @@ def linear(x, W, b=None, fan_in_fan_out: bool = False) -> Tensor:  # (..., in), 
     if shape[-1] != n_in:
         raise ShapeError(f"linear: x has {shape[-1]} features, W of shape {W.shape} expects {n_in}")
     x2 = x.data.reshape(-1, n_in)  # (N, in): one large product is faster than one per batch row
-    y = product(x2, weight.T)  # (N, out)
+    y = few_rows(x2, weight) if is_few(x2, weight) else product(x2, weight.T)  # (N, out)
     if b is not None:
         y += b.data
     y = y.reshape(shape[:-1] + (n_out,))
@@ -37,6 +40,26 @@ def linear(x, W, b=None, fan_in_fan_out: bool = False) -> Tensor:  # (..., in), 
         return (dx, dW) if b is None else (dx, dW, g2.sum(axis=0) if b.requires_grad else None)
 
     return record(y, (x, W) if b is None else (x, W, b), backward)
+
+
+def few_rows(x, W):  # (N, in), (out, in) -> (N, out)
+    """x Wᵀ, the same, faster for 2 to 16 rows: W in parts, each so small that OpenBLAS reads it as it is.
+
+    A larger product begins with a copy of W in another order, which takes longer than to multiply a few rows with it.
+    """
+    (N, n_in), n_out = x.shape, len(W)
+    part = min(IN_PLACE[0] // N, IN_PLACE[1] // (N * n_in)) // 8 * 8  # rows of W
+    y = np.empty((N, n_out), dtype=x.dtype)
+    for i in range(0, n_out, part):
+        np.matmul(x, W[i : i + part].T, out=y[:, i : i + part])
+    return y
+
+
+def is_few(x, W) -> bool:  # (N, in), (out, in)
+    """Whether `few_rows` is for them: in inference, for whole float32 weights whose parts have 8 rows and more."""
+    if not 1 < len(x) <= FEW or is_recording() or 8 * W.shape[1] * len(x) > IN_PLACE[1]:
+        return False
+    return type(W) is np.ndarray and W.dtype == x.dtype == np.float32 and W.flags.c_contiguous and reads_in_place()
 
 
 def embedding(W, ids) -> Tensor:  # (V, d), (...) int -> (..., d)

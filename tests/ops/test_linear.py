@@ -1,5 +1,6 @@
 """Products and lookups: their values by hand, and what they keep for the backward."""
 
+import sys
 import weakref
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from engine_cases import assert_close
 
 from minilora import ops
-from minilora.autograd import Tensor
+from minilora.autograd import Tensor, no_grad
+from minilora.ops.linear import few_rows, is_few
 
 
 @pytest.fixture
@@ -38,3 +40,21 @@ def test_an_activation_that_no_backward_reads_is_gone_after_the_forward(rng):
     assert [w() for w in watched] == [None] * 3
     loss.backward()
     np.testing.assert_allclose(x.grad, np.broadcast_to(2 * W.data.sum(axis=0), (3, 4)))
+
+
+@pytest.mark.parametrize("rows", [2, 8, 16])
+@pytest.mark.parametrize("size", [(1024, 128), (100, 2112), (7, 40), (600, 33)])
+def test_a_few_rows_are_multiplied_with_parts_of_the_weight_as_with_all_of_it(rng, rows, size):
+    W, x = (rng.standard_normal(shape).astype(np.float32) for shape in (size, (rows, size[1])))
+    np.testing.assert_allclose(few_rows(x, W), x @ W.T, rtol=0, atol=1e-6 * size[1])
+
+
+def test_only_inference_multiplies_with_parts_of_a_weight(rng, monkeypatch):
+    monkeypatch.setattr(sys.modules[few_rows.__module__], "reads_in_place", lambda: True)
+    W, x = (rng.standard_normal(shape).astype(np.float32) for shape in ((600, 40), (4, 40)))
+    assert not is_few(x, W)
+    with no_grad():
+        assert is_few(x, W)
+        others = [(x[:1], W), (np.repeat(x, 5, axis=0), W), (x.astype(float), W.astype(float)), (x, W[:40].T)]
+        others += [(np.zeros((16, 8000), np.float32), np.zeros((2, 8000), np.float32))]
+        assert [is_few(*pair) for pair in others] == [False] * 5
