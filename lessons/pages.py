@@ -213,7 +213,9 @@ def glossary():  # -> {word: (anchor, sentence)}, of each row and each word in a
 
 
 def anchor(word):
-    return re.sub(r"\W+", "-", word.lower()).strip("-")
+    return re.sub(r"\W+", "-", word.lower().replace("+", " plus")).strip(
+        "-"
+    )  # LoRA+ is another word than LoRA
 
 
 UNLINKED = re.compile(  # code, formulas, links, headings, questions, cells and tags

@@ -1,4 +1,5 @@
 // The rail beside a page: which heading one is at, and how many cells of each part have run.
+// And for the keyboard: what is wider than the window can be focused, so that the arrow keys move it.
 
 const rail = document.querySelector(".rail");
 
@@ -31,13 +32,23 @@ function showPlace(all) { // the last heading above the upper third of the windo
   }
 }
 
+function letKeysScroll() {
+  for (const part of document.querySelectorAll("main :is(pre, table, .display, .math.block, .whole)")) {
+    if (part.scrollWidth > part.clientWidth && !part.closest(".editor")) part.tabIndex = 0;
+    else part.removeAttribute("tabindex");
+  }
+}
+letKeysScroll();
+addEventListener("resize", letKeysScroll);
+document.querySelector("main").addEventListener("toggle", letKeysScroll, true); // what was folded has its width now
+
 if (rail) {
   const all = parts(), button = rail.querySelector("button");
   button.addEventListener("click", () => {
     button.setAttribute("aria-expanded", String(button.getAttribute("aria-expanded") === "false"));
   });
   addEventListener("scroll", () => showPlace(all), { passive: true });
-  const watch = new MutationObserver(() => all.forEach(showCells)); // the engine marks a cell that ran with a class
+  const watch = new MutationObserver(() => { all.forEach(showCells); letKeysScroll(); }); // the engine marks a cell that ran with a class
   for (const { cells } of all) for (const cell of cells) watch.observe(cell, { attributeFilter: ["class"] });
   all.forEach(showCells);
   showPlace(all);

@@ -41,7 +41,9 @@ def opened(built):
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
 
         def new(width, scheme="light"):
-            page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            page = browser.new_page(
+                viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+            )
             page.site = f"http://127.0.0.1:{server.server_address[1]}"
             return page
 
