@@ -74,7 +74,7 @@ def test_the_output_is_beside_the_code_in_a_wide_window_and_below_it_in_a_narrow
         page = opened(width)
         page.goto(f"{page.site}/06_freeze_w_train_b_and_a.html")
         cell = page.locator("section.cell:has(pre.out):not(:has(details))").first
-        code, out = (cell.locator(part).bounding_box() for part in ("textarea", ".out"))
+        code, out = (cell.locator(part).bounding_box() for part in ("textarea", "div.out"))
         assert (out["x"] >= code["x"] + code["width"]) == beside, (width, code, out)
         page.close()
 
