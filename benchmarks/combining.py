@@ -43,7 +43,7 @@ RATES = {  # task -> best learning rate of LoRA and of full fine-tuning in resul
 }
 STYLES = {"style-json": 5e-3, "style-crier": 2e-3}  # two answers to one question, for the knob
 R, STEPS = 8, 100
-WEIGHTS = (0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
+WEIGHTS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
 DENSITIES = (0.2, 0.5, 0.8)
 KNOB = tuple(i / 10 for i in range(11))
 

@@ -10,7 +10,6 @@ from .quantization_runs import (
     DOUBLE,
     PISSA,
     RECOVERED,
-    RECOVERY_SEEDS,
     SETTINGS,
     STEPS,
     TASKS,
@@ -18,6 +17,7 @@ from .quantization_runs import (
     best_rate,
     key_of,
     recovery_key,
+    recovery_rate,
     run_of,
 )  # fmt: skip
 from .running import HERE
@@ -67,19 +67,25 @@ def steps_table(store):
 
 
 def recovery_table(store):
-    """How far the probabilities are from the float32 base's, before and after training."""
-    whole, lines = store.find({"what": "base", "kind": "float32"})["loss"], []
-    for (kind, start), lr in RECOVERED.items():
-        rows = [store.find(recovery_key(kind, start, seed)) for seed in RECOVERY_SEEDS]
-        before = rows[0]["divergence before"]
+    """How far the probabilities are from the float32 base's, on windows that chose nothing."""
+    lines = []
+    for kind, start, learns in RECOVERED:
+        rows, lr = recovery_rows(store, kind, start, learns), recovery_rate(store, kind, start, learns)
+        before, whole = rows[0]["divergence before"], rows[0]["float32's loss"]
         recovered = [100 * (1 - r["divergence"] / before) for r in rows]
         above = [rows[0]["loss before"] - whole, mean(r["loss"] for r in rows) - whole]
         lines.append([
-            name_of(kind, start), f"{lr:g}", f"{before:.4f}", spread([r["divergence"] for r in rows], 4),
+            name_of(kind, start), learns, f"{lr:g}", f"{before:.4f}", spread([r["divergence"] for r in rows], 4),
             f"{mean(recovered):.0f} %", *(f"{n:+.4f}" for n in above),
         ])  # fmt: skip
-    head = ["base", "learning rate", "divergence before", "after", "recovered", "loss above float32's before", "after"]
-    return markdown(head, lines)
+    head = ["base", "learns", "learning rate", "divergence before", "after", "recovered", "loss above float32's before"]
+    return markdown([*head, "after"], lines)
+
+
+def recovery_rows(store, kind, start, learns):
+    """The rows of all seeds."""
+    lr = recovery_rate(store, kind, start, learns)
+    return [store.find(recovery_key(kind, start, learns, lr, seed)) for seed in SEEDS]
 
 
 def error_table(store):

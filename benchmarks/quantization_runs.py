@@ -42,13 +42,14 @@ TASKS = ("sql", "data-to-text")
 RATES = (2e-3, 5e-3, 1e-2, 2e-2)
 STEPS = (15, 30, 60, 120)  # of the comparison at equal steps
 RANK, RANKS = 8, (1, 2, 4, 8, 16, 32, 64)
-RECOVERED = {(DOUBLE, "lora"): 2e-3, ("fp4", "lora"): 2e-3, (DOUBLE, PISSA): 5e-4}  # -> learning rate, not tuned
-RECOVERY_SEEDS = SEEDS[:2]
+TEACHER, LABELS = "the float32 base's probabilities", "the text alone"  # what the adapter of a recovery learns
+RECOVERED = ((DOUBLE, "lora", TEACHER), ("fp4", "lora", TEACHER), (DOUBLE, PISSA, TEACHER), (DOUBLE, "lora", LABELS))
+RECOVERY_RATES = (5e-4, 2e-3, 8e-3)
 TEXT_STEPS = 40  # of the recovery, which sees plain text
 
 COUNT = (  # of the rows
     len(TYPES) + len(RANKS) + len(TASKS) * (2 * len(RATES) + len(SEEDS) * len(SETTINGS))
-    + len(STEPS) * len(SEEDS) * 2 + len(RECOVERY_SEEDS) * len(RECOVERED)
+    + len(STEPS) * len(SEEDS) * 2 + len(RECOVERED) * (len(RECOVERY_RATES) + len(SEEDS))
 )  # fmt: skip
 
 
@@ -108,17 +109,29 @@ def jobs(store):  # -> iterator of (key, function () -> measures)
             for kind in ("float32", DOUBLE):
                 lr = best_rate(store, TASKS[0], "lora")
                 yield task_job(run_of(TASKS[0], kind, "lora", lr=lr, seed=seed, steps=steps))
-    for seed in RECOVERY_SEEDS:
-        for (kind, start), lr in RECOVERED.items():
-            yield recovery_key(kind, start, seed), partial(recovery, kind, start, lr, seed)
+    for setting in RECOVERED:
+        for lr in RECOVERY_RATES:
+            yield recovery_job(*setting, lr, TUNING_SEED, CHOOSING)
+        for seed in SEEDS:
+            yield recovery_job(*setting, recovery_rate(store, *setting), seed, REPORTING)
 
 
 def task_job(run, tuning=False):
     return key_of(run, tuning), partial(measure, run, tuning)
 
 
-def recovery_key(kind, start, seed):
-    return {"what": "recovery", "kind": kind, "start": start, "seed": seed}
+def recovery_job(kind, start, learns, lr, seed, half):
+    return recovery_key(kind, start, learns, lr, seed), partial(recovery, kind, start, learns, lr, seed, half)
+
+
+def recovery_key(kind, start, learns, lr, seed):
+    return {"what": "recovery", "kind": kind, "start": start, "learns": learns, "lr": lr, "seed": seed}
+
+
+def recovery_rate(store, kind, start, learns):
+    """The learning rate with the least divergence on the windows that choose, with seed TUNING_SEED."""
+    keys = {lr: recovery_key(kind, start, learns, lr, TUNING_SEED) for lr in RECOVERY_RATES}
+    return min(RECOVERY_RATES, key=lambda lr: store.find(keys[lr])["divergence"])
 
 
 def best_rate(store, task, start):
@@ -140,32 +153,37 @@ def text(name):
     return encode_text(shipped(name).read_text(encoding="utf-8"), tokenizer())
 
 
-def text_losses(model):  # -> {loss, divergence}, nats per token
+ALL, CHOOSING, REPORTING = (
+    slice(None),
+    slice(0, None, 2),
+    slice(1, None, 2),
+)  # of the batches of the validation text
+
+
+def text_losses(model, part=ALL):  # -> {loss, divergence}, nats per token
     context = model.config.max_position_embeddings
-    windows = text_windows(text("corpus_valid.txt"), training_window(text("corpus_valid.txt"), context), 16)
+    windows = text_windows(text("corpus_valid.txt"), training_window(text("corpus_valid.txt"), context), 16)[part]
     apart = Distillation(float32_base(), temperature=1.0, mix=1.0)
     with no_grad():
         divergence = np.mean([apart(model, *batch).item() for batch in windows])
     return {"loss": round(evaluate(model, windows), 6), "divergence": round(float(divergence), 6)}
 
 
-@lru_cache
-def text_measures(kind, start="lora"):
-    return text_losses(base_in(kind, start))
+def text_measures(kind):
+    return text_losses(base_in(kind))
 
 
-def recovery(kind, start, lr, seed):
-    """An adapter on the quantized base learns the probabilities of the float32 base on the text that the base knows."""
+def recovery(kind, start, learns, lr, seed, half):
+    """An adapter on the quantized base learns the float32 base's probabilities, or the text that the base knows."""
     model = get_peft_model(base_in(kind, start), config_of(start), seed=seed)
-    before = text_measures(kind, start)  # an adapter begins where its base is
+    before, whole = text_losses(model, half), text_losses(float32_base(), half)
     window = training_window(text("corpus.txt"), model.config.max_position_embeddings)
     batches = TextBatches(text("corpus.txt"), 8, window, np.random.default_rng([seed, 1]))
     optimizer = AdamW([p for _, p in trained(model)], lr=lr, weight_decay=0.0)
-    teach = Distillation(float32_base(), temperature=1.0, mix=1.0)
-    run_training(
-        model, batches, optimizer, TEXT_STEPS, schedule=linear_decay(TEXT_STEPS, TEXT_STEPS // 6), loss_of=teach
-    )
-    return {f"{name} before": v for name, v in before.items()} | text_losses(model)
+    more = {"loss_of": Distillation(float32_base(), temperature=1.0, mix=1.0)} if learns == TEACHER else {}
+    run_training(model, batches, optimizer, TEXT_STEPS, schedule=linear_decay(TEXT_STEPS, TEXT_STEPS // 6), **more)
+    measures = {f"{name} before": v for name, v in before.items()} | text_losses(model, half)
+    return measures | {"float32's loss": whole["loss"]}
 
 
 # ---- the weights

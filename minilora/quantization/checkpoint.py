@@ -154,6 +154,6 @@ class PackedFiles:
             self._refuse(
                 weight, f"has {codes.shape} {codes.dtype} and SCB {scale.shape} {scale.dtype}: not int8 by rows"
             )
-        if f"{stem}.weight_format" in self.places and self._read(f"{stem}.weight_format").any():
+        if f"{stem}.weight_format" in self.places and self._read(f"{stem}.weight_format").tolist() not in (0, [0]):
             self._refuse(f"{stem}.weight_format", "is not 0, the only format that is stored row by row")
         return Int8(codes, scale)

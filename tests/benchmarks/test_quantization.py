@@ -7,18 +7,18 @@ import pytest
 from benchmarks.experiments import SEEDS
 from benchmarks.paper import with_table
 from benchmarks.quantization import results
-from benchmarks.quantization_page import FIGURES, PAGE, TABLES, rows_of
+from benchmarks.quantization_page import FIGURES, PAGE, TABLES, recovery_rows, rows_of
 from benchmarks.quantization_runs import (
     COUNT,
     DOUBLE,
+    LABELS,
     RANKS,
     RECOVERED,
-    RECOVERY_SEEDS,
     SETTINGS,
     TASKS,
+    TEACHER,
     error_cut,
     jobs,
-    recovery_key,
     text_measures,
 )
 
@@ -66,12 +66,18 @@ def test_every_setting_has_the_rows_of_all_seeds(task):
     assert all(len(rows_of(results(), task, kind, start)) == len(SEEDS) for kind, start in SETTINGS)
 
 
-@pytest.mark.parametrize(("kind", "start"), RECOVERED)
-def test_training_takes_back_a_part_of_the_error_with_every_seed(kind, start):
-    store = results()
-    rows = [store.find(recovery_key(kind, start, seed)) for seed in RECOVERY_SEEDS]
-    assert all(row["divergence"] < row["divergence before"] for row in rows)
+@pytest.mark.parametrize(("kind", "start", "learns"), RECOVERED)
+def test_training_takes_back_a_part_of_the_error_with_every_seed(kind, start, learns):
+    rows = recovery_rows(results(), kind, start, learns)
+    assert len(rows) == len(SEEDS) and all(row["divergence"] < row["divergence before"] for row in rows)
     assert mean(row["loss"] for row in rows) < rows[0]["loss before"]
+
+
+def test_the_teacher_gives_back_more_of_the_divergence_than_the_text_alone():
+    after = {}
+    for learns in (TEACHER, LABELS):
+        after[learns] = [row["divergence"] for row in recovery_rows(results(), DOUBLE, "lora", learns)]
+    assert max(after[TEACHER]) < min(after[LABELS])
 
 
 @pytest.mark.slow

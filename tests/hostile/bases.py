@@ -2,9 +2,10 @@
 
 import json
 
-from .damage import damage_safetensors, damaged, dump, odd, replace_by_foreign, write_damaged_json
+from .damage import damage_safetensors, damage_state, damaged, dump, odd, replace_by_foreign, write_damaged_json
+from .sound import QUANTIZED
 
-NAMES = ("base", "base", "tied", "gpt2_tiny", "qwen2tied_tiny", "llama3rope_tiny")
+NAMES = ("base", "base", "tied", "gpt2_tiny", "qwen2tied_tiny", "llama3rope_tiny", *QUANTIZED)
 WITHOUT_TOKENIZER = ("gpt2_tiny", "qwen2tied_tiny", "llama3rope_tiny")
 LOADING = [  # read the weights
     ["generate", "--base", "b", "--prompt", "a sea", "--max-new-tokens", "3"],
@@ -20,6 +21,7 @@ LOOKING = [
 REFUSED_BY_ALL = ("cut", "missing", "extra", "shape", "transposed", "not floating", "not finite", "every name twice",
                   "bytes of no tensor", "length of the header", "nothing", "folder", "empty", "zeros", "link to itself",
                   "link to nowhere", "device", "socket", "pickle", "zip", "text", "sparse")  # fmt: skip
+FORGIVEN = (("tied", "extra"), ("nf4", "transposed"))  # codes are a row of bytes, whatever shape is written
 OTHER_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json", "special_tokens_map.json")
 
 
@@ -37,9 +39,11 @@ def fill(case) -> None:
         case.argv = list(rng.choice(LOADING if rng.random() < 0.7 else LOOKING))
     loads = case.argv in LOADING
     kind = rng.random()
-    if kind < 0.45:
+    if name == "nf4" and kind < 0.2:
+        damage_state(rng, base / "model.safetensors")
+    elif kind < 0.45:
         reason = damage_safetensors(rng, base / "model.safetensors")
-        if loads and reason in REFUSED_BY_ALL and not (name == "tied" and reason == "extra"):
+        if loads and reason in REFUSED_BY_ALL and (name, reason) not in FORGIVEN:
             case.wrong = case.wrong or reason
     elif kind < 0.85:
         damage_config(rng, base / "config.json")

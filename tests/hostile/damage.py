@@ -310,3 +310,14 @@ def damage_safetensors(rng, path: Path) -> str:
     else:
         path.write_bytes(edited_bytes(rng, path.read_bytes()))
     return ""
+
+
+def damage_state(rng, path: Path) -> None:
+    """Change the JSON that bitsandbytes keeps in a tensor beside a 4-bit weight."""
+    header, body = read_raw(path)
+    tensors = tensors_of(header, body)
+    name = rng.choice(sorted(n for n in tensors if ".quant_state." in n))
+    text = dump(damaged(rng, json.loads(tensors[name][2])))
+    raw = text.encode("utf-8", "surrogatepass")
+    raw = edited_bytes(rng, raw, len(raw)) if rng.random() < 0.2 else raw
+    write_tensors(path, tensors | {name: ("U8", [len(raw)], raw)}, header.get("__metadata__"))

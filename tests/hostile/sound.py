@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from foreign_tokenizers import LLAMA2, sentencepiece
 from minilora.adapters.model import get_peft_model
 from minilora.adapters.registry import NAMES, config_named
 from minilora.finetuning import finetune
+from minilora.models.pretrained import load_base
 from minilora.pretraining import pretrain
 
 PAIRS = [{"prompt": f"Where is boat {n}?", "response": "At sea. " * (1 + n % 3)} for n in range(24)]
 TEXT = "Hattie Sedge lives on Chapel Steps. The Blue Bell serves apple cake near the harbour.\n" * 20
 RUNS = {"lora_run": "lora", "adalora_run": "adalora", "full_run": "full"}  # folder -> method
+QUANTIZED = ("nf4", "int8")  # folders of bases in few bits
 SMALL = {"vocab": 300, "width": 16, "layers": 1, "heads": 2, "kv_heads": 1, "mlp": 24, "context": 64, "length": 32}
 
 
@@ -36,6 +39,9 @@ def make(folder: Path) -> None:
         (base / "generation_config.json").write_text('{"eos_token_id": [0], "pad_token_id": 1}', encoding="utf-8")
         make_base(folder / "tied", 3, tie_word_embeddings=True, attention_bias=True)
         make_base(folder / "wide", 4, hidden_size=24)  # of other shapes
+        for quantize in QUANTIZED:
+            shutil.copytree(base, folder / quantize)
+            load_base(base, quantize=quantize)[0].save_pretrained(folder / quantize)
         for name in ("gpt2_tiny", "qwen2tied_tiny", "llama3rope_tiny"):
             copy_of(name, folder / name)
         make_data(folder)

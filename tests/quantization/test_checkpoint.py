@@ -77,6 +77,13 @@ def test_an_8_bit_weight_without_its_scales_is_refused_by_name(tmp_path):
         load_pretrained(folder)
 
 
+@pytest.mark.parametrize("value", [np.ones((), np.uint8), np.zeros(0, np.uint8), np.zeros(2, np.uint8)])
+def test_an_8_bit_weight_in_another_order_than_row_by_row_is_refused(tmp_path, value):
+    folder = changed(saved(tmp_path, load_in_8bit=True), replaced(f"{Q}.weight_format", value))
+    with pytest.raises(FormatError, match=f"{Q}.weight_format is not 0, the only format that is stored row by row$"):
+        load_pretrained(folder)
+
+
 def test_a_4_bit_weight_without_anything_beside_it_is_refused(tmp_path):
     def alone(tensors):
         for name in [n for n in tensors if n.startswith(f"{Q}.weight.")]:
