@@ -25,7 +25,7 @@ const kept = { // what is typed stays in this browser
 const area = make("textarea", { rows: 12, spellcheck: false });
 area.addEventListener("input", () => kept.put(area.value));
 const rank = slider("Rank", { min: 0, max: 4, value: 3, shown: (n) => 2 ** n }, () => {});
-const steps = choice("Steps", { 20: "20", 60: "60", 120: "120" }, "60", () => {});
+const steps = choice("Steps", { 10: "10", 30: "30", 60: "60", 120: "120" }, "30", () => {});
 const go = button("Train", () => (training ? stop() : train())), status = spoken("said status");
 const curve = make("div", { className: "picture" });
 const question = make("input", { type: "text", value: "Where does Bess Moss live?", spellcheck: false, autocomplete: "off" });

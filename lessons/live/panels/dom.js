@@ -17,7 +17,7 @@ export function svg(tag, attributes = {}, ...children) {
 
 // A slider with its name and its value. shown: number -> what is written beside it; act(number) when it is moved.
 export function slider(name, { min, max, step = 1, value, shown = String }, act) {
-  const said = make("output", {}, shown(value));
+  const said = make("b", {}, shown(value)); // no <output>: the label would name that, and not the slider
   const input = make("input", { type: "range", min, max, step, value });
   const tell = () => { said.textContent = shown(+input.value); input.setAttribute("aria-valuetext", said.textContent); };
   input.addEventListener("input", () => { tell(); act(+input.value); });
