@@ -1,7 +1,8 @@
 """What HTTP adds to a token of a stream: python -m benchmarks.serving_http
 
 A server in this process, its clients in another one. The cost is the CPU time of this process that is not the engine's,
-and the engine's own time in handing a token over, divided by the tokens. Reading requests is in it.
+and the engine's own time in handing a token over, while all answers are being written. What a request costs beside its
+tokens (to read it, to begin and to end its answer) is a column of its own. The last row is one request with n answers.
 """
 
 import http.client
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import NamedTuple
 
 import click
 
@@ -36,23 +38,44 @@ def main(streams, tokens, rounds):
     while not running.started and thread.is_alive():
         time.sleep(0.01)
     clock = Clock(server.engine)
-    click.echo(f"streams  tokens  HTTP us/token (target {TARGET})  engine us/token  client sees tokens/s")
+    port = listener.getsockname()[1]
+    cases = [(int(count), 1) for count in streams]
+    cases.append((1, max(count for count, _ in cases)))
+    click.echo(f"streams  answers  HTTP us/token (target {TARGET})  engine us/token  tokens/s  ms/request")
     try:
-        for count in map(int, streams):
-            found = [clock.measure(listener.getsockname()[1], count, tokens) for _ in range(rounds)]
-            http_us, engine_us, rate = sorted(found)[len(found) // 2]
-            click.echo(f"{count:7} {count * tokens:7} {http_us:28.0f} {engine_us:16.0f} {rate:21,.0f}")
+        for count, n in cases:
+            found = [clock.measure(port, count, n, tokens) for _ in range(rounds)]
+            http_us, engine_us, rate, request_ms = sorted(found)[len(found) // 2]
+            click.echo(f"{count:7} {count * n:8} {http_us:26.0f} {engine_us:16.0f} {rate:9,.0f} {request_ms:11.1f}")
     finally:
         running.should_exit = True
         thread.join()
 
 
+class Moment(NamedTuple):
+    """Seconds of CPU time of the process, of the engine's steps, and of handing tokens over; the clock; the steps."""
+
+    process: float
+    steps: float
+    given: float
+    clock: float
+    number: int
+
+    def since(self, before):  # -> Moment
+        return Moment(*(a - b for a, b in zip(self, before, strict=True)))
+
+    @property
+    def http(self):
+        return self.process - self.steps + self.given
+
+
 class Clock:
-    """CPU time of the engine's thread, split into its steps and the handing over of tokens."""
+    """Looks at the CPU time after each step of an engine that runs."""
 
     def __init__(self, engine):
         self.engine, self.steps, self.given = engine, 0.0, 0.0
-        step, submit = engine.step, engine.submit
+        self.count, self.first, self.last = 0, None, None
+        step, submit, after = engine.step, engine.submit, engine.after_step
 
         def timed_step():
             began = time.thread_time()
@@ -70,25 +93,34 @@ class Clock:
             sequence.give = timed_give
             submit(sequence)
 
-        engine.step, engine.submit = timed_step, timed_submit
+        def look():
+            after()
+            if engine.scheduler.answering == self.count:
+                self.last = self.now()
+                self.first = self.first or self.last
 
-    def measure(self, port, streams, tokens):  # -> microseconds of HTTP, of the engine, tokens per second
-        """Let another process read `streams` answers at once."""
-        command = [sys.executable, "-c", f"from benchmarks.serving_http import read; read({port}, {streams}, {tokens})"]
-        before = time.process_time(), self.steps, self.given
-        began = time.perf_counter()
-        subprocess.run(command, check=True)
-        seconds = time.perf_counter() - began
-        whole, steps, given = (
-            a - b for a, b in zip((time.process_time(), self.steps, self.given), before, strict=True)
-        )
-        count = streams * tokens
-        return 1e6 * (whole - steps + given) / count, 1e6 * (steps - given) / count, count / seconds
+        engine.step, engine.submit, engine.after_step = timed_step, timed_submit, look
+
+    def now(self):
+        steps = self.engine.counts["steps"]
+        return Moment(time.process_time(), self.steps, self.given, time.perf_counter(), steps)
+
+    def measure(self, port, streams, n, tokens):  # -> us of HTTP and of the engine a token, tokens/s, ms a request
+        """Let another process read `streams` requests at once, each with n answers."""
+        call = f"read({port}, {streams}, {n}, {tokens})"
+        self.count, self.first, self.last = streams * n, None, None
+        before = self.now()
+        subprocess.run([sys.executable, "-c", f"from benchmarks.serving_http import read; {call}"], check=True)
+        whole, found = self.now().since(before), self.last.since(self.first)
+        count = found.number * streams * n
+        each = found.http / count
+        request = (whole.http - each * tokens * streams * n) / streams
+        return 1e6 * each, 1e6 * (found.steps - found.given) / count, count / found.clock, 1e3 * request
 
 
-def read(port, streams, tokens):
+def read(port, streams, n, tokens):
     """The clients: read every stream to its end."""
-    body = {"prompt": "x", "max_tokens": tokens, "ignore_eos": True, "stream": True}
+    body = {"prompt": "x", "max_tokens": tokens, "ignore_eos": True, "stream": True, "n": n}
 
     def one():
         connection = http.client.HTTPConnection("127.0.0.1", port)

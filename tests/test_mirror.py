@@ -26,7 +26,6 @@ NO_TEST_FILE = {  # file, or pattern -> where it is tested instead
     "course/checks/mistakes_04.py": "test_lesson_04.py",
     "course/lab/*": "the lessons that call them",
     "models/context.py": "a record without code",
-    "serving/answers.py": "test_api.py",
     "serving/guard.py": "test_api.py",
     "serving/listener.py": "test_api_attack.py, cli/test_serve.py",
     "serving/metrics.py": "test_api.py",

@@ -8,7 +8,7 @@ import click
 from ..errors import ConfigError
 from .common import device_option, quantize_option
 
-PACKAGES = ("fastapi", "uvicorn", "starlette", "prometheus_client", "pydantic")  # of the extra `serve`
+PACKAGES = ("fastapi", "uvicorn", "starlette", "prometheus_client", "pydantic", "pydantic_core")  # of the extra `serve`
 
 
 def _modules(ctx, param, value):  # ("name=path", ...) -> [(name, Path)]

@@ -5,7 +5,6 @@ import contextlib
 import json
 import time
 import uuid
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
+from pydantic_core import PydanticSerializationError, to_json
 
 from ..errors import BusyError, MiniloraError
 from ..text.streaming import TextStream
@@ -20,27 +20,28 @@ from . import protocol
 from .guard import error_body
 from .requests import Delta, Sequence
 
-to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+Given = list[tuple[int, Delta]]  # of one request and one step: which of its answers, and what is new in it
 
 
 class Post:
-    """Brings deltas from the engine's thread to the event loop, which is woken once for those of a step."""
+    """Brings deltas from the engine's thread to the event loop: once a step, and those of a request together."""
 
     def __init__(self):
-        self._loop, self._items = asyncio.get_running_loop(), deque()
+        self._loop, self._given = asyncio.get_running_loop(), {}  # queue -> Given
 
-    def put(self, queue: asyncio.Queue, item) -> None:  # in the engine's thread
-        self._items.append((queue, item))
+    def put(self, queue: asyncio.Queue, index: int, delta: Delta) -> None:  # in the engine's thread
+        self._given.setdefault(queue, []).append((index, delta))
 
     def send(self) -> None:  # in the engine's thread
-        if self._items:
+        if self._given:
+            given, self._given = self._given, {}
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
-                self._loop.call_soon_threadsafe(self._deliver)
+                self._loop.call_soon_threadsafe(self._deliver, given)
 
-    def _deliver(self):
-        while self._items:
-            queue, item = self._items.popleft()
-            queue.put_nowait(item)
+    @staticmethod
+    def _deliver(given):
+        for queue, deltas in given.items():
+            queue.put_nowait(deltas)
 
 
 class Answers:
@@ -79,31 +80,32 @@ class Answers:
                 raise
 
     def _give(self, index: int, delta: Delta) -> None:  # in the engine's thread
-        self.server.post.put(self._queue, (index, delta))
+        self.server.post.put(self._queue, index, delta)
 
     async def leave_with(self, request: Request) -> None:
         """Wait until the client goes; `deltas` ends then."""
         while (await request.receive())["type"] != "http.disconnect":
             pass
-        self._queue.put_nowait((0, None))
+        self._queue.put_nowait([])
 
-    async def deltas(self) -> AsyncGenerator[tuple[int, Delta], None]:
-        """(index, delta) until every answer has ended; cancels what runs when it is left before."""
+    async def deltas(self) -> AsyncGenerator[Given, None]:
+        """What each step gave, until every answer has ended; cancels what runs when it is left before."""
         left = len(self.sequences)
         try:
             while left:
-                index, delta = await self._queue.get()
-                if delta is None:
+                given, now = await self._queue.get(), time.perf_counter()
+                if not given:
                     return
-                self._measure(index, delta)
-                left -= delta.finish_reason is not None
-                yield index, delta
+                for index, delta in given:
+                    self._measure(index, delta, now)
+                    left -= delta.finish_reason is not None
+                yield given
         finally:
             if left:
                 self.cancel()
 
-    def _measure(self, index, delta):
-        metrics, now = self.server.metrics, time.perf_counter()
+    def _measure(self, index, delta, now):
+        metrics = self.server.metrics
         if delta.tokens:
             if index in self._last:
                 metrics.between.observe(now - self._last[index])
@@ -122,13 +124,14 @@ class Answers:
         return protocol.usage(sum(map(len, prompts)), sum(len(s.tokens) for s in self.sequences))
 
 
-async def raising(deltas: AsyncGenerator[tuple[int, Delta], None]) -> AsyncIterator[tuple[int, Delta]]:
-    """What `Answers.deltas` yields. Raises the error of the first answer that has one."""
+async def raising(deltas: AsyncGenerator[Given, None]) -> AsyncIterator[Given]:
+    """What `Answers.deltas` yields. Raises the error of the first answer that has one, behind what was before it."""
     async with contextlib.aclosing(deltas) as found:
-        async for index, delta in found:
-            if delta.error is not None:
-                raise delta.error
-            yield index, delta
+        async for given in found:
+            wrong = next((i for i, (_, delta) in enumerate(given) if delta.error is not None), None)
+            yield given[:wrong]
+            if wrong is not None:
+                raise given[wrong][1].error
 
 
 class Completion:
@@ -198,10 +201,11 @@ async def respond(shape, request):
     last: list[Any] = [None] * len(parts)
     leaving = asyncio.create_task(answers.leave_with(request))
     try:
-        async for index, delta in raising(answers.deltas()):
-            parts[index][0].append(delta.text)
-            parts[index][1].extend(delta.logprobs)
-            last[index] = delta
+        async for given in raising(answers.deltas()):
+            for index, delta in given:
+                parts[index][0].append(delta.text)
+                parts[index][1].extend(delta.logprobs)
+                last[index] = delta
     finally:
         leaving.cancel()
     if any(delta is None or not delta.finish_reason for delta in last):
@@ -214,35 +218,45 @@ async def respond(shape, request):
 
 def event(data: dict) -> bytes:
     """A server-sent event. Half a surrogate pair, which UTF-8 cannot have, is written as its JSON escape."""
-    return f"data: {to_json(data)}\n\n".encode(errors="backslashreplace")
+    try:
+        text = to_json(data)
+    except PydanticSerializationError:
+        text = json.dumps(data, ensure_ascii=False).encode(errors="backslashreplace")
+    return b"data: %b\n\n" % text
 
 
 async def side_by_side(answers: Answers, names: list[str], failed: list[tuple[str, Exception]]) -> AsyncIterator[bytes]:
     """Events of /ask: the model's name with a piece of its answer, why it ended, or an error."""
     for name, error in failed:
         yield event({"model": name} | error_body(error)[0])
-    async for index, delta in answers.deltas():
+
+    def shown(name, delta):
         if isinstance(delta.error, Exception):
-            yield event({"model": names[index]} | error_body(delta.error)[0])
-        elif delta.text or delta.finish_reason:
-            yield event({"model": names[index], "text": delta.text, "finish_reason": delta.finish_reason})
+            return event({"model": name} | error_body(delta.error)[0])
+        if delta.text or delta.finish_reason:
+            return event({"model": name, "text": delta.text, "finish_reason": delta.finish_reason})
+        return b""
+
+    async for given in answers.deltas():
+        yield b"".join(shown(names[index], delta) for index, delta in given)
     yield b"data: [DONE]\n\n"
 
 
 async def _events(shape, head):
-    """Server-sent events: a choice in each, `[DONE]` at the end."""
+    """Server-sent events: a choice in each, those of a step written at once; `[DONE]` at the end."""
     head, answers = head | {"object": shape.chunk_kind}, shape.answers
     more = {"usage": None} if shape.body.usage_wanted else {}
     for index in range(len(answers.sequences)):
         if (choice := shape.opening(index)) is not None:
             yield event(head | {"choices": [choice]} | more)
     try:
-        async for index, delta in raising(answers.deltas()):
-            if delta.text or delta.finish_reason or delta.logprobs:
-                yield event(head | {"choices": [shape.piece(index, delta)]} | more)
+        async for given in raising(answers.deltas()):
+            shown = [pair for pair in given if pair[1].text or pair[1].finish_reason or pair[1].logprobs]
+            if shown:
+                yield b"".join(event(head | {"choices": [shape.piece(*pair)]} | more) for pair in shown)
     except MiniloraError as error:
         yield event(error_body(error)[0])
     else:
         if shape.body.usage_wanted:
             yield event(head | {"choices": [], "usage": answers.usage(shape.prompts)})
-    yield "data: [DONE]\n\n"
+    yield b"data: [DONE]\n\n"

@@ -105,6 +105,13 @@ def test_several_prompts_and_answers_are_in_order(client):
     assert [c.index for c in found.choices] == [0, 1, 2, 3]
 
 
+def test_the_events_of_a_step_are_written_together(http):
+    body = {"model": "style-json", "prompt": "x", "n": 8, "max_tokens": 20, "ignore_eos": True, "stream": True}
+    with http.stream("POST", "/v1/completions", json=body) as reply:
+        pieces = list(reply.iter_raw())
+    assert sum(piece.count(b"data: {") for piece in pieces) > 3 * len(pieces)
+
+
 def test_a_prompt_of_tokens_is_the_prompt_of_their_text(client, http):
     ids = http.post("/tokenize", json={"prompt": ASK + "\n"}).json()["tokens"]
     assert http.post("/detokenize", json={"tokens": ids}).json()["prompt"] == ASK + "\n"

@@ -1,0 +1,49 @@
+"""What the engine gives, on its way into the event loop and out as events."""
+
+import asyncio
+import json
+
+import pytest
+
+pytest.importorskip("fastapi")
+
+from minilora.errors import ConfigError
+from minilora.serving.answers import Post, event, raising
+from minilora.serving.requests import Delta
+
+
+def test_the_deltas_of_a_step_are_delivered_together_and_wake_the_loop_once(monkeypatch):
+    async def run():
+        post, one, other = Post(), asyncio.Queue(), asyncio.Queue()
+        woken = []
+        monkeypatch.setattr(post._loop, "call_soon_threadsafe", lambda *call: woken.append(call))
+        for queue, index in ((one, 0), (other, 0), (one, 1)):
+            post.put(queue, index, Delta(f"{index}", ()))
+        post.send()
+        post.send()
+        ((deliver, given),) = woken
+        deliver(given)
+        return [[(i, d.text) for i, d in queue.get_nowait()] for queue in (one, other)]
+
+    assert asyncio.run(run()) == [[(0, "0"), (1, "1")], [(0, "0")]]
+
+
+def test_what_was_given_before_an_error_is_yielded_first():
+    async def deltas():
+        yield [(0, Delta("a", ())), (1, Delta("", (), error=ConfigError("no"))), (2, Delta("c", ()))]
+
+    async def run():
+        seen = []
+        with pytest.raises(ConfigError, match="no"):
+            async for given in raising(deltas()):
+                seen += [delta.text for _, delta in given]
+        return seen
+
+    assert asyncio.run(run()) == ["a"]
+
+
+@pytest.mark.parametrize("text", ["ö\n", "a\ud800b", '"\\'])
+def test_an_event_is_one_line_of_json_in_utf_8(text):
+    written = event({"text": text, "logprobs": None})
+    assert written.startswith(b"data: ") and written.endswith(b"\n\n") and written.count(b"\n") == 2
+    assert json.loads(written[6:].decode("utf-8")) == {"text": text, "logprobs": None}
