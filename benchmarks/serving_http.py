@@ -19,7 +19,7 @@ from minilora.serving.listener import HttpServer, listen
 from minilora.serving.requests import Sequence
 from minilora.serving.start import start_server
 
-from .options import OneLine, Several
+from .options import OneLine, Refused, Several
 
 TARGET = 60  # microseconds
 
@@ -111,6 +111,8 @@ class Clock:
         self.count, self.first, self.last = streams * n, None, None
         before = self.now()
         subprocess.run([sys.executable, "-c", f"from benchmarks.serving_http import read; {call}"], check=True)
+        if self.first is None or self.first is self.last:
+            raise Refused("the first answer ended before the last one began: expected more --tokens")
         whole, found = self.now().since(before), self.last.since(self.first)
         count = found.number * streams * n
         each = found.http / count

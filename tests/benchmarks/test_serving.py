@@ -93,9 +93,16 @@ def test_padded_copies_add_what_the_loop_adds():
 
 @pytest.mark.slow
 def test_http_has_a_row_for_each_number_of_streams():
-    result = CliRunner().invoke(serving_http.main, ["--streams", "1,2", "--tokens", "10", "--rounds", "1"])
+    result = CliRunner().invoke(serving_http.main, ["--streams", "1,2", "--tokens", "200", "--rounds", "1"])
     assert result.exit_code == 0, result.output
     assert [line.split()[:2] for line in result.output.splitlines()[1:]] == [["1", "1"], ["2", "2"], ["1", "2"]]
+
+
+@pytest.mark.slow
+def test_http_wants_answers_that_run_at_once(monkeypatch):
+    monkeypatch.setattr(serving_http.subprocess, "run", lambda command, check: None)
+    result = CliRunner().invoke(serving_http.main, ["--streams", "1", "--tokens", "10", "--rounds", "1"])
+    assert result.exit_code == 2 and "expected more --tokens" in result.output
 
 
 @pytest.mark.slow
