@@ -11,8 +11,10 @@ in the browser.
 import hashlib
 import html
 import json
+import re
 import shutil
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pages
@@ -26,49 +28,72 @@ from minilora.errors import FormatError
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-PYODIDE = "314.0.3"
-CORE = f"https://cdn.jsdelivr.net/pyodide/v{PYODIDE}/full/"
-NEEDED = (
-    "pyodide.mjs",
-    "pyodide.asm.mjs",
-    "pyodide.asm.wasm",
-    "python_stdlib.zip",
-    "pyodide-lock.json",
-)
-PACKAGES = ("numpy", "matplotlib")
+LIVE = HERE / "live"
+SCRIPTS = ("page.js", "kept.js", "worker.js", "python.js", "products.js")
 SHIPPED = (  # what minilora reads beside its own files, under the same paths
     *("data/" + name for name in ("tasks", "base", "adapters", "tokenizer.json", "ledger.toml")),
     *("data/corpus.txt", "data/corpus_valid.txt", "benchmarks/results"),
     *("lessons/exercises", "lessons/solutions", "lessons/results"),
 )
 BAR = """<div id="bar" role="toolbar" aria-label="Python in this page">\
-<span id="state" role="status" aria-live="polite">\
-Press Run at any cell: Python starts in this page.</span><span id="progress"></span>\
+<span id="state" role="status" aria-live="polite">Cells do not run here: they need JavaScript, a browser from 2023 or \
+later, and pages from a web server (python -m http.server).</span><span id="seconds"></span>\
+<button id="again" hidden></button><span id="progress"></span><span id="offline"></span>\
 <button id="all">Run all</button><button id="stop">Stop</button><button id="save">Save answers</button>\
 <label class="file">Open answers<input id="open" type="file" accept="application/json"></label></div>"""
+ELSEWHERE = (
+    "This cell needs a machine with Python installed: a browser has no other processes and no sockets. "
+    "Its output below is from such a machine."
+)
+
+
+def pinned():  # -> the version of Pyodide, where it is, and the SHA-256 of each of its files
+    return json.loads((LIVE / "pyodide.json").read_text(encoding="utf-8"))
 
 
 def write_live_site(sources, folder, vendor=None):  # vendor: a folder with Pyodide, or None
     """A page for each lesson whose cells run, the texts beside them, an index, and what the pages load."""
-    core = vendored(Path(vendor), folder) if vendor else CORE
+    python = vendored(Path(vendor), folder) if vendor else pinned()
     pages.write_site(sources, folder)
-    archive = write_archive(folder)
-    for name in ("worker.js", "page.js"):
-        shutil.copy(HERE / "live" / name, folder / name)
+    archive = write_python(folder, python)
     notebooks = [s.with_suffix(".ipynb") for s in sources]
     for i, path in enumerate(notebooks):
         before, after = (link(notebooks, i + step) for step in (-1, 1))
-        text = live_page(path, before, after, core, archive)
-        (folder / f"{path.stem}.html").write_text(text, encoding="utf-8", newline="\n")
-    for part in (
-        site_panels,
-        site_start,
-        site_reference,
-        site_frame,
-        site_search,
-    ):  # the frame is around all pages; the search reads it
+        put(folder / f"{path.stem}.html", live_page(path, before, after, archive))
+    parts = site_panels, site_start, site_reference, site_frame, site_search
+    for part in parts:  # the frame is around all pages; the search reads it
         part.write(folder)
+    write_service(folder, python)
     print(f"cells run in {folder}: python -m http.server --directory {folder}")
+
+
+def write_python(folder, python):  # -> the name of the archive; python: see pinned()
+    """What a page needs to run cells: scripts, minilora, and where Python is."""
+    for name in SCRIPTS:
+        shutil.copy(LIVE / name, folder / name)
+    put(folder / "pyodide.json", json.dumps(python, indent=1))
+    return write_archive(folder)
+
+
+def put(path, text):
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_service(folder, python):
+    """The service worker, which knows every file of the site, and those that never change under their names."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "service.js")
+    names = [p.relative_to(folder).as_posix() for p in files]
+    of_python = [python["core"] + name for name in python["sha256"]]
+    of_python += [python["packages"] + p["file_name"] for p in python["lock"]["packages"].values()]
+    fixed = [*of_python, *(n for n in names if n.startswith("minilora-"))]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.read_bytes())
+    text = (LIVE / "service.js").read_text(encoding="utf-8")
+    empty = 'VERSION = "", FILES = [], FIXED = []'
+    assert empty in text
+    filled = f'VERSION = "{digest.hexdigest()[:12]}", FILES = {json.dumps(["./", *names])}, FIXED = {json.dumps(fixed)}'
+    put(folder / "service.js", text.replace(empty, filled))
 
 
 def link(notebooks, i):
@@ -77,19 +102,10 @@ def link(notebooks, i):
     return f'<a href="{notebooks[i].stem}.html">{html.escape(pages.title_of(notebooks[i]))}</a>'
 
 
-def live_page(path, before, after, core, archive):
+def live_page(path, before, after, archive):
     title = pages.title_of(path)
     whole = pages.page(title, pages.linked_to_glossary(live_html(path)), before, after)
-    figures = any(
-        "image/png" in o.get("data", {}) for c in pages.read(path) for o in c.get("outputs", ())
-    )
-    facts = {
-        "lesson": path.stem,
-        "worker": "worker.js",
-        "core": core,
-        "archive": archive,
-        "figures": "yes" if figures else "",
-    }
+    facts = {"lesson": path.stem, "worker": "worker.js", "archive": archive}
     data = "".join(f' data-{name}="{html.escape(value)}"' for name, value in facts.items())
     whole = whole.replace("<body>", f"<body{data}>")
     return whole.replace("<main>", f"<main>{BAR}", 1).replace(
@@ -98,7 +114,7 @@ def live_page(path, before, after, core, archive):
 
 
 def live_html(path):  # notebook -> the body of its page, with cells that run
-    title, count, number, pieces = pages.title_of(path), 0, 0, []
+    title, count, number, pieces, keys = pages.title_of(path), 0, 0, [], Counter()
 
     def figure(picture, words):
         nonlocal count
@@ -112,25 +128,43 @@ def live_html(path):  # notebook -> the body of its page, with cells that run
             pieces.append(pages.cell_html(cell, figure))
         elif "install" not in tags:
             number += 1
+            source = pages.text_of(cell["source"])
+            key = key_of(source, tags)
+            keys[key] += 1
+            names = {"n": str(number), "key": f"{key}-{keys[key]}" if keys[key] > 1 else key}
+            if "exercise" in tags:
+                names["exercise"] = key
             shown = "".join(pages.output_html(o, figure) for o in cell["outputs"])
-            pieces.append(live_cell(number, pages.text_of(cell["source"]), shown, tags))
+            pieces.append(live_cell(names, source, shown, tags))
     return "\n".join(pieces)
 
 
-def live_cell(number, source, outputs, tags):
+def key_of(source, tags):
+    """The name under which a browser keeps a cell: its exercise, or a hash of its text.
+
+    What was typed into a cell is found again when cells are added before it, and forgotten when the cell is another.
+    """
+    checked = re.findall(r'^check\("(.+?)"', source, re.M) if "exercise" in tags else []
+    return "-".join(checked) or hashlib.sha256(source.encode()).hexdigest()[:10]
+
+
+def live_cell(names, source, outputs, tags):
     kind = "cell exercise" if "exercise" in tags else "cell"
+    here = "machine-only" not in tags
     rows = source.count("\n") + 1
     area = (
         f'<textarea rows="{rows}" spellcheck="false" autocapitalize="off" autocomplete="off" '
-        f'aria-label="cell {number}">\n'
+        f'aria-label="cell {names["n"]}"{"" if here else " readonly"}>\n'
         f"{html.escape(source)}</textarea>"
     )
     if "fold" in tags:
         area = f"<details><summary>{pages.FOLDED['fold']}</summary>{area}</details>"
     buttons = (("run", "Run"), ("above", "Run all above and this"), ("reset", "Reset"))
     tools = "".join(f'<button data-do="{name}">{text}</button>' for name, text in buttons)
+    tools = tools if here else f"<span>{ELSEWHERE}</span>"
+    data = "".join(f' data-{name}="{value}"' for name, value in names.items())
     return (
-        f'<section class="{kind}" data-n="{number}">{area}<div class="tools">{tools}</div>'
+        f'<section class="{kind}"{data}>{area}<div class="tools">{tools}</div>'
         f'<div class="out">{outputs}</div></section>'
     )
 
@@ -161,33 +195,20 @@ def write_archive(
     return whole.rename(named).name
 
 
-def wheels(source):  # a folder with Pyodide -> its files that a lesson needs
-    """Raises FormatError naming the first file that is missing or is not the one of pyodide-lock.json."""
-    try:
-        locked = json.loads((source / "pyodide-lock.json").read_text(encoding="utf-8"))["packages"]
-        wanted, found = list(PACKAGES), list(NEEDED)
-        while wanted:
-            package = locked[wanted.pop()]
-            if package["file_name"] not in found:
-                found.append(package["file_name"])
-                wanted += package["depends"]
-                digest = hashlib.sha256((source / package["file_name"]).read_bytes()).hexdigest()
-                if digest != package["sha256"]:
-                    raise FormatError(
-                        f"{source / found[-1]} is not the file that pyodide-lock.json names"
-                    )
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(
-            f"{source / 'pyodide-lock.json'} is no lock file of Pyodide: {error!r}"
-        ) from error
-    if missing := [name for name in found if not (source / name).is_file()]:
-        raise FormatError(f"{source} has no {missing[0]}; expected the files of Pyodide {PYODIDE}")
-    return found
-
-
-def vendored(source, folder):  # -> the place of Pyodide in the site
-    names = wheels(source)
+def vendored(source, folder):  # -> the same as pinned(), with the addresses inside the site
+    """Copy Pyodide's files from `source` into the site. Raises FormatError naming the first that is another file."""
+    python = pinned()
+    wheels = {p["file_name"]: p["sha256"] for p in python["lock"]["packages"].values()}
+    for name, digest in (python["sha256"] | wheels).items():
+        if not (source / name).is_file():
+            raise FormatError(
+                f"{source} has no {name}; expected the files of Pyodide {python['version']}"
+            )
+        if hashlib.sha256((source / name).read_bytes()).hexdigest() != digest:
+            raise FormatError(
+                f"{source / name} is not the file of Pyodide {python['version']}, by its SHA-256"
+            )
     (folder / "pyodide").mkdir(parents=True, exist_ok=True)
-    for name in names:
+    for name in python["sha256"] | wheels:
         shutil.copy(source / name, folder / "pyodide" / name)
-    return "pyodide/"
+    return python | {"core": "pyodide/", "packages": "pyodide/"}

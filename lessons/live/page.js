@@ -1,127 +1,233 @@
-// A lesson in the page: cells to run, edit and reset; what is typed is kept in this browser.
+// A lesson in the page: cells to run, edit, reset and stop. kept.js keeps what is typed and answered, worker.js has Python.
 
-const cells = [...document.querySelectorAll("section.cell")];
-const bar = document.querySelector("#state");
-const store = (() => { try { localStorage.setItem("minilora", "1"); return localStorage; } catch { return null; } })();
-const key = (cell) => `minilora/${document.body.dataset.lesson}/${cell.dataset.n}`;
-const say = (text) => { bar.textContent = text; };
-let worker = null, ready = false, queue = [], current = null; // cells that wait, and the one that runs
+import * as kept from "./kept.js";
 
-function code(cell) { return cell.querySelector("textarea").value; }
-function fit(area) { area.style.height = "auto"; area.style.height = area.scrollHeight + 2 + "px"; }
+const { lesson, worker: address, archive } = document.body.dataset;
+const cells = [...document.querySelectorAll("section.cell")].filter((cell) => cell.querySelector("textarea:not([readonly])"));
+const find = (id) => document.getElementById(id);
+const say = (text) => { find("state").textContent = text; };
+const named = (cell) => `${lesson}/${cell.dataset.key}`;
+const areaOf = (cell) => cell.querySelector("textarea");
+
+let worker = null, ready = false, interrupt = null; // interrupt: a byte that Python looks at, where the browser allows it
+let queue = [], current = null, stopping = false, began = 0; // cells that wait, and the one that runs
+let known = new Set(); // cells whose names Python knows now
+let pending = ""; // text of the running cell that is not shown yet
+
+// ---- Python
+
+function moduleWorkers() { // does the browser know them? It reads `type` only if it does
+  let asked = false;
+  try { new Worker("data:,", { get type() { asked = true; return "module"; } }).terminate(); } catch { /* it told already */ }
+  return asked;
+}
+
+const unable =
+  typeof WebAssembly !== "object" ? "This browser has no WebAssembly, so cells cannot run here. What you read was printed on another machine."
+  : !moduleWorkers() ? "This browser is too old to run cells: take one from 2023 or later. What you read was printed on another machine."
+  : "";
 
 function begin() {
   if (worker) return;
-  if (typeof WebAssembly !== "object") return say("This browser has no WebAssembly, so cells cannot run here. The outputs below were made on another machine.");
-  worker = new Worker(document.body.dataset.worker, { type: "module" });
+  interrupt = window.crossOriginIsolated ? new Uint8Array(new SharedArrayBuffer(1)) : null;
+  worker = new Worker(address, { type: "module" });
   worker.onmessage = ({ data }) => receive(data);
   worker.onerror = (event) => failed(event.message || "the files of Python cannot be loaded");
-  const here = (path) => new URL(path, location.href).href;
-  const { core, archive, figures } = document.body.dataset;
-  worker.postMessage({ start: { core: here(core), archive: here(archive), figures } });
+  worker.postMessage({ start: { archive: new URL(archive, location.href).href, kept: kept.answers(), interrupt } });
 }
 
-function idle() { // nothing runs and nothing waits
+function end() { // the worker, and with it every name
+  worker?.terminate();
+  worker = null; ready = false; stopping = false; known = new Set();
+  clearQueue();
+}
+
+function clearQueue() { // nothing runs and nothing waits
+  flush();
   for (const cell of [current, ...queue]) cell?.classList.remove("busy");
   queue = []; current = null;
 }
 
 function failed(why) {
-  worker?.terminate();
-  worker = null; ready = false;
-  idle();
-  say(`Python did not start (${why}). What you typed is kept. Check the connection and press Run again.`);
+  const started = ready, before = [...known];
+  end();
+  say(`Python ${started ? "has ended" : "did not start"}: ${why}. What you typed is kept. Press Run to try again.`);
+  offer(before);
 }
 
 function receive(data) {
   if (data.failed) return failed(data.failed);
   if (data.status) return say(`${data.status} ...`);
-  if (data.ready) { ready = true; say(current ? "running" : "ready"); return next(); }
+  if (data.ready) { ready = true; serviceWorker?.postMessage("keep"); say(current ? "running" : "ready"); return next(); }
   if (!current) return;
-  const out = current.querySelector(".out");
-  if (data.text !== undefined) {
-    let last = out.lastElementChild;
-    if (last?.className !== "out") last = out.appendChild(Object.assign(document.createElement("pre"), { className: "out" }));
-    last.textContent += data.text;
-  }
-  if (data.picture) out.append(Object.assign(new Image(), { src: "data:image/png;base64," + data.picture, alt: data.alt }));
-  if (data.done) done(current, out, data.error);
+  if (data.text) { if (!pending) setTimeout(flush, 50); pending += data.text; }
+  if (data.picture) { flush(); outOf(current).append(Object.assign(new Image(), { src: "data:image/png;base64," + data.picture, alt: data.alt })); }
+  if (data.done) { flush(); done(current, data); }
 }
 
-function done(cell, out, error) {
+const outOf = (cell) => cell.querySelector(".out");
+
+function flush() { // many short prints become one change of the page
+  if (pending && current) {
+    let last = outOf(current).lastElementChild;
+    if (last?.className !== "out") last = outOf(current).appendChild(Object.assign(document.createElement("pre"), { className: "out" }));
+    last.append(pending);
+  }
+  pending = "";
+}
+
+function done(cell, { error, kept: found }) {
   cell.classList.remove("busy");
   current = null;
-  if (error) {
-    out.append(Object.assign(document.createElement("pre"), { className: "out error", textContent: error }));
-    idle(); // the cells behind one that failed are not run
-    return say("the cell ended with an error");
-  }
+  const notes = found ? kept.keepAnswers(found) : [];
+  if (error) return wrong(cell, error);
   cell.classList.add("ran");
-  store?.setItem(key(cell) + "/ran", "1");
+  known.add(cell);
+  kept.put("ran", named(cell), "1");
   progress();
-  say(queue.length ? "running" : "ready");
+  say(notes[0] ?? (queue.length ? "running" : "ready"));
   next();
+}
+
+function wrong(cell, error) {
+  outOf(cell).append(Object.assign(document.createElement("pre"), { className: "out error", textContent: error }));
+  clearQueue(); // the cells behind one that failed are not run
+  progress();
+  if (stopping) { stopping = false; return say("stopped: the cells that ran before keep their names"); }
+  const missing = above(cell).filter((other) => !known.has(other));
+  if (/\nNameError: /.test(error) && missing.length) {
+    say("a name is not known: cells above have not run yet");
+    return offer(missing);
+  }
+  say("the cell ended with an error");
 }
 
 function next() {
   if (!ready || current || !queue.length) return;
   current = queue.shift();
-  current.querySelector(".out").replaceChildren();
+  outOf(current).replaceChildren();
+  began = Date.now();
+  if (interrupt) interrupt[0] = 0;
   say("running");
-  worker.postMessage({ run: code(current) });
+  worker.postMessage({ run: areaOf(current).value, name: `cell ${current.dataset.n}` });
 }
 
-function run(cell) {
+function run(...chosen) {
+  if (unable) return say(unable);
+  offer([]);
   begin();
-  if (!worker || cell.classList.contains("busy")) return;
-  cell.classList.add("busy");
-  queue.push(cell);
+  for (const cell of chosen) {
+    if (cell.classList.contains("busy")) continue;
+    cell.classList.add("busy");
+    queue.push(cell);
+  }
   next();
 }
 
-function restart(why) {
-  worker?.terminate();
-  worker = null; ready = false;
-  idle();
-  say(`${why}. Python has begun anew: press "Run all above" at the next cell to have its names again.`);
+const above = (cell) => cells.slice(0, cells.indexOf(cell));
+
+function stop() {
+  if (!worker) return say("nothing runs");
+  if (current && interrupt && !stopping) {
+    for (const cell of queue) cell.classList.remove("busy");
+    queue = []; stopping = true; interrupt[0] = 2; // Python raises KeyboardInterrupt
+    return say("stopping: press Stop again to end Python at once");
+  }
+  const before = [...known].filter((cell) => !current || cells.indexOf(cell) < cells.indexOf(current));
+  end();
+  say("stopped. Python begins anew, without the names of the cells that ran.");
+  offer(before);
+}
+
+let offered = [];
+function offer(chosen) { // a button that runs these cells, in their order on the page
+  offered = cells.filter((cell) => chosen.includes(cell));
+  find("again").hidden = !offered.length;
+  find("again").textContent = offered.length === 1 ? "Run the cell above" : `Run the ${offered.length} cells above`;
+}
+
+// ---- the page
+
+function fit(area) { area.style.height = "auto"; area.style.height = area.scrollHeight + 2 + "px"; }
+
+function typed(cell) {
+  const text = areaOf(cell).value;
+  fit(areaOf(cell));
+  if (text === cell.dataset.source) kept.remove("cells", named(cell));
+  else if (!kept.put("cells", named(cell), text)) say("This browser keeps nothing: save your answers as a file before you leave.");
 }
 
 function progress() {
-  const done = cells.filter((cell) => cell.classList.contains("ran")).length;
-  document.querySelector("#progress").textContent = `${done} of ${cells.length} cells run`;
+  const ran = cells.filter((cell) => cell.classList.contains("ran")).length;
+  const numbers = cells.flatMap((cell) => cell.dataset.exercise ?? []);
+  const passed = numbers.filter((number) => kept.get("states", number) === "passed").length;
+  find("progress").textContent =
+    `${ran} of ${cells.length} cells run` + (numbers.length ? `, ${passed} of ${numbers.length} exercises passed` : "");
+  for (const cell of cells) if (cell.dataset.exercise) cell.classList.toggle("passed", kept.get("states", cell.dataset.exercise) === "passed");
+}
+
+function keys(event, cell) {
+  const area = event.target;
+  if (event.key === "Enter" && event.shiftKey) { event.preventDefault(); run(cell); }
+  if (event.key === "Escape") area.blur(); // Tab indents, so Escape leaves the cell
+  if (event.key === "Tab" && !event.shiftKey) {
+    event.preventDefault();
+    area.setRangeText("    ", area.selectionStart, area.selectionEnd, "end");
+    typed(cell);
+  }
 }
 
 for (const cell of cells) {
-  const area = cell.querySelector("textarea");
-  cell.dataset.source = area.value;
-  area.value = store?.getItem(key(cell)) ?? area.value;
-  area.addEventListener("input", () => { fit(area); store?.setItem(key(cell), area.value); });
-  area.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && event.shiftKey) { event.preventDefault(); run(cell); }
-    if (event.key === "Escape") area.blur(); // Tab indents, so Escape leaves the cell
-    if (event.key === "Tab" && !event.shiftKey) { event.preventDefault(); area.setRangeText("    ", area.selectionStart, area.selectionEnd, "end"); area.dispatchEvent(new Event("input")); }
-  });
+  const area = areaOf(cell);
+  cell.dataset.source = area.defaultValue;
+  area.value = kept.get("cells", named(cell)) ?? area.defaultValue;
+  cell.classList.toggle("ran", kept.get("ran", named(cell)) !== null);
+  area.addEventListener("input", () => typed(cell));
+  area.addEventListener("keydown", (event) => keys(event, cell));
   const press = (name, act) => cell.querySelector(`[data-do=${name}]`).addEventListener("click", act);
   press("run", () => run(cell));
-  press("above", () => { for (const other of cells.slice(0, cells.indexOf(cell) + 1)) run(other); });
-  press("reset", () => { area.value = cell.dataset.source; store?.removeItem(key(cell)); fit(area); });
+  press("above", () => run(...above(cell), cell));
+  press("reset", () => { area.value = cell.dataset.source; typed(cell); });
   cell.closest("details")?.addEventListener("toggle", () => fit(area));
+  area.closest("details")?.addEventListener("toggle", () => fit(area));
   fit(area);
 }
-document.querySelector("#stop").addEventListener("click", () => restart("stopped"));
-document.querySelector("#all").addEventListener("click", () => cells.forEach(run));
-document.querySelector("#save").addEventListener("click", () => {
-  const kept = Object.fromEntries(Object.entries(store ?? {}).filter(([name]) => name.startsWith("minilora/")));
-  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(new Blob([JSON.stringify(kept, null, 1)], { type: "application/json" })), download: "minilora-answers.json" });
-  link.click();
+
+find("stop").addEventListener("click", stop);
+find("all").addEventListener("click", () => run(...cells));
+find("again").addEventListener("click", () => run(...offered));
+find("save").addEventListener("click", () => {
+  const address = URL.createObjectURL(new Blob([kept.asFile()], { type: "application/json" }));
+  Object.assign(document.createElement("a"), { href: address, download: "minilora-answers.json" }).click();
 });
-document.querySelector("#open").addEventListener("change", async ({ target }) => {
+find("open").addEventListener("change", async ({ target }) => {
   try {
-    const kept = JSON.parse(await target.files[0].text());
-    const known = Object.entries(kept).filter(([name, value]) => name.startsWith("minilora/") && typeof value === "string");
-    if (!known.length) throw new Error("no answers in it");
-    known.forEach(([name, value]) => store?.setItem(name, value));
+    const found = await kept.readFile(target.files[0]);
+    const n = kept.different(found);
+    if (n && !confirm(`${n} texts of this browser are replaced by those of ${target.files[0].name}. Go on?`)) return;
+    if (!kept.takeOver(found)) throw new Error("this browser has no room for the answers");
     location.reload();
-  } catch (error) { say(`${target.files[0].name} is no file of answers: ${error.message}`); }
+  } catch (error) { say(`${error.message}. Nothing was changed.`); }
+  target.value = "";
 });
+setInterval(() => { // a long cell shows that it is alive
+  const seconds = current ? Math.round((Date.now() - began) / 1000) : 0;
+  find("seconds").textContent = seconds > 1 ? `${seconds} s` : "";
+}, 1000);
+
+// ---- the service worker: on https and localhost only, where a browser allows it
+
+let serviceWorker = null;
+
+async function beginService() {
+  await navigator.serviceWorker.register("service.js");
+  serviceWorker = (await navigator.serviceWorker.ready).active;
+  navigator.serviceWorker.addEventListener("message", () => { find("offline").textContent = "kept for use without a connection"; });
+  if (window.crossOriginIsolated || worker || sessionStorage.getItem("minilora/again")) return;
+  sessionStorage.setItem("minilora/again", "1"); // once: only a page that is loaded again gets the headers
+  location.reload();
+}
+
+say(unable || "Press Run at any cell: Python starts in this page.");
 progress();
+if ("serviceWorker" in navigator && !unable) beginService().catch(() => { /* the page works without it */ });

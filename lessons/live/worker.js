@@ -1,50 +1,52 @@
-// Python in the page: Pyodide, NumPy and minilora in a worker, so that a long cell never blocks the page.
-// Messages in:  {start: {core, archive, figures}}, {run: code}, one at a time    out: {status}, {ready}, {text}, {picture, alt}, {done, error}, {failed}
-// The page ends this worker to interrupt a cell, and starts another.
+// Python in a worker, so that a long cell never blocks the page.
+// Messages in:  {start: {archive, kept, interrupt}} once, then {run: code, name}, one at a time
+// out:          {status}, {ready}, {text}, {picture, alt}, {done, error, kept}, {failed}
+// pyodide.json, beside this file, says which Pyodide: its address, its version and the SHA-256 of each file.
 
-let python, written = 0;
-const MOST = 200000; // characters that one cell may print: more would freeze the page, and nobody reads it
+import { startPython } from "./python.js";
 
-function write(text) {
-  if (written > MOST) return;
-  written += text.length;
-  postMessage({ text: written > MOST ? text.slice(0, 1000) + "\n(more was printed; the page shows no more)\n" : text });
-}
+const plainFetch = fetch;
+const inBase64 = (digits) => btoa(digits.replace(/../g, (two) => String.fromCharCode(parseInt(two, 16))));
 
-async function start({ core, archive, figures }) {
-  postMessage({ status: "loading Python" });
-  const { loadPyodide } = await import(core + "pyodide.mjs");
-  python = await loadPyodide({ indexURL: core });
-  const decoder = new TextDecoder(), out = { write: (bytes) => (write(decoder.decode(bytes, { stream: true })), bytes.length) };
-  python.setStdout(out);
-  python.setStderr(out);
-  postMessage({ status: "loading NumPy" });
-  await python.loadPackage(figures ? ["numpy", "matplotlib"] : ["numpy"], { messageCallback: () => {} });
-  postMessage({ status: "loading minilora" });
-  python.FS.mkdirTree("/minilora");
-  python.unpackArchive(await (await fetch(archive)).arrayBuffer(), "zip", { extractDir: "/minilora" });
-  python.runPython("import sys; sys.path.insert(0, '/minilora')");
-  globalThis.minilora_show = (picture, alt) => postMessage({ picture, alt });
-  await python.runPythonAsync("import minilora.course.lesson");
-  postMessage({ ready: true });
-}
-
-async function run(code) {
-  written = 0;
+async function fetchFile(address, sha256) { // -> the response, whose content the browser has compared with sha256
+  const name = String(address).split("/").pop();
+  let response;
   try {
-    const value = await python.runPythonAsync(code, { filename: "<cell>" });
-    if (value !== undefined && value !== null) {
-      write(String(value) + "\n");
-      value.destroy?.();
-    }
-    postMessage({ done: true });
-  } catch (error) {
-    const lines = String(error.message).split("\n"), from = lines.findIndex((line) => line.includes('"<cell>"'));
-    postMessage({ done: true, error: (from < 0 ? lines : lines.slice(from)).join("\n").trim() });
+    response = await plainFetch(address, sha256 ? { integrity: `sha256-${inBase64(sha256)}` } : {});
+  } catch {
+    const there = await plainFetch(address, { method: "HEAD" }).then((r) => r.ok, () => false);
+    throw new Error(there && sha256 ? `${name} is not the file that this site was made with, so it is not run` : `${name} cannot be loaded`);
   }
+  if (!response.ok) throw new Error(`${name} cannot be loaded: the server answers ${response.status}`);
+  return response;
 }
 
-let queue = Promise.resolve();
+async function start({ archive, kept, interrupt }) {
+  postMessage({ status: "loading Python" });
+  const pinned = await (await fetchFile(new URL("pyodide.json", import.meta.url))).json();
+  const [core, packages] = [pinned.core, pinned.packages].map((folder) => new URL(folder, import.meta.url).href);
+  const checked = (name) => fetchFile(core + name, pinned.sha256[name]);
+  const imported = async (name) => { // a module can be imported from an address only, so it gets one when it is checked
+    const script = new Blob([await (await checked(name)).text()], { type: "text/javascript" });
+    return import(URL.createObjectURL(script));
+  };
+  // Pyodide loads its other files by fetch: those with a known hash go through the same check
+  globalThis.fetch = (address, options) => {
+    const name = String(address.url ?? address).split("/").pop();
+    return pinned.sha256[name] ? checked(name) : plainFetch(address, options);
+  };
+  const [{ loadPyodide }, { default: createPyodideModule }, code] = await Promise.all([
+    imported("pyodide.mjs"), imported("pyodide.asm.mjs"), fetchFile(archive),
+  ]);
+  const options = { indexURL: core, packageBaseUrl: packages, lockFileContents: pinned.lock, createPyodideModule };
+  const { run } = await startPython(loadPyodide, options, { archive: await code.arrayBuffer(), kept, interrupt }, postMessage);
+  postMessage({ ready: true });
+  return run;
+}
+
+let work; // a promise of the function that runs a cell
 onmessage = ({ data }) => {
-  queue = queue.then(() => (data.start ? start(data.start) : run(data.run))).catch((error) => postMessage({ failed: String(error) }));
+  if (data.start) work = start(data.start);
+  else work = work.then(async (run) => { postMessage({ done: true, ...(await run(data.run, data.name ?? "cell")) }); return run; });
+  work.catch((error) => postMessage({ failed: error.message ?? String(error) }));
 };

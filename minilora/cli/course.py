@@ -60,7 +60,8 @@ def hint(number, level):
     "folder",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="The folder with your files.  [default: here, ./exercises or ./lessons/exercises]",
+    help="The folder with your files, or the file that a page of the site saved.  "
+    "[default: here, ./exercises or ./lessons/exercises]",
 )
 @click.option(
     "--all", "whole_class", is_flag=True, help="Check every exercise in each DIR, one folder for each student."
@@ -96,15 +97,22 @@ def check(what, folder, whole_class, table, wide, summary):
 
 
 def check_answers(what, folder):  # ("5", "7.1"), Path or None -> list of Verdict
-    chosen = [e for w in what or [str(n) for n in LESSONS] for e in numbered(w)]
-    places = {e.lesson: find_folder(folder, e.lesson) for e in chosen}
+    saved = saved_in_a_page(folder) if folder is not None and folder.is_file() else None
+    chosen = [e for w in what or [str(n) for n in sorted(saved or LESSONS)] for e in numbered(w)]
+    places = {} if saved else {e.lesson: find_folder(folder, e.lesson) for e in chosen}
     results = []
     for e in chosen:
-        results.append(runner.check(e.number, places[e.lesson]))
+        results.append(handed_in.check(e.number, saved) if saved else runner.check(e.number, places[e.lesson]))
         click.echo("\n".join(verdict_lines(e, results[-1])))
     passed = sum(v.state == "passed" for v in results)
     click.echo(f"\n{passed} of {len(results)} passed")
     return results
+
+
+def saved_in_a_page(path):  # -> files, see handed_in.answers
+    if not (files := handed_in.of_page(path)):
+        raise ConfigError(f"{path} has no answers: expected a folder, or the file that Save answers of a page wrote")
+    return {lesson: [answers] for lesson, answers in files.items()}
 
 
 def numbered(what):  # "6" or "06" or "6.2" -> list of Exercise

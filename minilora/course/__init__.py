@@ -2,6 +2,7 @@
 
 lesson.py     predict, expect, show_axes, replay: the functions that the cells of a lesson call
 answering.py  check, hint, progress, answer: exercises answered in a notebook
+browser.py    the same in a page of the site: run a cell, keep the answers, know them again on the next page
 judge.py      does a function have the properties that an exercise asks for, and if not, which mistake explains it
 compare.py    the comparisons that the checks use, and the words for a difference
 mutants.py    mistakes made by machine: the solution with one change, and a sentence for it

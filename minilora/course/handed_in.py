@@ -1,7 +1,8 @@
-"""What a student has handed in: files of exercises under any name, and notebooks.
+"""What a student has handed in: files of exercises under any name, notebooks, and the file of a page of the site.
 
 A file belongs to a lesson by its name (lesson_06.py, "lesson_06 (1).py") or, failing that, by the functions in it. Of a
-notebook only the imports and the function definitions are used; the last definition of a name wins.
+notebook only the imports and the function definitions are used; the last definition of a name wins. The page's file
+(Save answers) has the text of each lesson_06.py.
 """
 
 import ast
@@ -20,7 +21,7 @@ NOTED = ("exec", "eval", "compile", "open", "__import__")  # functions whose use
 
 @dataclass(frozen=True)
 class Answers:
-    """A file with answers. text: those of a notebook as Python, None for a Python file; uses: see `used_in`."""
+    """A file with answers. text: those of a notebook or a page as Python, None for a Python file; uses: see used_in."""
 
     path: Path
     text: str | None
@@ -39,7 +40,11 @@ def answers(folder: Path) -> dict[int, list[Answers]]:
     names = {e.function: lesson for lesson in LESSONS for e in exercises(lesson)}
     found: dict[int, list[tuple[tuple, Answers]]] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in (".py", ".ipynb") or not path.is_file() or path.stat().st_size > LARGEST:
+        if path.suffix.lower() not in (".py", ".ipynb", ".json") or not path.is_file() or path.stat().st_size > LARGEST:
+            continue
+        if path.suffix.lower() == ".json":
+            for lesson, those in of_page(path).items():
+                found.setdefault(lesson, []).append(((True, True, True, []), those))
             continue
         notebook = path.suffix.lower() == ".ipynb"
         text = _notebook_text(path) if notebook else path.read_text(encoding="utf-8-sig", errors="replace")
@@ -49,6 +54,16 @@ def answers(folder: Path) -> dict[int, list[Answers]]:
             order = (notebook, path.name != file_name(lesson), by_name is None, [-n for n in _numbers(path.stem)])
             found.setdefault(lesson, []).append((order, Answers(path, text if notebook else None, used_in(text))))
     return {lesson: [a for _, a in sorted(those, key=lambda pair: pair[0])] for lesson, those in found.items()}
+
+
+def of_page(path: Path) -> dict[int, Answers]:
+    """The answers by lesson in a file that a page of the site has saved; {} for any other file."""
+    try:
+        files = json.loads(path.read_text(encoding="utf-8-sig"))["files"]
+        texts = {lesson_named(name): text for name, text in files.items() if isinstance(text, str)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {lesson: Answers(path, text, used_in(text)) for lesson, text in texts.items() if lesson in LESSONS}
 
 
 def check(number: str, files: dict[int, list[Answers]]) -> Verdict:

@@ -120,6 +120,12 @@ def predictions() -> None:
     print(textwrap.fill(text, 96))
 
 
+def predicted() -> dict[str, dict]:
+    """This kernel's predictions that have a result: {question: {"answer": text, "result": text, "right": bool}}."""
+    made = [p for p in _predictions.values() if p.right is not None]
+    return {p.question: {"answer": _text(p.answer), "result": _text(p.actual), "right": bool(p.right)} for p in made}
+
+
 def expect(what: str, got, wanted, within: float = 0.0) -> None:
     """Print the expected and the actual value; raise AssertionError when they differ by more than `within`.
 
@@ -141,6 +147,14 @@ def expect_between(what: str, got: float, low: float, high: float) -> None:
     _report(
         bool(low <= got <= high), what, f"expected {number_text(low)} to {number_text(high)}, got {number_text(got)}"
     )
+
+
+def budget(here: int, in_browser: int, of: str = "steps") -> int:
+    """`here`, or `in_browser` in a page of the site, where NumPy is about 20 times slower; then a line says so."""
+    if sys.platform != "emscripten":
+        return here
+    print(f"in the browser: {in_browser} {of} in place of {here}, because NumPy is slower here")
+    return in_browser
 
 
 def _report(match, what, line):

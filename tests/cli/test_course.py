@@ -1,6 +1,7 @@
 """exercises, check and hint: files to fill in, checked and graded, and hints level by level."""
 
 import csv
+import json
 import re
 import shutil
 from pathlib import Path
@@ -45,6 +46,22 @@ def test_check_finds_the_file_here(in_folder, tmp_path):
 def test_check_takes_the_number_of_one_exercise(in_folder, tmp_path):
     shutil.copy(SOLUTIONS / "lesson_01.py", tmp_path)
     assert in_folder(check, "1.2").output.count("passed (") == 1
+
+
+def test_check_takes_the_file_that_a_page_saved(in_folder, tmp_path):
+    text = (SOLUTIONS / "lesson_01.py").read_text(encoding="utf-8")
+    (tmp_path / "ada.json").write_text(json.dumps({"minilora": 1, "files": {"lesson_01.py": text}}), encoding="utf-8")
+    result = in_folder(check, "--dir", "ada.json")
+    assert (result.exit_code, result.output.count(": passed")) == (0, len(runner.exercises(1)))
+    assert "2.1  " in in_folder(check, "2.1", "--dir", "ada.json").output
+
+
+def test_check_refuses_a_file_without_answers(in_folder, tmp_path):
+    (tmp_path / "other.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(
+        ConfigError, match="other.json has no answers: expected a folder, or the file that Save answers"
+    ):
+        CliRunner().invoke(check, ["1", "--dir", "other.json"], catch_exceptions=False)
 
 
 def test_check_without_a_file_says_how_to_get_one(in_folder):

@@ -112,3 +112,41 @@ def test_a_changed_file_changes_the_state_of_its_folder(tmp_path):
     assert state_of(tmp_path) == before
     (tmp_path / "a").write_text("12", encoding="utf-8")
     assert state_of(tmp_path) != before
+
+
+# ---- the file of a page
+
+
+def of_a_page(**files):
+    return json.dumps({"minilora": 1, "files": {name.replace("_py", ".py"): text for name, text in files.items()}})
+
+
+def test_the_file_that_a_page_saved_is_judged(tmp_path):
+    (tmp_path / "minilora-answers.json").write_text(of_a_page(lesson_00_py=RIGHT), encoding="utf-8")
+    files = answers(tmp_path)
+    verdict = check("0.1", files)
+    assert list(files) == [0]
+    assert (verdict.state, verdict.file) == ("passed", "minilora-answers.json")
+
+
+def test_a_file_of_python_comes_before_the_file_of_a_page(tmp_path):
+    (tmp_path / "answers.json").write_text(of_a_page(lesson_00_py=WRONG), encoding="utf-8")
+    (tmp_path / "lesson_00.py").write_text(RIGHT, encoding="utf-8")
+    assert check("0.1", answers(tmp_path)).state == "passed"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[1]",
+        "{}",
+        '{"files": 3}',
+        '{"files": {"lesson_06.py": 6}}',
+        '{"files": {"notes.py": "x = 1"}}',
+        "[" * 9_999,
+    ],
+)
+def test_any_other_json_has_no_answers(tmp_path, text):
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    assert answers(tmp_path) == {}

@@ -1,12 +1,23 @@
 """predict, expect and the rest: what the cells of a lesson call."""
 
+import sys
 from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from minilora.course.lesson import cards, expect, expect_between, in_words, predict, predictions, show_axes, table
+from minilora.course.lesson import (
+    budget,
+    cards,
+    expect,
+    expect_between,
+    in_words,
+    predict,
+    predictions,
+    show_axes,
+    table,
+)  # fmt: skip
 
 
 def test_a_prediction_never_blocks_and_never_fails(capsys):
@@ -197,3 +208,10 @@ def test_without_predictions_the_end_says_so(capsys, fresh):
     capsys.readouterr()
     predictions()
     assert "no prediction was made" in capsys.readouterr().out
+
+
+def test_a_budget_is_smaller_in_the_browser_alone_and_a_line_says_so(capsys, monkeypatch):
+    assert (budget(150, in_browser=40), capsys.readouterr().out) == (150, "")
+    monkeypatch.setattr(sys, "platform", "emscripten")
+    assert budget(150, in_browser=40) == 40
+    assert capsys.readouterr().out == "in the browser: 40 steps in place of 150, because NumPy is slower here\n"

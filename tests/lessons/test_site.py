@@ -1,19 +1,11 @@
-"""The course in the browser: what the site has, and, where Chromium and Pyodide are at hand, that its cells run.
+"""The course in the browser: what the site has. test_site_browser.py and test_site_node.py run it."""
 
-MINILORA_PYODIDE names a folder with Pyodide's core and the wheels of NumPy, matplotlib and what they need.
-"""
-
-import functools
 import hashlib
 import html
-import http.server
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
-import threading
 import zipfile
 from pathlib import Path
 
@@ -28,14 +20,15 @@ import build  # noqa: E402
 import pages  # noqa: E402
 import site_pages  # noqa: E402
 
-PYODIDE = os.environ.get("MINILORA_PYODIDE")
+from minilora.errors import FormatError  # noqa: E402
+
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    site_pages.write_live_site(build.sources(), folder, PYODIDE)
+    site_pages.write_live_site(build.sources(), folder)
     return folder
 
 
@@ -58,7 +51,7 @@ def test_every_page_names_files_that_the_site_has(site):
         for name in re.findall(r'data-(?:worker|archive)="(.+?)"', p.read_text("utf-8"))
     }
     assert len(found) == 2 and all((site / name).is_file() for name in found)
-    assert {"worker.js", "page.js"} <= {p.name for p in site.iterdir()}
+    assert {*site_pages.SCRIPTS, "service.js", "pyodide.json"} <= {p.name for p in site.iterdir()}
 
 
 def test_the_archive_has_what_the_package_reads_and_no_test(site):
@@ -72,39 +65,84 @@ def test_the_same_sources_make_the_same_archive(site, tmp_path):
     assert site_pages.write_archive(tmp_path) == next(site.glob("minilora-*.zip")).name
 
 
+def test_an_exercise_is_kept_under_its_number_and_another_cell_under_its_text(site):
+    page = (site / "06_freeze_w_train_b_and_a.html").read_text(encoding="utf-8")
+    keys = re.findall(r'<section class="cell(.*?)" data-n="\d+" data-key="(.+?)"', page)
+    assert [key for kind, key in keys if kind] == ["6.1", "6.2", "6.3"]
+    assert all(re.fullmatch(r"[0-9a-f]{10}(-\d+)?", key) for kind, key in keys if not kind)
+    assert len({key for _, key in keys}) == len(keys)
+    assert re.findall(r'data-exercise="(.+?)"', page) == ["6.1", "6.2", "6.3"]
+
+
+def test_the_page_says_what_cells_need_until_its_script_runs(site):
+    page = (site / "00_a_lora_in_sixty_seconds.html").read_text(encoding="utf-8")
+    assert "Cells do not run here: they need JavaScript, a browser from 2023 or later" in page
+
+
+def test_a_cell_for_a_machine_has_no_button_and_says_why():
+    cell = site_pages.live_cell({"n": "3", "key": "k"}, "import subprocess", "<pre>1</pre>", ["machine-only"])
+    assert "readonly" in cell and "<button" not in cell and "<pre>1</pre>" in cell
+    assert "This cell needs a machine with Python installed" in cell
+
+
+def test_the_service_worker_knows_every_file_of_the_site_and_of_python(site):
+    text = (site / "service.js").read_text(encoding="utf-8")
+    files, fixed = (json.loads(found) for found in re.search(r"FILES = (\[.*?\]), FIXED = (\[.*?\])", text).groups())
+    names = {p.relative_to(site).as_posix() for p in site.rglob("*") if p.is_file()}
+    assert set(files) == names - {"service.js"} | {"./"}
+    assert len(fixed) == 4 + 12 + 1
+    assert sum(name.startswith("https://cdn.jsdelivr.net/") for name in fixed) == 16
+    assert 'VERSION = ""' not in text
+
+
+def test_a_page_asks_nobody_but_the_address_of_python(site):
+    found = {
+        address
+        for p in (*site.glob("*.js"), site / "pyodide.json")
+        for address in re.findall(r"https?://[^\s\"']+/", p.read_text(encoding="utf-8"))
+    }
+    assert found and all(address.startswith("https://cdn.jsdelivr.net/") for address in found)
+
+
 @pytest.fixture
-def core(tmp_path):  # a folder like Pyodide's, with files of nothing
+def core(tmp_path, monkeypatch):  # a folder like Pyodide's, with files of nothing, and pins that fit
+    empty = hashlib.sha256(b"").hexdigest()
+    packages = {p: {"file_name": f"{p}.whl", "sha256": empty, "depends": []} for p in ("numpy", "matplotlib")}
+    pins = {"version": "1", "sha256": {"pyodide.mjs": empty, "pyodide.asm.wasm": empty}, "lock": {"packages": packages}}
+    monkeypatch.setattr(site_pages, "pinned", lambda: pins)
     folder = tmp_path / "core"
     folder.mkdir()
-    for name in (*site_pages.NEEDED[:-1], *(f"{p}.whl" for p in site_pages.PACKAGES)):
+    for name in ("pyodide.mjs", "pyodide.asm.wasm", "numpy.whl", "matplotlib.whl"):
         (folder / name).write_bytes(b"")
-    empty = hashlib.sha256(b"").hexdigest()
-    packages = {p: {"file_name": f"{p}.whl", "sha256": empty, "depends": []} for p in site_pages.PACKAGES}
-    (folder / "pyodide-lock.json").write_text(json.dumps({"packages": packages}))
     return folder
 
 
 def test_what_the_lessons_need_of_pyodide_is_copied(core, tmp_path):
-    assert site_pages.vendored(core, tmp_path / "site") == "pyodide/"
+    python = site_pages.vendored(core, tmp_path / "site")
+    assert (python["core"], python["packages"]) == ("pyodide/", "pyodide/")
     assert {p.name for p in (tmp_path / "site" / "pyodide").iterdir()} == {p.name for p in core.iterdir()}
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda core: (core / "numpy.whl").write_bytes(b"something else"), "numpy.whl is not the file"),
-        (lambda core: (core / "pyodide.asm.wasm").unlink(), "has no pyodide.asm.wasm"),
-        (lambda core: (core / "pyodide-lock.json").write_text("{"), "no lock file"),
-        (lambda core: (core / "pyodide-lock.json").write_text('{"packages": {}}'), "no lock file"),
-        (lambda core: shutil.rmtree(core), "pyodide-lock.json"),
-        (lambda core: (core / "matplotlib.whl").unlink(), "matplotlib.whl"),
+        (lambda core: (core / "numpy.whl").write_bytes(b"something else"), "numpy.whl is not the file of Pyodide 1"),
+        (lambda core: (core / "pyodide.asm.wasm").write_bytes(b"x"), "pyodide.asm.wasm is not the file of Pyodide 1"),
+        (lambda core: (core / "pyodide.asm.wasm").unlink(), "has no pyodide.asm.wasm; expected the files of Pyodide 1"),
+        (lambda core: (core / "matplotlib.whl").unlink(), "has no matplotlib.whl"),
     ],
 )
-def test_a_wrong_folder_of_pyodide_is_one_line_and_writes_nothing(core, tmp_path, change, said):
+def test_a_wrong_folder_of_pyodide_is_refused_and_nothing_is_copied(core, tmp_path, change, said):
     change(core)
-    done = build_with("--site", tmp_path / "site", "--vendor", core)
+    with pytest.raises(FormatError, match=said):
+        site_pages.vendored(core, tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_folder_without_pyodide_is_one_line_and_writes_nothing(tmp_path):
+    done = build_with("--site", tmp_path / "site", "--vendor", tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert said in done.stderr
+    assert "has no pyodide.mjs; expected the files of Pyodide 314" in done.stderr
     assert not (tmp_path / "site").exists()
 
 
@@ -125,62 +163,3 @@ def build_with(*options):
 def test_a_wrong_option_of_the_build_is_said_and_nothing_is_run(options, said):
     done = build_with(*options)
     assert (done.returncode, done.stdout) == (2, "") and said in done.stderr and "Traceback" not in done.stderr
-
-
-# ---- in a browser
-
-
-@pytest.fixture(scope="module")
-def page(site):
-    sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if not (PYODIDE and chromium):
-        pytest.skip("needs Chromium and MINILORA_PYODIDE")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=site)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        opened = browser.new_page(viewport={"width": 390, "height": 800})
-        opened.address = f"http://127.0.0.1:{server.server_address[1]}"
-        opened.set_default_timeout(300_000)
-        yield opened
-        browser.close()
-    server.shutdown()
-    server.server_close()
-
-
-def wait_until(page, state):
-    page.wait_for_function("state => document.querySelector('#state').textContent.startsWith(state)", arg=state)
-
-
-RIGHT = """from minilora.course.lesson import check
-def lora_forward(x, W, A, B, alpha, r):
-    return x @ W.T + alpha / r * (x @ A.T) @ B.T
-check("6.1", lora_forward)"""
-
-
-def test_an_exercise_is_answered_in_the_page_kept_and_stopped(page):
-    page.goto(f"{page.address}/06_freeze_w_train_b_and_a.html")
-    cell = page.locator("section.exercise").first
-    cell.locator("textarea").fill(RIGHT)
-    cell.locator("[data-do=run]").click()
-    wait_until(page, "ready")
-    assert "6.1  lora_forward: passed" in cell.locator("div.out").inner_text()
-    page.reload()
-    assert cell.locator("textarea").input_value() == RIGHT
-    cell.locator("textarea").fill("while True:\n    pass")
-    cell.locator("[data-do=run]").click()
-    wait_until(page, "running")
-    page.click("#stop")
-    wait_until(page, "stopped")
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
-
-
-def test_every_cell_of_lesson_2_runs_in_the_page_with_its_figures(page):
-    page.goto(f"{page.address}/02_reverse_mode_for_arrays.html")
-    before = page.locator("div.out img").count()
-    page.click("#all")
-    page.wait_for_function("!document.querySelector('section.busy') || document.querySelector('pre.error')")
-    assert page.locator("pre.error").count() == 0
-    assert page.locator("div.out img").count() == before > 0
