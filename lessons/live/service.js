@@ -29,16 +29,16 @@ function isolated(response) { // the same response with the two headers
   return new Response(status === 204 || status === 304 ? null : response.body, { status, statusText, headers });
 }
 
-async function answer({ request }) {
-  const cache = await caches.open(CACHE), address = request.url.split(/[?#]/)[0];
+async function answer(event) {
+  const cache = await caches.open(CACHE), address = event.request.url.split(/[?#]/)[0];
   const kept = () => cache.match(address, { ignoreVary: true });
   if (fixed.has(address)) {
     const found = await kept();
     if (found) return isolated(found);
   }
   try {
-    const response = await fetch(request);
-    if (response.status === 200 && known.has(address)) await cache.put(address, response.clone());
+    const response = await fetch(event.request);
+    if (response.status === 200 && known.has(address)) event.waitUntil(cache.put(address, response.clone()));
     return isolated(response);
   } catch (error) {
     const found = await kept();

@@ -30,16 +30,22 @@ async function start({ archive, kept, interrupt }) {
     const script = new Blob([await (await checked(name)).text()], { type: "text/javascript" });
     return import(URL.createObjectURL(script));
   };
-  // Pyodide loads its other files by fetch: those with a known hash go through the same check
+  // Pyodide loads its other files by fetch: those with a known hash go through the same check. It waits forever for one
+  // that is lost, so `lost` ends the start.
+  let lose;
+  const lost = new Promise((_, reject) => { lose = reject; });
   globalThis.fetch = (address, options) => {
     const name = String(address.url ?? address).split("/").pop();
-    return pinned.sha256[name] ? checked(name) : plainFetch(address, options);
+    const file = pinned.sha256[name] ? checked(name) : plainFetch(address, options);
+    file.catch(lose);
+    return file;
   };
   const [{ loadPyodide }, { default: createPyodideModule }, code] = await Promise.all([
     imported("pyodide.mjs"), imported("pyodide.asm.mjs"), fetchFile(archive),
   ]);
   const options = { indexURL: core, packageBaseUrl: packages, lockFileContents: pinned.lock, createPyodideModule };
-  const { run } = await startPython(loadPyodide, options, { archive: await code.arrayBuffer(), kept, interrupt }, postMessage);
+  const started = startPython(loadPyodide, options, { archive: await code.arrayBuffer(), kept, interrupt }, postMessage);
+  const { run } = await Promise.race([started, lost]);
   postMessage({ ready: true });
   return run;
 }

@@ -76,7 +76,7 @@ def visit(browser, port):
             context = browser.new_context(viewport={"width": 390, "height": 800}, accept_downloads=True, **options)
             contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(240_000)
+        page.set_default_timeout(120_000)
         if before:
             page.add_init_script(before)
         page.lesson = lambda number: f"http://{host}:{port}/{build.sources([int(number)])[0].stem}.html"
@@ -106,7 +106,7 @@ def run(page, code, n=0, then="ready"):
     if then:
         page.wait_for_function("n => !document.querySelectorAll('section.cell')[n].matches('.busy')", arg=n)
         state(page, then)
-    return cell.locator("div.out").inner_text()
+    return cell.locator("div.out").inner_text().strip()
 
 
 def isolated(page):  # after the service worker has loaded the page again
@@ -144,8 +144,6 @@ def test_an_answer_is_checked_kept_and_known_in_a_later_lesson(visit):
     assert cell_of(page, exercise).locator("textarea").input_value() == RIGHT
     assert "1 of 3 exercises passed" in page.locator("#progress").inner_text()
     page.goto(page.lesson("07"))
-    said = run(page, "from minilora.course.lesson import answer, progress\nanswer('6.1')([[1.]], *3*[0*_ for _ in ()])")
-    assert "Error" in said  # the student's function runs, and needs its arguments
     said = run(page, "from minilora.course.lesson import answer\nmine = answer('6.1')")
     assert said == "6.1: the lesson goes on with your lora_forward"
 

@@ -32,7 +32,7 @@ QUICK = (8,)  # lessons whose every cell runs in each run of the tests
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    site_pages.write_live_site([], folder, PYODIDE)
+    site_pages.write_python(folder, site_pages.vendored(Path(PYODIDE), folder))
     return folder
 
 
