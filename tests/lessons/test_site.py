@@ -98,7 +98,7 @@ def test_the_service_worker_knows_every_file_of_the_site_and_of_python(site):
 def test_a_page_asks_nobody_but_the_address_of_python(site):
     found = {
         address
-        for p in (*site.glob("*.js"), site / "pyodide.json")
+        for p in (site / name for name in (*site_pages.SCRIPTS, "service.js", "pyodide.json"))
         for address in re.findall(r"https?://[^\s\"']+/", p.read_text(encoding="utf-8"))
     }
     assert found and all(address.startswith("https://cdn.jsdelivr.net/") for address in found)
