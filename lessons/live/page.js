@@ -114,6 +114,7 @@ function next() {
 
 function run(...chosen) {
   if (unable) return say(unable);
+  if (!worker && loadAgain(chosen)) return;
   offer([]);
   begin();
   for (const cell of chosen) {
@@ -223,11 +224,23 @@ async function beginService() {
   await navigator.serviceWorker.register("service.js");
   serviceWorker = (await navigator.serviceWorker.ready).active;
   navigator.serviceWorker.addEventListener("message", () => { find("offline").textContent = "kept for use without a connection"; });
-  if (window.crossOriginIsolated || worker || sessionStorage.getItem("minilora/again")) return;
-  sessionStorage.setItem("minilora/again", "1"); // once: only a page that is loaded again gets the headers
+}
+
+function loadAgain(chosen) { // -> is the page loaded again? Only then has it the headers; the first visit begins without them
+  if (!serviceWorker || window.crossOriginIsolated || sessionStorage.getItem("minilora/again") !== null) return false;
+  sessionStorage.setItem("minilora/again", JSON.stringify(chosen.map((cell) => cells.indexOf(cell))));
   location.reload();
+  return true;
+}
+
+function goOn() { // with the cells for which the page was loaded again
+  const waiting = JSON.parse(sessionStorage.getItem("minilora/again") || "[]");
+  if (waiting.length) { sessionStorage.setItem("minilora/again", ""); run(...waiting.map((i) => cells[i])); }
 }
 
 say(unable || "Press Run at any cell: Python starts in this page.");
 progress();
-if ("serviceWorker" in navigator && !unable) beginService().catch(() => { /* the page works without it */ });
+if ("serviceWorker" in navigator && !unable) {
+  beginService().catch(() => { /* the page works without it */ });
+  goOn();
+}

@@ -109,8 +109,12 @@ def run(page, code, n=0, then="ready"):
     return cell.locator("div.out").inner_text().strip()
 
 
-def isolated(page):  # after the service worker has loaded the page again
-    page.wait_for_function("window.crossOriginIsolated && document.querySelector('#progress').textContent")
+def isolated(page):  # the first run of a cell loads the page again, now through the service worker
+    page.wait_for_function("navigator.serviceWorker.controller")
+    cell_of(page).locator("textarea").fill("'begun'")
+    cell_of(page).locator("[data-do=run]").click()
+    page.wait_for_function("window.crossOriginIsolated && document.querySelector('#state').textContent === 'ready'")
+    assert cell_of(page).locator("div.out").inner_text().strip() == "'begun'"
 
 
 RIGHT = """from minilora.course.lesson import check
