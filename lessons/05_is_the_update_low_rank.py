@@ -70,6 +70,8 @@ with show_axes(4, width=10, height=4.4) as panels:
 # \sigma_k^2$, so $\sigma_k^2$ says how much of the matrix lies in direction $k$.
 #
 # ## Do: how many directions hold the energy
+#
+# (The second exercise is asked first: you need it now.)
 
 # %%
 cards("5.2")

@@ -135,7 +135,7 @@ with show_axes() as axes:
     axes.plot(ranks, [100 * r / 128 for r in ranks], ":", color="black")
     axes.text(18, taken["PiSSA"][4] + 3, "PiSSA", color=BLUE, ha="right")
     axes.text(33, taken["OLoRA"][5] + 1, "OLoRA", color=ORANGE, ha="right", va="bottom")
-    axes.text(60, 38, "r of 128 directions\nof equal size", va="top", ha="center")
+    axes.text(63, 22, "r of 128 directions\nof equal size", va="top", ha="right")
     axes.set(xlabel="rank", ylabel="energy that the start takes,\npercent of W", ylim=(0, 100))
 
 # %% [markdown]
@@ -279,7 +279,8 @@ def two_rates(names, lr, ratio):
     """LoRA+: the learning rate of each trained matrix; that of B is `ratio` times that of A.
 
     names: list of texts, names as they are in a model, such as
-    "model.layers.0.self_attn.q_proj.lora_A.default.weight". lr: the rate of A. Returns a list.
+    "model.layers.0.self_attn.q_proj.lora_A.default.weight": one of the parts between the dots is
+    lora_A or lora_B. A module may have lora_B in its own name. lr: the rate of A. Returns a list.
     """
     raise NotImplementedError
 

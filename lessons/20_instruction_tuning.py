@@ -36,8 +36,10 @@ from minilora.training.optim import AdamW, linear_decay
 # tuning* trains it on many pairs of request and answer, all written in one form, the **chat template**: who
 # speaks, and where each part begins and ends. Ours has two lines:
 #
-# > Question: Where does Ned Rudd live?
-# > Answer: {"answer": "Ned Rudd lives on Mill Lane."}
+# ```text
+# Question: Where does Ned Rudd live?
+# Answer: {"answer": "Ned Rudd lives on Mill Lane."}
+# ```
 #
 # Real templates use tokens of their own for "the user speaks", "the model speaks" and "the end". What counts is
 # that the same form is used afterwards, when the model is asked.
@@ -178,15 +180,15 @@ for name, text in first.items():
 with show_axes(width=9.0, height=4.2) as axes:
     for i, (begins, right, stops, _) in enumerate(results.values()):
         for at, value, colour in ((-0.26, begins, GREEN), (0, right, BLUE), (0.26, stops, ORANGE)):
-            axes.bar(i + at, value, 0.24, color=colour)
+            axes.bar_label(axes.bar(i + at, value, 0.24, color=colour), fmt="%.2f", padding=3)
     for at, text, colour in (
         (0, "begins right", GREEN),
         (1, "is right", BLUE),
         (2, "stops by itself", ORANGE),
     ):
-        axes.text(0.25 + 0.75 * at, 1.1, text, color=colour, ha="center")
+        axes.text(0.25 + 0.75 * at, 1.2, text, color=colour, ha="center")
     axes.set_xticks(range(3), list(results))
-    axes.set(ylabel="share of 48 answers", ylim=(0, 1.2))
+    axes.set(ylabel="share of 48 answers", ylim=(0, 1.3))
 
 # %% [markdown]
 # The knowledge is there, every answer begins right, and none is right: the model writes on until it is cut

@@ -96,7 +96,7 @@ expect("more at T = 4 than at T = 1", heard[4] > heard[1], True)
 expect_between("at T = 1", heard[1], 1, 1.3)
 
 # %% tags=["fold"]
-with show_axes(3, height=4.2, sharey=True) as panels:
+with show_axes(3, height=4.8, sharey=True) as panels:
     unsure = int(
         np.argsort(softmax(t).max(axis=1))[len(t) // 10]
     )  # a place where the teacher is less sure
@@ -104,8 +104,8 @@ with show_axes(3, height=4.2, sharey=True) as panels:
     words = [tokenizer.decode([int(token)]).strip() or "space" for token in likeliest]
     for axes, T in zip(panels, (1, 2, 4), strict=True):
         axes.bar(range(8), softmax(t[unsure : unsure + 1] / T)[0, likeliest], color=BLUE)
-        axes.set_xticks(range(8), words, rotation=70, fontsize=12)
-        axes.set_title(f"T = {T}")
+        axes.set_xticks(range(8), words, rotation=90, fontsize=16)
+        axes.set(title=f"T = {T}", yscale="log", ylim=(1e-5, 2))
     panels[0].set_ylabel("share of the eight\nlikeliest tokens")
 
 # %% [markdown]

@@ -233,6 +233,8 @@ with show_axes(width=9.0, height=3.6) as axes:
         at = np.flatnonzero(grown[:, row])
         axes.barh(row, len(at), left=at[0], height=0.7, color=colour)
         axes.text(at[0] + 0.3, row, name, color="white", va="center")
+    axes.barh(3, at[0] - 3, left=3, height=0.7, color="lightgrey")
+    axes.text((3 + at[0]) / 2, 3, "waits", ha="center", va="center")
     axes.set(xlabel="step", yticks=[], ylim=(3.6, -0.6))
     axes.spines["left"].set_visible(False)
 

@@ -46,10 +46,14 @@ def sources(numbers=()):  # -> list of Path, NN_title.py, those of the given les
     return [p for p in every if not numbers or int(p.name[:2]) in numbers]
 
 
-def notebook(source):  # Path -> notebook without outputs
-    """The notebook of a source: its cells, the install cell after the title, ids that never change."""
+def notebook(source, folder=""):  # Path -> notebook without outputs
+    """The notebook of a source: its cells, the install cell after the title, ids that never change.
+
+    The first use of a word of the glossary is a link; folder: where the glossary is, "" or "../".
+    """
     import jupytext
     import nbformat
+    import words
 
     nb = jupytext.read(source)
     nb.cells.insert(1, nbformat.v4.new_code_cell(INSTALL_CELL, metadata={"tags": ["install"]}))
@@ -57,6 +61,11 @@ def notebook(source):  # Path -> notebook without outputs
         cell["id"] = f"{source.name[:2]}-{i:02d}"
         if "fold" in cell.metadata.get("tags", []):
             cell.metadata["jupyter"] = {"source_hidden": True}
+    markdown = [cell for cell in nb.cells if cell.cell_type == "markdown"]
+    for cell, text in zip(
+        markdown, words.linked([c.source for c in markdown], folder), strict=True
+    ):
+        cell.source = text
     nb.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -66,7 +75,7 @@ def notebook(source):  # Path -> notebook without outputs
 
 def class_copy(source):
     """The same for handing out: no outputs, and a line that says so."""
-    nb = notebook(source)
+    nb = notebook(source, "../")
     nb.cells[0].source += f"\n\n{CLASS_NOTE}"
     return nb
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pages
+import words
 
 SLIDES = """
 html { scroll-snap-type: y mandatory; } body { font: 30px/1.45 system-ui, sans-serif; margin: 0; color: #1a1a1a; }
@@ -69,6 +70,7 @@ def slides(notebook):  # -> the html of each screen
     for cell in pages.read(notebook):
         text = pages.text_of(cell["source"])
         if cell["cell_type"] == "markdown":
+            text = words.without_links(text)
             for part in re.split(r"^(?=#{1,2} )", text, flags=re.MULTILINE):
                 if part.startswith("#"):
                     heading = (
@@ -147,7 +149,7 @@ def write_worksheets(sources, folder: Path) -> None:
 
 def cards(sources):  # -> [(front, back, tag)]
     rows = [
-        (f"What is {word}?", sentence, "word")
+        (f"In one sentence: {word}", sentence, "word")
         for word, sentence in re.findall(
             r"^\| \*\*(.+?)\*\* \| (.+?) \|", pages.text_beside("glossary.md"), re.MULTILINE
         )

@@ -11,6 +11,7 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
+from words import anchor, linked_to_glossary
 
 HERE = Path(__file__).parent
 CODE = HtmlFormatter(nowrap=True)
@@ -197,55 +198,6 @@ def facts_of(path):  # notebook -> the line under the title: minutes, needs, rea
     return re.search(
         r"^\*([^*].+?)\*$", text_of(read(path)[0]["source"]), re.MULTILINE | re.DOTALL
     )[1]
-
-
-# ---- the glossary
-
-
-def glossary():  # -> {word: (anchor, sentence)}, of each row and each word in a row with several
-    found = {}
-    for row in re.findall(
-        r"^\| \*\*(.+?)\*\* \| (.+?) \|", text_beside("glossary.md"), re.MULTILINE
-    ):
-        for word in re.split(r", ", re.sub(r" \(.*", "", row[0])):
-            found[word] = anchor(row[0]), row[1]
-    return found
-
-
-def anchor(word):
-    return re.sub(r"\W+", "-", word.lower().replace("+", " plus")).strip(
-        "-"
-    )  # LoRA+ is another word than LoRA
-
-
-UNLINKED = re.compile(  # code, formulas, links, headings, questions, cells and tags
-    r"(<(pre|math|code|a|h1|h2|summary|textarea)\b.*?</\2>|<[^>]*>)", re.DOTALL
-)
-
-
-def linked_to_glossary(body):
-    """The first use of each word of the glossary in running text leads to its entry."""
-    words = glossary()
-    pattern = re.compile(
-        r"(?<![\w-])("
-        + "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
-        + r")(s?)(?![\w-])",
-        re.IGNORECASE,
-    )
-    by_lower, seen = {w.lower(): entry for w, entry in words.items()}, set()
-
-    def link(match):
-        where, sentence = by_lower[match[1].lower()]
-        if where in seen:
-            return match[0]
-        seen.add(where)
-        return f'<a class="word" href="glossary.html#{where}" title="{html.escape(sentence)}">{match[0]}</a>'
-
-    pieces, at = [], 0
-    for skipped in UNLINKED.finditer(body):
-        pieces += [pattern.sub(link, body[at : skipped.start()]), skipped[0]]
-        at = skipped.end()
-    return "".join([*pieces, pattern.sub(link, body[at:])])
 
 
 # ---- the texts beside the lessons

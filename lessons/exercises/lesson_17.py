@@ -48,6 +48,7 @@ def two_rates(names, lr, ratio):
     """LoRA+: the learning rate of each trained matrix; that of B is `ratio` times that of A.
 
     names: list of texts, names as they are in a model, such as
-    "model.layers.0.self_attn.q_proj.lora_A.default.weight". lr: the rate of A. Returns a list.
+    "model.layers.0.self_attn.q_proj.lora_A.default.weight": one of the parts between the dots is
+    lora_A or lora_B. A module may have lora_B in its own name. lr: the rate of A. Returns a list.
     """
     raise NotImplementedError

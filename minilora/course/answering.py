@@ -16,6 +16,7 @@ from types import FunctionType, ModuleType
 from ..errors import ConfigError
 from ..files.atomic import write_text
 from ..files.shipped import shipped
+from .alike import alike
 from .judge import Verdict, judge, with_lines
 from .messages import Printed, in_words, own_lines
 from .mutants import solution
@@ -23,6 +24,7 @@ from .runner import LESSONS, exercise, exercises, file_name, verdict_lines, why_
 from .submission import find_function
 
 _checked: dict[str, tuple[Callable, Verdict]] = {}  # the last check of each exercise in this kernel
+in_use: set[str] = set()  # the exercises whose answers the lesson computes with
 
 
 def check(number: str, function: Callable) -> None:
@@ -90,7 +92,8 @@ def answer(number: str) -> Callable:
     chosen = exercise(number)
     if _state(number) == "passed":
         print(f"{number}: the lesson goes on with your {chosen.function}")
-        return _checked[number][0]
+        in_use.add(number)
+        return alike(_checked[number][0], chosen)
     why = {"-": "is not checked yet", "failed": "is not right yet"}.get(_state(number), "is not written yet")
     print(f"{number}: your {chosen.function} {why}; the lesson goes on with the course's own")
     return solution(chosen.lesson, chosen.function)[0]

@@ -128,11 +128,15 @@ def same(
     if not bad.any():
         return
     why = _cut_off(kind, got, expected) or _off_by(got, expected, factors or {})
+    cause = f"{what}{why}" if why and not why.startswith(ANY_FACTOR) else ""
     if not expected.ndim:
-        raise Wrong(f"{what} is {got:.6g}, expected {expected:.6g}{why}", arguments, f"{what}{why}" if why else "")
+        raise Wrong(f"{what} is {got:.6g}, expected {expected:.6g}{why}", arguments, cause)
     at = tuple(int(i) for i in np.argwhere(bad)[0])
     place = f"first at {list(at)}: yours {got[at]:.6g}, expected {expected[at]:.6g}"
-    raise Wrong(f"{what} has the right shape but wrong values{why}; {place}", arguments, f"{what}{why}" if why else "")
+    raise Wrong(f"{what} has the right shape but wrong values{why}; {place}", arguments, cause)
+
+
+ANY_FACTOR = ": off by the factor"  # one that may be a chance of these numbers, and names no mistake
 
 
 def _cut_off(kind, got, expected):
@@ -158,7 +162,8 @@ def _off_by(got, expected, factors):
             return f": too large by the factor {name} (= {value:.4g})"
         if math.isclose(abs(ratio), 1 / value, rel_tol=1e-4):
             return f": too small by the factor {name} (= {value:.4g})"
-    return f": off by the factor {ratio:.7g} everywhere" if expected.size > 1 else ""
+    near = math.isclose(ratio, 1, rel_tol=1e-2)
+    return f"{ANY_FACTOR} {ratio:.7g} everywhere" if expected.size > 1 and not near else ""
 
 
 def numeric_gradient(f: Callable, x):  # (array -> number), array -> array like x

@@ -15,6 +15,7 @@ from .explanations import explain
 from .messages import in_words
 from .mutants import double_mutants, mutants, solution
 from .outcomes import constant, outcomes
+from .places import right_where
 from .wire import Formula as Formula  # the files of checks/ take it from here
 
 
@@ -192,20 +193,24 @@ def recognise(exercise: Exercise, function: Callable) -> str | None:
     except Stopped:
         return None
     right = [_result(solution(exercise.lesson, exercise.function)[0], c) for c in cases]
-    if not any(results) or all(_same_result(a, b) for a, b in zip(results, right, strict=True)):
+    if all(isinstance(r, str) for r in results) or all(_same_result(a, b) for a, b in zip(results, right, strict=True)):
         return None
     for known in (_written_down, _changed, _mixed, _twice):
         left = known(exercise)
         for result, arguments in zip(results, cases, strict=True):  # most mistakes differ in the first case already
             left = [(s, mistaken) for s, mistaken in left if _same_result(result, _result(mistaken, arguments))]
         if left:
-            return left[0][0]
-    return _by_numbers(exercise, cases, results, right) or None
+            return left[0][0] if known is _written_down else _plainest([sentence for sentence, _ in left])
+    return _by_numbers(exercise, cases, results, right) or right_where(cases, _parameters(exercise), results, right)
+
+
+def _plainest(sentences):  # of changes that cannot be told apart
+    return next((s for s in sentences if s.endswith("is left out")), sentences[0])
 
 
 def _by_numbers(exercise, cases, results, right):
     """The sentence for results that one number, term or factor explains; of several results in a tuple, one of them."""
-    if not all(got and wanted and len(got) == len(wanted) for got, wanted in zip(results, right, strict=True)):
+    if any(isinstance(got, str) or len(got) != len(wanted) for got, wanted in zip(results, right, strict=True)):
         return ""
     said = _explained(exercise, cases, results, right)
     if said:
@@ -247,26 +252,26 @@ def _twice(exercise):
     return double_mutants(exercise.lesson, exercise.function)
 
 
-def _result(function, arguments):  # -> list of arrays; None when it raises, or returns something else
+def _result(function, arguments):  # -> list of arrays; the name of the error when it raises, or returns something else
     try:
         with np.errstate(all="ignore"):
             return _flat(function(*copy.deepcopy(arguments)))
     except (KeyboardInterrupt, Stopped):
         raise
-    except BaseException:  # SystemExit too
-        return None
+    except BaseException as error:  # SystemExit too
+        return getattr(error, "kind", type(error).__name__)
 
 
-def _same_result(a, b):  # both raise, or both give the same arrays
-    if a is None or b is None or len(a) != len(b):
-        return a is b
+def _same_result(a, b):  # both raise the same error, or both give the same arrays
+    if isinstance(a, str) or isinstance(b, str) or len(a) != len(b):
+        return a == b
     return all(_same_array(x, y) for x, y in zip(a, b, strict=True))
 
 
 def _same_array(x, y):  # of numbers or of names
     if x.dtype.kind == "U" or y.dtype.kind == "U":
         return np.array_equal(x, y)
-    return x.shape == y.shape and np.allclose(x, y, 1e-5, 1e-9)
+    return x.shape == y.shape and np.allclose(x, y, 1e-5, 1e-9, equal_nan=True)
 
 
 def _flat(result):  # number, array, or a tuple, list or dict of them -> list of arrays

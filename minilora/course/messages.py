@@ -51,6 +51,9 @@ def in_words(error: BaseException) -> str:
         sizes = re.search(r"size (\d+) is different from (\d+)", text)
         which = f": the inner sizes {sizes[2]} and {sizes[1]} differ" if sizes else ""
         return f"the shapes of a matrix product do not fit{which}"
+    if "requested shape" in text:  # of np.broadcast_to
+        from_, to = re.findall(r"\([\d,]*\)", text)[-2:]
+        return f"the shape {from_} cannot be repeated to {to}: broadcasting makes arrays larger, never smaller"
     if "could not be broadcast" in text:
         shapes = " and ".join(re.findall(r"\([\d,]*\)", text))
         return f"arrays of the shapes {shapes} are combined element by element: each size must be equal, or 1"

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 
 from ..files.shipped import shipped
-from .mutations import OPERATORS, call, number, other_expressions, other_forms, whole_changes
+from .mutations import OPERATORS, other_expressions, other_forms, whole_changes
+from .mutations_of_calls import call, number
 
 MOST = 3000  # mutants of an exercise: about a second
 TURNS = 1000  # of all loops of a call; the cases are small
@@ -88,12 +89,21 @@ class _Bounded(ast.NodeTransformer):
 def changes(tree: ast.FunctionDef) -> Iterator[str]:
     """Make one change after another in `tree`, yield its sentence while it is there, and take it back."""
     words = Words(tree)
-    yield from _at(_places(tree), lambda node: _others(node, words))
+    yield from _at(_places(tree), lambda parent, field, node: _others(parent, field, node, words))
     yield from _exchanges(tree, words)
 
 
-def _others(node, words):
-    return _other_statements(node, words) if isinstance(node, ast.stmt) else other_expressions(node, words)
+def _others(parent, field, node, words):
+    if isinstance(node, ast.stmt):
+        return _other_statements(node, words)
+    condition = field in ("test", "ifs") or isinstance(parent, ast.BoolOp)
+    counted = isinstance(parent, ast.Call) and isinstance(parent.func, ast.Name) and parent.func.id == "len"
+    if condition or counted:  # the results of other changes are those of changes that are easier to say
+        return other_forms(node, words, condition)
+    if isinstance(node, ast.Constant) and isinstance(parent, ast.expr):
+        where = words(parent)
+        return [(new, f"{sentence} in {where}") for new, sentence in other_forms(node, words)]
+    return other_expressions(node, words)
 
 
 def pairs(tree: ast.FunctionDef) -> Iterator[str]:
@@ -101,14 +111,14 @@ def pairs(tree: ast.FunctionDef) -> Iterator[str]:
     words = Words(tree)
     places = [p for p in _places(tree) if isinstance(p[3], ast.BinOp | ast.Attribute | ast.IfExp | ast.Compare)]
     for n in range(len(places)):
-        for one in _at(places[n : n + 1], lambda node: other_forms(node, words)):
-            for two in _at(places[n + 1 :], lambda node: other_forms(node, words)):
+        for one in _at(places[n : n + 1], lambda parent, field, node: other_forms(node, words)):
+            for two in _at(places[n + 1 :], lambda parent, field, node: other_forms(node, words)):
                 yield f"{one}, and {two}"
 
 
 def _at(places, others):  # make the changes of the nodes there, one after another
     for parent, field, index, node in places:
-        for new, sentence in others(node):
+        for new, sentence in others(parent, field, node):
             _put(parent, field, index, new)
             yield sentence
         _put(parent, field, index, node)
@@ -145,8 +155,9 @@ class Words:
         self.parameters = [a.arg for a in tree.args.args]
         assigned = [(n.targets[0], n.value) for n in ast.walk(tree) if isinstance(n, ast.Assign)]
         named = [(target.id, value) for target, value in assigned if isinstance(target, ast.Name)]
-        names = [name for name, _ in named]
-        self.meaning = {name: copy.deepcopy(value) for name, value in named if names.count(name) == 1}
+        names = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        once = [(name, value) for name, value in named if names.count(name) == 1 and name not in self.parameters]
+        self.meaning = {name: copy.deepcopy(value) for name, value in once}
 
     def __call__(self, node):
         meaning = self.meaning

@@ -5,6 +5,8 @@
 
 import ast
 
+from .mutations_of_calls import call, number, other_calls, other_loops, other_subscripts
+
 OPERATORS = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.MatMult: "@", ast.Pow: "**",
     ast.BitAnd: "&", ast.BitOr: "|", ast.LShift: "<<", ast.RShift: ">>",
@@ -17,28 +19,6 @@ OTHER_COMPARISONS = {
     ast.Gt: (ast.GtE, ast.Lt), ast.GtE: (ast.Gt, ast.LtE), ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.GtE),
     ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.In: (ast.NotIn,), ast.NotIn: (ast.In,),
 }  # fmt: skip
-OTHER_CALLS = {
-    "sum": ("mean", "max", "min", "prod"), "mean": ("sum", "median", "max", "min"), "max": ("min", "mean"),
-    "min": ("max",), "std": ("var", "max", "ptp"), "var": ("std",), "vstack": ("hstack",), "hstack": ("vstack",),
-    "argmax": ("argmin",), "argmin": ("argmax",), "sqrt": ("square", "cbrt"), "square": ("sqrt",),
-    "exp": ("expm1", "exp2"),     "cumsum": ("cumprod",), "floor": ("ceil", "round"), "ceil": ("floor", "round"), 
-    "round": ("floor", "ceil"),
-    "tril": ("triu",), "triu": ("tril",), "maximum": ("minimum",), "minimum": ("maximum",), "zeros": ("ones",),
-    "log": ("log2", "log10"), "log2": ("log", "log10"), "tanh": ("sin",), "sin": ("cos",), "cos": ("sin",),
-    "any": ("all",),     "all": ("any",), "abs": ("square",),
-}  # fmt: skip
-
-
-def call(function, *arguments):
-    parts = function.split(".")
-    node = ast.Name(parts[0], ast.Load())
-    for part in parts[1:]:
-        node = ast.Attribute(node, part, ast.Load())
-    return ast.Call(node, list(arguments), [])
-
-
-def number(value):
-    return ast.Constant(value)
 
 
 def _transposed(node):
@@ -60,8 +40,11 @@ def other_expressions(node, words):
             yield change(node), sentence
 
 
-def other_forms(node, words):
-    """The same for changes of the expression's own form: its operator, its operands, its condition."""
+def other_forms(node, words, condition=False):
+    """The same for changes of the expression's own form: its operator, its operands, its condition.
+
+    condition: the expression is asked whether it is true.
+    """
     if isinstance(getattr(node, "ctx", None), ast.Store | ast.Del):
         return
     if isinstance(node, ast.BinOp):
@@ -73,7 +56,7 @@ def other_forms(node, words):
     elif isinstance(node, ast.UnaryOp):
         yield node.operand, f"the sign or `not` of {words(node)} is left out"
     elif isinstance(node, ast.IfExp):
-        yield ast.IfExp(node.test, node.orelse, node.body), "the two ways are exchanged"
+        yield ast.IfExp(node.test, node.orelse, node.body), f"the two ways of `if {words(node.test)}` are exchanged"
         yield node.body, f"the condition {words(node.test)} is ignored: always {words(node.body)}"
         yield node.orelse, f"the condition {words(node.test)} is ignored: always {words(node.orelse)}"
     elif isinstance(node, ast.Compare):
@@ -87,17 +70,18 @@ def other_forms(node, words):
         for i, value in enumerate(node.values):
             rest = [v for k, v in enumerate(node.values) if k != i]
             new = rest[0] if len(rest) == 1 else ast.BoolOp(node.op, rest)
-            yield new, f"the condition {words(value)} is left out"
+            joined = "and" if isinstance(node.op, ast.And) else "or"
+            yield new, f"{'the condition' if condition else f'`{joined}`'} {words(value)} is left out"
         yield (
             ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values),
             "`and` and `or` are exchanged",
         )
     elif isinstance(node, ast.Call):
-        yield from _other_calls(node, words)
+        yield from other_calls(node, words)
     elif isinstance(node, ast.ListComp | ast.GeneratorExp):
-        yield from _other_loops(node, words)
+        yield from other_loops(node, words)
     elif isinstance(node, ast.Subscript):
-        yield from _other_subscripts(node, words)
+        yield from other_subscripts(node, words)
     elif isinstance(node, ast.Tuple) and len(node.elts) > 1:
         for i in range(len(node.elts) - 1):
             e = list(node.elts)
@@ -123,6 +107,7 @@ def whole_changes(name):
     yield lambda n: b(n, ast.Add(), number(1)), f"{name} is one too large"
     yield lambda n: b(n, ast.Sub(), number(1)), f"{name} is one too small"
     yield lambda n: b(number(1), ast.Div(), n), f"1 is divided by {name}: it is upside down"
+    yield lambda n: b(number(1), ast.Sub(), n), f"1 - {name} is used in place of {name}"
     yield lambda n: call("abs", n), f"{name} loses its sign: abs is too much"
     yield lambda n: call("int", n), f"{name} is cut to a whole number"
     yield _transposed, f"{name} is transposed"
@@ -206,6 +191,10 @@ def _other_operations(node, words):
         yield b(left, ast.MatMult(), _transposed(right)), f"{two} is transposed in {one} @ {two}"
         yield b(_transposed(right), ast.MatMult(), _transposed(left)), f"the product {one} @ {two} is transposed"
         yield call("np.ones_like", node), f"{one} @ {two} is replaced by ones"
+        for end, term in ((ast.Slice(None, number(1)), "first"), (ast.Slice(number(-1), None), "last")):
+            of_left = ast.Subscript(left, ast.Tuple([number(...), end], ast.Load()), ast.Load())
+            of_right = ast.Subscript(right, end, ast.Load())
+            yield b(of_left, ast.MatMult(), of_right), f"only the {term} term of the sum in {one} @ {two} is there"
         if isinstance(left, ast.Attribute) and left.attr == "T" and isinstance(left.value, ast.expr):
             yield b(_transposed(right), ast.MatMult(), left.value), f"the product {one} @ {two} is transposed"
             yield b(right, ast.MatMult(), left.value), f"{one} @ {two} is written as {two} @ {words(left.value)}"
@@ -247,96 +236,3 @@ def _other_names(node, words):
     if node.id in words.parameters or node.id in words.meaning:
         yield number(1), f"{words(node)} is left out"
         yield call("np.ones_like", node), f"the values of {words(node)} are left out, as if all were 1"
-
-
-def _other_calls(node, words):
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    for other in OTHER_CALLS.get(name, ()):
-        if isinstance(node.func, ast.Attribute):
-            function = ast.Attribute(node.func.value, other, ast.Load())
-        elif other in ("max", "min", "sum", "abs", "round", "any", "all"):
-            function = ast.Name(other, ast.Load())
-        else:
-            function = call(f"np.{other}").func
-            if node.args and isinstance(node.args[0], ast.GeneratorExp):
-                loop = node.args[0]
-                yield (
-                    ast.Call(function, [ast.ListComp(loop.elt, loop.generators)], []),
-                    f"{other} is used in place of {name}",
-                )
-                continue
-        yield ast.Call(function, node.args, node.keywords), f"{other} is used in place of {name}"
-    if isinstance(node.func, ast.Attribute) and not isinstance(node.func.value, ast.Name | ast.Attribute):
-        yield node.func.value, f"{name} is left out"
-    elif isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "np") != "np":
-        yield node.func.value, f"{name} is left out"
-    if node.args:
-        yield node.args[0], f"{name} is left out"
-    for i in range(1, len(node.args)):
-        yield (
-            ast.Call(node.func, node.args[:i] + node.args[i + 1 :], node.keywords),
-            f"an argument of {name} is left out",
-        )
-    if len(node.args) == 2:
-        yield ast.Call(node.func, node.args[::-1], node.keywords), f"the arguments of {name} are exchanged"
-    for i, keyword in enumerate(node.keywords):
-        rest = node.keywords[:i] + node.keywords[i + 1 :]
-        given = f"{keyword.arg}={words(keyword.value)}"
-        yield ast.Call(node.func, node.args, rest), f"{given} is left out of {name}"
-        if keyword.arg == "axis":
-            for axis in (0, 1, -2):
-                other = [*rest, ast.keyword("axis", number(axis))]
-                yield (
-                    ast.Call(node.func, node.args, other),
-                    f"{name} runs along axis {axis} instead of {words(keyword.value)}",
-                )
-            without = [k for k in rest if k.arg != "keepdims"]
-            yield ast.Call(node.func, node.args, without), f"{name} runs over the whole array: {given} is left out"
-
-
-def _other_loops(node, words):
-    first = node.generators[0]
-
-    def with_first(**changed):
-        fields = {"target": first.target, "iter": first.iter, "ifs": first.ifs, "is_async": 0} | changed
-        return type(node)(node.elt, [ast.comprehension(**fields), *node.generators[1:]])
-
-    listed = call("list", first.iter)
-    for i, condition in enumerate(first.ifs):
-        yield with_first(ifs=first.ifs[:i] + first.ifs[i + 1 :]), f"the condition {words(condition)} is left out"
-    yield with_first(iter=ast.Subscript(listed, ast.Slice(None, number(1)), ast.Load())), "only the first one is used"
-    yield with_first(iter=ast.Subscript(listed, ast.Slice(number(-1), None), ast.Load())), "only the last one is used"
-    yield with_first(iter=ast.Subscript(listed, ast.Slice(number(1), None), ast.Load())), "the first one is skipped"
-    yield with_first(iter=ast.Subscript(listed, ast.Slice(None, number(-1)), ast.Load())), "the last one is skipped"
-    yield with_first(iter=call("list", call("dict.fromkeys", first.iter))), "equal ones are used once"
-    yield with_first(iter=call("reversed", listed)), "the order is reversed"
-    yield with_first(iter=call("sorted", first.iter)), "they are sorted first"
-
-
-def _other_subscripts(node, words):
-    parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-
-    def with_part(i, part):
-        new = [*parts[:i], part, *parts[i + 1 :]]
-        return ast.Subscript(node.value, ast.Tuple(new, ast.Load()) if len(new) > 1 else new[0], ast.Load())
-
-    for i, part in enumerate(parts):
-        if isinstance(part, ast.Slice) and part.upper is not None and part.lower is None:
-            end = words(part.upper)
-            more = ast.BinOp(part.upper, ast.Add(), number(1))
-            less = ast.BinOp(part.upper, ast.Sub(), number(1))
-            yield with_part(i, ast.Slice(None, more)), f"one too many is taken: up to {end} + 1"
-            yield with_part(i, ast.Slice(None, less)), f"one too few is taken: up to {end} - 1"
-            yield (
-                with_part(i, ast.Slice(ast.UnaryOp(ast.USub(), part.upper), None)),
-                f"the last {end} are taken instead of the first",
-            )
-            yield with_part(i, ast.Slice(part.upper, None)), f"those after the first {end} are taken"
-            yield with_part(i, ast.Slice(None, None)), f"all are taken, not only the first {end}"
-    if not isinstance(node.slice, ast.Slice) and len(parts) == 2:
-        yield (
-            with_part(0, parts[1])
-            if False
-            else ast.Subscript(node.value, ast.Tuple([parts[1], parts[0]], ast.Load()), ast.Load()),
-            f"rows and columns of {words(node.value)} are exchanged",
-        )

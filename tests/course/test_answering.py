@@ -13,6 +13,7 @@ HALF = 0.5
 @pytest.fixture(autouse=True)
 def nothing_is_checked_yet(monkeypatch):
     monkeypatch.setattr(answering, "_checked", {})
+    monkeypatch.setattr(answering, "in_use", set())
 
 
 def narrow(x, A):
@@ -90,7 +91,7 @@ def test_hints_come_by_level(capsys):
 
 def test_a_lesson_goes_on_with_what_passed(capsys):
     check("6.1", lora_forward)
-    assert answer("6.1") is lora_forward
+    assert answer("6.1").__wrapped__ is lora_forward
     assert "goes on with your lora_forward" in capsys.readouterr().out
 
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from minilora.course import lesson
 from minilora.course.lesson import (
     budget,
     cards,
@@ -215,3 +216,13 @@ def test_a_budget_is_smaller_in_the_browser_alone_and_a_line_says_so(capsys, mon
     monkeypatch.setattr(sys, "platform", "emscripten")
     assert budget(150, in_browser=40) == 40
     assert capsys.readouterr().out == "in the browser: 40 steps in place of 150, because NumPy is slower here\n"
+
+
+def test_an_expectation_stops_no_lesson_that_computes_with_a_readers_function(monkeypatch, capsys):
+    with pytest.raises(AssertionError, match="match: False   how many: expected 2, got 3"):
+        expect("how many", 3, 2)
+    monkeypatch.setattr(lesson, "in_use", {"6.1"})
+    expect("how many", 3, 2)
+    assert (
+        "match: False   how many: expected 2, got 3\n    (computed with your functions: 6.1)" in capsys.readouterr().out
+    )

@@ -46,8 +46,13 @@ def text(cell):
     return "".join(cell["source"])
 
 
-def compared(cell):  # what must agree: not the outputs, not the ids
-    return cell["cell_type"], text(cell).strip()
+def compared(cell):  # what must agree: not the outputs, not the ids, not the links to the glossary
+    return cell["cell_type"], re.sub(r'\[([^]]*)\]\((\.\./)?glossary\.md#[^ ]* "[^"]*"\)', r"\1", text(cell)).strip()
+
+
+def links_to_the_glossary(path):  # -> [(the linked text, the file, the sentence under the mouse)]
+    markdown = "\n".join(text(c) for c in cells(path) if c["cell_type"] == "markdown")
+    return re.findall(r'\[([^]]*)\]\(([^)#]*)#[^ ]* "([^"]*)"\)', markdown)
 
 
 @each
@@ -63,6 +68,23 @@ def test_class_copy_and_source_agree_and_nothing_is_spoiled(source):
     expected = [(kind, f"{title}\n\n{build['CLASS_NOTE']}"), ("code", build["INSTALL_CELL"]), *rest]
     assert [compared(c) for c in copy] == expected
     assert not [c for c in copy if c.get("outputs") or c.get("execution_count")]
+
+
+@each
+def test_a_word_of_the_glossary_is_a_link_at_its_first_use_in_notebook_and_class_copy(source):
+    for path in (source.with_suffix(".ipynb"), LESSONS / "class" / source.with_suffix(".ipynb").name):
+        links = links_to_the_glossary(path)
+        assert links and len({said for _, _, said in links}) == len(links)
+        assert all((path.parent / file).resolve() == LESSONS / "glossary.md" for _, file, _ in links)
+
+
+def test_the_link_of_a_word_shows_its_sentence():
+    links = links_to_the_glossary(LESSONS / "00_a_lora_in_sixty_seconds.ipynb")
+    assert (
+        "rank",
+        "glossary.md",
+        "The number r of rows of A and columns of B: how many directions an update can have.",
+    ) in links
 
 
 @each

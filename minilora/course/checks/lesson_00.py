@@ -64,7 +64,7 @@ EXERCISES = (
             ("has the shape of W", weight_shape),
             ("is W where B is zero", zero_B_gives_W),
             ("the update grows with alpha", linear_in_alpha),
-            ("equals W + (alpha / r) B A", weight_is_right),
+            ("gives the y of W and the adapter together, for every x", weight_is_right),
         ),
         (
             ("the scale alpha / r is left out", lambda W, A, B, alpha, r: W + B @ A),

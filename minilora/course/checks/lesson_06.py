@@ -150,7 +150,7 @@ EXERCISES = (
             ("has the shape (N, out)", forward_shape),
             ("is the frozen layer where B is zero", zero_B_is_frozen_layer),
             ("the adapter's part grows with alpha", update_grows_with_alpha),
-            ("equals x Wᵀ + (alpha / r) (x Aᵀ) Bᵀ", forward_is_right),
+            ("is the sum of the frozen part and the scaled part of the adapter", forward_is_right),
         ),
         (
             ("the scale alpha / r is left out", lambda x, W, A, B, alpha, r: forward(x, W, A, B, 1)),
