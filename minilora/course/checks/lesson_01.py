@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import Wrong, as_array, numeric_gradient, same, small
 from ..judge import Exercise, Formula
+from .mistakes import OTHER
 
 # ---- 1.1
 
@@ -19,14 +20,8 @@ def slope_cases():
     ]
 
 
-SLOPES = (
-    3.0,
-    6.0,
-    3.0,
-    float(np.cos(0.7)),
-    -float(np.sin(0.7)),
-    -3.0,
-)  # the derivatives at those places, by the rules of calculus
+# the derivatives at those places, by the rules of calculus
+SLOPES = (3.0, 6.0, 3.0, float(np.cos(0.7)), -float(np.sin(0.7)), -3.0)
 
 
 def one_number(f, cases):
@@ -271,6 +266,7 @@ EXERCISES = (
                 "the derivatives are returned flat, without the shape of x",
                 lambda f, x, eps: np.array([(f(x + d) - f(x - d)) / (2 * eps) for d in _steps(x, eps)]),
             ),
+            *OTHER["1.2"],
         ),
         (
             "One element at a time: move it up, evaluate, move it down, evaluate. What must happen before the next one?",

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import Wrong, as_array, numeric_gradient, parts, same, same_shape, small
 from ..judge import Exercise
+from .mistakes import OTHER
 
 # ---- 2.1
 
@@ -174,6 +175,7 @@ EXERCISES = (
                 "reshape sorts the numbers into other places before they are added up",
                 lambda g, shape: g.reshape(-1, *shape).sum(axis=0),
             ),
+            *OTHER["2.1"],
         ),
         (
             "A value that was used k times gets the sum of its k gradients. Along which axes was it repeated?",
@@ -266,6 +268,7 @@ EXERCISES = (
             ("the coupling term has the wrong sign", lambda p, g: p * g + p * (g * p).sum(axis=-1, keepdims=True)),
             ("g is left out: only the diagonal p (1 - p) is returned", lambda p, g: p * (1 - p)),
             ("the logarithm is taken: that belongs to the loss, not to the softmax", lambda p, g: np.log(p) * g),
+            *OTHER["2.3"],
         ),
         (
             "Each p_i depends on every x_j of its row: the derivative of p_i by x_j is p_i (1 - p_i) for i = j, else "

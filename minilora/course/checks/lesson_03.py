@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import as_array, numeric_gradient, parts, same, same_shape, small
 from ..judge import Exercise
+from .mistakes import OTHER
 
 # N, in, out, lr; a square case after the others, where W and Wᵀ both fit
 SIZES = ((1, 1, 1, 0.1), (1, 2, 1, 0.1), (2, 1, 3, 0.2), (4, 3, 2, 0.05), (7, 2, 5, 0.3), (5, 3, 3, 0.1))
@@ -224,6 +225,7 @@ EXERCISES = (
                 "the error is not multiplied with x: a weight's gradient is the error times the input that it saw",
                 lambda W, x, y, lr: W - lr * (x @ W.T - y).mean(axis=0)[:, None] * np.ones(W.shape),
             ),
+            *OTHER["3.1"],
         ),
         (
             "First the error of each row, (N, out). Then its gradient for W, as in lesson 2's product.",
@@ -284,6 +286,7 @@ EXERCISES = (
             ("the rate lr is left out of the step", adam_mistaken(rate=lambda lr: 1.0)),
             ("p moves along the gradient itself, not along the means", descent),
             ("p, m and v are returned in another order", adam_mistaken(order=slice(None, None, -1))),
+            *OTHER["3.2"],
         ),
         (
             "Five lines, one for each part. A running mean: share of the old, rest of the new.",

@@ -5,6 +5,7 @@ import numpy as np
 from ...models.llama import LlamaConfig, LlamaForCausalLM
 from ..compare import Wrong, as_array, same, same_shape, small
 from ..judge import Exercise
+from .mistakes import OTHER
 from .mistakes_04 import ATTENTION, COUNT
 
 # ---- 4.1
@@ -219,6 +220,7 @@ EXERCISES = (
                 "w multiplies x before the mean of the squares is taken",
                 lambda x, w, eps: w * x / np.sqrt(((w * x) ** 2).mean(-1, keepdims=True) + eps),
             ),
+            *OTHER["4.1"],
         ),
         (
             "Root mean square, read backwards: square, then mean, then root. The mean of what: of each row, or of all?",
@@ -240,7 +242,7 @@ EXERCISES = (
             ("the weights add up to 1", attention_averages),
             ("equals the softmax of the scaled scores, token by token", attention_is_right),
         ),
-        ATTENTION,
+        (*ATTENTION, *OTHER["4.2"]),
         (
             "Scores first: how well does query i fit key j? Which pairs (i, j) may count? Only then apply the softmax.",
             "scores = q @ k.T / √hd, shape (T, T), row i for query i. np.tri(T) has a 1 where j <= i. Give the others a "

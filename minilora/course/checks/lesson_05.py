@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import Wrong, as_array, same, same_shape, small
 from ..judge import Exercise
+from .mistakes import OTHER
 
 # ---- 5.1
 
@@ -234,6 +235,7 @@ EXERCISES = (
                 "the energies that are larger than the share itself are counted",
                 lambda s, share: int((s * s > share).sum()),
             ),
+            *OTHER["5.2"],
         ),
         (
             "The energy of a direction is its singular value squared. The whole energy is Σ σ².",

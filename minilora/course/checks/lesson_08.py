@@ -2,6 +2,7 @@
 
 from ..compare import Wrong, as_array
 from ..judge import Exercise
+from .mistakes import OTHER
 
 # ---- 8.1
 
@@ -126,6 +127,7 @@ EXERCISES = (
                 "the root of out · in stands for out + in",
                 lambda shapes, r: sum(r * (out * n) ** 0.5 for out, n in shapes),
             ),
+            *OTHER["8.1"],
         ),
         (
             "What shapes do A and B have beside a W of shape (out, in)?",
@@ -192,6 +194,7 @@ EXERCISES = (
                 "frozen numbers get 2 bytes and trained ones 4: width, gradient and Adam are ignored",
                 lambda f, t, w: 2 * f + 4 * t,
             ),
+            *OTHER["8.2"],
         ),
         (
             "Go through the four things that a trained number needs. Which of them does a frozen one need?",

@@ -7,6 +7,7 @@ import numpy as np
 from ..compare import Wrong, as_array, parts, same
 from ..judge import Exercise
 from .lesson_08 import equals, lora, whole
+from .mistakes import OTHER
 
 # ---- 9.1
 
@@ -150,6 +151,7 @@ EXERCISES = (
             ),
             ("the root of the budget is taken", lambda shapes, budget: math.isqrt(budget)),
             ("the number of matrices is returned", lambda shapes, budget: len(shapes)),
+            *OTHER["9.1"],
         ),
         (
             "How many parameters does one more rank cost, over all matrices together?",

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import Wrong, as_array, same, same_shape
 from ..judge import Exercise
+from .mistakes import OTHER
 
 # ---- 10.1
 
@@ -204,6 +205,7 @@ EXERCISES = (
                 lambda x: (x.view(np.uint32) | np.uint32(0xFFFF)).view(np.float32),
             ),
             ("the sign is wrong", lambda x: -nearest_even(x)),
+            *OTHER["10.1"],
         ),
         (
             "A bfloat16 is the upper half of a float32: x.view(np.uint32) shows the 32 bits.",
@@ -285,6 +287,7 @@ EXERCISES = (
                 "the update is added to itself: W is left out",
                 lambda W, updates, order: [updates[i] + updates[i] for i in order],
             ),
+            *OTHER["10.2"],
         ),
         (
             "What is the only way to be sure of the bits of W in turn 300?",

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..compare import Wrong, as_array, parts, same, same_shape, small
 from ..judge import Exercise
+from .mistakes import OTHER
 
 # ---- 12.1
 
@@ -136,6 +137,7 @@ EXERCISES = (
             ("the sign of the scale is lost", lambda W, A, B, s: W + abs(s) * (B @ A).T),
             ("A and B are each transposed but their order is kept", lambda W, A, B, s: W + s * B.T @ A.T),
             ("A and B are in the wrong order", lambda W, A, B, s: W + s * A @ B),
+            *OTHER["12.1"],
         ),
         (
             "Conv1D stores W as (in, out) and computes x W. What shape does B A have?",

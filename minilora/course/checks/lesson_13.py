@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import Wrong, as_array, parts, same, same_shape
 from ..judge import Exercise
+from .mistakes import OTHER
 
 UNEVEN = np.array([-1.0, -0.5, -0.2, 0.0, 0.1, 0.4, 1.0])
 FEW = np.array([-1.0, 0.0, 0.3, 1.0])
@@ -193,6 +194,7 @@ EXERCISES = (
                 "absmax and codes are returned in the other order",
                 lambda w, levels, size: quantized(w, levels, size)[::-1],
             ),
+            *OTHER["13.1"],
         ),
         (
             "Take one block at a time: find its largest absolute value, divide by it, look for the nearest level.",
@@ -273,6 +275,7 @@ EXERCISES = (
                 bits(inner=lambda size, second: second),
             ),
             ("the 8-bit absmaxes are counted as float32 too", bits(eight=40)),
+            *OTHER["13.3"],
         ),
         (
             "Share each number's bits among the weights that it serves.",

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import Wrong, as_array, numeric_gradient, parts, plain, same, same_shape, small
 from ..judge import Exercise
+from .mistakes import OTHER
 
 # ---- 14.1
 
@@ -221,6 +222,7 @@ EXERCISES = (
                 unscale_mistaken(grows=lambda scale, good, interval: (scale * 2, 0)),
             ),
             ("the broken gradient is returned for a skipped step", unscale_mistaken(zeros=lambda g: np.nan_to_num(g))),
+            *OTHER["14.1"],
         ),
         (
             "First the question: is every element finite? The answer decides everything else.",
@@ -259,6 +261,7 @@ EXERCISES = (
                 "the two results are returned in the other order",
                 lambda *c: chunked()(*c)[::-1],
             ),
+            *OTHER["14.2"],
         ),
         (
             "Write it for all rows first. Then put a loop around it, and ask of each line what belongs to the whole.",

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import as_array, numeric_gradient, same, same_shape, small
 from ..judge import Exercise
+from .mistakes import OTHER
 
 # N, in, out, r, alpha; square cases after the others
 SIZES = (
@@ -215,6 +216,7 @@ EXERCISES = (
                 "the frozen W is missing in V",
                 changed("forward", V=lambda W, A, B, alpha, r: alpha / r * B @ A),
             ),
+            *OTHER["15.1"],
         ),
         (
             "First the matrix V that LoRA would have. Then the length of each of its rows.",
@@ -297,6 +299,7 @@ EXERCISES = (
                 "the new length acts on W alone; the update is added afterwards",
                 lambda W, A, B, m, alpha, r: (m / norms(W + alpha / r * B @ A))[:, None] * W + alpha / r * B @ A,
             ),
+            *OTHER["15.3"],
         ),
         (
             "The layer is linear in x: which matrix turns x into y?",

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import Wrong, as_array, parts, same, same_shape, small
 from ..judge import Exercise
+from .mistakes import OTHER
 
 # ---- 16.1
 
@@ -161,6 +162,7 @@ EXERCISES = (
             ("the distance is squared", smoothed(doubt=lambda now, old, new: (now - new) ** 2)),
             ("the new importance is smoothed as its own uncertainty", smoothed(doubt=lambda now, old, new: new)),
             ("importance and uncertainty are returned in the other order", smoothed(order=slice(None, None, -1))),
+            *OTHER["16.1"],
         ),
         (
             "Three lines: the importance of now, its running mean, and the running mean of a distance.",
@@ -205,6 +207,7 @@ EXERCISES = (
                 "the scores that fall are set to zero; True and False are wanted",
                 lambda scores, budget: scores * kept(scores, budget),
             ),
+            *OTHER["16.2"],
         ),
         (
             "How many must fall? Sort all scores together, and find the highest score that falls.",

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import as_array, parts, same, same_shape, small
 from ..judge import Exercise
+from .mistakes import OTHER
 
 # out, in, r, alpha; square cases after the others
 SIZES = ((2, 1, 1, 2.0), (1, 3, 1, 0.5), (3, 2, 1, 3.0), (4, 5, 2, 3.0), (6, 4, 3, 2.0), (4, 4, 2, 5.0), (3, 3, 3, 2.0))
@@ -246,6 +247,7 @@ EXERCISES = (
                 pissa(),
             ),
             ("A0 and B0 are returned in the other order", lambda *c: (olora()(*c)[1], olora()(*c)[0], olora()(*c)[2])),
+            *OTHER["17.2"],
         ),
         (
             "np.linalg.qr gives Q and R. Which of them has `out` rows, and which has `in` columns?",
@@ -275,6 +277,7 @@ EXERCISES = (
                 "lora_B anywhere in the name counts; a module may be called so: look for .lora_B. with its dots",
                 rates(is_B=lambda name: "lora_B" in name),
             ),
+            *OTHER["17.3"],
         ),
         (
             "A name says whether it is an A or a B. Where in the name?",

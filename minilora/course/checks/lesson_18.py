@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import as_array, same, same_shape, small
 from ..judge import Exercise
+from .mistakes import OTHER
 
 # d, T, n; cases where the sizes agree after the others
 SIZES = ((1, 1, 1), (2, 1, 1), (3, 2, 1), (2, 3, 4), (4, 5, 2), (3, 4, 0), (3, 3, 3), (4, 2, 4))
@@ -122,6 +123,7 @@ EXERCISES = (
                     attention()(q, K, V, Pk[:0], Pv[:0]) + (attention()(q, Pk, Pv, Pk[:0], Pv[:0]) if len(Pk) else 0)
                 ),
             ),
+            *OTHER["18.1"],
         ),
         (
             "Put the prefix in front of the text's keys and values. From then on it is plain attention.",

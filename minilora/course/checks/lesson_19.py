@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import as_array, same, same_shape, small
 from ..judge import Exercise
+from .mistakes import OTHER
 
 # out, in, r, w1, w2; square cases after the others
 SIZES = (
@@ -160,6 +161,7 @@ EXERCISES = (
             ("the whole weight is given to A, none of it to B", linear(of_A=lambda w: w, of_B=lambda w: 1.0)),
             ("the whole weight is given to B, none of it to A", linear(of_A=lambda w: 1.0, of_B=lambda w: w)),
             ("the weights are left out", linear(of_A=lambda w: 1.0, of_B=lambda w: 1.0)),
+            *OTHER["19.1"],
         ),
         (
             "Two sums first, one of the As and one of the Bs. The product is last.",
@@ -227,6 +229,7 @@ EXERCISES = (
                 "the numbers that do not agree are averaged",
                 ties(agreeing=lambda kept, sign: (np.sign(kept) == -sign) & (kept != 0)),
             ),
+            *OTHER["19.2"],
         ),
         (
             "Three steps, one after the other: an array of trimmed rows, an array of signs, an array of means.",

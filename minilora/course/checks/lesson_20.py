@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import as_array, parts, same, same_shape
 from ..judge import Exercise
+from .mistakes import OTHER
 
 
 def conversations():
@@ -93,6 +94,7 @@ EXERCISES = (
                 labelled(prompt_label=lambda v: v, answer=lambda v: -100),
             ),
             ("the labels are shifted by one place: the loss does that itself", shifted),
+            *OTHER["20.1"],
         ),
         (
             "Go through the pieces, and build two lists of the same length.",

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import Wrong, as_array, numeric_gradient, plain, same, same_shape, small
 from ..judge import Exercise
+from .mistakes import OTHER
 
 # n, V, T; square cases after the others
 SIZES = ((1, 2, 1.0), (1, 2, 2.0), (2, 3, 1.0), (3, 2, 0.5), (4, 5, 3.0), (3, 3, 2.0), (2, 2, 4.0))
@@ -174,6 +175,7 @@ EXERCISES = (
                 "the teacher's likeliest token is taken as a label",
                 gradient(of_teacher=lambda t, T: np.eye(t.shape[1])[t.argmax(axis=1)]),
             ),
+            *OTHER["21.2"],
         ),
         (
             "Σ p log p does not depend on z. What remains is a cross-entropy with soft labels.",

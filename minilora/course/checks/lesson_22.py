@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import as_array, same, same_shape, small
 from ..judge import Exercise
+from .mistakes import OTHER
 
 # N, in, out, n, r; square cases after the others
 SIZES = (
@@ -168,6 +169,7 @@ EXERCISES = (
                     sum(s[a] * x @ A[a].T @ B[a].T for a in range(len(A))) * (slots >= 0)[:, None]
                 ),
             ),
+            *OTHER["22.1"],
         ),
         (
             "Start with a loop over the rows. A row of the base is skipped.",
@@ -212,6 +214,7 @@ EXERCISES = (
                 "only changes of the adapter are counted, as with one slot",
                 lambda requests, slots: least_recent(requests, 1),
             ),
+            *OTHER["22.2"],
         ),
         (
             "Keep a list of the adapters that are here, in the order of their last use.",

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..compare import as_array, same, same_shape, small
 from ..judge import Exercise
+from .mistakes import OTHER
 
 # workers, n, labels; square cases after the others
 SIZES = (
@@ -138,6 +139,7 @@ EXERCISES = (
             ),
             ("numbers are counted, not bytes: a float32 has 4", ring(each=1)),
             ("a float32 has 4 bytes, not 8", ring(each=8)),
+            *OTHER["23.2"],
         ),
         (
             "How many rounds, how many numbers in each, how many bytes a number?",
