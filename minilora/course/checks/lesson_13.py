@@ -104,7 +104,7 @@ def read_is_right(f, cases):
 
 
 def bit_cases():
-    return [(64, None), (100, None), (32, 256), (64, 256), (100, 30), (256, 64)]
+    return [(64, None), (100, None), (20, None), (32, 256), (64, 256), (100, 30), (256, 64), (5, 4)]
 
 
 def bits(first=32, code=4, eight=8, second=32, inner=lambda size, second: size * second):

@@ -267,8 +267,10 @@ OTHER = {
         ("A0 is the first rows of W; it is the first rows of R", lambda W, r, alpha: olora(W, r, alpha, lambda W, r: (W[:r], np.linalg.qr(W)[0][:, :r]))),
     ),
     "17.3": (
-        ("the rate of B is divided by the ratio", lambda names, lr, ratio: [lr / ratio if ".lora_B." in n else lr for n in names]),
-        ("the ratio is added to the rate of B", lambda names, lr, ratio: [lr + ratio if ".lora_B." in n else lr for n in names]),
+        (
+            "the ratio is added to the rate of B",
+            lambda names, lr, ratio: [lr + ratio if ".lora_B." in n else lr for n in names],
+        ),
     ),
     "18.1": (
         (
