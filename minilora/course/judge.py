@@ -5,6 +5,8 @@ smallest first, and looks at the results. It tries one property at a time, easy 
 """
 
 import copy
+import tracemalloc
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -99,6 +101,23 @@ class Guarded:
         self.wrote = self.wrote or next(((i, arguments) for i in changed), None)
         return _snapshot(result)
 
+    def peak(self, *arguments) -> int:
+        """The bytes that a call takes at most, on top of its arguments."""
+        if isinstance(getattr(self.function, "peak", None), int):  # in another process, which has measured
+            self(*arguments)
+            return self.function.peak
+        traced = tracemalloc.is_tracing()
+        if not traced:
+            tracemalloc.start()
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        try:
+            self(*arguments)
+            return tracemalloc.get_traced_memory()[1] - before
+        finally:
+            if not traced:
+                tracemalloc.stop()
+
 
 def _snapshot(result):  # a result that is itself an argument must not change later
     try:
@@ -145,7 +164,8 @@ def judge(
                 message = named = getattr(error, "words", None) or in_words(error)
             changed = guarded.wrote and check is not _leaves_inputs
             if name := recognise(exercise, function):
-                message += f"{'. ' if message else ''}You get this result when {name}"
+                stop = "" if not message else " " if message.endswith(("?", ".")) else ". "
+                message += f"{stop}You get this result when {name}"
                 named = name
             elif changed and guarded.wrote:
                 message += f"\nAlso, {changed_argument(guarded.wrote[0])}"
@@ -164,7 +184,7 @@ def judge(
 
 def with_lines(verdict: Verdict, lines: str, words: str) -> None:
     """Put the student's own lines that led to an error in front of the message, which says `words` no second time."""
-    verdict.message = f"{lines}\n{verdict.message.removeprefix(words).removeprefix('. ')}".rstrip()
+    verdict.message = f"{lines}\n{verdict.message.removeprefix(words).removeprefix('.').lstrip()}".rstrip()
 
 
 def _leaves_inputs(f, cases):
@@ -201,7 +221,22 @@ def recognise(exercise: Exercise, function: Callable) -> str | None:
             left = [(s, mistaken) for s, mistaken in left if _same_result(result, _result(mistaken, arguments))]
         if left:
             return left[0][0] if known is _written_down else _plainest([sentence for sentence, _ in left])
-    return _by_numbers(exercise, cases, results, right) or right_where(cases, _parameters(exercise), results, right)
+    return (
+        _by_numbers(exercise, cases, results, right)
+        or _mostly(exercise, cases, results, right)
+        or right_where(cases, _parameters(exercise), results, right)
+    )
+
+
+def _mostly(exercise, cases, results, right):
+    """The known mistake whose results are those of most of the wrong cases: with another one it makes all of them."""
+    wrong = [(r, c) for r, c, w in zip(results, cases, right, strict=True) if not _same_result(r, w)]
+    given = [(result, arguments) for result, arguments in wrong if not isinstance(result, str)]
+    for sentence, mistaken in exercise.misconceptions:
+        same = sum(_same_result(result, _result(mistaken, arguments)) for result, arguments in given)
+        if same >= max(3, 0.6 * len(wrong)):
+            return f"{sentence} (in {same} of {len(wrong)} wrong cases: there is a second mistake)"
+    return ""
 
 
 def _plainest(sentences):  # of changes that cannot be told apart
@@ -254,7 +289,7 @@ def _twice(exercise):
 
 def _result(function, arguments):  # -> list of arrays; the name of the error when it raises, or returns something else
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             return _flat(function(*copy.deepcopy(arguments)))
     except (KeyboardInterrupt, Stopped):
         raise

@@ -123,12 +123,12 @@ class Submission:
     """The student's function in its own process: calling it sends the arguments and returns the decoded answer.
 
     A call raises Remote for an error of the function, NotImplementedError for a stub, and Stopped when the process has
-    ended, takes too long or does not answer as agreed.
+    ended, takes too long or does not answer as agreed. peak: the bytes that the last call took.
     """
 
     def __init__(self, path, name, seconds, megabytes):
         self.path, self.name, self.seconds, self.megabytes = path, name, seconds, megabytes
-        self.printed, self.listening = "", False
+        self.printed, self.listening, self.peak = "", False, 0
         self.token = uuid.uuid4().hex
         here = str(Path(__file__).parent)
         command = [sys.executable, "-P", "-c", START, here, str(path), name, str(megabytes)]
@@ -187,6 +187,7 @@ class Submission:
             self.printed = _shown(answer.get("printed", ""))[:310]
         if answer.get("error") == "NotImplementedError":
             raise NotImplementedError
+        self.peak = int(answer["peak"]) if isinstance(answer.get("peak"), int) else 0
         if answer.get("error"):
             raise Remote(*(_shown(answer.get(key, ""))[:2000] for key in ("error", "lines", "words")))
         try:

@@ -62,16 +62,24 @@ def main(path: str, name: str, megabytes: str) -> None:
 
 
 def _answer(function, given, path):
-    """The result of one call as a message; with it the arguments that the function changed."""
+    """The result of one call as a message; with it the bytes that it took, and the arguments that it changed."""
     arguments = [formula(tree) for tree in given]
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
     try:
-        value = encoded(function(*arguments))
+        result = function(*arguments)
+        peak = tracemalloc.get_traced_memory()[1] - before
+        value = encoded(result)
         after = [encoded(a) for a in arguments]
     except NotImplementedError:
         return {"error": "NotImplementedError"}
     except BaseException as error:  # SystemExit too: it ends the call, not the process
         return {"error": type(error).__name__, "lines": own_lines(error, path), "words": in_words(error)}
-    return {"value": value, "changed": {i: a for i, (a, b) in enumerate(zip(after, given, strict=True)) if a != b}}
+    return {
+        "value": value,
+        "peak": peak,
+        "changed": {i: a for i, (a, b) in enumerate(zip(after, given, strict=True)) if a != b},
+    }
 
 
 def find_function(path: Path, name: str) -> tuple:  # -> (function or None, why the file does not load or "", names)

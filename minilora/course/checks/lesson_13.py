@@ -119,7 +119,7 @@ def bits(first=32, code=4, eight=8, second=32, inner=lambda size, second: size *
 def bits_are_right(which):
     def check(f, cases):
         for c in cases[which]:
-            same(f(*c), bits()(*c), "bits of a number", c)
+            same(f(*c), bits()(*c), "the number of bits", c)
 
     return check
 

@@ -145,6 +145,19 @@ def large_logits(f, cases):
     same(dh, chunked()(*c)[1], "dh, with logits up to 1,000", c)
 
 
+def one_chunk_at_a_time(f, cases):
+    rng = np.random.default_rng(143)
+    N, d, V, size = 2000, 2, 60, 20
+    taken = f.peak(small(rng, N, d), small(rng, V, d), rng.integers(0, V, N), size)
+    if taken > 700_000:
+        raise Wrong(
+            f"a call with {N:,} rows, {V} tokens and chunks of {size} takes {taken / 1e3:,.0f} KB: the logits of all rows "
+            f"are {8 * N * V / 1e3:.0f} KB, those of a chunk {8 * size * V / 1e3:.1f} KB",
+            None,
+            "the logits of all rows are made at once, or kept",
+        )
+
+
 def chunked(
     loss_over=lambda N, rows: N,
     dh_over=lambda N, rows: N,
@@ -243,6 +256,7 @@ EXERCISES = (
             ("the loss is right for any chunks", loss_is_right),
             ("dh equals central differences", dh_is_right),
             ("holds for logits up to 1,000", large_logits),
+            ("has the logits of one chunk at a time", one_chunk_at_a_time),
         ),
         (
             (

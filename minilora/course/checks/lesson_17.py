@@ -58,8 +58,8 @@ def is_shared_equally(f, cases):
         W, r, alpha = c
         A0, B0, _ = start_parts(f, c)
         expected = np.sqrt(best(W, r)[1] / (alpha / r))
-        same(np.linalg.norm(A0, axis=1), expected, "the lengths of the rows of A0", c)
-        same(np.linalg.norm(B0, axis=0), expected, "the lengths of the columns of B0", c)
+        same(np.linalg.norm(A0, axis=1), expected, "the array of the lengths of A0's rows", c)
+        same(np.linalg.norm(B0, axis=0), expected, "the array of the lengths of B0's columns", c)
 
 
 def pissa(
@@ -142,12 +142,12 @@ def rates(of_A=lambda lr, ratio: lr, of_B=lambda lr, ratio: lr * ratio, is_B=lam
 
 def one_for_each(f, cases):
     for c in cases:
-        same_shape(as_array(f(*c), "the rates", c), (len(c[0]),), "the rates", "one for each name", c)
+        same_shape(as_array(f(*c), "the list of rates", c), (len(c[0]),), "the list of rates", "one for each name", c)
 
 
 def rates_are_right(f, cases):
     for c in cases:
-        same(f(*c), rates()(*c), "the rates", c, factors={"ratio": c[2]})
+        same(f(*c), rates()(*c), "the list of rates", c, factors={"ratio": c[2]})
 
 
 STARTS = (
@@ -243,7 +243,7 @@ EXERCISES = (
             ),
             ("B0 A0 is added to W, not taken out", olora(rest=lambda W, s, BA: W + s * BA)),
             (
-                "this is PiSSA's start, from singular values",
+                "PiSSA's start is computed, from singular values",
                 pissa(),
             ),
             ("A0 and B0 are returned in the other order", lambda *c: (olora()(*c)[1], olora()(*c)[0], olora()(*c)[2])),

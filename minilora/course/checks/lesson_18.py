@@ -153,7 +153,7 @@ EXERCISES = (
                 lambda scores, n: len(scores) / (len(scores) + n),
             ),
             ("the scores are added without e^", factor(of=lambda s: s.sum() + len(s) * (s == 0).all())),
-            ("this is the share of the prefix; the text's is asked for", lambda scores, n: 1 - factor()(scores, n)),
+            ("the share of the prefix is returned; the text's is asked for", lambda scores, n: 1 - factor()(scores, n)),
             ("the prefix counts once, not n times", factor(more=lambda n: min(n, 1))),
             ("the factor is upside down", lambda scores, n: 1 / factor()(scores, n)),
             ("the mean of e^score is taken, not the sum", factor(of=lambda s: np.exp(s).mean())),

@@ -151,7 +151,7 @@ EXERCISES = (
         ),
         (
             (
-                "this is the exact sum of the updates; linear adds As and Bs apart",
+                "the exact sum of the updates is computed; linear adds As and Bs apart",
                 lambda A1, B1, A2, B2, w1, w2: w1 * B1 @ A1 + w2 * B2 @ A2,
             ),
             ("the weights are used without their roots, so they count twice", linear(of_A=lambda w: w, of_B=abs)),

@@ -126,12 +126,12 @@ EXERCISES = (
                 distance(of_student=lambda z, T: softmax(z), of_teacher=lambda t, T: softmax(t)),
             ),
             (
-                "this is the cross-entropy -Σ p log q; Σ p log p belongs to it too, so that equal ones have 0",
+                "the cross-entropy -Σ p log q is computed; Σ p log p belongs to it too, so that equal ones have 0",
                 distance(inner=lambda p, q: -p * np.log(q)),
             ),
             ("the sign is turned: log(q / p)", distance(inner=lambda p, q: p * np.log(q / p))),
             ("log(p / q) is not weighted by p", distance(inner=lambda p, q: np.log(p / q))),
-            ("this is the squared distance of p and q", distance(inner=lambda p, q: (p - q) ** 2)),
+            ("the squared distance of p and q is computed", distance(inner=lambda p, q: (p - q) ** 2)),
             (
                 "the mean is over all n · V numbers; the sum over V is meant",
                 lambda z, t, T: distance()(z, t, T) / z.shape[1],

@@ -64,12 +64,12 @@ def ring(rounds=lambda w: 2 * (w - 1), piece=lambda w, n: n // w, each=4):
 
 def one_worker_sends_nothing(f, cases):
     c = cases[0]
-    same(f(*c), 0, "the bytes of one worker alone", c)
+    same(f(*c), 0, "the number of bytes of one worker alone", c)
 
 
 def bytes_are_right(f, cases):
     for c in cases:
-        same(f(*c), ring()(*c), "the bytes", c)
+        same(f(*c), ring()(*c), "the number of bytes", c)
 
 
 EXERCISES = (
@@ -87,11 +87,11 @@ EXERCISES = (
         ),
         (
             (
-                "this is the mean of the workers' means: a label of a worker with few labels counts too much",
+                "the mean of the workers' means is taken: a label of a worker with few labels counts too much",
                 lambda gradients, labels: gradients.mean(axis=0),
             ),
             (
-                "this is the mean over the workers that have labels; each must count by its labels",
+                "the mean over the workers that have labels is taken; each must count by its labels",
                 lambda gradients, labels: gradients.sum(axis=0) / (labels > 0).sum(),
             ),
             ("the gradients are added, without weights", lambda gradients, labels: gradients.sum(axis=0)),

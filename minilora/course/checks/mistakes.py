@@ -69,6 +69,8 @@ def in_chunks(h, W, targets, size, result):
 
 def whole_chunks(h, W, targets, size):
     n = len(h) // size * size
+    if not n:
+        return 0.0, 0 * h
     losses, dz = in_chunks(h[:n], W, targets[:n], size, lambda parts: map(np.concatenate, zip(*parts, strict=True)))
     return losses.sum() / len(h), np.concatenate([dz @ W, 0 * h[n:]]) / len(h)
 

@@ -135,7 +135,7 @@ def in_bytes(size, second):
     return 4 + 4 / size if second is None else 4 + 8 / size + 4 / (size * second)
 
 
-@answers.wrong("13.3", says="bits of a number is 4, expected 4.5")
+@answers.wrong("13.3", says="the divisions are in whole numbers")
 def in_whole_numbers(size, second):
     return 4 + 32 // size if second is None else 4 + 8 // size + 32 // (size * second)
 
