@@ -1,15 +1,12 @@
 """The live panels in a browser: each fills itself when it is seen, fits a phone, and obeys keys."""
 
-import contextlib
-import functools
-import http.server
 import re
 import shutil
 import sys
-import threading
 from pathlib import Path
 
 import pytest
+from folder_server import served
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "lessons"))
 for library in ("nbformat", "jupytext", "latex2mathml", "markdown_it", "mdit_py_plugins", "pygments"):
@@ -38,16 +35,6 @@ def page(tmp_path_factory):
         opened.set_default_timeout(60_000)
         yield opened
         browser.close()
-
-
-@contextlib.contextmanager
-def served(folder):  # -> the address of a server of its files
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
 
 
 def shown(page, lesson, panel):  # -> the panel, filled
