@@ -108,12 +108,13 @@ def read_adapter_tensors(folder, config: PeftConfig):  # -> {(module path, tenso
     method = method_of(config)
     stored = read_tensors(path)
     shared = {method.shared_prefix + name: name for name in method.shared_names}  # key in the file -> name
-    if strange := [key for key in stored if not key.startswith(PREFIX) and key not in shared]:
-        raise FormatError(f"{path}: {listed(strange)} must begin with {PREFIX!r}; PEFT would load it as nothing at all")
+    prefix = PREFIX if method.kinds else "base_model."  # prompt learning puts no layer around the model
+    if strange := [key for key in stored if not key.startswith(prefix) and key not in shared]:
+        raise FormatError(f"{path}: {listed(strange)} must begin with {prefix!r}; PEFT would load it as nothing at all")
     patterns = [(name, _name_pattern(name)) for name in method.tensor_names()]
     tensors, adapters = {}, set()
     for key, array in stored.items():
-        place, adapter = ((shared[key], ""), None) if key in shared else _place(key.removeprefix(PREFIX), patterns)
+        place, adapter = ((shared[key], ""), None) if key in shared else _place(key.removeprefix(prefix), patterns)
         adapters |= {adapter} if adapter else set()
         if place in tensors and not (place[1] in ("weight", "bias") and np.array_equal(tensors[place], array)):
             raise FormatError(f"{path}: {listed([_key(place)])} is stored twice, with and without an adapter's name")

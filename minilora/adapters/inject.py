@@ -1,7 +1,6 @@
 """Adapters put into a model and taken out again: on which modules, under which names. PEFT calls this `base_model`."""
 
 import copy
-import hashlib
 import math
 import warnings
 from dataclasses import replace
@@ -14,17 +13,10 @@ from ..methods.base import Place
 from ..methods.fields import within_memory
 from ..methods.lora import first_match
 from ..methods.trainable_tokens import TokenRows
-from ..nn import Embedding, Module, Parameter, fill_parameters
+from ..nn import Embedding, Module, Parameter, fill_parameters, fingerprint_of
 from .layer import AdaptedLayer, named_for
 from .registry import method_of
 from .targets import HEAD, leaves, match_targets, names_match, row_places, spell_out, spell_out_all_linear
-
-
-def fingerprint_of(weights: dict) -> str:  # {name: (shape in the file, some values)}
-    digest = hashlib.sha256()
-    for name, (shape, values) in sorted(weights.items()):
-        digest.update(f"{name} {shape}".encode() + values.astype("<f4").tobytes())
-    return digest.hexdigest()[:16]
 
 
 class SavedModule(Module):
@@ -90,7 +82,11 @@ class AdaptedModel(Module):
         if note := self._rank_note(config, places):
             warnings.warn(note, stacklevel=4)
         self._warn_of_settings_without_effect(config, places)
-        return self._orient(config, places, warn=False)
+        for name in (lost := [n for n in config.modules_to_save or () if not self._ending_with(n)]):
+            near = nearest(name, leaves(self._modules))
+            warnings.warn(f"modules_to_save {name!r} matches no module: {near}", stacklevel=4)
+        kept = [n for n in config.modules_to_save or () if n not in lost] or None
+        return self._orient(replace(config, modules_to_save=kept), places, warn=False)
 
     def _places(self, config):  # -> [Place]
         """Where `config` puts adapters. Raises ConfigError when a module cannot have one."""
@@ -317,12 +313,15 @@ class AdaptedModel(Module):
         """The modules that modules_to_save names: as in PEFT, every path that ends with the name."""
         matches = []
         for name in config.modules_to_save or ():
-            paths = [p for p in self._modules if p.endswith(name)]
+            paths = self._ending_with(name)
             if not paths:
                 near = nearest(name, leaves(self._modules))
                 raise ConfigError(f"no module matches modules_to_save {name!r}; the model has: {near}")
             matches += paths
         return list(dict.fromkeys(matches))
+
+    def _ending_with(self, name):  # -> [path]
+        return [path for path in self._modules if path.endswith(name)]
 
     def _duplicate(self, path):
         """A copy of the module at `path` with parameters of its own, not filled."""

@@ -13,9 +13,9 @@ from ..files.safetensors import iterate_tensors
 from ..methods.lora import LoraConfig
 from ..methods.trainable_tokens import NAME as TOKEN_ROWS
 from ..models.pretrained import empty_model, places_in
-from ..nn import some_values
+from ..nn import fingerprint_of, some_values
 from . import files
-from .inject import AdaptedModel, fingerprint_of
+from .inject import AdaptedModel
 from .registry import method_of
 
 
@@ -51,7 +51,7 @@ class Adapter:
     vectors: dict = field(default_factory=dict)  # tensor name -> m (out,) of DoRA or the bias (out,) of lora_bias
     tokens: dict = field(default_factory=dict)  # path -> trained rows (n, width) of an embedding or head
     others: dict = field(default_factory=dict)  # tensor name -> array
-    frozen: dict = field(default_factory=dict)  # tensor name -> array: drawn once, never trained
+    frozen: dict = field(default_factory=dict)  # tensor name -> array: drawn once, or of the base, never trained
     base_copies: dict = field(default_factory=dict)  # tensor name -> array: weights of the base that PEFT saves along
 
     @property
@@ -77,8 +77,8 @@ def read_adapter(folder: str | Path) -> Adapter:
     if not isinstance(config, LoraConfig):
         method = method_of(config)
         for (path, place), array in tensors.items():
-            kept = adapter.frozen if method.shared_is_frozen and path in method.shared_names else adapter.others
-            kept[f"{path}.{place}".rstrip(".")] = array
+            frozen = method.shared_is_frozen and path in method.shared_names or _is_of_base(path, place, config)
+            (adapter.frozen if frozen else adapter.others)[f"{path}.{place}".rstrip(".")] = array
         return adapter
     halves = {}  # path -> {"A": array, "B": array}
     for (path, place), array in tensors.items():
@@ -88,7 +88,7 @@ def read_adapter(folder: str | Path) -> Adapter:
             adapter.tokens[path] = array
         elif place.startswith("lora_"):
             halves.setdefault(path, {})["A" if "_A" in place else "B"] = array
-        elif path.endswith(".base_layer"):
+        elif _is_of_base(path, place, config):
             adapter.base_copies[f"{path}.{place}"] = array
         elif place:
             adapter.copies[f"{path}.{place}"] = array
@@ -98,6 +98,11 @@ def read_adapter(folder: str | Path) -> Adapter:
     if not adapter.updates:
         raise FormatError(f"{folder}: no tensor of LoRA in it")
     return adapter
+
+
+def _is_of_base(path, place, config) -> bool:
+    """Whether a tensor is a weight of the base that PEFT saved along, and no copy that was trained."""
+    return place in ("weight", "bias") and not any(path.endswith(name) for name in config.modules_to_save or ())
 
 
 def adapter_folders(folder: Path) -> list[Path]:
@@ -130,7 +135,7 @@ def compare_base(adapter: Adapter, base: str | Path) -> tuple[dict[str, float], 
             if packed:
                 yield from ((places[n], packed.stored(n).dense()) for n in names if n in packed.weights)
 
-    copied = {n.replace(".base_layer.", ".") for n in adapter.base_copies}
+    copied = {files.WRAPPED.sub("", n) for n in [*adapter.base_copies, *adapter.frozen]}
     named = dict(model.named_parameters(remove_duplicate=False))
     needed = {id(p) for n, p in named.items() if n in copied or p.ndim == 1}
     for parameter, array in stream(needed):  # copies are compared by value; vectors give the model a dtype

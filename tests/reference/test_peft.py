@@ -10,9 +10,22 @@ pytest.importorskip("torch")
 pytest.importorskip("peft")
 
 from peft_cases import EXAMPLES  # noqa: E402
-from peft_reference import build, close, gradients, logits, ours, peft, quietly, randomize, theirs, torch  # noqa: E402
+from peft_reference import (  # noqa: E402
+    IDS,
+    build,
+    close,
+    gradients,
+    logits,
+    ours,
+    peft,
+    quietly,
+    randomize,
+    theirs,
+    torch,
+)  # fmt: skip
 
 from minilora import LoraConfig, PeftModel, get_peft_model  # noqa: E402
+from minilora.adapters.inspect import compare_base, read_adapter  # noqa: E402
 from minilora.adapters.model import PeftModel as Ours  # noqa: E402
 
 CASES = {
@@ -360,6 +373,39 @@ def test_twenty_steps_of_gradient_descent_stay_together(bases, tmp_path):
         if p.requires_grad:
             error = ((p.data - values[name]) ** 2).sum() ** 0.5 / (values[name] ** 2).sum() ** 0.5
             assert error <= 1e-4, name
+
+
+SAVED_ALONG = {
+    "lora": lambda: peft.LoraConfig(target_modules=["q_proj"], modules_to_save=["lm_head"], init_lora_weights=False),
+    "adalora": lambda: peft.AdaLoraConfig(target_modules=["q_proj"], total_step=9, init_lora_weights=False),
+    "vera": lambda: peft.VeraConfig(r=3, target_modules=["q_proj"], init_weights=False),
+    "ia3": lambda: peft.IA3Config(target_modules=["k_proj"], feedforward_modules=[], modules_to_save=["lm_head"]),
+    "prompt tuning": lambda: peft.PromptTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM"),
+    "prefix tuning": lambda: peft.PrefixTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM"),
+}
+
+
+@pytest.mark.parametrize("kind", ["llama", "tied"])
+@pytest.mark.parametrize("method", SAVED_ALONG)
+def test_embeddings_that_peft_saves_along_are_no_parameters_of_the_adapter(method, kind, bases, tmp_path):
+    reference, _ = quietly(peft.get_peft_model, theirs(bases[kind]), SAVED_ALONG[method]())
+    quietly(reference.save_pretrained, tmp_path, save_embedding_layers=True)
+    found = read_adapter(tmp_path)
+    assert found.parameters == reference.get_nb_trainable_parameters()[0]
+    assert any("embed_tokens" in name for name in found.base_copies | found.frozen)
+    loaded, _ = quietly(peft.PeftModel.from_pretrained, theirs(bases[kind]), tmp_path)
+    model, _ = quietly(PeftModel.from_pretrained, ours(bases[kind]), tmp_path)
+    assert close(logits(model)[:, -IDS.shape[1] :], logits(loaded.eval())[:, -IDS.shape[1] :])
+    assert compare_base(found, bases[kind])[1] is None  # the copies are those of the base
+
+
+def test_a_name_in_modules_to_save_that_matches_nothing_is_noted_as_the_adapter_loads(bases, tmp_path):
+    reference = pefts(bases["gpt2"], {"target_modules": ["c_attn"], "fan_in_fan_out": True,
+                                      "modules_to_save": ["lm_head", "embed_tokens"]})  # fmt: skip
+    save_quietly(reference, tmp_path)
+    model, said = quietly(PeftModel.from_pretrained, ours(bases["gpt2"]), tmp_path)
+    assert [line.partition(":")[0] for line in said] == ["modules_to_save 'embed_tokens' matches no module"]
+    assert close(logits(model), logits(reloaded(bases["gpt2"], tmp_path)))
 
 
 LOADABLE = [
