@@ -1,4 +1,6 @@
-"""Which launcher (mpiexec, srun) has started this process beside others. Imported before NumPy: it imports none itself.
+"""How this process was started: as the command, and by which launcher (mpiexec, srun) beside others.
+
+Imported before NumPy: it imports none itself.
 
 The launcher's variables only decide whether mpi4py is imported: size and rank are MPI's. Where the two disagree,
 nothing is trained.
@@ -6,6 +8,9 @@ nothing is trained.
 
 import os
 import re
+import signal
+import sys
+import threading
 from dataclasses import dataclass
 
 LAUNCHERS = {  # name -> its variables: all processes, the number of this one, processes on this machine
@@ -63,4 +68,19 @@ def share_cores() -> None:
         os.environ["OPENBLAS_NUM_THREADS"] = str(max(1, cores() // launch.local))
 
 
+def is_command() -> bool:
+    """Whether this process is `minilora ...` or `python -m minilora ...`, and no other program that imports it."""
+    if sys.argv[:1] == ["-m"]:  # the package is being imported to run its __main__
+        return "minilora" in sys.orig_argv
+    return bool(sys.argv) and os.path.basename(sys.argv[0]) in ("minilora", "minilora.exe")
+
+
+def leave_quietly() -> None:
+    """Let Ctrl-C end the command at once while it imports, without a traceback. `cli.main` takes Ctrl-C over."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if is_command() and in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 share_cores()
+leave_quietly()

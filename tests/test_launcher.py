@@ -1,6 +1,10 @@
 """Which launcher has started a process, and how its cores are shared; nothing here starts one."""
 
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +88,14 @@ def test_the_threads_of_a_product_are_those_that_are_set_else_the_cores(environm
     ):
         environment(variables)
         assert launcher.threads() == expected
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of another kind")
+@pytest.mark.parametrize("program, says", [("-m minilora --help", False), ("-c import(minilora)", True)])
+def test_ctrl_c_while_the_command_imports_ends_it_without_a_traceback(tmp_path, program, says):
+    (tmp_path / "numpy.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)", encoding="utf-8")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    arguments = [part.replace("(", " ").replace(")", "") for part in program.split()]
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGINT and ("Traceback" in done.stderr) == says

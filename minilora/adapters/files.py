@@ -6,14 +6,13 @@ This file knows configurations, names and tensors, and no model. Facts are those
 """
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import ConfigError, FormatError, MissingFileError, listed
-from ..files.atomic import read_json, write_text
+from ..files.atomic import json_text, read_json, write_text
 from ..files.safetensors import read_header, read_tensors, write_tensors
 from ..methods.base import PeftConfig
 from .registry import config_class, method_of
@@ -58,7 +57,7 @@ def write(folder, config: PeftConfig, tensors, base_fingerprint: str = "") -> No
     fixed = {"peft_type": config.peft_type, "inference_mode": True, "auto_mapping": None, "revision": None}
     fixed |= config.written_too
     # sorted as in PEFT's file, but not inside: the first pattern that matches wins, so the order of patterns matters
-    text = json.dumps(dict(sorted((written | fixed).items())), indent=2, ensure_ascii=False) + "\n"
+    text = json_text(dict(sorted((written | fixed).items())), sort_keys=False)
     if (folder / CONFIG).is_file() and (folder / CONFIG).read_bytes() != text.encode():
         (folder / CONFIG).unlink()
     metadata = {"format": "pt"} | ({FINGERPRINT: base_fingerprint} if base_fingerprint else {})

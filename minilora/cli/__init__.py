@@ -100,8 +100,10 @@ def terminate(number, frame):
 
 
 def end_tidily() -> None:
-    """Turn SIGTERM and SIGHUP into an exception, unless the process was started to ignore them (`nohup`)."""
+    """Turn SIGTERM, SIGHUP and Ctrl-C into an exception, unless the process was started to ignore them (`nohup`)."""
     if threading.current_thread() is threading.main_thread():
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # while the package was imported
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         for name in ("SIGTERM", "SIGHUP"):
             if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
                 signal.signal(getattr(signal, name), terminate)

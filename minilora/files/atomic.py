@@ -84,7 +84,14 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as JSON in PEFT's layout: two spaces, sorted keys. Raises as `write_text` does."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any, sort_keys: bool = True) -> str:
+    """`value` as JSON in PEFT's layout. Half a surrogate pair, as Python reads a file name that is not UTF-8, becomes
+    its JSON escape."""
+    text = json.dumps(value, indent=2, sort_keys=sort_keys, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def read_utf8(path: str | Path, mistake: type[MiniloraError] = FormatError, pipes: bool = False) -> str:

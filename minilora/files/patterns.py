@@ -7,11 +7,17 @@ matches without a bound: there a pattern keeps its own reader's page busy, and n
 
 import functools
 import re
+import time
 
 from ..errors import ConfigError
 
 SECONDS = 2.0  # for one match; an honest one takes microseconds
+SLOW, TOGETHER = 0.01, 10.0  # seconds of processor time: longer matches add up, and may take so long in a minute
 LONGEST = 10_000  # characters of a pattern
+MOST = 2_000  # patterns of a configuration: some tools write one for every module
+
+
+_slow: list[tuple[float, float]] = []  # (when, seconds) of the slow matches of the last minute
 
 
 def _library():  # here: most programs never match one
@@ -22,7 +28,7 @@ def _library():  # here: most programs never match one
     return regex
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=2 * MOST)
 def _compiled(pattern):
     if len(pattern) > LONGEST:
         raise ConfigError(f"a regular expression of {len(pattern):,} characters; expected at most {LONGEST:,}")
@@ -50,10 +56,23 @@ def fullmatch(pattern: str, text: str):
 
 
 def _bounded(search, pattern, text):
+    if _library() is re:
+        return search(text)
+    began = time.thread_time()  # not the clock's time: on a busy machine a match may wait
     try:
-        return search(text) if _library() is re else search(text, timeout=SECONDS)
+        found = search(text, timeout=SECONDS)
     except TimeoutError as error:
-        raise ConfigError(
-            f"the regular expression {pattern[:80]!r} takes more than {SECONDS:g} s on {text[:80]!r}; "
-            "repetitions inside repetitions do that: write it without"
-        ) from error
+        raise _too_slow(pattern, f"more than {SECONDS:g} s on {text[:80]!r}") from error
+    if (took := time.thread_time() - began) > SLOW:
+        now = time.monotonic()
+        _slow[:] = [(when, seconds) for when, seconds in _slow if when > now - 60] + [(now, took)]
+        if sum(seconds for _, seconds in _slow) > TOGETHER:
+            raise _too_slow(pattern, f"with the other matches of this minute more than {TOGETHER:g} s")
+    return found
+
+
+def _too_slow(pattern, how_long):
+    return ConfigError(
+        f"the regular expression {pattern[:80]!r} takes {how_long}; "
+        "repetitions inside repetitions do that: write it without"
+    )

@@ -89,8 +89,13 @@ def pattern_of(rule):
     fits, expected = rule
     key_fits = _is_pattern(r"(.*\.)?({})$")
     return (
-        lambda v: v is None or isinstance(v, dict) and all(key_fits(k) and fits(x) for k, x in v.items()),
-        f"{{regular expression: {expected.removeprefix('a ')}}}",
+        lambda v: (
+            v is None
+            or isinstance(v, dict)
+            and len(v) <= patterns.MOST
+            and all(key_fits(k) and fits(x) for k, x in v.items())
+        ),
+        f"{{regular expression: {expected.removeprefix('a ')}}}, at most {patterns.MOST:,} of them",
     )
 
 

@@ -193,6 +193,9 @@ def _compile(source):
             Namespace.check(name)
             jinja2.utils.Namespace.__setitem__(self, name, value)
 
+        def __repr__(self):  # jinja's writes all that is in it, and in what that holds
+            return "<Namespace>"
+
         @staticmethod
         def check(name):
             if str(name).startswith("_"):

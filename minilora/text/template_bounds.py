@@ -10,6 +10,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 STEPS = 1_000_000  # rounds of loops, calls and filters of one rendering
+PARTS = 10  # of a list that is made count as one step
 SECONDS = 10.0  # of one rendering; a long conversation takes milliseconds
 TEXT = 10_000_000  # characters of a text
 SIZE = 100_000  # of a number that says how long a text becomes
@@ -26,14 +27,16 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.begin()
         self.globals.pop("lipsum")
         self.globals |= {"_step": lambda: None, "_joined": lambda *parts: self.concat(map(str, parts))}
+        self.globals["_made"] = lambda value: value
         self.filters = {name: self._bounded_filter(f) for name, f in (self.filters | filters).items()}
+        del self.filters["random"]  # a training could not be repeated
 
     def begin(self) -> None:
         """Count from zero: a rendering begins."""
         self.steps, self.until = 0, time.monotonic() + SECONDS
 
-    def count(self) -> None:
-        self.steps += 1
+    def count(self, steps: float = 1) -> None:
+        self.steps += steps
         if self.steps > STEPS or time.monotonic() > self.until:
             raise SecurityError("it does not end, or takes too long")
 
@@ -47,7 +50,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         if isinstance(owner, str | list | int):
             _check_sizes([*args, *kwargs.values()])
             _check_format(owner)
-        return _checked(super().call(__context, __obj, *args, **kwargs))
+        return __self._checked(super().call(__context, __obj, *args, **kwargs))
 
     def call_binop(self, context, operator, left, right):
         self.count()
@@ -60,7 +63,20 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
                     _refuse(len(many) * times > TEXT)
         elif operator == "%":
             _check_format(left)
-        return _checked(super().call_binop(context, operator, left, right))
+        return self._checked(super().call_binop(context, operator, left, right))
+
+    def _checked(self, value):
+        """The value, when it is not too large to be written or compared: a list may hold one part many times."""
+        waiting, characters = [value], 0
+        while waiting:
+            part = waiting.pop()
+            if isinstance(part, str):
+                characters += len(part)
+                _refuse(characters > TEXT)
+            elif isinstance(part, list | tuple | dict):
+                self.count(len(part) / PARTS)
+                waiting += [*part, *part.values()] if isinstance(part, dict) else part
+        return value
 
     @staticmethod
     def concat(parts) -> str:
@@ -79,13 +95,13 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             self.count()
             _check_sizes([*args[own:], *kwargs.values()])
             _check_format(args[own - 1])
-            return _checked(inner(*args, **kwargs))
+            return self._checked(inner(*args, **kwargs))
 
         return bounded
 
 
 class _Counted(NodeTransformer):
-    """A call at the start of every round of a loop, so that it is counted; `~` becomes a call too."""
+    """A call at the start of every round of a loop, so that it is counted. `~`, lists and such become calls too."""
 
     def visit_For(self, node):  # the name is jinja's
         node.body.insert(0, nodes.ExprStmt(_call("_step", [], node), lineno=node.lineno))
@@ -93,6 +109,14 @@ class _Counted(NodeTransformer):
 
     def visit_Concat(self, node):
         return _call("_joined", [self.visit(part) for part in node.nodes], node)
+
+    def visit_List(self, node):
+        return _call("_made", [self.generic_visit(node)], node)
+
+    visit_Dict = visit_List
+
+    def visit_Tuple(self, node):  # the names in `for a, b in` are one too
+        return _call("_made", [self.generic_visit(node)], node) if node.ctx == "load" else self.generic_visit(node)
 
 
 def _call(name: str, arguments: list, at) -> nodes.Call:
@@ -111,8 +135,3 @@ def _check_sizes(values) -> None:
 def _check_format(text) -> None:
     """Refuse a width of five digits or more, or one that is given beside it, as in `%*d`."""
     _refuse(isinstance(text, str) and len(text) < 1000 and bool(re.search(r"[%{][^}]{0,20}?(\d{6}|\*)", text)))
-
-
-def _checked(value):
-    _refuse(isinstance(value, str) and len(value) > TEXT)
-    return value

@@ -1,6 +1,11 @@
 """`minilora train data.jsonl`: no option is needed, and the command says what it does."""
 
+import os
+import shutil
+import sys
+
 import cli_training
+import pytest
 from cli_training import history, refused
 
 run, base, files = cli_training.run, cli_training.base, cli_training.files  # fixtures
@@ -68,3 +73,15 @@ def test_a_rank_pattern_that_is_none_is_refused_with_an_example(run, files):
     for given in ("q_proj", "q_proj=x", "q_proj=3,", "=3", "q_proj=3,q_proj=4"):
         refused(run("train", files / "pairs.jsonl", "--rank-pattern", given, "--out", files / "made"),
                 "--rank-pattern", "k_proj=16,down_proj=4")  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="every file name there is Unicode")
+def test_names_that_are_not_utf8_are_noted_and_found_again(run, base, files, monkeypatch):
+    monkeypatch.chdir(files)
+    data, folder = (os.fsdecode(name) for name in (b"d\xe9.jsonl", b"b\xe9"))
+    shutil.copyfile("pairs.jsonl", data)
+    shutil.copytree(base, folder)
+    short = ("--batch-size", 2, "--rank-pattern", os.fsdecode(b"\xe9=3"), "--no-plot", "--out", "out")
+    assert run("train", data, "--base", folder, "--steps", 1, *short)[0] == 0
+    assert run("train", "--resume", "--out", "out", "--steps", 2)[0] == 0
+    assert run("eval", "--adapter", "out", "--jsonl", data)[0] == 0

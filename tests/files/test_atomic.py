@@ -115,15 +115,21 @@ def test_the_file_has_the_permissions_that_new_files_have(tmp_path):
 
 
 def test_a_text_that_utf8_cannot_hold_is_refused_in_one_line_and_the_old_file_stays(tmp_path):
-    path = tmp_path / "a.json"
-    write_json(path, {"base": "old"})
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
     with pytest.raises(MiniloraError, match=r"cannot write .*'\\udcff' in it is not valid text") as error:
-        write_json(path, {"base": "caf\udcff"})  # how Python reads a file name that is not UTF-8
+        write_text(path, "caf\udcff")
     assert "\n" not in str(error.value)
-    assert read_json(path) == {"base": "old"} and os.listdir(tmp_path) == ["a.json"]
+    assert path.read_text(encoding="utf-8") == "old" and os.listdir(tmp_path) == ["a.txt"]
 
 
 # ---- JSON
+
+
+def test_json_holds_a_file_name_that_is_not_utf8_as_an_escape(tmp_path):
+    write_json(tmp_path / "a.json", {"base": "é caf\udcff"})  # how Python reads such a name
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "base": "é caf\\udcff"\n}\n'
+    assert read_json(tmp_path / "a.json") == {"base": "é caf\udcff"}
 
 
 def test_json_comes_back_and_is_laid_out_as_peft_does(tmp_path):

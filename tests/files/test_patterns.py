@@ -36,3 +36,18 @@ def test_a_mistake_is_told_and_not_raised(pattern):
 
 def test_a_sound_pattern_has_no_mistake():
     assert patterns.mistake(r".*\.(q|v)_proj") == ""
+
+
+def test_many_slow_matches_are_refused_together(monkeypatch):
+    monkeypatch.setattr(patterns, "_slow", [])
+    monkeypatch.setattr(patterns, "SLOW", 0.0)
+    monkeypatch.setattr(patterns, "TOGETHER", 0.02)
+    with pytest.raises(ConfigError, match="'.*q_proj' takes with the other matches of this minute more than 0.02 s"):
+        for _ in range(1_000_000):
+            patterns.fullmatch(".*q_proj", PATH)
+
+
+def test_slow_matches_of_an_earlier_minute_do_not_count(monkeypatch):
+    monkeypatch.setattr(patterns, "_slow", [(time.monotonic() - 61, 100.0)])
+    monkeypatch.setattr(patterns, "SLOW", 0.0)
+    assert patterns.fullmatch(".*q_proj", PATH)

@@ -156,7 +156,7 @@ def replace_by_foreign(rng, path: Path) -> str:
         path.mkdir()
         (path / "inside").write_bytes(raw)
     elif kind in ("empty", "zeros", "pickle", "zip", "text"):
-        path.write_bytes({"empty": b"", "zeros": bytes(5000), "pickle": b"\x80\x02}q\x00.", "zip": b"PK\x03\x04" + raw[:99],
+        path.write_bytes({"empty": b"", "zeros": bytes(5000), "pickle": b"\x80\x02}q\x00.", "zip": b"PK\x03\x04\xff" + raw[:99],
                           "text": b"version https://git-lfs.github.com/spec/v1\n"}[kind])  # fmt: skip
     elif kind == "link to itself":
         path.symlink_to(path.name)

@@ -204,13 +204,14 @@ def run_in_child(case, root, ready):
                                       errors="backslashreplace")  # fmt: skip
         os.environ["TMPDIR"] = str(root / "tmp")
         tempfile.tempdir = None
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_DFL)  # as when the command has been imported
         limit_resources()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+        argv = [str(a) for a in case.argv]
         os.write(ready, b".")
         os.close(ready)
-        code = run_command([str(a) for a in case.argv])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+        code = run_command(argv)
     except BaseException:
         traceback.print_exc()
     finally:

@@ -1,6 +1,7 @@
 """Values that a field of a config cannot have are refused by its name."""
 
 import math
+import time
 
 import pytest
 from tiny import adapted_paths
@@ -41,6 +42,18 @@ def test_a_setting_that_cannot_be_is_refused_by_name(field, value):
 def test_settings_that_contradict_each_other_are_refused_as_in_peft(options):
     with pytest.raises(ConfigError, match="layers_pattern|layers_to_transform"):
         LoraConfig(**options)
+
+
+def test_a_pattern_for_every_module_of_a_large_model_is_matched_in_seconds():
+    paths = [f"model.layers.{layer}.self_attn.{name}_proj" for layer in range(100) for name in "qkvo"]  # as EVA writes
+    config, began = LoraConfig(rank_pattern={path: 1 + n % 5 for n, path in enumerate(paths)}), time.process_time()
+    assert [config.rank(path) for path in paths] == [1 + n % 5 for n in range(400)]
+    assert time.process_time() - began < 10
+
+
+def test_more_patterns_than_any_model_has_modules_are_refused():
+    with pytest.raises(ConfigError, match="^alpha_pattern = .*at most 2,000 of them"):
+        LoraConfig(alpha_pattern={f"layer{n}": 2 for n in range(2001)})
 
 
 def test_every_error_of_a_config_is_one_line():
