@@ -1,5 +1,6 @@
 """Prompts, responses and plain text as token ids."""
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -9,6 +10,8 @@ from .tokenizer import END, TextTokenizer
 
 PIECE = 2**18  # characters of plain text that are encoded at once, and a line more
 LEADS = ("", "\n")  # the second for tokenizers that put a space in front of every text
+# between two lines, in front of a space between two words, behind a sign: a text of one line has only the latter
+BREAKS = tuple(map(re.compile, (r"(?<=\n)", r"(?<=\S)(?=\s\S)", r"(?<=[^\w\s])(?=\w)")))
 SEAM = 256  # characters on each side of a cut that must not change each other's ids
 
 
@@ -130,19 +133,29 @@ def pieces_of(text: str, tokenizer: TextTokenizer) -> list[tuple[int, int, str]]
 
 
 def cut_text(text: str, tokenizer: TextTokenizer, lead: str = "") -> list[tuple[int, int]]:
-    """(start, stop) of pieces of the text that have together the ids of the whole: cut at line breaks, where the ids of
-    the characters around are those of both sides, the right one `encode_behind` the lead.
+    """(start, stop) of pieces of the text that have together the ids of the whole: cut where the ids of the characters
+    around are those of both sides, the right one `encode_behind` the lead.
     """
     cuts, place, refused = [0], PIECE, 0
-    while refused < 50 and (place := text.find("\n", place) + 1):
+    while refused < 50 and (place := next_break(text, place)):
         before, after = text[max(0, place - SEAM) : place], text[place : place + SEAM]
         joined = tokenizer.encode(before) + encode_behind(lead, after, tokenizer)
         if after and joined == tokenizer.encode(before + after):
             cuts.append(place)
             place, refused = place + PIECE, 0
         else:
-            refused += 1
+            place, refused = place + 1, refused + 1
     return list(zip(cuts, [*cuts[1:], len(text)], strict=True))
+
+
+def next_break(text: str, place: int) -> int:
+    """A place to try a cut, from `place` on: by the first of BREAKS that the next PIECE characters have; 0 for none."""
+    while place < len(text):
+        for pattern in BREAKS:
+            if found := pattern.search(text, place, place + PIECE):
+                return found.start()
+        place += PIECE
+    return 0
 
 
 def encode_behind(lead: str, text: str, tokenizer: TextTokenizer) -> list[int]:

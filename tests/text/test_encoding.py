@@ -75,6 +75,19 @@ def test_a_long_text_in_pieces_has_the_ids_of_the_whole(monkeypatch):
     assert encode_text(text, tokenizer).tolist() == whole
 
 
+@pytest.mark.parametrize("text", ["the sea is old " * 400, '{"sea":[1,2,"old"]},' * 300, "a\tb\t" * 1000], ids=repr)
+def test_a_text_of_one_line_is_cut_at_spaces_or_signs(monkeypatch, text):
+    tokenizer = load_tokenizer(shipped("tokenizer.json"))
+    monkeypatch.setattr(encoding, "PIECE", 300)
+    assert len(cut_text(text, tokenizer)) > 5
+    assert encode_text(text, tokenizer).tolist() == tokenizer.encode(text)
+
+
+def test_a_text_of_one_word_is_not_cut(monkeypatch):
+    monkeypatch.setattr(encoding, "PIECE", 300)
+    assert cut_text("a" * 2000, load_tokenizer(shipped("tokenizer.json"))) == [(0, 2000)]
+
+
 @pytest.mark.parametrize("settings", [{}, {"tokenizer_class": "LlamaTokenizer"}])
 def test_a_tokenizer_that_puts_a_space_in_front_of_every_text_encodes_a_piece_behind_a_line_break(
     tmp_path, monkeypatch, settings
