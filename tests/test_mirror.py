@@ -20,7 +20,7 @@ NO_TEST_FILE = {  # file, or pattern -> where it is tested instead
     "counting/report.py": "the tables of cli/test_params.py",
     "counting/stored.py": "test_engine.py",
     "counting/styles.py": "the tables of cli/test_params.py",
-    "course/checks/mistakes.py": "checks/test_checks.py: each of them is caught and named as itself",
+    "course/checks/mistakes*.py": "checks/test_checks.py: each of them is caught and named as itself",
     "course/compare.py": "checks/test_lesson_*.py: wrong answers and what is said of them",
     "course/submission.py": "test_runner.py and test_runner_forgeries.py",
     "course/mutations*.py": "test_mutants.py",

@@ -158,9 +158,13 @@ def show_student(student, files, chosen, verdicts):
     for lesson, those in sorted(files.items()):
         if (name := those[0].path.name) != file_name(lesson):
             click.echo(f"    {name} is taken for {file_name(lesson)}")
+    told = {}  # (state, why) -> the exercises: a file that does not load is told once
     for e, v in zip(chosen, verdicts, strict=True):
         if v.state not in ("passed", "not started", "no file"):
-            click.echo(f"    {e.number} {v.state}{f': {v.named}' if v.named else ''}")
+            why = v.named or " ".join(v.message.splitlines()[:2])[:160] if v.state != "failed" or v.named else ""
+            told.setdefault((v.state, why), []).append(e.number)
+    for (state, why), numbers in told.items():
+        click.echo(f"    {', '.join(numbers)} {state}{f': {why}' if why else ''}")
 
 
 def write_tables(rows, table, wide):

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd import Tensor
 from ..gradcheck import numeric_gradient as gradient_of_tensors
+from .wire import Unknown
 
 
 class Wrong(Exception):
@@ -70,8 +71,8 @@ def plain(value):
 
 
 def _describe(value):
-    shown = repr(value)
-    return f"a {type(value).__name__}: {shown if len(shown) < 40 else shown[:37] + '...'}"
+    shown, kind = repr(value), value.kind if isinstance(value, Unknown) else type(value).__name__
+    return f"of type {kind}: {shown if len(shown) < 40 else shown[:37] + '...'}"
 
 
 def same_shape(got, shape: tuple, what: str, axes: str, arguments: tuple | None) -> None:
@@ -128,7 +129,7 @@ def same(
     if not bad.any():
         return
     why = _cut_off(kind, got, expected) or _off_by(got, expected, factors or {})
-    cause = f"{what}{why}" if why and not why.startswith(ANY_FACTOR) else ""
+    cause = f"{what}{why}" if why and not why.startswith((ANY_FACTOR, ALL_ZERO)) else ""
     if not expected.ndim:
         raise Wrong(f"{what} is {got:.6g}, expected {expected:.6g}{why}", arguments, cause)
     at = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -136,7 +137,7 @@ def same(
     raise Wrong(f"{what} has the right shape but wrong values{why}; {place}", arguments, cause)
 
 
-ANY_FACTOR = ": off by the factor"  # one that may be a chance of these numbers, and names no mistake
+ANY_FACTOR, ALL_ZERO = ": off by the factor", ": all are zero"  # what may be a chance of these numbers names no mistake
 
 
 def _cut_off(kind, got, expected):
@@ -148,7 +149,7 @@ def _cut_off(kind, got, expected):
 def _off_by(got, expected, factors):
     """ ": off by the factor alpha/r (= 2)" when one factor other than 1 explains the difference."""
     if not got.any():
-        return ": all are zero" if got.ndim else ""
+        return ALL_ZERO if got.ndim else ""
     ratio = float((got * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0
     if not ratio or not np.allclose(got, ratio * expected, 1e-4, 1e-8):
         square = expected.ndim == 2 and expected.shape[0] == expected.shape[1]

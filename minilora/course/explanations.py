@@ -19,8 +19,10 @@ def explain(cases: list, parameters: tuple[str, ...], got: list, expected: list)
 
     cases: the arguments of every case; got, expected: lists of arrays.
     """
-    if len(got) != len(expected) or any(a.size != 1 or a.dtype.kind == "U" for a in [*got, *expected]):
+    if len(got) != len(expected) or any(a.dtype.kind == "U" for a in [*got, *expected]):
         return ""
+    if any(a.size != 1 for a in [*got, *expected]):
+        return _by_sizes(cases, parameters, got, expected)
     y, right = (np.array([float(a.reshape(())) for a in numbers]) for numbers in (got, expected))
     known = [_quantities(parameters, c) for c in cases]
     names = [n for n in known[0] if all(n in k for k in known)]
@@ -28,6 +30,23 @@ def explain(cases: list, parameters: tuple[str, ...], got: list, expected: list)
         return ""
     values = {n: np.array([k[n] for k in known], dtype=np.float64) for n in names}
     return _by_terms(y - right, right, values) or _by_factors(y, right, values)
+
+
+def _by_sizes(cases, parameters, got, expected):
+    """Of arrays that are the right ones, each times a number: what that number is."""
+    if (
+        len(got) != len(cases)
+        or len(got) < 4
+        or any(g.shape != e.shape or not e.any() for g, e in zip(got, expected, strict=True))
+    ):
+        return ""
+    factors = np.array([float((g * e).sum() / (e * e).sum()) for g, e in zip(got, expected, strict=True)])
+    if not all(f and np.allclose(g, f * e, 1e-6, 1e-9) for f, g, e in zip(factors, got, expected, strict=True)):
+        return ""
+    known = [_quantities(parameters, c) for c in cases]
+    values = {n: np.array([k[n] for k in known], dtype=np.float64) for n in known[0] if all(n in k for k in known)}
+    said = _by_factors(factors, np.ones(len(factors)), values) if (factors > 0).all() else ""
+    return said or "each result is the right one times a number that is another in each case: look for a factor"
 
 
 def _quantities(

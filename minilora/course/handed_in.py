@@ -102,9 +102,19 @@ def _notebook_text(path):
             elif isinstance(node, ast.FunctionDef):
                 functions.pop(node.name, None)
                 functions[node.name] = ast.unparse(node)
-    used = {n.id for text in functions.values() for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)}
+    used = _used(functions)
     needed = [ast.unparse(node) for node in imports if _bound(node) & used]
-    return "\n\n".join([*dict.fromkeys(needed), *functions.values()]) + "\n"
+    return "\n\n".join([*dict.fromkeys(needed), *(f for name, f in functions.items() if name in used)]) + "\n"
+
+
+def _used(functions):  # -> the names in the functions of exercises, and in those that they use; the lesson has others
+    used, waiting = set(), [e.function for lesson in LESSONS for e in exercises(lesson) if e.function in functions]
+    while waiting:
+        name = waiting.pop()
+        names = {n.id for n in ast.walk(ast.parse(functions[name])) if isinstance(n, ast.Name)} | {name}
+        waiting += [n for n in names - used if n in functions and n != name]
+        used |= names
+    return used
 
 
 def _statements(source):  # of a cell, without lines for the notebook itself; [] for a cell that is no Python

@@ -213,7 +213,7 @@ def recognise(exercise: Exercise, function: Callable) -> str | None:
     except Stopped:
         return None
     right = [_result(solution(exercise.lesson, exercise.function)[0], c) for c in cases]
-    if all(isinstance(r, str) for r in results) or all(_same_result(a, b) for a, b in zip(results, right, strict=True)):
+    if all(_tells_nothing(r) for r in results) or all(_same_result(a, b) for a, b in zip(results, right, strict=True)):
         return None
     for known in (_written_down, _changed, _mixed, _twice):
         left = known(exercise)
@@ -295,6 +295,10 @@ def _result(function, arguments):  # -> list of arrays; the name of the error wh
         raise
     except BaseException as error:  # SystemExit too
         return getattr(error, "kind", type(error).__name__)
+
+
+def _tells_nothing(result):  # an error, or nan everywhere
+    return isinstance(result, str) or all(a.dtype.kind == "f" and not np.isfinite(a).any() for a in result if a.size)
 
 
 def _same_result(a, b):  # both raise the same error, or both give the same arrays

@@ -68,6 +68,8 @@ def _python_in_words(error, text):
         name = getattr(error, "name", None) or "a name"
         missing = {"np": "is `import numpy as np` missing?", "math": "is `import math` missing?"}
         return f"{name} is not known here: {missing.get(name, 'is it misspelled, or was it given no value yet?')}"
+    if isinstance(error, ModuleNotFoundError):
+        return f"there is no module {error.name} here: the exercises need NumPy and what Python has itself"
     if isinstance(error, KeyError):
         return f"the dictionary has no {text[:80]}: ask with `in` first, or use .get"
     if isinstance(error, AttributeError) and getattr(error, "name", None):
@@ -80,6 +82,7 @@ def _python_in_words(error, text):
 PYTHON = (
     (ZeroDivisionError, "something is divided by 0"),
     (RecursionError, "the function calls itself without an end"),
+    (SystemExit, "the code ends Python (exit, quit or sys.exit): return the result instead"),
     (EOFError, "input() waits for somebody at the keyboard: use the arguments instead"),
 )
 

@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 
+import numpy as np
+
 from ..files.shipped import shipped
 from .mutations import OPERATORS, other_expressions, other_forms, whole_changes
 from .mutations_of_calls import call, number
@@ -25,7 +27,10 @@ TURNS = 1000  # of all loops of a call; the cases are small
 def solution(lesson: int, name: str) -> tuple[Callable, ast.FunctionDef]:
     """The course's own function `name` of a lesson, and its source as a tree."""
     module = ast.parse(shipped(f"lessons/solutions/lesson_{lesson:02d}.py").read_text(encoding="utf-8"))
-    namespace: dict = {"__name__": f"solutions_{lesson:02d}"}
+    namespace: dict = {
+        "__name__": f"solutions_{lesson:02d}",
+        "np": np,
+    }  # a change may need NumPy where the text does not
     exec(compile(module, "<solution>", "exec"), namespace)  # the course's own text
     tree = next(node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name)
     return namespace[name], tree

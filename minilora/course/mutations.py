@@ -92,7 +92,7 @@ def other_forms(node, words, condition=False):
                 ast.Tuple([*e[:i], e[i + 1], e[i + 1], *e[i + 2 :]], ast.Load()),
                 "one result is returned in two places",
             )
-        for change, sentence in whole_changes("every result"):
+        for change, sentence in whole_changes(f"every result of {words(node)}"):
             yield ast.Tuple([change(v) for v in node.elts], ast.Load()), sentence
 
 
@@ -203,6 +203,8 @@ def _other_operations(node, words):
             yield b(right.value, ast.MatMult(), _transposed(left)), f"the product {one} @ {two} is transposed"
     elif kind is ast.Pow:
         yield left, f"the power {two} of {one} is left out"
+        for logarithm in ("log", "log2"):
+            yield call(f"np.{logarithm}", left), f"the logarithm of {one} is taken in place of its power {two}"
         yield b(left, ast.Mult(), right), f"{one} is multiplied by {two} instead of raised to that power"
         yield (
             b(left, ast.Pow(), b(number(1), ast.Div(), right)),

@@ -11,7 +11,22 @@ def right_where(cases: list, parameters: tuple[str, ...], results: list, right: 
     cases: the arguments of each; results, right: for each case a list of arrays, or the name of an error.
     """
     good = [not isinstance(got, str) and _all_same(got, wanted) for got, wanted in zip(results, right, strict=True)]
-    return _by_arguments(cases, parameters, good) or _by_place(results, right)
+    if any(isinstance(got, str) or len(got) != len(wanted) for got, wanted in zip(results, right, strict=True)):
+        return _by_arguments(cases, parameters, good)
+    if _all_elsewhere(results, right):
+        return "the right results are there, but in other places"
+    if said := _by_arguments(cases, parameters, good):
+        return said
+    for k in range(min(map(len, right))):
+        said = _by_place([got[k] for got in results], [wanted[k] for wanted in right])
+        if said:
+            return said if len(right[0]) == 1 else f"{said}, in the {('first', 'second', 'third', 'fourth')[k]} result"
+    return None
+
+
+def _all_elsewhere(results, right):  # of lists of arrays: each array is one of the right ones
+    pairs = [(got, wanted) for got, wanted in zip(results, right, strict=True) if not _all_same(got, wanted)]
+    return all(len(got) > 1 and all(any(_same(g, w).all() for w in wanted) for g in got) for got, wanted in pairs)
 
 
 def _all_same(got, wanted):
@@ -63,7 +78,8 @@ def _conditions(arguments) -> Iterator[tuple]:  # (words, function of the argume
     for i, a in enumerate(numbers):
         for c in numbers[i + 1 :]:
             yield f"{a} and {c} are equal", lambda n, a=a, c=c: n[a] == n[c]
-            yield f"{c} divides {a} without a rest", lambda n, a=a, c=c: n[a] % n[c] == 0
+            if isinstance(arguments[c], int):
+                yield f"{c} divides {a} without a rest", lambda n, a=a, c=c: n[a] % n[c] == 0
 
 
 def _of_arrays(a):
@@ -101,12 +117,10 @@ def _columns(shape):
 
 
 def _by_place(results, right):
-    """ "only the first row is right", of results of one array each that are wrong in such a place."""
-    pairs = [(g, w) for g, w in zip(results, right, strict=True) if not isinstance(g, str)]
-    if len(pairs) < len(results) or any(len(g) != 1 or len(w) != 1 or not w[0].ndim for g, w in pairs):
+    """ "only the first row is right", of arrays that are wrong in such a place."""
+    wrong = [(g, w) for g, w in zip(results, right, strict=True) if not _same(g, w).all()]
+    if not wrong or any(not w.ndim for _, w in wrong):
         return None
-    arrays = [(g[0], w[0]) for g, w in pairs]
-    wrong = [(g, w) for g, w in arrays if not _same(g, w).all()]
     if all(g.shape == w.shape and w.size > 1 for g, w in wrong):
         if all(_same(_in_order(g), _in_order(w)).all() for g, w in wrong):
             return "the rows or elements are right, but in another order"
@@ -115,12 +129,18 @@ def _by_place(results, right):
                 np.array_equal(_same(g, w), where(w.shape)) for g, w in wrong
             ):
                 return words if wrong[0][1].ndim > 1 else words.replace("row", "element")
+        if all(len(np.unique(w, axis=0)) > 1 and _from(g, w) for g, w in wrong):
+            return "each row or element is a right one, but of another place"
     elif all(g.ndim == w.ndim and len(g) < len(w) and g.shape[1:] == w.shape[1:] for g, w in wrong):
         if all(_same(g, w[: len(g)]).all() for g, w in wrong):
             return "the last rows or elements are missing"
-        if all(any(_same(row, other).all() for other in w) for g, w in wrong for row in g):
+        if all(_from(g, w) for g, w in wrong):
             return "some rows or elements are missing"
     return None
+
+
+def _from(got, wanted):  # every row is one of the right ones
+    return all(any(_same(row, other).all() for other in wanted) for row in got)
 
 
 def _in_order(array):  # its rows, sorted

@@ -2,8 +2,10 @@
 
 import time
 
+import numpy as np
 import pytest
 
+from minilora.course.explanations import explain
 from minilora.course.judge import recognise
 from minilora.course.runner import exercise
 
@@ -47,3 +49,17 @@ def test_an_explanation_of_many_arguments_takes_no_second():
     start = time.process_time()
     recognise(exercise("4.3"), strange)
     assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("factor", "sentence"),
+    [
+        (lambda r, alpha: r, "the result is too large by the factor r"),
+        (lambda r, alpha: r + alpha, "a number that is another in each case"),
+    ],
+)
+def test_arrays_that_are_right_but_for_a_number_tell_it(factor, sentence):
+    cases = [(np.ones((2, 2)), r, alpha) for r, alpha in ((2, 3.0), (3, 5.0), (5, 2.0), (7, 4.0))]
+    right = [np.array([[1.0, 2.0], [3.0, r]]) for _, r, _ in cases]
+    got = [factor(r, alpha) * e for (_, r, alpha), e in zip(cases, right, strict=True)]
+    assert sentence in explain(cases, ("W", "r", "alpha"), got, right)

@@ -19,6 +19,7 @@ def said(change, cases=((W,), (W + 1,)), parameters=("W",)):
         (lambda W: W + [[0], [0], [1]], "the last row is wrong, the others are right"),
         (lambda W: W + [[1, 0]], "the first column is wrong, the others are right"),
         (lambda W: W[::-1], "the rows or elements are right, but in another order"),
+        (lambda W: W[[1, 2, 1]], "each row or element is a right one, but of another place"),
         (lambda W: W[:2], "the last rows or elements are missing"),
         (lambda W: W[[0, 2]], "some rows or elements are missing"),
         (lambda W: W * 1.1 + 3, None),
@@ -47,3 +48,19 @@ def test_an_error_in_some_cases_tells_where_it_is_right():
     assert right_where(cases, ("W", "second"), [[W], [W], "ValueError"], right) == (
         "the result is right where second is None, and wrong elsewhere"
     )
+
+
+def test_one_part_of_several_results_is_named():
+    cases = [(W,), (W + 1,)]
+    results = [[c[0], c[0][::-1]] for c in cases]
+    right = [[c[0], c[0]] for c in cases]
+    assert right_where(cases, ("W",), results, right) == (
+        "the rows or elements are right, but in another order, in the second result"
+    )
+
+
+def test_right_results_in_other_places_are_told():
+    cases = [(W,), (W + 1,)]
+    results = [[c[0] + 1, c[0]] for c in cases]
+    right = [[c[0], c[0] + 1] for c in cases]
+    assert right_where(cases, ("W",), results, right) == "the right results are there, but in other places"

@@ -122,7 +122,7 @@ def count_cases():
 
 def count_one_number(f, cases):
     if as_array(f(*cases[0]), "the count", cases[0]).size != 1:
-        raise Wrong("expected one number", cases[0])
+        raise Wrong("expected one number", cases[0], "several numbers in place of one")
 
 
 def count_is_right(which):

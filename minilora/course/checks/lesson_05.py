@@ -31,7 +31,7 @@ def part_rank(f, cases):
     for D, r in cases:
         rank = int(np.linalg.matrix_rank(as_array(f(D, r), "the part", (D, r)), tol=1e-4))
         if rank > r:
-            raise Wrong(f"the part has rank {rank}, expected at most {r}", (D, r))
+            raise Wrong(f"the part has rank {rank}, expected at most {r}", (D, r), "the rank of the part is above r")
 
 
 def all_is_D(f, cases):
@@ -79,7 +79,7 @@ def whole_number(f, cases):
     for c in cases:
         got = as_array(f(*c), "the number", c)
         if got.size != 1 or float(got.reshape(())) != round(float(got.reshape(()))):
-            raise Wrong(f"expected one whole number, got {got.tolist()}", c)
+            raise Wrong(f"expected one whole number, got {got.tolist()}", c, "the result is no whole number")
 
 
 def energy_is_right(f, cases):

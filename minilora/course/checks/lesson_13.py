@@ -4,7 +4,7 @@ import numpy as np
 
 from ..compare import Wrong, as_array, parts, same, same_shape
 from ..judge import Exercise
-from .mistakes import OTHER
+from .mistakes_of_the_family import OTHER
 
 UNEVEN = np.array([-1.0, -0.5, -0.2, 0.0, 0.1, 0.4, 1.0])
 FEW = np.array([-1.0, 0.0, 0.3, 1.0])
@@ -63,9 +63,17 @@ def codes_are_places(f, cases):
     for c in cases[:-1]:
         codes = as_array(quantize_parts(f, c)[0], "codes", c)
         if not np.array_equal(codes, np.round(codes)):
-            raise Wrong("codes has numbers that are not whole: a code is the place of a level, 0, 1, 2, ...", c)
+            raise Wrong(
+                "codes has numbers that are not whole: a code is the place of a level, 0, 1, 2, ...",
+                c,
+                "codes are no whole numbers",
+            )
         if codes.min() < 0 or codes.max() >= len(c[1]):
-            raise Wrong(f"codes has {codes.min():.0f} to {codes.max():.0f}, expected 0 to {len(c[1]) - 1}", c)
+            raise Wrong(
+                f"codes has {codes.min():.0f} to {codes.max():.0f}, expected 0 to {len(c[1]) - 1}",
+                c,
+                "codes are no places in levels",
+            )
 
 
 def codes_are_right(f, cases):

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..compare import Wrong, as_array, numeric_gradient, parts, plain, same, same_shape, small
 from ..judge import Exercise
-from .mistakes import OTHER
+from .mistakes_of_the_family import OTHER
 
 # ---- 14.1
 
@@ -140,7 +140,11 @@ def large_logits(f, cases):
     with np.errstate(all="ignore"):
         loss, dh = loss_parts(f, c)
     if not (np.isfinite(np.asarray(plain(loss), float)).all() and np.isfinite(np.asarray(plain(dh), float)).all()):
-        raise Wrong("with logits up to 1,000 e^z overflows: subtract each row's largest logit from the row first", c)
+        raise Wrong(
+            "with logits up to 1,000 e^z overflows: subtract each row's largest logit from the row first",
+            c,
+            "e^z overflows",
+        )
     same(loss, loss_alone(*c[:3]), "loss, with logits up to 1,000", c)
     same(dh, chunked()(*c)[1], "dh, with logits up to 1,000", c)
 

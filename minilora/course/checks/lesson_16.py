@@ -4,7 +4,7 @@ import numpy as np
 
 from ..compare import Wrong, as_array, parts, same, same_shape, small
 from ..judge import Exercise
-from .mistakes import OTHER
+from .mistakes_of_the_family import OTHER
 
 # ---- 16.1
 
@@ -110,7 +110,7 @@ def mask_is_true_and_false(f, cases):
 def never_above_the_budget(f, cases):
     for c in cases:
         if (n := int(mask_of(f, c).sum())) > c[1]:
-            raise Wrong(f"{n} triplets stay, the budget is {c[1]}", c)
+            raise Wrong(f"{n} triplets stay, the budget is {c[1]}", c, "more stay than the budget allows")
 
 
 def best_stay(f, cases):

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..compare import as_array, parts, same, same_shape, small
 from ..judge import Exercise
-from .mistakes import OTHER
+from .mistakes_of_the_family import OTHER
 
 # out, in, r, alpha; square cases after the others
 SIZES = ((2, 1, 1, 2.0), (1, 3, 1, 0.5), (3, 2, 1, 3.0), (4, 5, 2, 3.0), (6, 4, 3, 2.0), (4, 4, 2, 5.0), (3, 3, 3, 2.0))

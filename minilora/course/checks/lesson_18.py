@@ -4,7 +4,7 @@ import numpy as np
 
 from ..compare import as_array, same, same_shape, small
 from ..judge import Exercise
-from .mistakes import OTHER
+from .mistakes_of_the_family import OTHER
 
 # d, T, n; cases where the sizes agree after the others
 SIZES = ((1, 1, 1), (2, 1, 1), (3, 2, 1), (2, 3, 4), (4, 5, 2), (3, 4, 0), (3, 3, 3), (4, 2, 4))

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..compare import Wrong, as_array, numeric_gradient, plain, same, same_shape, small
 from ..judge import Exercise
-from .mistakes import OTHER
+from .mistakes_of_the_family import OTHER
 
 # n, V, T; square cases after the others
 SIZES = ((1, 2, 1.0), (1, 2, 2.0), (2, 3, 1.0), (3, 2, 0.5), (4, 5, 3.0), (3, 3, 2.0), (2, 2, 4.0))

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..compare import as_array, same, same_shape, small
 from ..judge import Exercise
-from .mistakes import OTHER
+from .mistakes_of_the_family import OTHER
 
 # workers, n, labels; square cases after the others
 SIZES = (
@@ -111,6 +111,7 @@ EXERCISES = (
                 "the gradient of the worker with most labels is returned",
                 lambda gradients, labels: gradients[np.argmax(labels)],
             ),
+            *OTHER["23.1"],
         ),
         (
             "Undo each worker's mean first: what is the sum of the losses of its labels?",

@@ -1,12 +1,6 @@
-"""Known mistakes of many exercises that no change of the solution makes: {number: ((sentence, function), ...)}."""
-
-import math
+"""Known mistakes of lessons 0 to 12 that no change of the solution makes: {number: ((sentence, function), ...)}."""
 
 import numpy as np
-
-
-def unit(V, axis=1):
-    return V / np.linalg.norm(V, axis=axis, keepdims=True)
 
 
 def softmax(z):
@@ -32,115 +26,6 @@ def shares_exchanged(p, g, m, v, t, lr, beta1, beta2, eps, decay):
     return (1 - lr * decay) * p - lr * step, m, v
 
 
-def rms(x, w, eps, mean):  # mean: of a row, under the root
-    return w * x / np.sqrt(mean(x) + eps)
-
-
-def blocks(w, levels, size, absmax_of_zeros=0.0, code_of_zeros=None, whole=False):
-    codes, absmax = [], []
-    for start in range(0, len(w) - (size - 1 if whole else 0), size):
-        block = w[start : start + size]
-        top = np.abs(block).max()
-        zero = np.abs(levels).argmin() if code_of_zeros is None else code_of_zeros
-        codes += [int(np.abs(levels - v / top).argmin()) if top else int(zero) for v in block]
-        absmax.append(top or absmax_of_zeros)
-    return np.array(codes), np.array(absmax)
-
-
-def decided(g, scale, good, interval, bad=lambda g: not np.isfinite(g).all(), again=0, skipped=None):
-    if bad(g):
-        return skipped(g, scale) if skipped else (False, np.zeros_like(g), scale / 2, 0)
-    good += 1
-    return (True, g / scale, 2 * scale, again) if good >= interval else (True, g / scale, scale, good)
-
-
-def in_chunks(h, W, targets, size, result):
-    """loss and dh of each chunk alone, put together by `result`."""
-    parts = []
-    for start in range(0, len(h), size):
-        z, t = h[start : start + size] @ W.T, targets[start : start + size]
-        z = z - z.max(axis=1, keepdims=True)
-        dz = softmax(z)
-        dz[np.arange(len(t)), t] -= 1
-        losses = np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(t)), t]
-        parts.append((losses, dz))
-    return result(parts)
-
-
-def whole_chunks(h, W, targets, size):
-    n = len(h) // size * size
-    if not n:
-        return 0.0, 0 * h
-    losses, dz = in_chunks(h[:n], W, targets[:n], size, lambda parts: map(np.concatenate, zip(*parts, strict=True)))
-    return losses.sum() / len(h), np.concatenate([dz @ W, 0 * h[n:]]) / len(h)
-
-
-def logit_gradient(h, W, targets, size):
-    losses, dz = in_chunks(h, W, targets, size, lambda parts: map(np.concatenate, zip(*parts, strict=True)))
-    return losses.mean(), dz / len(h)
-
-
-def mean_of_means(h, W, targets, size):
-    def result(parts):
-        means = [(losses.mean(), dz @ W / len(losses)) for losses, dz in parts]
-        return np.mean([loss for loss, _ in means]), np.concatenate([dh for _, dh in means]) / len(means)
-
-    return in_chunks(h, W, targets, size, result)
-
-
-def adapted(W, A, B, alpha, r):
-    return W + alpha / r * B @ A
-
-
-def ties_kept(scores, budget):
-    if budget >= scores.size:
-        return np.ones(scores.shape, bool)
-    return scores >= np.sort(scores.ravel())[scores.size - budget] if budget else np.zeros(scores.shape, bool)
-
-
-def olora(W, r, alpha, parts):
-    A, B = parts(W, r)
-    return A, B, W - alpha / r * B @ A
-
-
-def plain_mean(updates, density):
-    kept = int(density * updates.shape[1])
-    trimmed = np.zeros(updates.shape)
-    for row, update in zip(trimmed, updates, strict=True):
-        largest = np.argsort(-np.abs(update), kind="stable")[:kept]
-        row[largest] = update[largest]
-    return trimmed.mean(axis=0)
-
-
-def last_answer_only(parts, end):
-    ids, labels = [], []
-    last = max((i for i, (is_answer, _) in enumerate(parts) if is_answer), default=-1)
-    for i, (is_answer, tokens) in enumerate(parts):
-        tokens = [*tokens, end] if is_answer else list(tokens)
-        ids, labels = ids + tokens, labels + (tokens if i == last else [-100] * len(tokens))
-    return np.array(ids), np.array(labels)
-
-
-def of_rows(x, slots, A, B, s, scale=lambda s, i, a: s[a], keep=lambda slots: range(len(slots))):
-    rows = [
-        scale(s, i, slots[i]) * x[i] @ A[slots[i]].T @ B[slots[i]].T if slots[i] >= 0 else np.zeros(B.shape[1])
-        for i in keep(slots)
-    ]
-    return np.array(rows)
-
-
-def count_loads(requests, slots, falls):
-    here, count, used = [], 0, {}
-    for name in requests:
-        used[name] = used.get(name, 0) + 1
-        if name not in here:
-            count += 1
-            if len(here) == slots:
-                falls(here, used)
-            here.append(name)
-    return count
-
-
 OTHER = {
     "1.2": (("both points are one array: `up = x` makes no copy of x", lambda f, x, eps: np.zeros(x.shape)),),
     "2.1": (("the axes that were put in front are looked for at the end", summed_from_the_end),),
@@ -150,9 +35,28 @@ OTHER = {
             lambda p, g: softmax(p) * (g - (softmax(p) * g).sum(axis=-1, keepdims=True)),
         ),
     ),
-    "3.1": (("there is a step after each row, with the new W for the next row: one step is asked for", step_of_each_row),),
-    "3.2": (("the shares are exchanged: 1 - beta of the old mean stays, and beta is the share of the new", shares_exchanged),),
+    "3.1": (
+        (
+            "only the sign of the gradient is used, as in the first step of Adam",
+            lambda W, x, y, lr: W - lr * np.sign((x @ W.T - y).T @ x),
+        ),
+        ("there is a step after each row, with the new W for the next row: one step is asked for", step_of_each_row),
+    ),
+    "3.2": (
+        (
+            "the shares are exchanged: 1 - beta of the old mean stays, and beta is the share of the new",
+            shares_exchanged,
+        ),
+    ),
     "4.1": (
+        (
+            "the mean divides by d - 1: it is a mean of all d squares",
+            lambda x, w, eps: w * x / np.sqrt((x * x).sum(axis=-1, keepdims=True) / max(1, x.shape[-1] - 1) + eps),
+        ),
+        (
+            "each row is divided by its largest number, not by its root mean square",
+            lambda x, w, eps: w * x / (np.abs(x).max(axis=-1, keepdims=True) + eps),
+        ),
         (
             "x is divided by its standard deviation, whose mean is taken away first: the mean square is of x itself",
             lambda x, w, eps: w * x / (x.std(axis=-1, keepdims=True) + eps),
@@ -164,10 +68,17 @@ OTHER = {
     ),
     "4.2": (
         (
+            "only the value of the best key is taken: the softmax is a mean of all",
+            lambda q, k, v: v[np.where(np.tri(len(q)) > 0, q @ k.T, -np.inf).argmax(axis=1)],
+        ),
+        (
             "a token sees itself and the one before it, not all the earlier ones",
-            lambda q, k, v: softmax(
-                np.where((np.tri(len(q)) > 0) & (np.tri(len(q), k=-2) == 0), q @ k.T / np.sqrt(q.shape[1]), -1e30)
-            ) @ v,
+            lambda q, k, v: (
+                softmax(
+                    np.where((np.tri(len(q)) > 0) & (np.tri(len(q), k=-2) == 0), q @ k.T / np.sqrt(q.shape[1]), -1e30)
+                )
+                @ v
+            ),
         ),
     ),
     "5.2": (
@@ -182,7 +93,12 @@ OTHER = {
             lambda shapes, r: sum(min(r, out, n) * (out + n) for out, n in shapes),
         ),
     ),
-    "8.2": (("width is divided by 8, as if it were bits: it is bytes", lambda frozen, trained, width: frozen * width // 8 + 16 * trained),),
+    "8.2": (
+        (
+            "width is divided by 8, as if it were bits: it is bytes",
+            lambda frozen, trained, width: frozen * width // 8 + 16 * trained,
+        ),
+    ),
     "9.1": (
         (
             "the budget is shared equally among the matrices first: all have one rank, and the smaller ones leave some over",
@@ -190,7 +106,10 @@ OTHER = {
         ),
     ),
     "10.1": (
-        ("the upper 16 bits are returned as whole numbers: view them as float32 again", lambda x: x.view(np.uint32) >> 16),
+        (
+            "the upper 16 bits are returned as whole numbers: view them as float32 again",
+            lambda x: x.view(np.uint32) >> 16,
+        ),
     ),
     "10.2": (
         (
@@ -199,111 +118,9 @@ OTHER = {
         ),
     ),
     "12.1": (
-        ("the update is brought into shape by reshape, which mixes rows and columns: it must be transposed",
-         lambda W, A, B, s: W + s * (B @ A).reshape(W.shape)),
-    ),
-    "13.1": (
-        ("the last, shorter block is left out", lambda w, levels, size: blocks(w, levels, size, whole=True)),
-        ("the absmax of a block of zeros is 1 instead of 0", lambda w, levels, size: blocks(w, levels, size, 1.0)),
-        ("a block of zeros gets the code 0, which is the level -1", lambda w, levels, size: blocks(w, levels, size, 0.0, 0)),
-    ),
-    "13.3": (
         (
-            "the absmax is counted in bytes and the code in bits: a float32 number has 32 bits",
-            lambda size, second: 4 + (4 / size if second is None else 1 / size + 4 / (size * second)),
-        ),
-        (
-            "the divisions are in whole numbers, with //",
-            lambda size, second: 4 + (32 // size if second is None else 8 // size + 32 // (size * second)),
+            "the update is brought into shape by reshape, which mixes rows and columns: it must be transposed",
+            lambda W, A, B, s: W + s * (B @ A).reshape(W.shape),
         ),
     ),
-    "14.1": (
-        ("only nan is looked for: inf must skip the step too", lambda *c: decided(*c, bad=lambda g: np.isnan(g).any())),
-        ("only inf is looked for: nan must skip the step too", lambda *c: decided(*c, bad=lambda g: np.isinf(g).any())),
-        ("the counter starts again at 1 after the scale was doubled", lambda *c: decided(*c, again=1)),
-        (
-            "the step is taken all the same, with 0 in place of what is not finite",
-            lambda *c: decided(*c, skipped=lambda g, s: (True, np.where(np.isfinite(g), g, 0) / s, s / 2, 0)),
-        ),
-    ),
-    "14.2": (
-        ("the mean of the chunks' means is taken: a shorter chunk counts too much", mean_of_means),
-        ("the last, shorter chunk is left out", whole_chunks),
-        ("the gradient for the logits is returned, not that for h", logit_gradient),
-    ),
-    "15.1": (
-        (
-            "the lengths are those of the columns of V; the rows are meant",
-            lambda x, W, A, B, m, alpha, r: x @ (m[:, None] * unit(adapted(W, A, B, alpha, r), axis=0)).T,
-        ),
-        (
-            "the rows of the output are divided by their length; the rows of V are meant",
-            lambda x, W, A, B, m, alpha, r: m * unit(x @ adapted(W, A, B, alpha, r).T),
-        ),
-    ),
-    "15.3": (
-        (
-            "the lengths are those of the columns of V; the rows are meant",
-            lambda W, A, B, m, alpha, r: m[:, None] * unit(adapted(W, A, B, alpha, r), axis=0),
-        ),
-        (
-            "only W gets the length m, and the update is added afterwards",
-            lambda W, A, B, m, alpha, r: m[:, None] * unit(W) + alpha / r * B @ A,
-        ),
-    ),
-    "16.1": (
-        (
-            "the sizes of p and g are added; the size of their product is meant",
-            lambda p, g, old, doubt, beta1, beta2: (
-                beta1 * old + (1 - beta1) * (abs(p) + abs(g)),
-                beta2 * doubt + (1 - beta2) * beta1 * abs(abs(p) + abs(g) - old),
-            ),
-        ),
-    ),
-    "16.2": (("equal scores all stay, more than the budget allows", ties_kept),),
-    "17.2": (
-        (
-            "the transpose of W is taken apart, so that the rows of A0 are at right angles and not the columns of B0",
-            lambda W, r, alpha: olora(W, r, alpha, lambda W, r: [part[:, :r].T if i == 0 else part[:r].T for i, part in enumerate(np.linalg.qr(W.T))]),
-        ),
-        ("A0 is the first rows of W; it is the first rows of R", lambda W, r, alpha: olora(W, r, alpha, lambda W, r: (W[:r], np.linalg.qr(W)[0][:, :r]))),
-    ),
-    "17.3": (
-        (
-            "the ratio is added to the rate of B",
-            lambda names, lr, ratio: [lr + ratio if ".lora_B." in n else lr for n in names],
-        ),
-    ),
-    "18.1": (
-        (
-            "the scores are divided by the root of the number of keys; the width d is meant",
-            lambda q, K, V, Pk, Pv: softmax(np.vstack([Pk, K]) @ q / math.sqrt(len(Pk) + len(K))) @ np.vstack([Pv, V]),
-        ),
-        (
-            "the scores themselves are the weights: the softmax is left out",
-            lambda q, K, V, Pk, Pv: np.vstack([Pk, K]) @ q / math.sqrt(len(q)) @ np.vstack([Pv, V]),
-        ),
-    ),
-    "19.1": (
-        (
-            "A and B are both multiplied by the whole weight, so that it is squared",
-            lambda A1, B1, A2, B2, w1, w2: (w1 * B1 + w2 * B2) @ (w1 * A1 + w2 * A2),
-        ),
-    ),
-    "19.2": (("no sign is elected: the mean of all trimmed updates is taken", plain_mean),),
-    "20.1": (("only the last answer is learned", last_answer_only),),
-    "21.2": (("the difference of the logits is taken, without softmax", lambda z, t, T: (z - t) / len(z)),),
-    "22.1": (
-        ("the rows of the base are left out of the result: their update is zero", lambda *c: of_rows(*c, keep=lambda slots: np.flatnonzero(slots >= 0))),
-        ("row i gets the scale of slot i; it is that of slots[i]", lambda *c: of_rows(*c, scale=lambda s, i, a: s[i % len(s)])),
-        ("the rows are returned sorted by their adapter, not in the order of the batch", lambda *c: of_rows(*c, keep=lambda slots: np.argsort(slots, kind="stable"))),
-    ),
-    "22.2": (
-        (
-            "the adapter falls that is asked for least often; the one that was used longest ago is meant",
-            lambda requests, slots: count_loads(requests, slots, lambda here, used: here.remove(min(here, key=used.get))),
-        ),
-        ("all adapters fall when one needs room", lambda requests, slots: count_loads(requests, slots, lambda here, used: here.clear())),
-    ),
-    "23.2": (("each worker sends its whole array to every worker", lambda workers, numbers: 4 * numbers * workers),),
-}  # fmt: skip
+}

@@ -1,0 +1,306 @@
+"""The same for lessons 13 and later."""
+
+import math
+
+import numpy as np
+
+
+def unit(V, axis=1):
+    return V / np.linalg.norm(V, axis=axis, keepdims=True)
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def blocks(w, levels, size, absmax_of_zeros=0.0, code_of_zeros=None, whole=False):
+    codes, absmax = [], []
+    for start in range(0, len(w) - (size - 1 if whole else 0), size):
+        block = w[start : start + size]
+        top = np.abs(block).max()
+        zero = np.abs(levels).argmin() if code_of_zeros is None else code_of_zeros
+        codes += [int(np.abs(levels - v / top).argmin()) if top else int(zero) for v in block]
+        absmax.append(top or absmax_of_zeros)
+    return np.array(codes), np.array(absmax)
+
+
+def decided(g, scale, good, interval, bad=lambda g: not np.isfinite(g).all(), again=0, skipped=None):
+    if bad(g):
+        return skipped(g, scale) if skipped else (False, np.zeros_like(g), scale / 2, 0)
+    good += 1
+    return (True, g / scale, 2 * scale, again) if good >= interval else (True, g / scale, scale, good)
+
+
+def in_chunks(h, W, targets, size, result):
+    """loss and dh of each chunk alone, put together by `result`."""
+    parts = []
+    for start in range(0, len(h), size):
+        z, t = h[start : start + size] @ W.T, targets[start : start + size]
+        z = z - z.max(axis=1, keepdims=True)
+        dz = softmax(z)
+        dz[np.arange(len(t)), t] -= 1
+        losses = np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(t)), t]
+        parts.append((losses, dz))
+    return result(parts)
+
+
+def whole_chunks(h, W, targets, size):
+    n = len(h) // size * size
+    if not n:
+        return 0.0, 0 * h
+    losses, dz = in_chunks(h[:n], W, targets[:n], size, lambda parts: map(np.concatenate, zip(*parts, strict=True)))
+    return losses.sum() / len(h), np.concatenate([dz @ W, 0 * h[n:]]) / len(h)
+
+
+def logit_gradient(h, W, targets, size):
+    losses, dz = in_chunks(h, W, targets, size, lambda parts: map(np.concatenate, zip(*parts, strict=True)))
+    return losses.mean(), dz / len(h)
+
+
+def mean_of_means(h, W, targets, size):
+    def result(parts):
+        means = [(losses.mean(), dz @ W / len(losses)) for losses, dz in parts]
+        return np.mean([loss for loss, _ in means]), np.concatenate([dh for _, dh in means]) / len(means)
+
+    return in_chunks(h, W, targets, size, result)
+
+
+def adapted(W, A, B, alpha, r):
+    return W + alpha / r * B @ A
+
+
+def ties_kept(scores, budget):
+    if budget >= scores.size:
+        return np.ones(scores.shape, bool)
+    return scores >= np.sort(scores.ravel())[scores.size - budget] if budget else np.zeros(scores.shape, bool)
+
+
+def olora(W, r, alpha, parts):
+    A, B = parts(W, r)
+    return A, B, W - alpha / r * B @ A
+
+
+def plain_mean(updates, density):
+    kept = int(density * updates.shape[1])
+    trimmed = np.zeros(updates.shape)
+    for row, update in zip(trimmed, updates, strict=True):
+        largest = np.argsort(-np.abs(update), kind="stable")[:kept]
+        row[largest] = update[largest]
+    return trimmed.mean(axis=0)
+
+
+def last_answer_only(parts, end):
+    ids, labels = [], []
+    last = max((i for i, (is_answer, _) in enumerate(parts) if is_answer), default=-1)
+    for i, (is_answer, tokens) in enumerate(parts):
+        tokens = [*tokens, end] if is_answer else list(tokens)
+        ids, labels = ids + tokens, labels + (tokens if i == last else [-100] * len(tokens))
+    return np.array(ids), np.array(labels)
+
+
+def labelled(parts, end, label=list, front=False):
+    ids, labels = [], []
+    for is_answer, tokens in parts:
+        ends = [end] if is_answer else []
+        tokens = [*ends, *tokens] if front else [*tokens, *ends]
+        ids, labels = ids + tokens, labels + (label(tokens) if is_answer else [-100] * len(tokens))
+    return np.array(ids), np.array(labels)
+
+
+def of_rows(x, slots, A, B, s, scale=lambda s, i, a: s[a], keep=lambda slots: range(len(slots))):
+    rows = [
+        scale(s, i, slots[i]) * x[i] @ A[slots[i]].T @ B[slots[i]].T if slots[i] >= 0 else np.zeros(B.shape[1])
+        for i in keep(slots)
+    ]
+    return np.array(rows)
+
+
+def count_loads(requests, slots, falls):
+    here, count, used = [], 0, {}
+    for name in requests:
+        used[name] = used.get(name, 0) + 1
+        if name not in here:
+            count += 1
+            if len(here) == slots:
+                falls(here, used)
+            here.append(name)
+    return count
+
+
+def of_weights(gradients, weights):
+    return np.asarray(weights) @ gradients / sum(weights)
+
+
+OTHER = {
+    "13.1": (
+        ("the last, shorter block is left out", lambda w, levels, size: blocks(w, levels, size, whole=True)),
+        ("the absmax of a block of zeros is 1 instead of 0", lambda w, levels, size: blocks(w, levels, size, 1.0)),
+        (
+            "a block of zeros gets the code 0, which is the level -1",
+            lambda w, levels, size: blocks(w, levels, size, 0.0, 0),
+        ),
+    ),
+    "13.3": (
+        (
+            "the absmax is counted in bytes and the code in bits: a float32 number has 32 bits",
+            lambda size, second: 4 + (4 / size if second is None else 1 / size + 4 / (size * second)),
+        ),
+        (
+            "the divisions are in whole numbers, with //",
+            lambda size, second: 4 + (32 // size if second is None else 8 // size + 32 // (size * second)),
+        ),
+    ),
+    "14.1": (
+        ("only nan is looked for: inf must skip the step too", lambda *c: decided(*c, bad=lambda g: np.isnan(g).any())),
+        ("only inf is looked for: nan must skip the step too", lambda *c: decided(*c, bad=lambda g: np.isinf(g).any())),
+        ("the counter starts again at 1 after the scale was doubled", lambda *c: decided(*c, again=1)),
+        (
+            "the step is taken all the same, with 0 in place of what is not finite",
+            lambda *c: decided(*c, skipped=lambda g, s: (True, np.where(np.isfinite(g), g, 0) / s, s / 2, 0)),
+        ),
+    ),
+    "14.2": (
+        (
+            "the targets of the first chunk are used for every chunk",
+            lambda h, W, targets, size: in_chunks(
+                h,
+                W,
+                np.resize(targets[:size], len(h)),
+                size,
+                lambda parts: (
+                    sum(p[0].sum() for p in parts) / len(h),
+                    np.concatenate([p[1] for p in parts]) @ W / len(h),
+                ),
+            ),
+        ),
+        ("the mean of the chunks' means is taken: a shorter chunk counts too much", mean_of_means),
+        ("the last, shorter chunk is left out", whole_chunks),
+        ("the gradient for the logits is returned, not that for h", logit_gradient),
+    ),
+    "15.1": (
+        (
+            "the lengths are those of the columns of V; the rows are meant",
+            lambda x, W, A, B, m, alpha, r: x @ (m[:, None] * unit(adapted(W, A, B, alpha, r), axis=0)).T,
+        ),
+        (
+            "the rows of the output are divided by their length; the rows of V are meant",
+            lambda x, W, A, B, m, alpha, r: m * unit(x @ adapted(W, A, B, alpha, r).T),
+        ),
+    ),
+    "15.3": (
+        (
+            "the lengths are those of the columns of V; the rows are meant",
+            lambda W, A, B, m, alpha, r: m[:, None] * unit(adapted(W, A, B, alpha, r), axis=0),
+        ),
+        (
+            "only W gets the length m, and the update is added afterwards",
+            lambda W, A, B, m, alpha, r: m[:, None] * unit(W) + alpha / r * B @ A,
+        ),
+    ),
+    "16.1": (
+        (
+            "nothing is smoothed: only what is new is returned",
+            lambda p, g, old, doubt, beta1, beta2: (abs(p * g), abs(abs(p * g) - old)),
+        ),
+        (
+            "the larger of old and new is kept, in place of a running mean",
+            lambda p, g, old, doubt, beta1, beta2: (
+                np.maximum(old, abs(p * g)),
+                np.maximum(doubt, np.maximum(old - abs(p * g), 0)),
+            ),
+        ),
+        (
+            "the sizes of p and g are added; the size of their product is meant",
+            lambda p, g, old, doubt, beta1, beta2: (
+                beta1 * old + (1 - beta1) * (abs(p) + abs(g)),
+                beta2 * doubt + (1 - beta2) * beta1 * abs(abs(p) + abs(g) - old),
+            ),
+        ),
+    ),
+    "16.2": (("equal scores all stay, more than the budget allows", ties_kept),),
+    "17.2": (
+        (
+            "the transpose of W is taken apart, so that the rows of A0 are at right angles and not the columns of B0",
+            lambda W, r, alpha: olora(
+                W,
+                r,
+                alpha,
+                lambda W, r: [part[:, :r].T if i == 0 else part[:r].T for i, part in enumerate(np.linalg.qr(W.T))],
+            ),
+        ),
+        (
+            "A0 is the first rows of W; it is the first rows of R",
+            lambda W, r, alpha: olora(W, r, alpha, lambda W, r: (W[:r], np.linalg.qr(W)[0][:, :r])),
+        ),
+    ),
+    "17.3": (
+        (
+            "the ratio is added to the rate of B",
+            lambda names, lr, ratio: [lr + ratio if ".lora_B." in n else lr for n in names],
+        ),
+    ),
+    "18.1": (
+        (
+            "only the value of the best key is taken: the softmax is a mean of all",
+            lambda q, K, V, Pk, Pv: np.vstack([Pv, V])[np.argmax(np.vstack([Pk, K]) @ q)],
+        ),
+        (
+            "the scores are divided by the root of the number of keys; the width d is meant",
+            lambda q, K, V, Pk, Pv: softmax(np.vstack([Pk, K]) @ q / math.sqrt(len(Pk) + len(K))) @ np.vstack([Pv, V]),
+        ),
+        (
+            "the scores themselves are the weights: the softmax is left out",
+            lambda q, K, V, Pk, Pv: np.vstack([Pk, K]) @ q / math.sqrt(len(q)) @ np.vstack([Pv, V]),
+        ),
+    ),
+    "19.1": (
+        (
+            "A and B are both multiplied by the whole weight, so that it is squared",
+            lambda A1, B1, A2, B2, w1, w2: (w1 * B1 + w2 * B2) @ (w1 * A1 + w2 * A2),
+        ),
+    ),
+    "19.2": (("no sign is elected: the mean of all trimmed updates is taken", plain_mean),),
+    "20.1": (
+        (
+            "the labels say only where something is learned: each label is the token itself",
+            lambda parts, end: labelled(parts, end, lambda tokens: [1] * len(tokens)),
+        ),
+        ("the end is put in front of the answer, not behind it", lambda parts, end: labelled(parts, end, front=True)),
+        ("only the last answer is learned", last_answer_only),
+    ),
+    "21.2": (("the difference of the logits is taken, without softmax", lambda z, t, T: (z - t) / len(z)),),
+    "22.1": (
+        (
+            "the rows of the base are left out of the result: their update is zero",
+            lambda *c: of_rows(*c, keep=lambda slots: np.flatnonzero(slots >= 0)),
+        ),
+        (
+            "row i gets the scale of slot i; it is that of slots[i]",
+            lambda *c: of_rows(*c, scale=lambda s, i, a: s[i % len(s)]),
+        ),
+        (
+            "the rows are returned sorted by their adapter, not in the order of the batch",
+            lambda *c: of_rows(*c, keep=lambda slots: np.argsort(slots, kind="stable")),
+        ),
+    ),
+    "22.2": (
+        (
+            "the adapter falls that is asked for least often; the one that was used longest ago is meant",
+            lambda requests, slots: count_loads(
+                requests, slots, lambda here, used: here.remove(min(here, key=used.get))
+            ),
+        ),
+        (
+            "all adapters fall when one needs room",
+            lambda requests, slots: count_loads(requests, slots, lambda here, used: here.clear()),
+        ),
+    ),
+    "23.1": (
+        (
+            "a worker with more labels counts less: the weights are upside down",
+            lambda gradients, labels: of_weights(gradients, [1 / n if n else 0 for n in labels]),
+        ),
+    ),
+    "23.2": (("each worker sends its whole array to every worker", lambda workers, numbers: 4 * numbers * workers),),
+}
