@@ -298,7 +298,8 @@ def _result(function, arguments):  # -> list of arrays; the name of the error wh
 
 
 def _tells_nothing(result):  # an error, or nan everywhere
-    return isinstance(result, str) or all(a.dtype.kind == "f" and not np.isfinite(a).any() for a in result if a.size)
+    filled = [result] if isinstance(result, str) else [a for a in result if a.size]
+    return bool(filled) and all(isinstance(a, str) or a.dtype.kind == "f" and not np.isfinite(a).any() for a in filled)
 
 
 def _same_result(a, b):  # both raise the same error, or both give the same arrays
