@@ -29,7 +29,7 @@ from minilora import LoraConfig, get_peft_model
 from minilora.course import drawings
 from minilora.course.lesson import BLUE, ORANGE, cards, show_axes, table
 from minilora.course.lesson import answer, check, hint, predict, predictions
-from minilora.course.lesson import expect, expect_between
+from minilora.course.lesson import budget, expect, expect_between
 from minilora.course.lab.tune import load_base, test_score, tune
 from minilora.tasks.scoring import answers
 from minilora.tasks.shipped import get_task
@@ -115,7 +115,7 @@ moves = predict("which task is above 0.5 with the adapter: JSON, reviews, both o
 # %%
 tasks = ("style-json", "reviews")
 base_scores = [test_score(model, tokenizer, t) for t in tasks]  # B is still zero: this is the base
-losses = tune(model, tokenizer, "style-json", steps=150, lr=3e-3, seed=0)
+losses = tune(model, tokenizer, "style-json", steps=budget(150, in_browser=60), lr=3e-3, seed=0)
 adapted_scores = [test_score(model, tokenizer, t) for t in tasks]
 
 table(

@@ -27,7 +27,7 @@ import numpy as np
 from minilora.course import drawings
 from minilora.course.lesson import BLUE, COLOURS, MARKERS, ORANGE
 from minilora.course.lesson import answer, cards, check, hint, show_axes, replay, table
-from minilora.course.lesson import expect, expect_between, predict, predictions
+from minilora.course.lesson import budget, expect, expect_between, predict, predictions
 from minilora.course.lab.low_rank import matrices, random_part, set_weights, train_only
 from minilora.course.lab.tune import load_base, test_score, tune
 
@@ -42,13 +42,14 @@ model, tokenizer = load_base()
 weights = matrices(model)
 train_only(model, weights)
 before = {name: p.data.copy() for name, p in weights.items()}
-tune(model, tokenizer, "sql", steps=150, lr=1e-3, seed=3)
+steps = budget(150, in_browser=100)
+tune(model, tokenizer, "sql", steps=steps, lr=1e-3, seed=3)
 update = {name: p.data - before[name] for name, p in weights.items()}
 full_score = test_score(model, tokenizer, "sql")
 print(f"score after full fine-tuning: {full_score:.2f}")
 
 # %% tags=["fold"]
-expect_between("score after full fine-tuning", full_score, 0.85, 1.0)
+expect_between("score after full fine-tuning", full_score, 0.85 if steps == 150 else 0.6, 1.0)
 
 # %% [markdown]
 # ## Directions

@@ -33,7 +33,7 @@ from minilora import LoraConfig, Tensor, get_peft_model, gradcheck, ops
 from minilora.course import drawings
 from minilora.course.lesson import BLUE, ORANGE, GREEN, PINK, cards, show_axes, replay, table
 from minilora.course.lesson import answer, check, hint, predict, predictions
-from minilora.course.lesson import expect, expect_between
+from minilora.course.lesson import budget, expect, expect_between
 from minilora.course.lab.own_lora import lora_from
 from minilora.course.lab.products import count_products, counted, multiplications
 from minilora.course.lab.tune import affordable_steps, corpus_loss, load_base, test_score, tune
@@ -324,7 +324,8 @@ def fingerprint(model):
 mine, tokenizer = lora_from(forward, gradients, to_below, r=8, alpha=16)
 before = fingerprint(mine)
 ids = np.random.default_rng(0).integers(2, 1024, (16, 48))
-steps = affordable_steps(lambda: mine.loss(ids, ids).backward(), 150)
+wanted = budget(150, in_browser=60)
+steps = affordable_steps(lambda: mine.loss(ids, ids).backward(), wanted)
 for p in mine.parameters():
     p.grad = None
 tune(mine, tokenizer, "style-json", steps=steps, lr=5e-3, seed=0)
@@ -333,7 +334,7 @@ print(f"answers in JSON, by your code: {by_your_code:.2f}")
 
 # %% tags=["fold"]
 expect("every frozen number, to the bit", fingerprint(mine) == before, True)
-expect_between("answers in JSON", by_your_code, 0.9 if steps == 150 else 0.0, 1.0)
+expect_between("answers in JSON", by_your_code, 0.9 if steps == wanted else 0.0, 1.0)
 
 # %% [markdown]
 # ## Compare with full fine-tuning, fairly
@@ -344,13 +345,14 @@ expect_between("answers in JSON", by_your_code, 0.9 if steps == 150 else 0.0, 1.
 # %%
 model = get_peft_model(load_base()[0], config, seed=0)
 score_before = test_score(model, tokenizer, "sql")
-tune(model, tokenizer, "sql", steps=150, lr=1e-2, seed=0)
+steps = budget(150, in_browser=80)
+tune(model, tokenizer, "sql", steps=steps, lr=1e-2, seed=0)
 live = {"score": test_score(model, tokenizer, "sql"), "corpus_loss": corpus_loss(model, tokenizer)}
 print(f"right answers on the test split: {score_before:.2f} before, {live['score']:.2f} after")
 
 # %% tags=["fold"]
 expect_between("score before", score_before, 0.0, 0.2)
-expect_between("score after", live["score"], 0.8, 1.0)
+expect_between("score after", live["score"], 0.8 if steps == 150 else 0.6, 1.0)
 
 # %% [markdown]
 # And replayed: both methods, seven learning rates each, five seeds. We ask two questions about each

@@ -25,7 +25,7 @@ from minilora import LoraConfig, get_peft_model
 from minilora.course import drawings
 from minilora.course.lesson import BLUE, GREEN, ORANGE, cards, show_axes, table
 from minilora.course.lesson import answer, check, hint, predict, predictions
-from minilora.course.lesson import expect, expect_between
+from minilora.course.lesson import budget, expect, expect_between
 from minilora.course.lab.low_rank import matrices
 from minilora.course.lab.tune import corpus_loss, load_base, test_score, tune
 
@@ -51,7 +51,7 @@ same_bits = predict("merged and unmerged outputs: the same bits? (yes / no)", No
 base, tokenizer = load_base()
 config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
 model = get_peft_model(base, config, seed=0)
-tune(model, tokenizer, "style-json", steps=80, lr=5e-3, seed=0)
+tune(model, tokenizer, "style-json", steps=budget(80, in_browser=50), lr=5e-3, seed=0)
 score_apart = test_score(model, tokenizer, "style-json")
 weight = dict(model.named_parameters())
 name = "base_model.model.model.layers.0.self_attn.q_proj.base_layer.weight"

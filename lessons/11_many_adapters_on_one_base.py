@@ -29,7 +29,7 @@ from minilora import LoraConfig, PeftModel, Tensor, get_peft_model
 from minilora.course import drawings
 from minilora.course.lesson import BLUE, ORANGE, cards, show_axes, table
 from minilora.course.lesson import answer, check, hint, predict, predictions
-from minilora.course.lesson import expect, expect_between
+from minilora.course.lesson import budget, expect, expect_between
 from minilora.course.lab.tune import load_base, test_score, tune
 from minilora.tasks.scoring import answers
 from minilora.tasks.shipped import get_task
@@ -49,7 +49,7 @@ model.add_adapter("crier", config, seed=1)
 
 for name, task in (("json", "style-json"), ("crier", "style-crier")):
     model.set_adapter(name)
-    tune(model, tokenizer, task, steps=150, lr=3e-3, seed=0)
+    tune(model, tokenizer, task, steps=budget(150, in_browser=80), lr=3e-3, seed=0)
 
 question = "Where does Bess Moss live?"
 for name in ("json", "crier"):
