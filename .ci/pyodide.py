@@ -1,6 +1,6 @@
 """Fetch what the tests of the site need into a folder: python .ci/pyodide.py DIR
 
-Pyodide's core is the package `pyodide` of npm; its wheels of NumPy and matplotlib are inside a wheel of PyPI, open-webui.
+Pyodide's core is the package `pyodide` of npm; its wheels of NumPy and matplotlib are in a wheel of PyPI, open-webui.
 npm and pip fetch both, as they are set up on this machine. Every file is compared with its SHA-256 in
 lessons/live/pyodide.json. Exit code 1 and one line when a file cannot be fetched.
 """
