@@ -19,7 +19,7 @@ function tell(message) {
   pictures += message.picture ? 1 : 0;
 }
 const since = (start) => (performance.now() - start) / 1000;
-const report = (line) => fs.writeSync(1, JSON.stringify(line) + "\n");
+const report = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 
 const start = performance.now();
 const options = { indexURL: `${site}/pyodide/`, packageBaseUrl: `${site}/pyodide/`, lockFileContents: pinned.lock };
@@ -33,4 +33,4 @@ for (const [i, cell] of cells.entries()) {
   report({ seconds: since(begun), printed, pictures, ...result });
   if (result.error) break;
 }
-process.exit(0);
+process.stdout.write("", () => process.exit(0)); // after all lines are out

@@ -243,8 +243,15 @@ def test_a_lost_connection_is_one_sentence_and_run_tries_again(visit, name):
     assert run(page, "6 * 7") == "42"
 
 
-@pytest.mark.parametrize("name", ["pyodide.asm.wasm", "pyodide.asm.mjs", "python_stdlib.zip", "numpy*.whl"])
-@pytest.mark.parametrize("host", ["127.0.0.1", "teacher.example"])
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("127.0.0.1", "pyodide.asm.mjs"),
+        ("127.0.0.1", "python_stdlib.zip"),
+        ("teacher.example", "pyodide.asm.wasm"),
+        ("teacher.example", "numpy*.whl"),
+    ],
+)
 def test_a_file_that_was_changed_on_its_way_is_not_run(visit, site, host, name):
     page = visit(host=host, service_workers="block")
     body = next((site / "pyodide").glob(name)).read_bytes()
@@ -277,7 +284,7 @@ def test_an_endless_flood_is_stopped(visit):
 def test_memory_that_python_has_not_is_an_error_and_the_page_goes_on(visit):
     page = visit(service_workers="block")
     said = run(page, "import numpy as np\nx = np.ones((10 ** 5, 10 ** 5))", then="the cell ended")
-    assert "MemoryError" in said
+    assert "ValueError: array is too big" in said
     assert run(page, "6 * 7") == "42"
 
 
@@ -297,10 +304,11 @@ def test_memory_that_python_has_not_is_an_error_and_the_page_goes_on(visit):
         ),
     ],
 )
-def test_a_wrong_file_is_one_sentence_and_changes_nothing(visit, name, content, said):
+def test_a_wrong_file_is_one_sentence_and_changes_nothing(visit, tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
     page = visit(service_workers="block")
     cell_of(page).locator("textarea").fill("typed = 1")
-    page.set_input_files("#open", {"name": name, "mimeType": "application/json", "buffer": content})
+    page.set_input_files("#open", tmp_path / name)
     assert "expected a file that Save answers wrote" in state(page, said)
     assert cell_of(page).locator("textarea").input_value() == "typed = 1"
 
@@ -331,7 +339,7 @@ def test_answers_travel_in_a_file_to_another_browser_and_to_the_teachers_check(v
     other.wait_for_timeout(300)
     assert asked == ["1 texts of this browser are replaced by those of minilora-answers.json. Go on?"]
     assert cell_of(other).locator("textarea").input_value() == "typed here"
-    other.remove_listener("dialog", other.listeners("dialog")[0]) if hasattr(other, "listeners") else None
+
     third = visit(service_workers="block")
     third.set_input_files("#open", path)
     third.wait_for_function("document.querySelector('section.cell textarea').value.includes('check(\"6.1\"')")

@@ -2,7 +2,7 @@
 
 MINILORA_PYODIDE names a folder with Pyodide's core and wheels. Every cell of every lesson (half an hour):
 
-    MINILORA_EVERY_LESSON=1 python -m pytest tests/lessons/test_site_node.py -k every -s
+    MINILORA_EVERY_LESSON=1 python -m pytest tests/lessons/test_site_node.py -k every_lesson -s
 """
 
 import json
