@@ -167,6 +167,16 @@ function progress() {
   for (const cell of cells) if (cell.dataset.exercise) cell.classList.toggle("passed", kept.get("states", cell.dataset.exercise) === "passed");
 }
 
+const before = new Map(); // cell -> what was typed there before it was reset
+
+function reset(cell, button) { // and a second press brings back what was typed
+  const area = areaOf(cell), back = area.value === cell.dataset.source && before.has(cell);
+  if (!back) before.set(cell, area.value);
+  area.value = back ? before.get(cell) : cell.dataset.source;
+  button.textContent = back || before.get(cell) === cell.dataset.source ? "Reset" : "Undo reset";
+  typed(cell);
+}
+
 function keys(event, cell) {
   const area = event.target;
   if (event.key === "Enter" && event.shiftKey) { event.preventDefault(); run(cell); }
@@ -188,7 +198,7 @@ for (const cell of cells) {
   const press = (name, act) => cell.querySelector(`[data-do=${name}]`).addEventListener("click", act);
   press("run", () => run(cell));
   press("above", () => run(...above(cell), cell));
-  press("reset", () => { area.value = cell.dataset.source; typed(cell); });
+  press("reset", ({ target }) => reset(cell, target));
   cell.closest("details")?.addEventListener("toggle", () => fit(area));
   area.closest("details")?.addEventListener("toggle", () => fit(area));
   fit(area);

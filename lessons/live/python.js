@@ -37,10 +37,18 @@ export async function startPython(loadPyodide, options, { archive, kept, interru
       try { await load("matplotlib"); } catch (error) { return { error: `${error.message} and run the cell again` }; }
       tell({ status: "running" });
     }
-    const error = course.run_cell(code, name);
+    const error = until(() => course.run_cell(code, name));
+    if (interrupt) interrupt[0] = 0; // one that comes after the end of the cell
     return { error, kept: course.kept() };
   }
   return { python, run };
+}
+
+function until(cell) { // an interrupt may also come while Python leaves the cell
+  try { return cell(); } catch (error) {
+    if (error.type === "KeyboardInterrupt") return error.type;
+    throw error;
+  }
 }
 
 function limited(tell) { // bytes of Python's output -> texts, until the cell has printed enough

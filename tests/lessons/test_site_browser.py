@@ -352,9 +352,12 @@ def test_a_cell_that_is_reset_has_its_text_again_and_is_forgotten(visit):
     area = cell_of(page).locator("textarea")
     before = area.input_value()
     area.fill("typed = 1")
-    cell_of(page).locator("[data-do=reset]").click()
-    assert area.input_value() == before
+    button = cell_of(page).locator("[data-do=reset]")
+    button.click()
+    assert (area.input_value(), button.inner_text()) == (before, "Undo reset")
     assert page.evaluate("Object.keys(localStorage)") == []
+    button.click()
+    assert (area.input_value(), button.inner_text()) == ("typed = 1", "Reset")
 
 
 def test_a_browser_that_keeps_nothing_says_so(visit):
