@@ -80,7 +80,7 @@ class Clients:
 
     def run(self, jobs):  # [(adapter, prompt, tokens)] -> [(tokens, times)] in their order, seconds of all
         """Ask for all. times: by the clock, of the request and of every token."""
-        answers = [None] * len(jobs)
+        answers: list = [None] * len(jobs)
         for index, job in enumerate(jobs):
             self.work.put((index, job))
         threads = [threading.Thread(target=self._client, args=(answers,)) for _ in range(self.count)]
@@ -89,7 +89,10 @@ class Clients:
             thread.start()
         for thread in threads:
             thread.join()
-        return answers, time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        if failed := [answer for answer in answers if isinstance(answer, Exception)]:
+            raise Refused(f"{len(failed)} of {len(jobs)} requests failed: {type(failed[0]).__name__}: {failed[0]}")
+        return answers, seconds
 
     def _client(self, answers):
         while not self.work.empty():
@@ -97,7 +100,10 @@ class Clients:
                 index, job = self.work.get_nowait()
             except queue.Empty:
                 return
-            answers[index] = self._ask(*job)
+            try:
+                answers[index] = self._ask(*job)
+            except Exception as error:
+                answers[index] = error
 
     def _ask(self, adapter, prompt, count):
         times, done = [time.perf_counter()], threading.Event()
@@ -192,25 +198,34 @@ def show_loads(clients, adapters=100, steps=600):
 
             thread = threading.Thread(target=load if loading else lambda: None)
             thread.start()
-            while len(times) < steps:
-                if engine.scheduler.answering < clients:  # their answers have ended
-                    for number in range(clients):
-                        ask(engine, number)
-                    engine.take()
-                    while engine.scheduler.answering < clients:
-                        engine.step()
-                began = time.process_time()
-                with engine.pool.turn():
-                    engine.step()
-                times.append(1e3 * (time.process_time() - began))
-            goes_on.clear()
-            thread.join()
+            try:
+                while len(times) < steps:
+                    times.append(one_step(engine, clients))
+            finally:
+                goes_on.clear()
+                thread.join()
+            if loading and not reads:
+                raise Refused("no adapter was read in all the time")
             said = f", {len(reads)} reads of {1e3 * np.median(reads):.1f} ms" if loading else ""
             p50, p99 = np.percentile(times, [50, 99])
             click.echo(
                 f"a step of {clients} rows {'while adapters are read' if loading else 'alone':24}: p50 {p50:.2f}, p99 "
                 f"{p99:.2f} ms of CPU time (target with loads: 4){said}"
             )
+
+
+def one_step(engine, clients):  # -> milliseconds of CPU time
+    """A step in which that many rows answer. Rows whose answers have ended are replaced before."""
+    if engine.scheduler.answering < clients:
+        for number in range(clients):
+            ask(engine, number)
+        engine.take()
+        while engine.scheduler.answering < clients:
+            engine.step()
+    began = time.process_time()
+    with engine.pool.turn():
+        engine.step()
+    return 1e3 * (time.process_time() - began)
 
 
 if __name__ == "__main__":

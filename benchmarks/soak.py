@@ -34,7 +34,7 @@ GROWTH = 1.05, 8 * 2**20  # the memory at the end may be this many times that at
 @click.option("--minutes", default=5.0, show_default=True, type=click.FloatRange(0.05, 240))
 @click.option("--clients", default=6, show_default=True, type=click.IntRange(1, 32))
 @click.option("--adapters", default=24, show_default=True, type=click.IntRange(2, 1000), help="Folders of the server.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 def main(minutes, clients, adapters, seed):
     """Exit code 0: all was well. 2: the first thing that was not."""
     with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ConfigError, FormatError, MissingFileError, listed
 from ..files.atomic import json_text, read_json, write_text
-from ..files.safetensors import read_header, read_tensors, write_tensors
+from ..files.safetensors import read_all, read_header, write_tensors
 from ..methods.base import PeftConfig
 from .registry import config_class, method_of
 
@@ -40,7 +40,7 @@ WRAPPED = re.compile(r"\.(?:base_layer|original_module)(?=\.)")  # what PEFT put
 def read(folder):  # -> PeftConfig, {(module path, tensor name): numpy.ndarray}
     """The adapter in `folder`. Raises MissingFileError, FormatError or ConfigError."""
     config = read_adapter_config(folder)
-    return config, read_adapter_tensors(folder, config)
+    return config, read_adapter_tensors(folder, config)[0]
 
 
 def write(folder, config: PeftConfig, tensors, base_fingerprint: str = "") -> None:
@@ -97,15 +97,16 @@ def read_adapter_config(folder) -> PeftConfig:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def read_adapter_tensors(folder, config: PeftConfig):  # -> {(module path, tensor name): numpy.ndarray}
-    """The tensors in `folder`, with or without the adapter's name in theirs: ("...q_proj", "lora_A.weight").
+def read_adapter_tensors(folder, config: PeftConfig):  # -> {(module path, tensor name): numpy.ndarray}, str
+    """The tensors in `folder`, with or without the adapter's name in theirs: ("...q_proj", "lora_A.weight"). And the
+    fingerprint of the base that they were trained on, "" when the file does not say.
 
     Raises MissingFileError, or FormatError for a file that is not an adapter's, or of more than one adapter.
     """
     _check_folder(Path(folder))
     path = Path(folder) / TENSORS
     method = method_of(config)
-    stored = read_tensors(path)
+    stored, metadata = read_all(path)
     shared = {method.shared_prefix + name: name for name in method.shared_names}  # key in the file -> name
     prefix = PREFIX if method.kinds else "base_model."  # prompt learning puts no layer around the model
     if strange := [key for key in stored if not key.startswith(prefix) and key not in shared]:
@@ -120,7 +121,7 @@ def read_adapter_tensors(folder, config: PeftConfig):  # -> {(module path, tenso
         tensors[place] = array
     if len(adapters) > 1:
         raise FormatError(f"{path}: tensors of several adapters: {listed(sorted(a[1:] for a in adapters))}")
-    return tensors
+    return tensors, metadata.get(FINGERPRINT, "")
 
 
 def match(tensors, places, base, folder) -> None:

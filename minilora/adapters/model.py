@@ -149,10 +149,10 @@ class PeftModel(Checkpointing):
 
         As in PEFT it notes where its base came from, unless its config says that already.
         """
-        self._check_new(name)
+        self.check_new_name(name)
         made_for = config.base_model_name_or_path or getattr(self.get_base_model(), "name_or_path", None)
         config = self.base_model.complete(replace(config, base_model_name_or_path=made_for))
-        with merging.as_before_on_failure(self.base_model, name, self._unmerge_first("add_adapter")):
+        with merging.as_before_on_failure(self.base_model, name, self.unmerge_first("add_adapter")):
             self.base_model.add(name, config)
             if any(p.is_filled for p in self.get_base_model().parameters()):  # not when counting by shape
                 self.base_model.start(name, np.random.default_rng(seed))
@@ -162,7 +162,7 @@ class PeftModel(Checkpointing):
     def delete_adapter(self, name):
         """Remove an adapter. When it was the only active one, the first that is left becomes active, as in PEFT."""
         self.known_names([name])
-        self._unmerge_first("delete_adapter")
+        self.unmerge_first("delete_adapter")
         self.base_model.remove(name)
         del self.peft_config[name]
         if name in self._active:
@@ -177,7 +177,7 @@ class PeftModel(Checkpointing):
         """
         names = self.known_names([None] if names is None else names)
         self._check_copies(names)
-        self._unmerge_first("set_adapter")
+        self.unmerge_first("set_adapter")
         self._active = tuple(names)
         for name in self.peft_config:
             self.base_model.set_trainable(name, name in names and not inference_mode)
@@ -185,7 +185,7 @@ class PeftModel(Checkpointing):
     @contextlib.contextmanager
     def disable_adapter(self):
         """Inside this block the model is the base alone."""
-        self._unmerge_first("disable_adapter")
+        self.unmerge_first("disable_adapter")
         self._disabled += 1
         try:
             yield
@@ -235,7 +235,7 @@ class PeftModel(Checkpointing):
 
         Do not use this PeftModel afterwards.
         """
-        self._unmerge_first("unload")
+        self.unmerge_first("unload")
         return self._unwrap()
 
     # ---- weighting
@@ -275,10 +275,10 @@ class PeftModel(Checkpointing):
         from ..files.hub import adapter_folder  # here, as files: they load more than all the rest
         from . import files
 
-        self._check_new(adapter_name)
+        self.check_new_name(adapter_name)
         path = adapter_folder(path)
         config, tensors = files.read(path)
-        with merging.as_before_on_failure(self.base_model, adapter_name, self._unmerge_first("load_adapter")):
+        with merging.as_before_on_failure(self.base_model, adapter_name, self.unmerge_first("load_adapter")):
             try:
                 config = self.base_model.accept(config)
                 places = self.base_model.add(adapter_name, config)
@@ -330,14 +330,14 @@ class PeftModel(Checkpointing):
             if len(having) > 1:
                 raise ConfigError(f"adapters {', '.join(having)} each have a copy of {path}: only one can be active")
 
-    def _check_new(self, name):
+    def check_new_name(self, name):
         is_word = isinstance(name, str) and name.strip() and name.isprintable() and len(name) <= LONGEST_NAME
         if not is_word or any(c in name for c in "./\\{}"):
             raise ConfigError(f"{name!r} cannot be an adapter's name: it is part of parameter and folder names")
         if name in self.peft_config:
             raise ConfigError(f"an adapter {name!r} exists already; delete_adapter() it first or choose another name")
 
-    def _unmerge_first(self, why):  # -> names of the adapters that were merged
+    def unmerge_first(self, why):  # -> names of the adapters that were merged
         if merged := self.merged_adapters:
             warnings.warn(f"{why}: adapters {', '.join(merged)} were merged and are unmerged first", stacklevel=3)
             self.unmerge_adapter()

@@ -45,7 +45,7 @@ def _change(model, what, names, scale, changed):  # changed: (present s, initial
     for name, adapter in zip(names, adapters, strict=True):
         if not isinstance(adapter, LoraAdapter):
             raise ConfigError(f"{what}: adapter {name!r} ({adapter.config.peft_type}) has no scale; LoRA and DoRA have")
-    model._unmerge_first(what)
+    model.unmerge_first(what)
     for adapter in adapters:
         of_lora = {path: m for path, m in adapter.methods.items() if isinstance(m, Lora)}  # not rows of an embedding
         for path, method in of_lora.items():
@@ -105,7 +105,7 @@ def add_weighted_adapter(
 
     Raises UnknownNameError, ConfigError for adapters that cannot be combined; the model is as before then.
     """
-    model._check_new(adapter_name)
+    model.check_new_name(adapter_name)
     names = _known(model, adapters)
     if svd_driver is not None:
         raise ConfigError(f"svd_driver {repr(svd_driver)[:80]}: NumPy has no choice of routines, expected None")
@@ -113,7 +113,7 @@ def add_weighted_adapter(
         {name: model.base_model.adapters[name] for name in names},
         weights, combination_type, svd_rank, svd_clamp, density, majority_sign_method, seed,
     )  # fmt: skip
-    with merging.as_before_on_failure(model.base_model, adapter_name, model._unmerge_first("add_weighted_adapter")):
+    with merging.as_before_on_failure(model.base_model, adapter_name, model.unmerge_first("add_weighted_adapter")):
         model.base_model.add(adapter_name, config)
         model.base_model.fill(adapter_name, values)
     model.peft_config[adapter_name] = config

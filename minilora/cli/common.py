@@ -12,6 +12,7 @@ import click
 
 from ..errors import ConfigError, printable
 from ..files.hub import HUB_NAME, adapter_folder, name_of_folder
+from ..quantization.config import QUANTIZE
 from ..text.chat_template import find_template
 from ..text.forms import form_trained_on
 from ..training.run import settings_in_history
@@ -21,7 +22,7 @@ device_option = click.option(
     "--device", default="cpu", show_default=True, metavar="DEVICE", help="Where to compute: cpu, cuda or cuda:N (CuPy)."
 )
 quantize_option = click.option(
-    "--quantize", type=click.Choice(["nf4", "int8", "bf16", "fp16"]),
+    "--quantize", type=click.Choice(list(QUANTIZE)),
     help="Keep the base in fewer bits: 4 (nf4, with double quantization), 8, or 16.",
 )  # fmt: skip
 base_option = click.option(

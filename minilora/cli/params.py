@@ -12,8 +12,8 @@ import click
 from ..counting.architectures.presets import PRESETS
 from ..counting.cards import CARDS
 from ..counting.methods import LABELS as METHODS
-from ..counting.stored import KINDS
 from ..errors import ConfigError
+from ..quantization.config import QUANTIZE
 
 COLUMNS = (
     "version", "model", "method", "targets", "rank", "matrices", "base", "trainable", "total", "percent", "reduction",
@@ -88,7 +88,7 @@ card in GB as card_full and so on; empty where none holds it.
     help="Whose memory is predicted: that of transformers and PEFT on a card, or minilora's own, in float32.",
 )  # fmt: skip
 @click.option(
-    "--quantize", type=click.Choice(KINDS), help="With --engine minilora: LoRA on a base in 4, 8 or 16 bits.",
+    "--quantize", type=click.Choice(list(QUANTIZE)), help="With --engine minilora: LoRA on a base in 4, 8 or 16 bits.",
 )  # fmt: skip
 @click.option(
     "--card", metavar="[Nx]GB",

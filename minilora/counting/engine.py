@@ -49,7 +49,7 @@ def own_budget(
     method: str, count, batch: int, length: int, chunked: bool = False, quantize: str | None = None
 ) -> Budget:
     """What a training step of minilora needs for batch sequences of `length` tokens. recomputed: with --checkpointing;
-    chunked: with --chunked-loss; quantize: one of stored.KINDS, or None."""
+    chunked: with --chunked-loss; quantize: one of quantization.config.QUANTIZE, or None."""
     return OwnStep(method, count, batch, length, chunked, quantize).budget()
 
 

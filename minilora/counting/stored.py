@@ -9,11 +9,9 @@ from ..quantization.stored import BLOCK
 from .activations import Item
 from .memory import NF4_BITS
 
-KINDS = ("nf4", "int8", "bf16", "fp16")
-
 
 def frozen_weights(architecture, quantize: str | None) -> tuple:  # -> Items
-    """What the weights of the base take. quantize: one of KINDS, or None for float32."""
+    """What the weights of the base take. quantize: one of quantization.config.QUANTIZE, or None for float32."""
     parts = stored_parts(architecture, quantize)
     n, rows = sum(p.weights for p in parts), sum(p.out for p in parts)
     rest = architecture.base - n

@@ -55,6 +55,15 @@ def read_header(path: str | Path) -> tuple[dict[str, tuple[str, tuple[int, ...]]
         return {name: (kind, shape) for name, (kind, _, shape, _) in entries.items()}, metadata
 
 
+def read_all(path: str | Path):  # -> {name: numpy.ndarray}, metadata
+    """Every tensor of a file as stored (bfloat16 and float8 as float32), and its metadata.
+
+    Raises MissingFileError or FormatError.
+    """
+    with _opened(path) as (file, entries, metadata):
+        return dict(_arrays(file, entries, path)), metadata
+
+
 def read_tensors(path: str | Path, dtype=None):  # -> {name: numpy.ndarray}
     """Every tensor of a file. dtype: what floating tensors become; None: as stored (bfloat16 and float8 as float32).
 
@@ -71,18 +80,30 @@ def iterate_tensors(
     names: only these; None: all.
     """
     with _opened(path) as (file, entries, _):
-        for name, entry in entries.items():
-            if names is not None and name not in names:
-                continue
-            kind, stored, shape, _ = entry
-            wanted = np.float32 if kind in WIDENED else stored
-            try:
-                array = np.empty(shape, dtype if dtype is not None and kind in FLOATING else wanted)
-            except (ValueError, MemoryError) as error:  # a side of 2**61 beside one of 0; more than there is
-                raise FormatError(f"{path}: {name!r} cannot have shape {shape}: {error}") from error
+        yield from _arrays(file, {n: e for n, e in entries.items() if names is None or n in names}, path, dtype)
+
+
+def _arrays(file, entries, path, dtype=None):  # -> iterator of (name, numpy.ndarray)
+    for name, entry in entries.items():
+        kind, stored, shape, begin = entry
+        wanted = np.float32 if kind in WIDENED else stored
+        try:
+            array = np.empty(shape, dtype if dtype is not None and kind in FLOATING else wanted)
+        except (ValueError, MemoryError) as error:  # a side of 2**61 beside one of 0; more than there is
+            raise FormatError(f"{path}: {name!r} cannot have shape {shape}: {error}") from error
+        if array.dtype == stored:
+            _fill(array, file, begin, path)
+        else:
             for at, part in _slices(file, entry, path):
                 array.reshape(-1)[at : at + part.size] = part
-            yield name, array
+        yield name, array
+
+
+def _fill(array, file, begin, path):
+    """Read the bytes of a contiguous array."""
+    file.seek(begin)
+    if file.readinto(array.reshape(-1).view(np.uint8)) < array.nbytes:
+        raise FormatError(f"{path}: truncated while it was read")
 
 
 def read_bytes(path: str | Path, name: str):  # -> (bytes,) uint8
@@ -90,9 +111,7 @@ def read_bytes(path: str | Path, name: str):  # -> (bytes,) uint8
     with _opened(path) as (file, entries, _):
         _, stored, shape, begin = entries[name]
         array = np.empty(math.prod(shape) * stored.itemsize, np.uint8)
-        file.seek(begin)
-        if file.readinto(array.data) < array.nbytes:
-            raise FormatError(f"{path}: truncated while it was read")
+        _fill(array, file, begin, path)
         return array
 
 
@@ -233,9 +252,7 @@ def _slices(file, entry, path):  # -> iterator of (place, (n,) array, valid unti
     wide = np.empty(buffer.size, np.uint32) if kind == "BF16" else None
     for at in range(0, size, SLICE):
         part = buffer[: size - at]
-        file.seek(begin + at * part.itemsize)
-        if file.readinto(part.view(np.uint8)) < part.nbytes:
-            raise FormatError(f"{path}: truncated while it was read")
+        _fill(part, file, begin + at * part.itemsize, path)
         if wide is not None:
             part = np.left_shift(part, 16, out=wide[: part.size], dtype=np.uint32).view(np.float32)
         yield at, part

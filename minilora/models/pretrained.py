@@ -18,7 +18,7 @@ from ..files.shipped import shipped
 from ..nn import some_values
 from ..quantization.apply import quantized_layers, store_weights
 from ..quantization.checkpoint import PackedFiles
-from ..quantization.config import BitsAndBytesConfig
+from ..quantization.config import QUANTIZE, BitsAndBytesConfig
 from ..quantization.linear import StoredParameter
 from ..quantization.residual import keep_parts
 from ..quantization.sixteen_bit import KINDS as SIXTEEN_BIT
@@ -39,17 +39,6 @@ FAMILIES = {  # model_type -> class of its configuration, class of its model
     "gemma2": (GemmaConfig, GemmaForCausalLM),
     "gemma3_text": (GemmaConfig, GemmaForCausalLM),
     "gpt2": (GPT2Config, GPT2LMHeadModel),
-}
-
-QUANTIZE = {  # value of --quantize -> options of `load_pretrained`
-    "nf4": {
-        "quantization_config": BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True
-        )
-    },
-    "int8": {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)},
-    "bf16": {"dtype": "bfloat16"},
-    "fp16": {"dtype": "float16"},
 }
 
 

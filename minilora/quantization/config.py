@@ -100,3 +100,15 @@ def _name(dtype, default):  # None, "bfloat16", torch.bfloat16 or np.float16 -> 
     if isinstance(dtype, type) and issubclass(dtype, np.generic):
         return np.dtype(dtype).name
     return str(dtype).removeprefix("torch.")
+
+
+QUANTIZE = {  # value of --quantize -> options of `load_pretrained`
+    "nf4": {
+        "quantization_config": BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True
+        )
+    },
+    "int8": {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)},
+    "bf16": {"dtype": "bfloat16"},
+    "fp16": {"dtype": "float16"},
+}

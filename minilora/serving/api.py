@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import time
 from importlib import metadata, resources
 from pathlib import Path
@@ -30,7 +31,7 @@ class Server:
         self.asking = Asking.of(base, base, engine.model.config, tokenizer)
         self.metrics = Metrics(name, engine)
         self.pool.observe = self.metrics.load.observe
-        self.began = int(time.time())
+        self.began, self._warned = int(time.time()), False
         self.post: Any = None  # a Post, once an event loop runs
 
     def lease(self, model: str | None):  # -> Version or None, Asking
@@ -52,8 +53,19 @@ class Server:
                 "parent": parent, "max_model_len": self.engine.max_model_len, "permission": [],
             }  # fmt: skip
 
-        adapters = [card(name, str(path), self.name) for name, path, _ in self.pool.names()]
-        return [card(self.name, str(self.base), None), *adapters]
+        found = self.pool.names()
+        adapters = [card(name, str(path), self.name) for name, path, _ in found if name != self.name]
+        hidden = [path for name, path, _ in found if name == self.name]
+        return [card(self.name, str(self.base), None) | self._warning(hidden), *adapters]
+
+    def _warning(self, hidden):  # [folder with the name of the base, put there after the start] -> more of its card
+        if not hidden:
+            return {}
+        said = f"{printable(hidden[0])} has the name of the base, which answers: rename the folder to serve it"
+        if not self._warned:
+            logging.getLogger(__name__).warning(said)
+        self._warned = True
+        return {"warning": said}
 
 
 def create_app(server: Server, host: str = "127.0.0.1") -> FastAPI:

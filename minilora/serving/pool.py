@@ -235,7 +235,9 @@ class Pool:
     def _parts(self, name, path):  # yields None after each part of the work, and the Version at the end
         """The stamp is taken before: a change while reading is seen by the next request."""
         began, before = time.perf_counter(), stamp(path)
-        config, tensors = files.read(path)
+        config = files.read_adapter_config(path)
+        yield
+        tensors, trained_on = files.read_adapter_tensors(path, config)
         yield
         try:
             self._check(name, config)
@@ -248,7 +250,7 @@ class Pool:
         yield
         parameters = adapter.own_parameters()
         files.match(tensors, parameters, self.model.base_parameters, path)
-        if (trained_on := files.base_fingerprint(path)) and trained_on != self.fingerprint:
+        if trained_on and trained_on != self.fingerprint:
             raise ConfigError(f"{path} was trained on another base than this one, with the same shapes")
         yield
         self.model.assign(parameters, tensors)

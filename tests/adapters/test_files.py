@@ -273,5 +273,5 @@ def test_an_initialisation_that_only_chose_the_starting_values_is_no_matter(fold
 def test_a_folder_can_be_read_without_a_model(folder):
     config = read_adapter_config(folder)
     assert (config.r, config.lora_alpha, config.target_modules) == (3, 5, ["q_proj"])
-    tensors = read_adapter_tensors(folder, config)
+    tensors, _ = read_adapter_tensors(folder, config)
     assert tensors[Q0, "lora_A.weight"].shape == (3, 16) and len(tensors) == 4

@@ -57,6 +57,7 @@ def test_traffic_whose_answers_are_too_short_has_no_row(tmp_path, monkeypatch):
     [
         (serving_http, ["--streams", "1,x"], "--streams: 'x' is not a whole number of at least 1"),
         (serving_traffic, ["--adapters", "0"], "--adapters: '0' is not a whole number of at least 1"),
+        (soak, ["--seed", "-1"], "Invalid value for '--seed': -1 is not in the range x>=0."),
         (real, [".", "--rounds", "0"], "Invalid value for '--rounds': 0 is not in the range x>=1."),
     ],
 )
@@ -89,6 +90,32 @@ def test_padded_copies_add_what_the_loop_adds():
     loop(one, x, slots, A, B, s)
     serving_ways.padded(y, x, slots, list(A), list(B), s, highest=3)
     assert np.allclose(one, y, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_loads_have_a_row_with_a_reader_and_one_without(capsys):
+    serving_traffic.show_loads(clients=2, adapters=5, steps=40)
+    alone, read = capsys.readouterr().out.splitlines()
+    assert alone.startswith("a step of 2 rows alone") and "reads of" not in alone
+    assert read.startswith("a step of 2 rows while adapters are read") and "reads of" in read
+
+
+@pytest.mark.slow
+def test_loads_end_when_a_step_fails(monkeypatch):
+    def fails(engine, clients):
+        raise FloatingPointError("a step")
+
+    monkeypatch.setattr(serving_traffic, "one_step", fails)
+    before = threading.active_count()
+    with pytest.raises(FloatingPointError, match="a step"):
+        serving_traffic.show_loads(clients=2, adapters=5, steps=40)
+    assert threading.active_count() == before
+
+
+def test_traffic_names_the_first_request_that_failed():
+    clients = serving_traffic.Clients(None, 2)
+    with pytest.raises(serving_traffic.Refused, match="3 of 3 requests failed: AttributeError: 'NoneType'"):
+        clients.run([(0, None, 4)] * 3)
 
 
 @pytest.mark.slow

@@ -10,9 +10,10 @@ import minilora as ml
 from minilora.counting.architectures.catalog import from_config, load
 from minilora.counting.count import count
 from minilora.counting.engine import own_budget, own_budgets
-from minilora.counting.stored import KINDS, frozen_weights
+from minilora.counting.stored import frozen_weights
 from minilora.errors import ConfigError
 from minilora.models.pretrained import config_from_json, load_pretrained, model_of, storage_named
+from minilora.quantization.config import QUANTIZE
 from minilora.training.optim import AdamW
 
 pytestmark = pytest.mark.slow
@@ -110,7 +111,7 @@ def test_a_base_in_fewer_bits_is_predicted(folder, quantize, batch, length, chec
     assert -0.02 <= plan.peak.bytes / real - 1 <= most
 
 
-@pytest.mark.parametrize("quantize", KINDS)
+@pytest.mark.parametrize("quantize", QUANTIZE)
 def test_the_weights_of_a_base_in_fewer_bits_are_counted_to_the_byte_or_nearly(folder, quantize):
     model = load_pretrained(folder, **storage_named(quantize))
     real = sum(p.data.nbytes for p in model.parameters())

@@ -23,6 +23,7 @@ from minilora.files.safetensors import (
     WIDENED,
     in_type,
     iterate_tensors,
+    read_all,
     read_header,
     read_tensors,
     same_values,
@@ -114,6 +115,14 @@ def test_a_transposed_view_is_written_by_its_values(folder, rng):
     w = rng.standard_normal((3, 5)).astype(np.float32)
     write_tensors(folder / "t.safetensors", {"w": w.T})
     np.testing.assert_array_equal(read_tensors(folder / "t.safetensors")["w"], w.T)
+
+
+def test_all_of_a_file_is_its_tensors_and_its_metadata(folder, rng):
+    tensors = {"w": rng.standard_normal((3, 5)).astype(np.float32), "empty": np.zeros((0, 2)), "one": np.array(7)}
+    write_tensors(folder / "t.safetensors", tensors, {"made": "here"})
+    found, metadata = read_all(folder / "t.safetensors")
+    assert metadata == {"made": "here"} and found.keys() == tensors.keys()
+    assert all(same_bits(found[name], tensors[name]) for name in tensors)
 
 
 def test_the_header_is_read_without_the_tensors(folder):

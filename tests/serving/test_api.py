@@ -485,3 +485,15 @@ def test_streams_end_when_the_server_stops(lora_dir):
         stopped = time.monotonic()
     reader.join(10)
     assert not reader.is_alive() and time.monotonic() - stopped < 8 and lines
+
+
+def test_a_folder_with_the_name_of_the_base_does_not_answer_and_the_list_and_the_log_say_so(tmp_path, caplog):
+    with served(folder=tmp_path, name="tidewick") as (server, url), httpx.Client(base_url=url) as client:
+        shutil.copytree(shipped("adapters/style-json"), tmp_path / "tidewick")
+        said = f"{tmp_path / 'tidewick'} has the name of the base, which answers: rename the folder to serve it"
+        for _ in range(2):
+            (card,) = client.get("/v1/models").json()["data"]
+            assert card["parent"] is None and card["warning"] == said
+        assert [record.message for record in caplog.records] == [said]
+        (tmp_path / "tidewick").rename(tmp_path / "another")
+        assert [c.get("warning") for c in client.get("/v1/models").json()["data"]] == [None, None]

@@ -64,8 +64,8 @@ def test_one_a_reload_under_the_same_name_answers_as_the_new_adapter_alone(folde
 
 def test_two_a_reload_reads_the_files_once_however_many_steps_follow(folder, monkeypatch):
     # vllm#33791: the flag of a reload stayed set, so that every step read the disk
-    reads, read = [], files.read
-    monkeypatch.setattr(files, "read", lambda path: reads.append(path) or read(path))
+    reads, read = [], files.read_adapter_tensors
+    monkeypatch.setattr(files, "read_adapter_tensors", lambda *args: reads.append(args) or read(*args))
     engine = engine_of(folder)
     engine.pool.add("x", folder / "a")
     engine.pool.add("x", folder / "b", replace=True)
