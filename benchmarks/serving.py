@@ -29,6 +29,7 @@ PROMPT = 16  # tokens of a prompt
 TARGETS = {  # (size, targets) -> most that rows with own adapters may cost, of a step in which all have the same
     ("lesson", "qv"): 1.3, ("lesson", "all-linear"): 1.8, ("768", "all-linear"): 1.15,
 }  # fmt: skip
+ROW = "{:7} {:10} {:>6} {:>6} {:>6} {:>6} {:>8} {:>7} {:>7} {:>8} {:>7} {:>8} {:>7} {:>7}"
 TOKENIZER = load_tokenizer(shipped("base"))
 
 
@@ -41,8 +42,11 @@ def main(sizes, targets, rows, repeats):
     """Ratios of steps, and the time to load an adapter."""
     click.echo(f"ms a step of {rows} rows with one token each; LoRA of rank 8; CPU time of one thread")
     click.echo(
-        "size    targets     base  pool  base+pool  one  own  own/one  target  lora/base  8: lora/base  1: lora/base"
+        "pool, lora: ratios to a step of as many rows of the base alone (targets: pool 1.02, with 1 row 1.06; lora"
     )
+    click.echo("1.25, with 1 row 1.45)")
+    ratios = [f"pool {rows}", "pool 8", "pool 1", "own/one", "target", f"lora {rows}", "lora 8", "lora 1"]
+    click.echo(ROW.format("size", "targets", "base", "pool", "one", "own", *ratios))
     for size in sizes:
         for names in targets:
             show_steps(size, names, rows, repeats)
@@ -88,6 +92,22 @@ def running(model, folder, adapters, slots):
     return engine
 
 
+def beside_a_pool(model, folder, rows):
+    """An engine with adapters in its slots whose rows are the base's alone."""
+    engine = running(model, folder, [*range(min(8, rows))], 8)
+    for sequence in list(engine.scheduler.running):
+        engine.cancel(sequence)
+    engine.step()
+    engine.scheduler.max_rows = rows
+    engine.cache = type(engine.cache)(rows, engine.max_model_len)
+    for seed in range(rows):
+        ask(engine, None, seed=seed)
+    engine.take()
+    while engine.scheduler.answering < rows:
+        engine.step()
+    return engine
+
+
 def show_steps(size, names, rows, repeats):
     def model_of():
         return build("llama", SIZES[size])
@@ -95,35 +115,22 @@ def show_steps(size, names, rows, repeats):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         write_adapters(folder, model_of, names, rows)
-        cases = {"base": ([None] * rows, 0), "one": ([0] * rows, 1), "own": (list(range(rows)), rows)}
+        cases = {f"base {rows}": ([None] * rows, 0), "one": ([0] * rows, 1), "own": (list(range(rows)), rows)}
         cases |= {"base 8": ([None] * 8, 0), "lora 8": ([0] * 8, 1), "base 1": ([None], 0), "lora 1": ([0], 1)}
         engines = {name: running(model_of(), folder, *case) for name, case in cases.items()}
-        pooled = running(
-            model_of(), folder, [*range(min(8, rows))], 8
-        )  # adapters are in slots, then base rows alone run
-        for sequence in list(pooled.scheduler.running):
-            pooled.cancel(sequence)
-        pooled.step()
-        for seed in range(rows):
-            ask(pooled, None, seed=seed)
-        pooled.scheduler.max_rows = rows
-        pooled.cache = type(pooled.cache)(rows, pooled.max_model_len)
-        pooled.take()
-        while pooled.scheduler.answering < rows:
-            pooled.step()
-        engines["pool"] = pooled
+        engines |= {f"pool {n}": beside_a_pool(model_of(), folder, n) for n in (rows, 8, 1)}
         times = interleaved({name: engine.step for name, engine in engines.items()}, repeats)
     ms = {name: 1e3 * np.median(t) for name, t in times.items()}
 
     def ratio(a, b):
         return np.median(times[a] / times[b])
 
+    ratios = [ratio(f"pool {n}", f"base {n}") for n in (rows, 8, 1)]
+    ratios += [ratio("own", "one"), ratio("one", f"base {rows}"), ratio("lora 8", "base 8"), ratio("lora 1", "base 1")]
+    milliseconds = [ms[name] for name in (f"base {rows}", f"pool {rows}", "one", "own")]
+    shown = [*(f"{m:.1f}" for m in milliseconds), *(f"{r:.2f}" for r in ratios)]
     target = TARGETS.get((size, names), "")
-    click.echo(
-        f"{size:7} {names:10} {ms['base']:5.1f} {ms['pool']:5.1f} {ratio('pool', 'base'):10.2f} {ms['one']:4.1f} "
-        f"{ms['own']:4.1f} {ratio('own', 'one'):8.2f} {target!s:>7} {ratio('one', 'base'):10.2f} "
-        f"{ratio('lora 8', 'base 8'):13.2f} {ratio('lora 1', 'base 1'):13.2f}"
-    )
+    click.echo(ROW.format(size, names, *shown[:7], shown[7], target, *shown[8:]))
 
 
 def show_loads(repeats):

@@ -41,9 +41,8 @@ def trained(place, folder, precision, quantize, **options):
     config = ml.LoraConfig(r=3, lora_alpha=5, target_modules="all-linear", **options)
     base = load_pretrained(folder, parts=ml.parts_of(config), **storage_named(quantize))
     model, losses = place(ml.get_peft_model(base, config)), []
-    optimizer = AdamW(
-        [p for p in model.parameters() if p.requires_grad], lr=1e-2, eps=1e-2
-    )  # so large that no rounding turns a step
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    optimizer = AdamW(trainable, lr=1e-2, eps=1e-2)  # an eps so large that no rounding turns a step
     train(model, iter([(IDS, IDS)] * 9), optimizer, 4, precision=precision_named(precision),
           callbacks=[lambda run: losses.append(run.loss)])  # fmt: skip
     return [float(to_host(x)) for x in losses[1:]], [to_host(p.data) for p in optimizer.params]
@@ -63,4 +62,4 @@ def test_the_steps_are_those_of_numpy(folder, precision, quantize, options):
     np.testing.assert_allclose(there[0], here[0], rtol=2e-4 if precision != "float32" else 1e-5)
     for a, b in zip(there[1], here[1], strict=True):
         assert a.dtype == b.dtype == np.float32
-        np.testing.assert_allclose(a, b, atol=1e-5)
+        np.testing.assert_allclose(a, b, atol=3e-4 if precision != "float32" else 1e-5)

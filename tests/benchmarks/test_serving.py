@@ -17,8 +17,8 @@ def test_the_table_has_a_row_for_each_size():
     result = CliRunner().invoke(serving.main, options)
     lines = result.output.splitlines()
     assert result.exit_code == 0, result.output
-    assert lines[2].startswith("lesson") and len(lines[2].split()) == 12
-    assert len(lines) == 4 and lines[3].startswith("load of an adapter (lesson, all-linear): ")
+    assert lines[4].startswith("lesson") and len(lines[4].split()) == 14
+    assert len(lines) == 6 and lines[5].startswith("load of an adapter (lesson, all-linear): ")
 
 
 @pytest.mark.slow
