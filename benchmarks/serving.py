@@ -92,9 +92,9 @@ def running(model, folder, adapters, slots):
     return engine
 
 
-def beside_a_pool(model, folder, rows):
+def beside_a_pool(model, folder, adapters, rows):
     """An engine with adapters in its slots whose rows are the base's alone."""
-    engine = running(model, folder, [*range(min(8, rows))], 8)
+    engine = running(model, folder, [*range(adapters)], adapters)
     for sequence in list(engine.scheduler.running):
         engine.cancel(sequence)
     engine.step()
@@ -118,7 +118,7 @@ def show_steps(size, names, rows, repeats):
         cases = {f"base {rows}": ([None] * rows, 0), "one": ([0] * rows, 1), "own": (list(range(rows)), rows)}
         cases |= {"base 8": ([None] * 8, 0), "lora 8": ([0] * 8, 1), "base 1": ([None], 0), "lora 1": ([0], 1)}
         engines = {name: running(model_of(), folder, *case) for name, case in cases.items()}
-        engines |= {f"pool {n}": beside_a_pool(model_of(), folder, n) for n in (rows, 8, 1)}
+        engines |= {f"pool {n}": beside_a_pool(model_of(), folder, min(8, rows), n) for n in (rows, 8, 1)}
         times = interleaved({name: engine.step for name, engine in engines.items()}, repeats)
     ms = {name: 1e3 * np.median(t) for name, t in times.items()}
 

@@ -62,4 +62,4 @@ def test_the_steps_are_those_of_numpy(folder, precision, quantize, options):
     np.testing.assert_allclose(there[0], here[0], rtol=2e-4 if precision != "float32" else 1e-5)
     for a, b in zip(there[1], here[1], strict=True):
         assert a.dtype == b.dtype == np.float32
-        np.testing.assert_allclose(a, b, atol=3e-4 if precision != "float32" else 1e-5)
+        np.testing.assert_allclose(a, b, atol=1e-3 if precision != "float32" else 1e-5)
