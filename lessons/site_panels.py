@@ -187,7 +187,7 @@ def write_playground(folder):
     for name in ("playground.js", "playground.py"):
         shutil.copy(HERE / "live" / name, folder / name)
     opening = re.search("<body([^>]*)>", lesson.read_text(encoding="utf-8"))[1]
-    data = " ".join(re.findall('data-(?:worker|archive|core)="[^"]*"', opening))
+    data = " ".join(re.findall('data-(?:worker|archive)="[^"]*"', opening))
     body = (
         "<h1>Playground</h1><p>Write about twenty lines of your own, train an adapter on them in this page, "
         "and ask it. Nothing that you type leaves this browser.</p>"

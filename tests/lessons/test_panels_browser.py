@@ -56,6 +56,20 @@ def test_a_panel_fills_itself_and_fits_a_phone(page, lesson, panel):
         assert control.evaluate("e => e.labels.length") == 1
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_a_panel(page, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page.emulate_media(color_scheme=scheme)
+    found = []
+    for lesson, places in site_panels.PANELS.items():
+        for _, panel in places:
+            shown(page, lesson, panel)
+            for violation in axe.run(page, context=f'[data-panel="{panel}"]').response["violations"]:
+                if violation["impact"] in ("serious", "critical"):
+                    found.append((panel, violation["id"], violation["nodes"][0]["html"][:160]))
+    assert not found
+
+
 def test_nothing_is_loaded_for_a_panel_that_nobody_sees(page):
     page.asked.clear()
     page.goto(f"{page.address}/05_is_the_update_low_rank.html")

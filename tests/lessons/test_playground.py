@@ -203,6 +203,13 @@ def answer_with_adapter(page):
 
 
 @pytest.mark.slow
+def test_axe_finds_nothing_serious(page):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    serious = [v for v in axe.run(page).response["violations"] if v["impact"] in ("serious", "critical")]
+    assert not [(v["id"], v["nodes"][0]["html"][:160]) for v in serious]
+
+
+@pytest.mark.slow
 def test_what_is_typed_is_refused_in_one_sentence_and_kept(page):
     lines = page.get_by_label("question => answer, one on each line")
     lines.fill("no arrow")

@@ -1,14 +1,13 @@
 // The page's Python, for the playground: the worker of the lessons, one piece of code after the other.
 
 export class Python {
-  // facts: the data-* of the page: worker, archive, core; told(status): what is being loaded
-  constructor({ worker, ...facts }, told) {
+  // worker, archive: addresses, the data-* of the page; told(status): what is being loaded
+  constructor({ worker, archive }, told) {
     this.worker = new Worker(worker, { type: "module" });
     this.started = new Promise((resolve, reject) => { this.waiting = { resolve, reject }; });
     this.worker.onmessage = ({ data }) => this.receive(data, told);
     this.worker.onerror = (event) => this.fail(event.message || "its files cannot be loaded");
-    const here = (path) => path && new URL(path, location.href).href;
-    this.worker.postMessage({ start: { core: here(facts.core), archive: here(facts.archive), figures: "", kept: "", interrupt: null } });
+    this.worker.postMessage({ start: { archive: new URL(archive, location.href).href, kept: "", interrupt: null } });
   }
 
   receive(data, told) {
