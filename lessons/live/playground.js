@@ -106,7 +106,7 @@ function draw(total) {
   const most = Math.max(...losses.map(([, loss]) => loss), 1);
   curve.replaceChildren(chart({ width: widthOf(curve),
     x: { from: 0, to: total, ticks: [0, total / 2, total], label: "step" }, y: { from: 0, to: Math.ceil(most), ticks: [0, Math.ceil(most)], label: "loss" },
-    height: 220, told: `The loss fell from ${losses[0][1].toFixed(2)} to ${losses.at(-1)[1].toFixed(2)} in ${losses.length} steps.`,
+    told: `The loss fell from ${losses[0][1].toFixed(2)} to ${losses.at(-1)[1].toFixed(2)} in ${losses.length} steps.`,
     lines: [{ points: losses, colour: "--dw" }],
   }));
 }

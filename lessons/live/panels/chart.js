@@ -6,7 +6,7 @@ const LEFT = 62, BOTTOM = 46, TOP = 14, RIGHT = 24;
 
 // x, y: {from, to, label, ticks, log}   lines: [{points: [[x, y]], colour, dashed, marks, label}]
 // told: what a screen reader says in place of the picture. Labels are written at the end of a line, or where `at` says.
-export function chart({ x, y, lines, told, width = 560, height = 260 }) {
+export function chart({ x, y, lines, told, width, height = Math.min(380, Math.max(220, 0.45 * width)) }) {
   const across = place(x, LEFT, width - RIGHT), up = place(y, height - BOTTOM, TOP);
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": told });
   for (const tick of x.ticks) {

@@ -51,4 +51,4 @@ export const spoken = (className = "said") => {
 export const streaming = (element, isBusy) => element.setAttribute("aria-busy", isBusy);
 
 // The width for a picture in this element, in pixels: letters are then as large as those around it.
-export const widthOf = (element) => Math.min(Math.max(element.clientWidth, 280), 620);
+export const widthOf = (element) => Math.min(Math.max(element.clientWidth, 280), 860);

@@ -34,7 +34,7 @@ function drawing({ alpha, r, rule }, s, width) {
   for (let tick = 0; tick <= most; tick += step) ticks.push(tick);
   const own = rule === "root" ? "--b" : "--dw";
   return chart({
-    x: { from: 1, to: 8.9, ticks: RANKS, log: true, label: "r" }, y: { from: 0, to: most, ticks, label: "scale s" }, height: 230, width,
+    x: { from: 1, to: 8.9, ticks: RANKS, log: true, label: "r" }, y: { from: 0, to: most, ticks, label: "scale s" }, width,
     told: `With α ${alpha} and r ${r} the scale is ${s.toPrecision(3)}.`,
     lines: [{ points: curve(false), colour: "--dw", label: "α / r", at: [1.5, scaling(alpha, 1.5) * 0.55] },
       { points: curve(true), colour: "--b", dashed: true, label: "α / √r", at: [4, scaling(alpha, 4, true)] },

@@ -65,7 +65,7 @@ export async function mount(stage) {
     const told = swaps ? `After ${swaps} swaps W has moved by ${Object.keys(LINES).map((kind) => `${last(kind)} of one ΔW in ${kind}`).join(", ")}.` : "Nothing has been swapped yet.";
     said.textContent = told + (swaps === MOST ? " The picture ends here: begin anew." : "");
     picture.replaceChildren(chart({ width: widthOf(picture),
-      x: { from: 1, to: MOST, log: true, ticks: [1, 10, 100, 1000], label: "swaps" }, height: 300,
+      x: { from: 1, to: MOST, log: true, ticks: [1, 10, 100, 1000], label: "swaps" },
       y: { from: 1e-8, to: 1, log: true, ticks: [1e-8, 1e-6, 1e-4, 1e-2, 1], shown: (v) => power(10, Math.round(Math.log10(v))), label: "drift, of one ΔW" }, told,
       lines: Object.entries(LINES).map(([kind, line]) => ({ ...line, points: swapped[kind].drift.map((d, i) => [i + 1, d]), label: kind, at: swaps ? [1, swapped[kind].drift[0]] : undefined })),
     }));
