@@ -4,14 +4,23 @@
 // d width   H query heads, K key/value heads of width hd   m width inside the MLP   V vocabulary   S tokens so far
 // A matrix W (out, in) is one Float32Array, row after row.
 
-// y = W x
+// y = W x:   y_o = Σ_i W_oi x_i.   Four rows at once take half the time: a number of x is read once for all four.
 export function product(W, x, out) {
   const y = new Float32Array(out), n = x.length;
-  for (let o = 0, at = 0; o < out; o++) {
-    let sum = 0;
-    for (let i = 0; i < n; i++) sum += W[at++] * x[i];
-    y[o] = sum;
+  let o = 0;
+  for (; o + 4 <= out; o += 4) {
+    const one = o * n, two = one + n, three = two + n, four = three + n;
+    let a = 0, b = 0, c = 0, d = 0;
+    for (let i = 0; i < n; i++) {
+      const value = x[i];
+      a += W[one + i] * value;
+      b += W[two + i] * value;
+      c += W[three + i] * value;
+      d += W[four + i] * value;
+    }
+    y[o] = a; y[o + 1] = b; y[o + 2] = c; y[o + 3] = d;
   }
+  for (; o < out; o++) for (let i = 0; i < n; i++) y[o] += W[o * n + i] * x[i]; // rows that are left
   return y;
 }
 
