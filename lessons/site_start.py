@@ -34,14 +34,14 @@ def write(folder: Path) -> None:
 # ---- the lessons
 
 
-PARTS = {0: "From the ground up", 13: "The family", 20: "Practice", 24: "Below the tokens"}
+PARTS = {0: "From the ground up", 13: "The family", 20: "Practice", 24: "From text to numbers"}
 
 
 def lessons(notebooks):  # -> the body of the page that lists them
     pieces = [
         "<h1>The lessons</h1><p><b>LoRA first</b>: lessons 0, 6, 7, 8 and 10. They need the chain rule for matrices "
         "and nothing else. <b>From the ground up</b>: lessons 0 to 12 in order, from high-school calculus. "
-        "<b>The family</b>: lessons 13 and later, in any order after lesson 6.</p>"
+        "<b>The family</b>: lessons 13 to 23, in any order after lesson 6.</p>"
         '<p>More about <a href="course.html">how to use the course</a>, '
         'and <a href="teaching.html">for teachers</a>.</p>'
     ]

@@ -259,3 +259,23 @@ def levels_on_histogram(axes, weights, levels) -> None:
         axes.text(level, (0.84 if i % 2 else 0.92) * top, str(i), ha="center", color=ORANGE, fontsize=13)
     axes.set(xlabel="weight / largest weight of its block", ylabel="how many", ylim=(0, 1.18 * top))
     axes.legend(loc="upper left")
+
+
+# ---- tokens
+
+
+def merging_a_word(axes, steps: list) -> None:
+    """A word from single letters to its tokens: a row for each step; what was merged in it is filled.
+
+    steps: lists of parts, the first of single letters.
+    """
+    letters, tall = len("".join(steps[0])), 0.8
+    _bare(axes, letters + 2.4, tall * len(steps))
+    axes.set_aspect("auto")
+    for row, parts in enumerate(steps):
+        y, x, before = tall * (len(steps) - 1 - row), 0.0, steps[max(row - 1, 0)]
+        for part in parts:
+            new = part not in before
+            block(axes, x, y, len(part), 0.66, part, TRAINED if new else FROZEN if len(part) > 1 else BLUE, fontsize=17)
+            x += len(part)
+        axes.text(x + 0.3, y + 0.33, f"{len(parts)} tokens", va="center", fontsize=15)

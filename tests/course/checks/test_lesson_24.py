@@ -1,0 +1,108 @@
+from exercise_answers import Answers
+
+answers = Answers()
+
+
+@answers.wrong("24.1", says="only the first place")
+def once(parts, pair):
+    for i in range(len(parts) - 1):
+        if (parts[i], parts[i + 1]) == tuple(pair):
+            return [*parts[:i], "".join(pair), *parts[i + 2 :]]
+    return list(parts)
+
+
+@answers.wrong("24.1", says="the letters are")
+def overlapping(parts, pair):
+    found = []
+    for i, part in enumerate(parts):
+        if tuple(parts[i : i + 2]) == tuple(pair):
+            found.append("".join(pair))
+        elif i == 0 or tuple(parts[i - 1 : i + 1]) != tuple(pair):
+            found.append(part)
+    return found
+
+
+@answers.wrong("24.1", says="not in the parts")
+def by_replacing(parts, pair):
+    text = "\0".join("".join(parts).split("".join(pair)))
+    found = []
+    for letter in text:
+        found.append("".join(pair) if letter == "\0" else letter)
+    return found
+
+
+@answers.wrong("24.1", says="is None")
+def in_place_without_result(parts, pair):
+    parts[:] = by_index(parts, pair)
+
+
+@answers.right("24.1")
+def by_index(parts, pair):
+    parts, i = list(parts), 0
+    while i < len(parts) - 1:
+        if parts[i] == pair[0] and parts[i + 1] == pair[1]:
+            parts[i : i + 2] = [pair[0] + pair[1]]
+        i += 1
+    return parts
+
+
+@answers.right("24.1")
+def by_recursion(parts, pair):
+    if len(parts) < 2:
+        return list(parts)
+    if tuple(parts[:2]) == tuple(pair):
+        return ["".join(pair), *by_recursion(parts[2:], pair)]
+    return [parts[0], *by_recursion(parts[1:], pair)]
+
+
+@answers.wrong("24.2", says="leftmost")
+def from_the_left(letters, merges):
+    parts, i = list(letters), 0
+    while i < len(parts) - 1:
+        if (parts[i], parts[i + 1]) in [tuple(m) for m in merges]:
+            parts[i : i + 2] = [parts[i] + parts[i + 1]]
+            i = 0
+        else:
+            i += 1
+    return parts
+
+
+@answers.wrong("24.2", says="longest part")
+def greedy(letters, merges):
+    text, known, found = "".join(letters), {a + b for a, b in merges}, []
+    while text:
+        n = max(n for n in range(1, len(text) + 1) if n == 1 or text[:n] in known)
+        found.append(text[:n])
+        text = text[n:]
+    return found
+
+
+@answers.wrong("24.2", says="learned last")
+def backwards(letters, merges):
+    parts = list(letters)
+    while True:
+        there = [m for m in reversed(merges) if tuple(m) in set(zip(parts, parts[1:], strict=False))]
+        if not there:
+            return parts
+        parts = by_index(parts, there[0])
+
+
+@answers.right("24.2")
+def again_and_again(letters, merges):
+    parts = list(letters)
+    while True:
+        there = [m for m in merges if tuple(m) in set(zip(parts, parts[1:], strict=False))]
+        if not there:
+            return parts
+        parts = by_index(parts, there[0])
+
+
+@answers.right("24.2")
+def one_walk(letters, merges):
+    parts = tuple(letters)
+    for pair in merges:
+        parts = by_recursion(parts, pair)
+    return list(parts)
+
+
+test_a_wrong_answer_is_caught, test_a_right_answer_written_differently_passes = answers.tests()
