@@ -15,17 +15,18 @@ from minilora.cli import COMMANDS
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 WORKFLOW = ROOT / ".github" / "workflows" / "test.yml"
+PAGES_WORKFLOW = WORKFLOW.with_name("pages.yml")
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
 PAGES = ["CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md"]
-YAML_FILES = [WORKFLOW, *FORMS, ROOT / "CITATION.cff", ROOT / ".pre-commit-config.yaml"]
+YAML_FILES = [WORKFLOW, PAGES_WORKFLOW, *FORMS, ROOT / "CITATION.cff", ROOT / ".pre-commit-config.yaml"]
 
 
 def read(path):
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def commands_of(job):
-    return " ; ".join(step["run"] for step in read(WORKFLOW)["jobs"][job]["steps"] if "run" in step)
+def commands_of(job, workflow=WORKFLOW):
+    return " ; ".join(step["run"] for step in read(workflow)["jobs"][job]["steps"] if "run" in step)
 
 
 @pytest.mark.parametrize("path", YAML_FILES, ids=lambda p: p.name)
@@ -44,8 +45,9 @@ def test_the_workflow_runs_for_pull_requests_and_may_only_read():
 
 def test_every_job_has_a_machine_a_time_limit_and_steps_that_do_something():
     jobs = read(WORKFLOW)["jobs"]
-    assert set(jobs) == {"test", "oldest", "reference", "lint", "full", "pages", "deploy"}
-    for job in jobs.values():
+    pages = read(PAGES_WORKFLOW)["jobs"]
+    assert set(jobs) == {"test", "oldest", "reference", "lint", "full"} and set(pages) == {"site", "publish"}
+    for job in (*jobs.values(), *pages.values()):
         assert job["runs-on"] and job["timeout-minutes"] and job["steps"]
         assert all(("run" in step) != ("uses" in step) for step in job["steps"])
 
@@ -78,8 +80,15 @@ def test_the_lint_job_and_the_check_script_make_the_same_checks():
     ]
 
 
-def test_the_pages_job_builds_the_pages_that_the_lessons_describe():
-    assert "python lessons/build.py --html pages" in commands_of("pages")
+def test_the_site_that_the_lessons_describe_is_published_from_main_after_its_tests():
+    workflow = read(PAGES_WORKFLOW)
+    assert workflow[True]["workflow_run"] == {"workflows": ["test"], "types": ["completed"], "branches": ["main"]}
+    assert workflow["permissions"] == {"contents": "read"}
+    assert (
+        commands_of("site", PAGES_WORKFLOW)
+        == "python -m pip install '.[lessons]' ; python lessons/build.py --site site"
+    )
+    assert workflow["jobs"]["publish"]["needs"] == "site"
 
 
 # The forms
