@@ -25,11 +25,12 @@
 import numpy as np
 
 from minilora.course import drawings
-from minilora.course.lesson import BLUE, COLOURS, MARKERS, ORANGE
+from minilora.course.lesson import COLOURS, MARKERS, ORANGE
 from minilora.course.lesson import answer, cards, check, hint, show_axes, replay, table
 from minilora.course.lesson import budget, expect, expect_between, predict, predictions
 from minilora.course.lab.low_rank import matrices, random_part, set_weights, train_only
 from minilora.course.lab.tune import load_base, test_score, tune
+from minilora.display.plots import FROZEN
 
 # %% [markdown]
 # ## Fine-tune in full, keep the difference
@@ -158,7 +159,7 @@ def energy(D):  # -> share of the energy in the first 0, 1, 2, ... directions
 with show_axes(2) as (left, right):
     for group, colour, line, label in (
         (update, ORANGE, "-", "ΔW"),
-        (before, BLUE, "--", "W"),
+        (before, FROZEN, "--", "W"),
         (noise, "black", ":", "random"),
     ):
         left.plot(energy(group[name]), line, color=colour, label=label)
@@ -171,7 +172,7 @@ with show_axes(2) as (left, right):
         ylim=(0, 1.02),
     )
     left.legend(loc="lower right")
-    for kind, colour, marker in (("random", "black", "v"), ("W", BLUE, "o"), ("ΔW", ORANGE, "s")):
+    for kind, colour, marker in (("random", "black", "v"), ("W", FROZEN, "o"), ("ΔW", ORANGE, "s")):
         right.plot(list(needed[kind].values()), marker, color=colour, label=kind)
     right.set(
         xlabel="the 28 matrices, layer by layer",

@@ -213,10 +213,10 @@ expect_between("size of dA at the second step", float(sizes[1][0]), 1e-3, 10)
 
 # %% tags=["fold"]
 with show_axes() as axes:
-    axes.plot([a for a, _ in sizes], "s-", color=ORANGE)
-    axes.plot([b for _, b in sizes], "o-", color=BLUE)
-    axes.text(0.6, -0.2, "dA: zero at the first step, since B is zero", color=ORANGE, va="center")
-    axes.text(0.6, sizes[0][1], "dB", color=BLUE)
+    axes.plot([a for a, _ in sizes], "s-", color=GREEN)
+    axes.plot([b for _, b in sizes], "o-", color=PINK)
+    axes.text(0.6, -0.2, "dA: zero at the first step, since B is zero", color=GREEN, va="center")
+    axes.text(0.6, sizes[0][1], "dB", color=PINK)
     axes.set(xlabel="step", ylabel="size of the gradient", ylim=(-0.4, None))
 
 # %% [markdown]

@@ -1,5 +1,6 @@
 """What a class is given besides the lessons, from the same sources: slides, worksheets, and cards to remember by."""
 
+import base64
 import csv
 import html
 import io
@@ -88,8 +89,11 @@ def slides(notebook):  # -> the html of each screen
                 yield heading + pages.output_html(output, lambda d, words: picture(title, d, words))
 
 
-def picture(title, data, words):
-    return f'<img alt="{html.escape(f"{title}. {words}")}" src="data:image/png;base64,{data}">'
+def picture(title, data, words):  # data: an SVG, or base64 of a PNG
+    kind = "png"
+    if "<svg" in data:
+        kind, data = "svg+xml", base64.b64encode(data.encode()).decode()
+    return f'<img alt="{html.escape(f"{title}. {words}")}" src="data:image/{kind};base64,{data}">'
 
 
 FOR_READERS = ("Where this lives in the code", "Questions", "Do")  # sections that are not projected

@@ -55,6 +55,8 @@ main > pre.out, pre.out { background: none; border-left: 3px solid var(--line); 
   white-space: pre-wrap; }
 img { display: block; max-width: 100%; height: auto; box-sizing: border-box; margin: 1em 0; }
 img[src^="data:"] { background: #fff; border-radius: 4px; padding: 0.5rem; }
+svg.drawn { display: block; width: 100%; height: auto; margin: 1em 0; fill: var(--ink); }
+svg.card { background: #fff; fill: #000; border-radius: 4px; }
 math { font-size: 1.06em; } .whole { white-space: nowrap; }
 .display, .math.block { overflow-x: auto; overflow-y: hidden; text-align: center; margin: 1em 0;
   max-width: var(--measure); }
@@ -155,13 +157,55 @@ def output_html(output, figure):
     if output["output_type"] == "stream":
         printed = text_of(output["text"]).rstrip()
         return f'<pre class="out">{html.escape(printed)}</pre>' if printed else ""
-    picture = output["data"].get("image/png")
+    picture = output["data"].get("image/svg+xml") or output["data"].get("image/png")
     if picture:
         return figure(
-            text_of(picture).replace("\n", ""),
+            text_of(picture),
             output["metadata"].get("image/png", {}).get("alt", ""),
         )
     return f'<pre class="out">{html.escape(text_of(output["data"]["text/plain"]))}</pre>'
+
+
+def figure_html(picture, alt, number):  # base64 of a PNG, or an SVG -> html
+    if "<svg" in picture:
+        return drawn(picture, alt, number)
+    return f'<img alt="{alt}" src="data:image/png;base64,{picture.replace(chr(10), "")}">'
+
+
+THEMED = {  # the colours of minilora/display/plots.py -> those of the page, light or dark
+    "#ffffff": "--paper",
+    "#000000": "--ink",
+    "#4a4a4a": "--w",
+    "#009e73": "--a",
+    "#cc79a7": "--b",
+    "#d55e00": "--dw",
+    "#0072b2": "--base",
+    "#b0b0b0": "--line",
+    "#d3d3d3": "--line",
+    "#808080": "--soft",
+}
+
+
+def drawn(svg, alt, number):
+    """An SVG of matplotlib as a part of the page: with names of its own, the page's letters and its colours.
+
+    A figure with an image in it (a heat map) keeps its colours, on white: black and white are values there.
+    """
+    svg = re.sub(r"<(metadata|title)\b.*?</\1>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = svg.replace("xlink:href", "href")
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{number}-", svg)
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    svg = re.sub(r"font-family: 'DejaVu Sans', [^;\"]+", "font-family: var(--sans)", svg)
+    kind = "drawn"
+    if "<image" in svg:
+        kind = "drawn card"
+    else:
+        svg = re.sub(
+            r"#[0-9a-f]{6}\b", lambda c: f"var({THEMED[c[0]]})" if c[0] in THEMED else c[0], svg
+        )
+    wide = float(size[1]) * 4 / 3  # points as pixels
+    head = f'<svg class="{kind}" role="img" aria-label="{alt}" {size[0]} style="max-width: {wide:.0f}px">'
+    return head + svg[svg.index(">") + 1 :].strip()
 
 
 def page(title, body, before="", after=""):
@@ -185,7 +229,7 @@ def lesson_html(path):  # notebook -> the body of its page
         nonlocal count
         count += 1
         alt = html.escape(f"Figure {count} of lesson {title}. {words}".strip())
-        return f'<img alt="{alt}" src="data:image/png;base64,{picture}">'
+        return figure_html(picture, alt, count)
 
     return linked_to_glossary("\n".join(cell_html(cell, figure) for cell in read(path)))
 

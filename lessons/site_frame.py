@@ -33,7 +33,7 @@ ICON = (  # the same for the browser's tab, in colours that both light and dark 
 )
 HEADING = re.compile(r"<h([123])( id=\"([^\"]+)\")?>(.*?)</h\1>", re.DOTALL)
 CODE = re.compile(r"<code>([^<]+)</code>")
-UNLINKED = re.compile(r"<(a|pre|textarea|script|style|summary|h1|h2|h3)\b.*?</\1>", re.DOTALL)
+UNLINKED = re.compile(r"<(a|pre|svg|textarea|script|style|summary|h1|h2|h3)\b.*?</\1>", re.DOTALL)
 
 
 def write(folder: Path) -> None:

@@ -120,7 +120,7 @@ def live_html(path):  # notebook -> the body of its page, with cells that run
         nonlocal count
         count += 1
         alt = html.escape(f"Figure {count} of lesson {title}. {words}".strip())
-        return f'<img alt="{alt}" src="data:image/png;base64,{picture}">'
+        return pages.figure_html(picture, alt, count)
 
     for cell in pages.read(path):
         tags = cell["metadata"].get("tags", [])

@@ -3,12 +3,13 @@
     with show_axes(width=9) as axes:
         drawings.lora_beside(axes, n_out=128, n_in=128, r=8)
 
-Large letters and colours that colour-blind people can tell apart: dark grey is frozen, orange is trained.
+Large letters and colours that colour-blind people can tell apart: dark grey is frozen, A is green, B is pink, and
+what they make together is orange.
 """
 
 import numpy as np
 
-from ..display.plots import CENTRED, COLOURS, FROZEN, TRAINED
+from ..display.plots import CENTRED, COLOURS, FROZEN, OF_A, OF_B, TRAINED
 from ..rounding import narrow
 
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY = COLOURS
@@ -51,13 +52,13 @@ def lora_beside(axes, n_out: int, n_in: int, r: int) -> None:
     arrow(axes, (0.5, 2.5), (2.35, 1.2))
     axes.text(0.35, 2.7, "x", **CENTRED, fontsize=24)
     block(axes, 2.6, 5.4 - tall, wide, tall, f"W\nfrozen\n{n_out} × {n_in}", fontsize=17)
-    block(axes, 2.6, 1.1, wide, thin, colour=TRAINED)
-    axes.text(2.6 + wide / 2, 0.95, f"A   {r} × {n_in}", ha="center", va="top", color=TRAINED, fontsize=17)
+    block(axes, 2.6, 1.1, wide, thin, colour=OF_A)
+    axes.text(2.6 + wide / 2, 0.95, f"A   {r} × {n_in}", ha="center", va="top", color=OF_A, fontsize=17)
     left = 2.6 + wide + 1.0
     arrow(axes, (2.6 + wide + 0.1, 1.1 + thin / 2), (left - 0.1, 1.1 + thin / 2))
     low = max(1.15 - tall / 2, 0.1)
-    block(axes, left, low, thin, tall, colour=TRAINED)
-    axes.text(left + thin + 0.15, low + 0.2, f"B   {n_out} × {r}", ha="left", color=TRAINED, fontsize=17)
+    block(axes, left, low, thin, tall, colour=OF_B)
+    axes.text(left + thin + 0.15, low + 0.2, f"B   {n_out} × {r}", ha="left", color=OF_B, fontsize=17)
     axes.text(left + 1.0, 1.55, "· s", fontsize=22, color=TRAINED)
     arrow(axes, (2.7 + wide, 4.2), (8.35, 3.0))
     arrow(axes, (left + 1.6, 1.75), (8.35, 2.5))
@@ -74,12 +75,12 @@ def merging(axes, n_out: int, n_in: int, r: int) -> None:
     base = 0.7
     block(axes, 0.2, base, wide, tall, "W", fontsize=22)
     axes.text(0.2 + wide + 0.5, base + tall / 2, "+  s ·", **CENTRED, fontsize=20)
-    block(axes, 3.3, base, thin, tall, colour=TRAINED)
-    block(axes, 3.6 + thin, base + tall - thin, wide, thin, colour=TRAINED)
-    axes.text(3.3 + thin / 2, base - 0.1, "B", ha="center", va="top", color=TRAINED, fontsize=20)
-    axes.text(3.6 + thin + wide / 2, base + tall - thin - 0.1, "A", ha="center", va="top", color=TRAINED, fontsize=20)
+    block(axes, 3.3, base, thin, tall, colour=OF_B)
+    block(axes, 3.6 + thin, base + tall - thin, wide, thin, colour=OF_A)
+    axes.text(3.3 + thin / 2, base - 0.1, "B", ha="center", va="top", color=OF_B, fontsize=20)
+    axes.text(3.6 + thin + wide / 2, base + tall - thin - 0.1, "A", ha="center", va="top", color=OF_A, fontsize=20)
     axes.text(6.6, base + tall / 2, "=", **CENTRED, fontsize=26)
-    block(axes, 7.2, base, wide, tall, "W + s B A", BLUE, fontsize=18)
+    block(axes, 7.2, base, wide, tall, "W + s B A", TRAINED, fontsize=18)
     axes.text(0.2 + wide / 2, base - 0.1, f"{n_out} × {n_in}", ha="center", va="top", fontsize=15)
     axes.text(7.2 + wide / 2, base - 0.1, f"{n_out} × {n_in}", ha="center", va="top", fontsize=15)
 

@@ -248,6 +248,17 @@ def _show(drawn):
 
         js.minilora_show(base64.b64encode(picture.getvalue()).decode(), in_words(drawn))
     else:
-        from IPython.display import Image, display
+        from IPython.display import display
 
-        display(Image(picture.getvalue(), alt=in_words(drawn)))
+        kinds = {"image/png": picture.getvalue(), "image/svg+xml": as_svg(drawn)}
+        display(kinds, raw=True, metadata={"image/png": {"alt": in_words(drawn)}})
+
+
+def as_svg(drawn) -> str:  # of a matplotlib Figure
+    """The figure as SVG whose texts stay texts; the same figure, the same letters (no date, no random names)."""
+    import matplotlib
+
+    picture = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "minilora"}):
+        drawn.savefig(picture, format="svg", metadata={"Date": None})
+    return picture.getvalue()

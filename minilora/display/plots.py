@@ -13,6 +13,7 @@ from ..files.atomic import atomic_write
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
 LINES = ("-", "--", "-.", ":", "-", "--")  # so that a print without colours can be read too
 FROZEN, TRAINED = "#4A4A4A", "#D55E00"
+OF_A, OF_B = COLOURS[2], COLOURS[3]  # green and pink: A and B, where they are drawn apart, as on the pages
 STYLE: Any = {"font.size": 15, "lines.linewidth": 2.5, "axes.titlesize": 16, "legend.fontsize": 14}
 CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 
@@ -80,13 +81,13 @@ def lora_picture(n: int, r: int, path: str | Path) -> None:
     b, a = 1 + gap, 1 + 2 * gap  # the left edges of B and A
     with figure(path, 11.0, 5.4) as axes:
         for x, y, width, height, colour in [
-            (0, 0, 1, 1, FROZEN), (b, 0, thin, 1, TRAINED), (a, 1 - thin, 1, thin, TRAINED)
+            (0, 0, 1, 1, FROZEN), (b, 0, thin, 1, OF_B), (a, 1 - thin, 1, thin, OF_A)
         ]:  # fmt: skip
             axes.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor=colour))
         axes.text(0.5, 0.5, f"W\nfrozen\n{n:,} × {n:,}\n{n * n:,} numbers", **CENTRED, color="white", fontsize=17)
         axes.text(1 + gap / 2, 0.5, "+  s ·", **CENTRED, fontsize=20)
-        axes.text(b, -0.04, f"B\n{n:,} × {r}", ha="center", va="top", color=TRAINED, fontsize=17)
-        axes.text(a + 0.5, 0.95, f"A\n{r} × {n:,}", ha="center", va="top", color=TRAINED, fontsize=17)
+        axes.text(b, -0.04, f"B\n{n:,} × {r}", ha="center", va="top", color=OF_B, fontsize=17)
+        axes.text(a + 0.5, 0.95, f"A\n{r} × {n:,}", ha="center", va="top", color=OF_A, fontsize=17)
         summary = f"trained:\n{trained:,} numbers,\n{n * n / trained:g} times fewer"
         axes.text(a + 0.5, 0.4, summary, **CENTRED, color=TRAINED, weight="bold", fontsize=19)
         axes.set(xlim=(-0.02, a + 1.02), ylim=(-0.2, 1.02), aspect="equal")

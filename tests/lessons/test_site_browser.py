@@ -168,11 +168,11 @@ def test_the_course_opens_and_checks_an_exercise_without_a_connection(visit):
 def test_every_cell_of_lesson_2_runs_with_its_figures(visit):
     page = visit("02")
     isolated(page)
-    before = page.locator("div.out img").count()
+    before = page.locator("div.out :is(img, svg.drawn)").count()
     page.click("#all")
     page.wait_for_function("!document.querySelector('section.busy') || document.querySelector('pre.error')")
     assert page.locator("pre.error").all_inner_texts() == []
-    assert page.locator("div.out img").count() == before > 0
+    assert page.locator("div.out :is(img, svg.drawn)").count() == before > 0
 
 
 # ---- at http://teacher.example: no service worker, no SharedArrayBuffer, no crypto.subtle
