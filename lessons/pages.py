@@ -191,7 +191,9 @@ def drawn(svg, alt, number):
 
     A figure with an image in it (a heat map) keeps its colours, on white: black and white are values there.
     """
-    svg = re.sub(r"<(metadata|title)\b.*?</\1>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(
+        r"<!--.*?-->|<(metadata|title)\b.*?</\1>", "", svg[svg.index("<svg") :], flags=re.DOTALL
+    )
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{number}-", svg)
     size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
