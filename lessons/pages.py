@@ -71,7 +71,7 @@ details.question { border-left: 3px solid var(--accent); padding: 0.1em 1em; max
 blockquote { margin: 1em 0; padding: 0.1em 1.2em; border-left: 3px solid var(--line); max-width: var(--measure); }
 a.word { color: inherit; text-decoration: underline dotted var(--accent); }
 pre.exercise { border-left-color: var(--dw); }
-p code, li code, td code { overflow-wrap: anywhere; }
+p code, li code { overflow-wrap: anywhere; } td code { overflow-wrap: break-word; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 @media (max-width: 56rem) { pre.out { white-space: pre; } }
 @media (max-width: 36rem) { :root { --t-text: 1.0625rem; --t-h1: 1.85rem; --t-h2: 1.42rem; --t-h3: 1.2rem;
@@ -262,7 +262,28 @@ def text_html(name):  # "README" -> title, body of its page
         lambda row: row[0].replace("<tr>", f'<tr id="{anchor(row[1])}">'), MARKDOWN.render(text)
     )
     body = re.sub(r'(<a href="[^"]*">)(.*?)(</a>)', lambda a: page_link(*a.groups()), body)
-    return re.match(r"# (.+)", text)[1], body
+    return re.match(r"# (.+)", text)[1], linked_lessons(body)
+
+
+NUMBERS = re.compile(
+    r"\b[Ll]essons? \d+(?:(?:, | and | or | to )\d+)*"
+)  # "lesson 2", "lessons 6, 7 and 9"
+APART = re.compile(r"(<(?:a|code|pre|h1|h2|h3)\b.*?</(?:a|code|pre|h1|h2|h3)>)", re.DOTALL)
+
+
+def linked_lessons(body):
+    """Every lesson that a text names by its number leads to its page."""
+    stems = {int(p.name[:2]): p.stem for p in HERE.glob("[0-9][0-9]_*.py")}
+
+    def link(number):
+        stem = stems.get(int(number[0]))
+        return f'<a href="{stem}.html">{number[0]}</a>' if stem else number[0]
+
+    pieces = APART.split(body)  # text, what stays as it is, text, ...
+    pieces[::2] = [
+        NUMBERS.sub(lambda found: re.sub(r"\d+", link, found[0]), text) for text in pieces[::2]
+    ]
+    return "".join(pieces)
 
 
 def page_link(start, text, end):

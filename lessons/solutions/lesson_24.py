@@ -14,7 +14,10 @@ def merge(parts, pair):
 
 
 def encode(letters, merges):
+    rank = {tuple(pair): place for place, pair in enumerate(merges)}
     parts = list(letters)
-    for pair in merges:
-        parts = merge(parts, pair)
-    return parts
+    while True:
+        there = [pair for pair in zip(parts, parts[1:], strict=False) if pair in rank]
+        if not there:
+            return parts
+        parts = merge(parts, min(there, key=rank.get))

@@ -275,6 +275,13 @@ def test_pages_show_formulas_and_figures_and_ask_nobody_for_anything(site):
     assert any("<math" in p.read_text(encoding="utf-8") for p in site.iterdir() if p.suffix)
 
 
+def test_a_word_of_the_glossary_leads_to_its_lesson_and_back(site):
+    page = (site / "glossary.html").read_text(encoding="utf-8")
+    row = page.split('<tr id="absmax">')[1].split("</tr>")[0]
+    lesson = re.search(r'lesson <a href="(13_[^"]+)">13</a>', row)[1]
+    assert 'href="glossary.html#absmax"' in (site / lesson).read_text(encoding="utf-8")
+
+
 def test_the_code_of_a_folded_cell_is_folded_in_a_page_and_its_figure_is_not(site):
     page = (site / f"{SOURCES[0].stem}.html").read_text(encoding="utf-8")
     folded = re.findall(r"<details><summary>the code of this step</summary>(.*?)</details>", page, re.DOTALL)
