@@ -128,10 +128,10 @@ async def raising(deltas: AsyncGenerator[Given, None]) -> AsyncIterator[Given]:
     """What `Answers.deltas` yields. Raises the error of the first answer that has one, behind what was before it."""
     async with contextlib.aclosing(deltas) as found:
         async for given in found:
-            wrong = next((i for i, (_, delta) in enumerate(given) if delta.error is not None), None)
-            yield given[:wrong]
-            if wrong is not None:
-                raise given[wrong][1].error
+            errors = [(i, delta.error) for i, (_, delta) in enumerate(given) if delta.error is not None]
+            yield given[: errors[0][0]] if errors else given
+            if errors:
+                raise errors[0][1]
 
 
 class Completion:

@@ -1,6 +1,7 @@
 """The same for lessons 13 and later."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -84,9 +85,9 @@ def olora(W, r, alpha, parts):
 def plain_mean(updates, density):
     kept = int(density * updates.shape[1])
     trimmed = np.zeros(updates.shape)
-    for row, update in zip(trimmed, updates, strict=True):
+    for i, update in enumerate(updates):
         largest = np.argsort(-np.abs(update), kind="stable")[:kept]
-        row[largest] = update[largest]
+        trimmed[i, largest] = update[largest]
     return trimmed.mean(axis=0)
 
 
@@ -99,7 +100,7 @@ def last_answer_only(parts, end):
     return np.array(ids), np.array(labels)
 
 
-def labelled(parts, end, label=list, front=False):
+def labelled(parts, end, label: Callable = list, front=False):
     ids, labels = [], []
     for is_answer, tokens in parts:
         ends = [end] if is_answer else []
