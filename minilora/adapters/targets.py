@@ -32,7 +32,8 @@ def names_match(names, path: str) -> bool:
     """Whether a regular expression matches the whole path, or one name of a list is the path or its ending."""
     if isinstance(names, str):
         return patterns.fullmatch(names, path) is not None
-    return any(path == n or path.endswith("." + n) for n in names)
+    parts = path.split(".")
+    return any(".".join(parts[n:]) in names for n in range(len(parts)))
 
 
 def match_targets(config, paths, linear) -> list:

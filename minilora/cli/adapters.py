@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ..display.tables import console, new_table, show_facts
-from ..errors import ConfigError, FormatError, MiniloraError, MissingFileError, printable
+from ..errors import ConfigError, FormatError, MiniloraError, MissingFileError, listed, printable, shortened
 from .common import json_option, show_json
 
 ADAPTER, BASE = "adapter_config.json", "config.json"
@@ -20,7 +20,8 @@ def value_range(values) -> str:  # "8", or "4 .. 16" when they differ; "-" for a
 
 def target_names(targets) -> str:
     targets = targets or "none: the sequence"  # prompt learning adapts no module
-    return targets if isinstance(targets, str) else ", ".join(targets)
+    names = [targets] if isinstance(targets, str) else targets
+    return listed([shortened(name) for name in names], limit=20)  # a file may have a million
 
 
 def method_name(config) -> str:
@@ -218,7 +219,7 @@ def show_tensors(report: dict) -> None:
         ("adapter", report["folder"]),
         ("method", report["method"]),
         ("targets", target_names(report["targets"])),
-        *report["settings"].items(),
+        *((name, shortened(str(value), 1000)) for name, value in report["settings"].items()),
         ("parameters", f"{report['parameters']:,}"),
         ("bytes on disk", f"{report['bytes_on_disk']:,}"),
         *listed_shapes("saved along, frozen", report["saved_along"]),

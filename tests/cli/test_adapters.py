@@ -86,6 +86,14 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(minilora, tmp_pa
     assert "sea\\x1b[31m\\nforged 9" in minilora("inspect", tmp_path / "one").out
 
 
+def test_of_very_many_and_long_names_a_part_is_shown(minilora, adapter):
+    names = [f"m{n}" for n in range(100_000)] + ["q_proj", "down_proj"]
+    edit_json(adapter / "adapter_config.json", target_modules=["x" * 1000, *names])
+    for command in ("adapters", "inspect"):
+        out = minilora(command, adapter).out
+        assert "m18and99983more" in "".join(out.split()) and len(out) < 10_000
+
+
 def test_ranks_that_differ_are_shown_as_a_range(minilora, adapter, tmp_path):
     model = base_model()
     config = ml.LoraConfig(r=3, lora_alpha=5, target_modules=["q_proj", "k_proj"], rank_pattern={"k_proj": 5})
