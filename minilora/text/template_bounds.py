@@ -28,7 +28,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.globals.pop("lipsum")
         self.globals |= {"_step": lambda: None, "_joined": lambda *parts: self.concat(map(str, parts))}
         self.globals["_made"] = lambda value: value
-        self.filters = {name: self._bounded_filter(f) for name, f in (self.filters | filters).items()}
+        self.filters = {name: self._bounded_filter(name, f) for name, f in (self.filters | filters).items()}
         del self.filters["random"]  # a training could not be repeated
 
     def begin(self) -> None:
@@ -50,6 +50,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         if isinstance(owner, str | list | int):
             _check_sizes([*args, *kwargs.values()])
             _check_format(owner)
+            if isinstance(owner, str):
+                args = _countable(args)
+                _check_growth(__obj.__name__, owner, [*args, *kwargs.values()])
         return __self._checked(super().call(__context, __obj, *args, **kwargs))
 
     def call_binop(self, context, operator, left, right):
@@ -87,7 +90,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             found.append(part)
         return "".join(found)
 
-    def _bounded_filter(self, inner):
+    def _bounded_filter(self, name, inner):
         own = 2 if hasattr(inner, "jinja_pass_arg") else 1  # arguments that are not the template's
 
         @functools.wraps(inner)
@@ -95,9 +98,37 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             self.count()
             _check_sizes([*args[own:], *kwargs.values()])
             _check_format(args[own - 1])
+            if name in GROWING:
+                args = _countable(args)
+                value, others = args[own - 1], [*args[own:], *kwargs.values()]
+                if name == "join":  # the method of the separator
+                    value, others = str(others[0]) if others else "", [value]
+                _check_growth(name, value, others)
             return self._checked(inner(*args, **kwargs))
 
         return bounded
+
+
+GROWING = ("replace", "join", "indent", "expandtabs", "translate")
+
+
+def _countable(values) -> list:  # generators among them become lists
+    return [list(v) if hasattr(v, "__next__") else v for v in values]
+
+
+def _check_growth(name, text, others) -> None:
+    """Refuse a method of text that would make a much longer one, before it does."""
+    text, size = str(text), 0
+    if name == "replace" and len(others) > 1:
+        size = text.count(str(others[0])) * len(str(others[1]))
+    elif name == "join" and hasattr(others[0], "__len__"):
+        size = len(others[0]) * len(text)
+    elif name == "translate" and isinstance(others[0], dict):
+        size = len(text) * max((len(str(v)) for v in others[0].values()), default=0)
+    elif name in ("indent", "expandtabs") and others:
+        width = others[0] if isinstance(others[0], int) else len(str(others[0]))
+        size = text.count("\n" if name == "indent" else "\t") * width
+    _refuse(size > TEXT)
 
 
 class _Counted(NodeTransformer):

@@ -1,6 +1,7 @@
 """A chat template is a program from a file: one that never ends, or fills the memory, is one line soon."""
 
 import time
+import tracemalloc
 
 import pytest
 
@@ -38,6 +39,34 @@ def test_a_template_without_an_end_or_a_measure_is_refused_in_one_line(source, m
     with pytest.raises((DataError, FormatError)) as caught:
         ChatTemplate(source).render(ASK)
     assert time.process_time() - began < 8 and "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ('a' * 99999)|replace('a', 'b' * 99999) }}", "{{ ('a' * 99999).replace('a', 'b' * 99999) }}",
+        "{{ range(99999)|join('a' * 99999) }}", "{{ range(999)|map('string')|join(d='a' * 99999) }}",
+        "{{ ('a' * 99999).join(range(999)|map('string')) }}", "{{ ('\\n' * 99999)|indent(9999) }}",
+        "{{ ('\\n' * 99999)|indent(width='x' * 9999) }}", "{{ ('\\t' * 99999).expandtabs(9999) }}",
+        "{{ ('a' * 99999).translate({97: 'b' * 99999}) }}",
+    ],
+)  # fmt: skip
+def test_a_text_that_would_grow_a_thousandfold_is_refused_before_it_is_made(source):
+    tracemalloc.start()
+    with pytest.raises(DataError, match="makes a text or a number that is too large"):
+        ChatTemplate(source).render(ASK)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100e6
+
+
+def test_texts_are_replaced_joined_and_indented_as_jinja_does():
+    source = "{{ 'aXb'.replace('X', '-') }}{{ 'aXb'|replace('X', '') }}{{ [1, 2]|join }}"
+    source += (
+        "{{ [1, 2]|map('string')|join(', ') }}{{ '+'.join(['x', 'y']) }}{{ messages|join(' ', attribute='role') }}"
+    )
+    source += "{{ 'a\\nb'|indent }}{{ 'a\\nb'|indent('>') }}"
+    assert ChatTemplate(source).render(ASK) == "a-bab121, 2x+yusera\n    ba\n>b"
 
 
 def test_a_namespace_is_written_without_what_it_holds():
