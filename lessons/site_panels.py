@@ -87,15 +87,16 @@ def with_panels(text, places, name):
         if not found:
             raise FormatError(f"{name} has no heading {heading!r} for the panel {panel}")
         text = text[: found.start()] + figure(panel) + text[found.start() :]
-    return text.replace("</head>", f"{head()}</head>", 1)
+    return text.replace("</head>", f"{loads(text)}</head>", 1)
 
 
-def head(beside=""):
-    """What a page with panels loads. beside: from the page to the root of the site."""
-    return (
-        f'<link rel="stylesheet" href="{beside}panels/panels.css">'
-        f'<script type="module" src="{beside}panels/panels.js"></script>'
-    )
+STYLE = '<link rel="stylesheet" href="panels/panels.css">'
+
+
+def loads(body):
+    """What a page loads for the panels in its body: nothing where it has none."""
+    script = '<script type="module" src="panels/panels.js"></script>'
+    return STYLE + script if "data-panel=" in body else ""
 
 
 def figure(panel):
@@ -194,7 +195,7 @@ def write_playground(folder):
         '<div id="playground"><p>The playground needs a browser with JavaScript.</p></div>'
     )
     page = pages.page("Playground", body, "&nbsp;", "&nbsp;").replace("<body>", f"<body {data}>")
-    scripts = f'{head()}<script type="module" src="playground.js"></script></head>'
+    scripts = f'{STYLE}<script type="module" src="playground.js"></script></head>'
     text = page.replace("</head>", scripts, 1)
     (folder / "playground.html").write_text(text, encoding="utf-8", newline="\n")
 

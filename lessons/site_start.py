@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pages
+import site_panels
 
 DOCS = {
     "serving": "Serving many adapters",
@@ -17,7 +18,7 @@ def write(folder: Path) -> None:
     """Write index.html, lessons.html and a page for each text of docs/ into the folder."""
 
     def put(name, title, body):
-        text = pages.page(title, body)
+        text = pages.page(title, body).replace("</head>", f"{site_panels.loads(body)}</head>", 1)
         (folder / f"{name}.html").write_text(text, encoding="utf-8", newline="\n")
 
     for name in DOCS:
@@ -94,7 +95,7 @@ def start(notebooks, folder):
         "course on that idea, and a library in which every gradient is written out in NumPy.</p>"
         "<p>Everything runs here, in the page: nothing to install, no account, no server.</p>"
         f'<p class="doors"><a class="button main" href="{first}.html">Try it now: lesson 0</a>{playground}</p></div>'
-        f"{picture(frozen, trained)}"
+        f"{picture(frozen, trained)}{site_panels.figure('ask')}"
         '<div class="ways">'
         f'<section><h2>Learn</h2><p><a href="lessons.html">{len(notebooks)} lessons</a>, about '
         f"{round(minutes / 60)} hours to read: predict a result, write the key function yourself, run it, and see what "

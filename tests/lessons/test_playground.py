@@ -187,10 +187,21 @@ def page(tmp_path_factory):
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         opened = browser.new_page(viewport={"width": 390, "height": 800})
         opened.set_default_timeout(240_000)
+        opened.address = address
         opened.goto(f"{address}/playground.html")
         opened.wait_for_selector("#playground[data-ready]")
         yield opened
         browser.close()
+
+
+@pytest.mark.slow
+def test_the_first_page_of_the_site_answers(page):
+    first = page.context.new_page()
+    first.goto(f"{page.address}/index.html")
+    first.locator('[data-panel="ask"]').scroll_into_view_if_needed()
+    first.wait_for_selector('[data-panel="ask"][data-ready]')
+    assert first.locator(".adapted .answer").inner_text() == '{"answer": "Bess Moss lives on Church Green."}'
+    first.close()
 
 
 def status(page):
