@@ -33,7 +33,7 @@ def entries_of(path):  # a framed page -> [{title, heading, url, text, weight}]
     page = path.read_text(encoding="utf-8")
     title = site_frame.words_of(re.search(r"<title>(.*?)</title>", page)[1])
     main = re.search(r"<main[^>]*>(.*)</main>", page, re.DOTALL)[1]
-    weight = 3 if "data-lesson=" in page else WEIGHTS.get(path.stem, 0)
+    weight = 25 if "data-lesson=" in page else WEIGHTS.get(path.stem, 0)
 
     def entry(heading, part, markup):
         text = site_frame.words_of(SKIPPED.sub(" ", markup))[:MOST]

@@ -6,8 +6,8 @@ function score(entry, terms) { // 0 when a term is missing; a title counts more 
   for (const term of terms) {
     const title = entry.title.toLowerCase(), heading = entry.heading.toLowerCase();
     const word = new RegExp(`(^|[^\\p{L}\\p{N}])${term.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}`, "u");
-    const found = (heading === term ? 120 : word.test(heading) ? 50 : heading.includes(term) ? 25 : 0)
-      + (title === term ? 60 : word.test(title) ? 20 : title.includes(term) ? 10 : 0)
+    const found = (word.test(heading) ? 50 : heading.includes(term) ? 25 : 0)
+      + (word.test(title) ? 20 : title.includes(term) ? 10 : 0)
       + (word.test(entry.text.toLowerCase()) ? 6 : entry.text.toLowerCase().includes(term) ? 2 : 0);
     if (!found) return 0;
     sum += found;
