@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pages
+import words
 import site_panels
 
 DOCS = {
@@ -56,7 +57,7 @@ def lessons(notebooks):  # -> the body of the page that lists them
 
 def row(path):  # a lesson -> its line: number, title, minutes, what one will be able to do
     number, title = pages.title_of(path).split(" · ", 1)
-    first = pages.text_of(pages.read(path)[0]["source"])
+    first = words.OF_A_WORD.sub(r"\1", pages.text_of(pages.read(path)[0]["source"]))
     able = re.search(r"\*\*You will be able to\*\* (.+?)(?:\n\n|$)", first, re.DOTALL)[1]
     minutes, needs = pages.facts_of(path).replace("\n", " ").split(" · ")[:2]
     facts = pages.MARKDOWN.renderInline(f"{minutes.replace(' to read', '')} · {needs}")
