@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pages
-import words
 import site_panels
+import words
 
 DOCS = {
     "serving": "Serving many adapters",
