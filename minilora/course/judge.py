@@ -314,13 +314,13 @@ def _same_array(x, y):  # of numbers or of names
     return x.shape == y.shape and np.allclose(x, y, 1e-5, 1e-9, equal_nan=True)
 
 
-def _flat(result):  # number, array, or a tuple, list or dict of them -> list of arrays
+def _flat(result, ordered=True):  # number, array, or a tuple, list or dict of them -> list of arrays
     if isinstance(result, dict):
         return [np.asarray(k) for k in result] + [a for v in result.values() for a in _flat(v)]
     if isinstance(result, tuple):
-        return [a for part in result for a in _flat(part)]
+        return [a for part in result for a in _flat(part, ordered=False)]  # several lists of names: in any order
     if isinstance(result, list | set) and any(isinstance(v, str) for v in result):
-        return [np.array(sorted(result))]
+        return [np.array(result if ordered and isinstance(result, list) else sorted(result))]
     array = np.asarray(plain(result))
     if array.dtype.kind == "c":  # NumPy would drop the imaginary part, with a warning
         raise TypeError

@@ -115,7 +115,8 @@ def keeps_the_letters(f, cases):
     for c in cases:
         got = as_parts(f(*c), c)
         if "".join(got) != "".join(c[0]):
-            raise Wrong(f"the letters are {''.join(got)!r} now; they were {''.join(c[0])!r}", c)
+            said = f"the letters are {''.join(got)!r} now; they were {''.join(c[0])!r}"
+            raise Wrong(said, c, "letters are lost, doubled or in another order")
 
 
 def is_right(expected):
