@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import ConfigError, DataError, FormatError, first_line
 from ..files.atomic import read_json, read_utf8
 from .encoding import PairEncoder, end_of_answer
+from .rows import keys_with_content
 from .tokenizer import SPECIAL_TOKENS, TextTokenizer, read_token_settings, token_text
 
 TURNS = (("user", "prompt"), ("assistant", "response"))
@@ -88,9 +89,9 @@ class ChatTemplate:
             raise DataError('a row with "text" has no turns; leave out chat')
         messages = example.get("messages") or [{"role": role, "content": example[key]} for role, key in TURNS]
         variables: dict[str, Any] = {"strftime_now": A_DAY.strftime}
-        for key in [key for key in ("tools",) if example.get(key)] + _keys_of_tools(messages):
+        for key in [key for key in ("tools",) if example.get(key)] + keys_with_content(messages):
             if key not in self.source:
-                raise DataError(f'the chat template has no place for "{key}"')
+                raise DataError(f'the chat template has no place for "{key[:60]}"')
         if example.get("tools"):
             variables["tools"] = example["tools"]
         before = self.render(messages[:-1], **variables)
@@ -125,10 +126,6 @@ class ChatTemplate:
         more = before[len(opened) :].strip()  # "<think>"; a content that begins so has it once
         answer = messages[-1]["content"]
         return (answer.strip().removeprefix(more).lstrip("\n") if answer.strip().startswith(more) else answer) + behind
-
-
-def _keys_of_tools(messages) -> list[str]:
-    return ["tool_calls"] if any(m.get("tool_calls") for m in messages) else []
 
 
 def find_template(folder: str | Path) -> str | None:

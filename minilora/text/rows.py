@@ -59,7 +59,7 @@ def read_row(value, where: str) -> Example:
     for key in others:
         extra = value[key]
         if _has_content(extra):
-            if not (key == "text" and isinstance(extra, str) and example["response"] in extra):  # Alpaca has it twice
+            if not (key == "text" and _has_all(extra, value, FORMS[form][0])):  # Alpaca has the row twice
                 names = listed([*FORMS[form][0], *FORMS[form][1]], 8)
                 raise DataError(
                     f'"{key[:60]}" would not be used: a row with {form} has {names}; remove it or rename it'
@@ -124,6 +124,10 @@ def _check_meant(value: dict) -> None:
 
 def _has_content(value) -> bool:
     return bool(value) and isinstance(value, str | list | dict)
+
+
+def _has_all(text, value: dict, keys) -> bool:
+    return isinstance(text, str) and all(isinstance(value[key], str) and value[key].strip() in text for key in keys)
 
 
 def _text(value: dict, key: str) -> str:
@@ -215,4 +219,13 @@ def check_message(number: int, message) -> dict:
         raise DataError(f"message {number} has role {role}, expected one of {', '.join(ROLES)}")
     if message.get("weight", 1) not in (0, 1):
         raise DataError(f"message {number} has weight {str(message['weight'])[:20]}, expected 0 or 1")
+    for key in ("train", "loss"):  # of other tools
+        if message.get(key) is False:
+            raise DataError(f'message {number} has "{key}": false; write "weight": 0 for an answer that is not learned')
     return {key: kept for key, kept in message.items() if kept is not None}
+
+
+def keys_with_content(messages: list[dict]) -> list[str]:
+    """The keys of messages that hold content beside their text: a form that has no place for one would drop it."""
+    known = ABOUT | {"role", "content", "weight", "tool_call_id"}
+    return list(dict.fromkeys(k for m in messages for k, kept in m.items() if k not in known and _has_content(kept)))

@@ -150,6 +150,16 @@ def test_tools_reach_the_template():
         ChatTemplate(MARKED).encode_pair(example, tokenizer)
 
 
+@pytest.mark.parametrize("key", ["reasoning_content", "thinking", "tool_calls"])
+def test_what_a_message_has_beside_its_text_reaches_the_template_or_is_refused(key):
+    messages, tokenizer = [*ASK, {"role": "assistant", "content": "There.", key: "Hm."}], byte_tokenizer()
+    with pytest.raises(DataError, match=f'no place for "{key}"'):
+        ChatTemplate(MARKED).encode_pair({"messages": messages}, tokenizer)
+    known = {"name": "Bo", "tool_call_id": "7", "id": "m1", key: None}
+    assert ChatTemplate(MARKED).encode_pair({"messages": [*ASK, messages[-1] | known]}, tokenizer)[1]
+    assert ChatTemplate(MARKED + "{# " + key + " #}").encode_pair({"messages": messages}, tokenizer)[1]
+
+
 def test_an_empty_template_and_one_that_writes_nothing_are_refused():
     with pytest.raises(FormatError, match="the chat template is empty"):
         ChatTemplate(" ")

@@ -157,6 +157,20 @@ def test_every_answer_of_a_conversation_is_an_example_that_ends_with_it():
     assert every_answer({"prompt": "a", "response": "b"}) == [{"prompt": "a", "response": "b"}]
 
 
+def test_a_text_beside_an_instruction_must_be_the_row_once_more():
+    row = {"instruction": "French", "input": "", "output": "o"}
+    assert read_row(row | {"text": "### French\no"}, "here")["response"] == "o"
+    with pytest.raises(DataError, match='"text" would not be used'):
+        read_row(row | {"text": "another word"}, "here")
+
+
+@pytest.mark.parametrize("key", ["train", "loss"])
+def test_a_message_that_another_tool_would_not_learn_is_refused(key):
+    with pytest.raises(DataError, match=f'message 2 has "{key}": false; write "weight": 0'):
+        read_row({"messages": [ASK, TELL | {key: False}]}, "here")
+    assert read_row({"messages": [ASK | {key: True}, TELL | {key: True}]}, "here")["response"] == "Ho"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
