@@ -99,6 +99,17 @@ def test_the_adapter_answers_beside_the_base_and_a_wrong_question_is_one_sentenc
     )
 
 
+def test_a_lost_connection_is_one_sentence_and_the_next_try_works(page):
+    page.route("**/base.safetensors", lambda route: route.abort())
+    figure = shown(page, "00_a_lora_in_sixty_seconds", "ask")
+    assert figure.locator(".said").inner_text() == (
+        "base.safetensors could not be loaded: check the connection, and try again."
+    )
+    page.unroute("**/base.safetensors")
+    figure.get_by_role("button", name="Ask").click()
+    figure.get_by_text('{"answer": "Bess Moss lives on Church Green."}').wait_for()
+
+
 def test_a_key_turns_the_rank_down_and_the_answers_change(page):
     figure = shown(page, "05_is_the_update_low_rank", "rank")
     slider = figure.get_by_role("slider", name="Rank")

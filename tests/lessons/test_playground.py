@@ -194,16 +194,6 @@ def page(tmp_path_factory):
         browser.close()
 
 
-@pytest.mark.slow
-def test_the_first_page_of_the_site_answers(page):
-    first = page.context.new_page()
-    first.goto(f"{page.address}/index.html")
-    first.locator('[data-panel="ask"]').scroll_into_view_if_needed()
-    first.wait_for_selector('[data-panel="ask"][data-ready]')
-    assert first.locator(".adapted .answer").inner_text() == '{"answer": "Bess Moss lives on Church Green."}'
-    first.close()
-
-
 def status(page):
     return page.locator(".status").inner_text()
 
@@ -261,3 +251,11 @@ def test_a_shipped_adapter_is_opened_and_used(page):
     page.locator("#playground input[type=file]").set_input_files([shipped("adapters/style-json") / f for f in FILES])
     page.get_by_text(re.compile("On: adapter_config.json and adapter_model.safetensors")).wait_for()
     assert answer_with_adapter(page) == '{"answer": "Bess Moss lives on Church Green."}'
+
+
+@pytest.mark.slow
+def test_the_first_page_of_the_site_answers(page):
+    page.goto(f"{page.address}/index.html")
+    page.locator('[data-panel="ask"]').scroll_into_view_if_needed()
+    page.wait_for_selector('[data-panel="ask"][data-ready]')
+    assert page.locator(".adapted .answer").inner_text() == '{"answer": "Bess Moss lives on Church Green."}'

@@ -15,7 +15,7 @@ function once(name, read) {
 
 async function answer(name) {
   const found = await fetch(new URL(name, import.meta.url)).catch(() => null);
-  if (!found?.ok) throw new Error(`${name} could not be loaded: check the connection and reload the page`);
+  if (!found?.ok) throw new Error(`${name} could not be loaded: check the connection, and try again.`);
   return found;
 }
 

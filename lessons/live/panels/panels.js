@@ -15,7 +15,7 @@ async function fill(figure) {
     await mount(stage);
     figure.dataset.ready = "yes";
   } catch (error) {
-    stage.append(Object.assign(document.createElement("p"), { className: "fault", textContent: `The panel does not run: ${error.message}.` }));
+    stage.append(Object.assign(document.createElement("p"), { className: "fault", textContent: `The panel does not run. ${error.message}` }));
   }
 }
 
