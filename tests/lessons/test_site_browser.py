@@ -33,7 +33,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
+    folder = tmp_path_factory.mktemp("host") / "sub-folder"
     site_pages.write_live_site(build.sources(), folder, PYODIDE)
     return folder
 
@@ -43,16 +43,30 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def serve(folder):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+class Shared(Quiet):  # a host whose files other pages may load, as Pyodide's address is
+    def end_headers(self):
+        self.send_header("Access-Control-Allow-Origin", "*")
+        super().end_headers()
+
+
+def serve(folder, handler=Quiet):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
 
 @pytest.fixture(scope="module")
 def port(site):
-    server = serve(site)
+    server = serve(site.parent)
     yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def shared(site):  # the address of another host that has Pyodide
+    server = serve(site / "pyodide", Shared)
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
     server.shutdown()
     server.server_close()
 
@@ -71,15 +85,14 @@ def visit(browser, port):
     """visit("06", host=..., before=script) -> the page of a lesson in a new profile of the browser."""
     contexts = []
 
-    def go(lesson="06", host="127.0.0.1", before="", context=None, **options):
-        if context is None:
-            context = browser.new_context(viewport={"width": 390, "height": 800}, accept_downloads=True, **options)
-            contexts.append(context)
+    def go(lesson="06", host="127.0.0.1", before="", folder="sub-folder", **options):
+        context = browser.new_context(viewport={"width": 390, "height": 800}, accept_downloads=True, **options)
+        contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(120_000)
         if before:
             page.add_init_script(before)
-        page.lesson = lambda number: f"http://{host}:{port}/{build.sources([int(number)])[0].stem}.html"
+        page.lesson = lambda number: f"http://{host}:{port}/{folder}/{build.sources([int(number)])[0].stem}.html"
         page.goto(page.lesson(lesson))
         return page
 
@@ -165,9 +178,24 @@ def test_the_course_opens_and_checks_an_exercise_without_a_connection(visit):
     assert cell_of(page).locator("div.out img").get_attribute("src").startswith("data:image/png;base64,")
 
 
+def test_python_from_another_host_is_checked_and_kept_too(visit, site, shared):
+    folder = site.parent / "without-python"
+    shutil.copytree(site, folder, ignore=shutil.ignore_patterns("pyodide", "source", "reference"))
+    python = site_pages.pinned() | {"core": shared, "packages": shared}
+    site_pages.write_python(folder, python)
+    site_pages.write_service(folder, python)
+    page = visit(folder="without-python")
+    isolated(page)
+    page.wait_for_function("document.querySelector('#offline').textContent.startsWith('kept')")
+    page.context.set_offline(True)
+    page.reload()
+    assert run(page, "6 * 7") == "42"
+
+
 def test_every_cell_of_lesson_2_runs_with_its_figures(visit):
     page = visit("02")
     isolated(page)
+    cell_of(page).locator("[data-do=reset]").click()
     before = page.locator("div.out :is(img, svg.drawn)").count()
     page.click("#all")
     page.wait_for_function("!document.querySelector('section.busy') || document.querySelector('pre.error')")
