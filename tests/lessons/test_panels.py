@@ -164,6 +164,28 @@ def test_the_base_alone_answers_nearly_always_as_minilora(ask, name):
     assert same >= 22  # a near tie may fall to the other side in 16 bit
 
 
+# ---- what a reader without JavaScript is told
+
+
+def test_the_sentence_on_cards_has_the_sizes_that_python_counts():
+    counted = count(load("llama-3-8b"), "q_proj,v_proj", 16)
+    full, lora, four_bit = (budget(m, counted, 1, 512, "bfloat16").total_recomputed / GIB for m in METHODS)
+    wanted = f"{full:.0f} GB for full fine-tuning, {lora:.0f} GB with LoRA, and {four_bit:.1f} GB with LoRA on 4 bit"
+    assert wanted in site_panels.WORDS["fits"][1]
+
+
+def test_the_sentence_on_ranks_is_what_the_sweep_of_lesson_5_measured():
+    rows = json.loads((LESSONS / "results" / "low_rank.json").read_text(encoding="utf-8"))["rows"]
+    best = {r: np.mean([row["best"] for row in rows if row["task"] == "sql" and row["rank"] == r]) for r in (1, 8)}
+    assert round(10 * best[8]) == 7 and best[1] < 0.05
+    assert "answer about 7 of 10 SQL questions; one direction answers almost none" in site_panels.WORDS["rank"][1]
+
+
+def test_the_model_of_the_page_is_as_short_as_the_course_page_says():
+    files = [LESSONS / "live" / "panels" / name for name in ("llama.js", "lora.js", "tokenizer.js")]
+    assert sum(len(p.read_text(encoding="utf-8").splitlines()) for p in files) < 300
+
+
 # ---- where the panels are
 
 
