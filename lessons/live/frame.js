@@ -42,6 +42,13 @@ letKeysScroll();
 addEventListener("resize", letKeysScroll);
 document.querySelector("main").addEventListener("toggle", letKeysScroll, true); // what was folded has its width now
 
+// A word of the glossary shows its sentence at once, for a mouse and for the keyboard; a title would come late, and only for a mouse.
+for (const word of document.querySelectorAll("a.word[title]")) {
+  word.dataset.said = word.title;
+  word.setAttribute("aria-description", word.title);
+  word.removeAttribute("title");
+}
+
 if (rail) {
   const all = parts(), button = rail.querySelector("button");
   button.addEventListener("click", () => {

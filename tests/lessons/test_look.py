@@ -91,6 +91,20 @@ def test_the_rail_shows_the_place_and_the_cells_that_ran(opened):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_word_of_the_glossary_says_its_sentence_to_the_keyboard_too(opened, width):
+    page = opened(width)
+    page.goto(f"{page.site}/06_freeze_w_train_b_and_a.html")
+    word = page.locator("a.word").first
+    word.focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")  # as somebody does who has no mouse
+    said = word.evaluate("word => getComputedStyle(word, '::after').content")
+    assert len(said) > 20 and word.get_attribute("aria-description") in said.replace("\\", "")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.slow
 def test_what_is_typed_into_a_cell_is_painted_at_once(opened):
     page = opened(1200)
     page.goto(f"{page.site}/06_freeze_w_train_b_and_a.html")
