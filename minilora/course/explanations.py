@@ -34,14 +34,13 @@ def explain(cases: list, parameters: tuple[str, ...], got: list, expected: list)
 
 def _by_sizes(cases, parameters, got, expected):
     """Of arrays that are the right ones, each times a number: what that number is."""
-    if (
-        len(got) != len(cases)
-        or len(got) < 4
-        or any(g.shape != e.shape or not e.any() for g, e in zip(got, expected, strict=True))
-    ):
+    pairs = list(zip(got, expected, strict=True))
+    if len(pairs) != len(cases) or len(cases) < 4:
         return ""
-    factors = np.array([float((g * e).sum() / (e * e).sum()) for g, e in zip(got, expected, strict=True)])
-    if not all(f and np.allclose(g, f * e, 1e-6, 1e-9) for f, g, e in zip(factors, got, expected, strict=True)):
+    if any(g.shape != e.shape or not e.any() or not np.isfinite([g, e]).all() for g, e in pairs):
+        return ""
+    factors = np.array([float((g * e).sum() / (e * e).sum()) for g, e in pairs])
+    if not all(f and np.allclose(g, f * e, 1e-6, 1e-9) for f, (g, e) in zip(factors, pairs, strict=True)):
         return ""
     known = [_quantities(parameters, c) for c in cases]
     values = {n: np.array([k[n] for k in known], dtype=np.float64) for n in known[0] if all(n in k for k in known)}
