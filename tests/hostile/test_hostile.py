@@ -3,6 +3,7 @@
 `python -m tests.hostile` runs more of them, and one of them again.
 """
 
+import itertools
 import os
 import random
 import signal
@@ -151,6 +152,14 @@ def test_the_judge_ends_what_takes_too_long(monkeypatch, good, tmp_path):
 
     monkeypatch.setattr(worker, "SECONDS", 0.2)
     assert judged(monkeypatch, good, tmp_path, loop).startswith("too long")
+
+
+def test_the_judge_does_not_count_the_time_that_it_was_stopped(monkeypatch, good, tmp_path):
+    monkeypatch.setattr(worker, "PATIENCE", 5)
+    jumps = itertools.chain([0] * 3, itertools.repeat(100))  # of the clock, while the child sleeps
+    looks = time.monotonic
+    monkeypatch.setattr(worker.time, "monotonic", lambda: looks() + next(jumps))
+    assert judged(monkeypatch, good, tmp_path, lambda: time.sleep(1) or 0) == ""
 
 
 @pytest.mark.parametrize("action", [refuse, lambda: 0, lambda: refuse("note: so\nerror: no"), fill_memory])

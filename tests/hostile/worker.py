@@ -161,12 +161,15 @@ def in_a_fork(case, root):  # -> exit code (negative: a signal), seconds, why it
     os.close(ready)
     os.read(reading, 1)  # ready, or dead
     os.close(reading)
-    sent = None if case.signal is None else time.monotonic() + case.signal[0]
+    looked = time.monotonic()
+    sent = None if case.signal is None else looked + case.signal[0]
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
             break
         now = time.monotonic()
+        began += max(0, now - looked - 2)  # the time that this process, and so its child, was stopped
+        looked = now
         if sent is not None and now >= sent:
             os.kill(child, case.signal[1])
             sent = None
