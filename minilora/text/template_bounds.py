@@ -109,7 +109,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return bounded
 
 
-GROWING = ("replace", "join", "indent", "expandtabs", "translate")
+GROWING = ("replace", "join", "indent", "expandtabs", "translate", "wordwrap")
 
 
 def _countable(values) -> list:  # generators among them become lists
@@ -117,7 +117,7 @@ def _countable(values) -> list:  # generators among them become lists
 
 
 def _check_growth(name, text, others) -> None:
-    """Refuse a method of text that would make a much longer one, before it does."""
+    """Refuse a method of text that would make a much longer one, or copy it very often, before it does."""
     text, size = str(text), 0
     if name == "replace" and len(others) > 1:
         size = text.count(str(others[0])) * len(str(others[1]))
@@ -128,6 +128,8 @@ def _check_growth(name, text, others) -> None:
     elif name in ("indent", "expandtabs") and others:
         width = others[0] if isinstance(others[0], int) else len(str(others[0]))
         size = text.count("\n" if name == "indent" else "\t") * width
+    elif name == "wordwrap":  # copies the rest of the text for every line
+        size = len(text) ** 2 // 1000
     _refuse(size > TEXT)
 
 

@@ -48,6 +48,7 @@ def test_a_template_without_an_end_or_a_measure_is_refused_in_one_line(source, m
         "{{ range(99999)|join('a' * 99999) }}", "{{ range(999)|map('string')|join(d='a' * 99999) }}",
         "{{ ('a' * 99999).join(range(999)|map('string')) }}", "{{ ('\\n' * 99999)|indent(9999) }}",
         "{{ ('\\n' * 99999)|indent(width='x' * 9999) }}", "{{ ('\\t' * 99999).expandtabs(9999) }}",
+        "{{ ('a' * 999999)|wordwrap(1) }}",
         "{{ ('a' * 99999).translate({97: 'b' * 99999}) }}",
     ],
 )  # fmt: skip
