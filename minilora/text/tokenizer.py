@@ -7,6 +7,7 @@ come from all the files that name them, and a Llama tokenizer is built as its cl
 import contextlib
 import functools
 import json
+import math
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,7 @@ END_NAMES = (END, "</s>", "<|end_of_text|>", "<|im_end|>")  # of end tokens, for
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")  # of an added token, beside its text
 AS_THEIR_FILE = ("mistral", "phi3", "qwen2")  # model types for which transformers ignores the class LlamaTokenizer
+LONGER = 1000  # times: no tokenizer needs it
 _ASIDE = threading.Lock()  # one thread at a time puts standard error aside
 
 
@@ -114,6 +116,7 @@ def load_tokenizer(path: str | Path) -> TextTokenizer:
     text = read_utf8(path, DataError)
     with library_errors(FormatError, f"{path}: not a tokenizer.json"), no_reports_of_panics():
         inner = _inner(text)
+        check_growth(inner)
         if is_llama(inner, settings, config):
             settings = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"} | settings
             as_llama(inner, settings)
@@ -129,6 +132,25 @@ def _inner(text) -> Any:  # of tokenizer.json -> tokenizers.Tokenizer, or in a b
     except ImportError:
         return ByteBPE(json.loads(text))
     return Tokenizer.from_str(text)
+
+
+def check_growth(inner) -> None:
+    """Raises ValueError for steps that could make a text LONGER times as long: they would take all memory."""
+    for part in ("normalizer", "decoder"):
+        step = getattr(inner, part, None)
+        if step is not None and (grows := _growth(json.loads(step.__getstate__()))) > LONGER:
+            raise ValueError(f"its {part} can make a text {grows:.2g} times as long, expected at most {LONGER}")
+
+
+def _growth(step: dict) -> float:  # of a normalizer or decoder, as in tokenizer.json
+    if step["type"] == "Sequence":
+        return math.prod(map(_growth, step.get("normalizers", ()) or step.get("decoders", ())))
+    if step["type"] == "Prepend":
+        return 1 + len(step["prepend"])
+    if step["type"] == "Replace":  # a regular expression may find every character, or the place between two
+        found = len(step["pattern"].get("String", "")) or 1
+        return max(1, (len(step["content"]) + ("Regex" in step["pattern"])) / found)
+    return 1
 
 
 def read_token_settings(folder: str | Path) -> dict:

@@ -133,6 +133,41 @@ def test_a_regular_expression_that_takes_too_long_is_one_line_and_reports_nothin
     assert capfd.readouterr().err == "after\n"
 
 
+def with_steps(part, steps, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    data = json.loads(tokenizer_text()) | {part: {"type": "Sequence", f"{part}s": steps}}
+    path.write_text(json.dumps(data), encoding="utf-8")
+    return path
+
+
+def replace(pattern, content):
+    return {"type": "Replace", "pattern": pattern, "content": content}
+
+
+@pytest.mark.parametrize(
+    ("part", "steps"),
+    [
+        ("normalizer", [replace({"String": "a"}, "a" * 10)] * 12),
+        ("normalizer", [replace({"Regex": "."}, "aa")] * 30),
+        ("normalizer", [{"type": "Prepend", "prepend": "a" * 5_000_000}]),
+        ("normalizer", [{"type": "Sequence", "normalizers": [replace({"String": ""}, "abcd")] * 9}]),
+        ("decoder", [replace({"String": "a"}, "a" * 10)] * 12),
+    ],
+)
+def test_steps_that_make_a_text_very_much_longer_are_refused(tmp_path, part, steps):
+    with pytest.raises(FormatError, match=f"its {part} can make a text .* times as long, expected at most 1000$"):
+        load_tokenizer(with_steps(part, steps, tmp_path))
+
+
+def test_steps_of_usual_tokenizers_are_not_refused(tmp_path):
+    steps = [
+        {"type": "Prepend", "prepend": "\u2581"},
+        replace({"String": " "}, "\u2581"),
+        replace({"Regex": " +"}, " "),
+    ]
+    assert load_tokenizer(with_steps("normalizer", steps, tmp_path)).encode("a")
+
+
 def test_an_id_that_no_model_can_have_is_refused(tmp_path):
     model = {"type": "WordLevel", "vocab": {"a": 2**32 - 1}, "unk_token": "a"}
     path = tmp_path / "tokenizer.json"
