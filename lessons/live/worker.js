@@ -36,7 +36,8 @@ async function start({ archive, kept, interrupt }) {
   const lost = new Promise((_, reject) => { lose = reject; });
   globalThis.fetch = (address, options) => {
     const name = String(address.url ?? address).split("/").pop();
-    const file = pinned.sha256[name] ? checked(name) : plainFetch(address, options);
+    const unpinned = () => plainFetch(address, options).catch(() => { throw new Error(`${name} cannot be loaded`); });
+    const file = pinned.sha256[name] ? checked(name) : unpinned();
     file.catch(lose);
     return file;
   };

@@ -28,7 +28,7 @@ def built(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: while Playwright runs, no other test may start a loop of asyncio
 def opened(built):
     """A function of (width, "light" or "dark") -> a new page of Chromium, with the address of the site as `site`."""
     sync_api = pytest.importorskip("playwright.sync_api")
