@@ -107,8 +107,8 @@ def test_a_right_answer_passes_in_whatever_it_is_kept(exercise, change):
 @each
 def test_a_right_answer_spoiled_is_caught_and_not_named_as_a_mistake_that_it_is_not(exercise, change):
     right = solution(exercise)
-    if exercise.number == "12.2":
-        pytest.skip("its answers are names")
+    if exercise.number in ("12.2", "24.1", "24.2"):
+        pytest.skip("its answers are names or bytes")
     verdict = judge(exercise, lambda *arguments: on_numbers(change)(right(*arguments)))
     assert verdict.state == "failed"
     assert "You get this result" not in verdict.message
