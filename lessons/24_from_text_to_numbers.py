@@ -43,7 +43,7 @@ from minilora.text.byte_bpe import BYTE_AS_LETTER, ByteBPE, word_pattern
 # The model of this course has 1,024 tokens. They were made from texts about its town.
 
 # %%
-spec = json.loads(shipped("data/tokenizer.json").read_text(encoding="utf-8"))
+spec = json.loads(shipped("tokenizer.json").read_text(encoding="utf-8"))
 tokenizer = ByteBPE(spec)
 
 
@@ -128,7 +128,7 @@ first = predict("the first pair, such as 'th'", None)
 
 # %%
 merge_pair = answer("24.1")
-corpus = shipped("data/corpus.txt").read_text(encoding="utf-8").replace("<|endoftext|>", "")
+corpus = shipped("corpus.txt").read_text(encoding="utf-8").replace("<|endoftext|>", "")
 often = Counter(word_pattern().findall(corpus))  # {word: how often}
 words = {word: [BYTE_AS_LETTER[b] for b in word.encode()] for word in often}
 learned = []
@@ -214,7 +214,7 @@ hundred = predict("tokens for each byte after 100 pairs", None)
 all_of_them = predict("tokens for each byte after 766 pairs", None)
 
 # %%
-held_out = shipped("data/corpus_valid.txt").read_text(encoding="utf-8").replace("<|endoftext|>", "")
+held_out = shipped("corpus_valid.txt").read_text(encoding="utf-8").replace("<|endoftext|>", "")
 counted = Counter(word_pattern().findall(held_out))
 letters = {word: [BYTE_AS_LETTER[b] for b in word.encode()] for word in counted}
 total = sum(len(letters[word]) * n for word, n in counted.items())

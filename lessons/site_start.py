@@ -74,7 +74,7 @@ def row(path):  # a lesson -> its line: number, title, minutes, what one will be
 def counts():  # -> frozen numbers of the shipped base, trained numbers of rank 8 on every linear layer
     from minilora import LoraConfig, get_peft_model, load_pretrained, shipped
 
-    model = load_pretrained(shipped("data/base"))
+    model = load_pretrained(shipped("base"))
     frozen = sum(p.size for p in model.parameters())
     adapted = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear"))
     return frozen, sum(p.size for p in adapted.parameters() if p.requires_grad)

@@ -109,7 +109,7 @@ def gradient_of_the_logits(h, W, targets, size):
     return loss, z.grad
 
 
-@answers.right("14.2")
+@answers.wrong("14.2", says="the logits of all rows are 4,800 KB")
 def whole(h, W, targets, size=None):
     x = Tensor(h, requires_grad=True)
     loss = ops.cross_entropy(ops.linear(x, Tensor(W)), targets)
@@ -126,6 +126,18 @@ def row_by_row(h, W, targets, size):
         total += np.log(p.sum()) + z.max() - z[target]
         dh.append((p / p.sum() @ W - W[target]) / len(h))
     return total / len(h), dh
+
+
+@answers.right("14.2")
+def in_slices_of_the_library(h, W, targets, size):
+    dh, total = np.zeros_like(h), 0.0
+    for rows in (slice(i, i + size) for i in range(0, len(h), size)):
+        x = Tensor(h[rows], requires_grad=True)
+        loss = ops.cross_entropy(ops.linear(x, Tensor(W)), targets[rows])
+        loss.backward()
+        share = len(h[rows]) / len(h)
+        total, dh[rows] = total + share * loss.item(), share * x.grad
+    return total, dh
 
 
 test_a_wrong_answer_is_caught, test_a_right_answer_written_differently_passes = answers.tests()
