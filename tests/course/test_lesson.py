@@ -21,6 +21,11 @@ from minilora.course.lesson import (
 )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def no_function_of_a_reader_is_in_use(monkeypatch):
+    monkeypatch.setattr("minilora.course.lesson.in_use", set())
+
+
 def test_a_prediction_never_blocks_and_never_fails(capsys):
     predict("how many?", None).compare(128)
     assert "no prediction; the result is 128" in capsys.readouterr().out
