@@ -153,11 +153,8 @@ def text(name):
     return encode_text(shipped(name).read_text(encoding="utf-8"), tokenizer())
 
 
-ALL, CHOOSING, REPORTING = (
-    slice(None),
-    slice(0, None, 2),
-    slice(1, None, 2),
-)  # of the batches of the validation text
+ALL = slice(None)  # of the batches of the validation text; half of them choose a learning rate, the others are reported
+CHOOSING, REPORTING = slice(0, None, 2), slice(1, None, 2)
 
 
 def text_losses(model, part=ALL):  # -> {loss, divergence}, nats per token
