@@ -4,10 +4,10 @@ The ids are those of transformers' AutoTokenizer for the same folder: truncation
 come from all the files that name them, and a Llama tokenizer is built as its class builds it.
 """
 
+import base64
 import contextlib
 import functools
 import json
-import math
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -28,6 +28,10 @@ SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")  # of an added token, beside its text
 AS_THEIR_FILE = ("mistral", "phi3", "qwen2")  # model types for which transformers ignores the class LlamaTokenizer
 LONGER = 1000  # times: no tokenizer needs it
+SEQUENCES = ("normalizers", "pretokenizers", "processors", "decoders")
+BY_STEP = {"ByteLevel": 4, "Metaspace": 2}  # the most characters for one: its bytes; "▁" and itself
+# the same of steps that change nothing the second time, unless a step between them undoes the first
+ALREADY = {"NFC": 3, "NFD": 4, "NFKC": 18, "NFKD": 18, "Lowercase": 2, "BertNormalizer": 12}
 _ASIDE = threading.Lock()  # one thread at a time puts standard error aside
 
 
@@ -136,21 +140,42 @@ def _inner(text) -> Any:  # of tokenizer.json -> tokenizers.Tokenizer, or in a b
 
 def check_growth(inner) -> None:
     """Raises ValueError for steps that could make a text LONGER times as long: they would take all memory."""
-    for part in ("normalizer", "decoder"):
-        step = getattr(inner, part, None)
-        if step is not None and (grows := _growth(json.loads(step.__getstate__()))) > LONGER:
-            raise ValueError(f"its {part} can make a text {grows:.2g} times as long, expected at most {LONGER}")
+    for parts in (("normalizer", "pre_tokenizer", "post_processor"), ("decoder",)):
+        grows = 1.0
+        for part in parts:
+            step, kinds = getattr(inner, part, None), set()
+            for one in [] if step is None else _steps(json.loads(step.__getstate__())):
+                grows *= _growth(one) * (ALREADY.get(one["type"], 1) if one["type"] in kinds else 1)
+                kinds.add(one["type"])
+            if grows > LONGER:
+                raise ValueError(f"its {part} can make a text {grows:.2g} times as long, expected at most {LONGER}")
 
 
-def _growth(step: dict) -> float:  # of a normalizer or decoder, as in tokenizer.json
+def _steps(step: dict) -> Iterator[dict]:  # as in tokenizer.json; a Sequence has steps in it
     if step["type"] == "Sequence":
-        return math.prod(map(_growth, step.get("normalizers", ()) or step.get("decoders", ())))
-    if step["type"] == "Prepend":
+        for one in next(step[key] for key in SEQUENCES if key in step):
+            yield from _steps(one)
+    else:
+        yield step
+
+
+def _growth(step: dict) -> float:
+    kind = step["type"]
+    if kind == "Prepend":
         return 1 + len(step["prepend"])
-    if step["type"] == "Replace":  # a regular expression may find every character, or the place between two
+    if kind == "Replace":  # a regular expression may find every character, or the place between two
         found = len(step["pattern"].get("String", "")) or 1
         return max(1, (len(step["content"]) + ("Regex" in step["pattern"])) / found)
-    return 1
+    if kind == "Precompiled":  # the size of a table of the rules, the table, and all that a character may become
+        rules = base64.b64decode(step["precompiled_charsmap"] or "")
+        return max(1, *(len(text) for text in rules[4 + int.from_bytes(rules[:4], "little") :].split(b"\0")))
+    if kind in ("BPEDecoder", "CTC"):  # it puts a space for this text; "" is between two characters
+        return 1 if step.get("suffix") or step.get("word_delimiter_token") else 2
+    if kind == "TemplateProcessing":  # may write a text twice, and special tokens of many ids
+        special = [piece["SpecialToken"]["id"] for piece in step["single"] if "SpecialToken" in piece]
+        ids = sum(len(step["special_tokens"][name]["ids"]) for name in special)
+        return len(step["single"]) - len(special) + ids
+    return BY_STEP.get(kind, 1)
 
 
 def read_token_settings(folder: str | Path) -> dict:

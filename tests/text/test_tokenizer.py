@@ -1,5 +1,6 @@
 """tokenizer.json of a folder: which token ends a text, and what is refused."""
 
+import base64
 import json
 import sys
 
@@ -144,6 +145,11 @@ def replace(pattern, content):
     return {"type": "Replace", "pattern": pattern, "content": content}
 
 
+def charsmap(*texts):  # an empty table of rules, and the texts that a rule may write
+    table = bytes(1024)
+    return base64.b64encode(len(table).to_bytes(4, "little") + table + "\0".join(texts).encode()).decode()
+
+
 @pytest.mark.parametrize(
     ("part", "steps"),
     [
@@ -152,11 +158,58 @@ def replace(pattern, content):
         ("normalizer", [{"type": "Prepend", "prepend": "a" * 5_000_000}]),
         ("normalizer", [{"type": "Sequence", "normalizers": [replace({"String": ""}, "abcd")] * 9}]),
         ("decoder", [replace({"String": "a"}, "a" * 10)] * 12),
+        ("normalizer", [{"type": "ByteLevel"}] * 30),
+        ("normalizer", [replace({"String": " "}, "\ufdfa"), {"type": "NFKD"}] * 30),
+        ("normalizer", [{"type": "Precompiled", "precompiled_charsmap": charsmap("a" * 5_000_000)}]),
+        ("decoder", [{"type": "BPEDecoder", "suffix": ""}] * 30),
+        ("decoder", [{"type": "CTC", "pad_token": "p", "word_delimiter_token": "", "cleanup": False}] * 30),
     ],
 )
 def test_steps_that_make_a_text_very_much_longer_are_refused(tmp_path, part, steps):
     with pytest.raises(FormatError, match=f"its {part} can make a text .* times as long, expected at most 1000$"):
         load_tokenizer(with_steps(part, steps, tmp_path))
+
+
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+EACH = {"type": "Split", "pattern": {"Regex": "."}, "behavior": "Isolated", "invert": False}
+
+
+def pairs(*marks):
+    return [{"type": "Metaspace", "replacement": mark, "prepend_scheme": "always", "split": True} for mark in marks]
+
+
+def template(single, ids=()):
+    names = {"x": {"id": "x", "ids": list(ids), "tokens": ["x"] * len(ids)}} if ids else {}
+    both = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
+    return {"type": "TemplateProcessing", "single": single, "pair": both, "special_tokens": names}
+
+
+@pytest.mark.parametrize(
+    ("part", "step"),
+    [
+        ("pre_tokenizer", {"type": "Sequence", "pretokenizers": [BYTES] * 30}),
+        ("pre_tokenizer", {"type": "Sequence", "pretokenizers": [EACH, *pairs("x"), EACH, *pairs("y")] * 15}),
+        ("post_processor", template([{"Sequence": {"id": "A", "type_id": 0}}] * 5000)),
+        ("post_processor", template([{"SpecialToken": {"id": "x", "type_id": 0}}] * 100, [0] * 100)),
+    ],
+)
+def test_pre_tokenizers_and_templates_that_make_very_many_tokens_are_refused(tmp_path, part, step):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(tokenizer_text()) | {part: step}), encoding="utf-8")
+    with pytest.raises(FormatError, match=f"its {part} can make a text .* times as long, expected at most 1000$"):
+        load_tokenizer(path)
+
+
+def test_the_normalizer_of_albert_is_not_refused(tmp_path):
+    steps = [
+        replace({"String": "``"}, '"'),
+        {"type": "NFKD"},
+        {"type": "StripAccents"},
+        {"type": "Lowercase"},
+        {"type": "Precompiled", "precompiled_charsmap": charsmap("\u0635" * 18)},
+        replace({"Regex": " {2,}"}, " "),
+    ]
+    load_tokenizer(with_steps("normalizer", steps, tmp_path))
 
 
 def test_steps_of_usual_tokenizers_are_not_refused(tmp_path):
