@@ -90,7 +90,7 @@ class ChatTemplate:
         messages = example.get("messages") or [{"role": role, "content": example[key]} for role, key in TURNS]
         variables: dict[str, Any] = {"strftime_now": A_DAY.strftime}
         for key in [key for key in ("tools",) if example.get(key)] + keys_with_content(messages):
-            if key not in self.source:
+            if not re.search(rf"\b{re.escape(key)}\b", self.source):  # "thinking" is not in "enable_thinking"
                 raise DataError(f'the chat template has no place for "{key[:60]}"')
         if example.get("tools"):
             variables["tools"] = example["tools"]

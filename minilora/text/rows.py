@@ -31,7 +31,8 @@ ABOUT = {  # keys that tell about a row; those in the last line are what the met
     "version", "meta", "metadata", "difficulty", "quality", "score", "rating", "label",
     "name", "kind", "value", "slots",
 }  # fmt: skip
-
+NOT_LEARNED = ("train", "training", "trainable", "loss")  # keys by which other tools leave out a message or row
+NO = (False, 0, "false", "no")
 
 NEEDED = {form: frozenset(needed) for form, (needed, _) in FORMS.items()}
 USED = {form: ABOUT.union(needed, other) for form, (needed, other) in FORMS.items()}  # every key of a row that is read
@@ -118,6 +119,9 @@ def _check_meant(value: dict) -> None:
     """Raises DataError for a row that other tools would not learn, or not whole."""
     if value.get("weight", 1) != 1:
         raise DataError(f'"weight" is {str(value["weight"])[:20]}, expected 1: remove the row, or weigh its messages')
+    for key in NOT_LEARNED:
+        if value.get(key) in NO:
+            raise DataError(f'"{key}" is {json.dumps(value[key])}: another tool would not learn this row; remove it')
     if value.get("label") is False:  # as TRL's rows of good and bad answers have it
         raise DataError('"label" is false: this is an answer that must not be learned; remove the row')
 
@@ -219,9 +223,12 @@ def check_message(number: int, message) -> dict:
         raise DataError(f"message {number} has role {role}, expected one of {', '.join(ROLES)}")
     if message.get("weight", 1) not in (0, 1):
         raise DataError(f"message {number} has weight {str(message['weight'])[:20]}, expected 0 or 1")
-    for key in ("train", "loss"):  # of other tools
-        if message.get(key) is False:
-            raise DataError(f'message {number} has "{key}": false; write "weight": 0 for an answer that is not learned')
+    for key in NOT_LEARNED:
+        if message.get(key) in NO:
+            raise DataError(
+                f'message {number} has "{key}": {json.dumps(message[key])}; '
+                'write "weight": 0 for an answer that is not learned'
+            )
     return {key: kept for key, kept in message.items() if kept is not None}
 
 

@@ -160,6 +160,13 @@ def test_what_a_message_has_beside_its_text_reaches_the_template_or_is_refused(k
     assert ChatTemplate(MARKED + "{# " + key + " #}").encode_pair({"messages": messages}, tokenizer)[1]
 
 
+def test_a_key_of_a_message_is_looked_for_as_a_whole_word_of_the_template():
+    messages, tokenizer = [*ASK, {"role": "assistant", "content": "There.", "thinking": "Hm."}], byte_tokenizer()
+    template = MARKED + "{% if enable_thinking %}{% endif %}"
+    with pytest.raises(DataError, match='no place for "thinking"'):
+        ChatTemplate(template).encode_pair({"messages": messages}, tokenizer)
+
+
 def test_an_empty_template_and_one_that_writes_nothing_are_refused():
     with pytest.raises(FormatError, match="the chat template is empty"):
         ChatTemplate(" ")

@@ -1,5 +1,7 @@
 """The forms of a row: what each becomes, and that no key with content is dropped in silence."""
 
+import json
+
 import pytest
 
 from minilora.errors import DataError
@@ -169,6 +171,16 @@ def test_a_message_that_another_tool_would_not_learn_is_refused(key):
     with pytest.raises(DataError, match=f'message 2 has "{key}": false; write "weight": 0'):
         read_row({"messages": [ASK, TELL | {key: False}]}, "here")
     assert read_row({"messages": [ASK | {key: True}, TELL | {key: True}]}, "here")["response"] == "Ho"
+
+
+@pytest.mark.parametrize("key", ["train", "training", "trainable", "loss"])
+@pytest.mark.parametrize("no", [False, 0, 0.0, "false", "no"])
+def test_each_way_to_say_that_a_message_or_a_row_is_not_learned_is_refused(key, no):
+    with pytest.raises(DataError, match=f'message 1 has "{key}": {json.dumps(no)}; write "weight": 0'):
+        read_row({"messages": [ASK | {key: no}, TELL]}, "here")
+    with pytest.raises(DataError, match=f'"{key}" is {json.dumps(no)}: another tool would not learn this row'):
+        read_row({"prompt": "a", "response": "b", key: no}, "here")
+    assert read_row({"prompt": "a", "response": "b", key: None}, "here")["response"] == "b"
 
 
 @pytest.mark.parametrize(
