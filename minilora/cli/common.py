@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -143,7 +142,7 @@ def with_adapters(model, folders: dict[Path, float]):  # -> the model itself wit
         return model
     model, names = PeftModel(model), []
     for folder, weight in folders.items():
-        name = re.sub(r"[./\\{}]", "_", name_of_folder(folder)) or "adapter"
+        name = _adapter_name(folder)
         free = (f"{name}_{n}" for n in itertools.count(2))
         names.append(name if name not in names else next(n for n in free if n not in names))
         model.load_adapter(folder, names[-1])
@@ -156,6 +155,12 @@ def with_adapters(model, folders: dict[Path, float]):  # -> the model itself wit
             model.set_scale(names[-1], weight)
     model.set_adapter(names, inference_mode=True)
     return model
+
+
+def _adapter_name(folder: Path) -> str:
+    """The folder's name with a _ for each character that an adapter's name cannot have; cut when it is very long."""
+    name = name_of_folder(folder)[:100]
+    return "".join(c if c.isprintable() and c not in "./\\{}" else "_" for c in name).strip() or "adapter"
 
 
 def base_of(base: str | None, adapters: Collection[Path]) -> str | None:

@@ -47,6 +47,20 @@ def test_an_adapter_writes_what_peft_model_writes_with_it(minilora, base, tmp_pa
     assert result.out == continuation(model, base, PROMPTS[0]) + "\n" != alone + "\n"
 
 
+@pytest.mark.parametrize("folder", ["my.adapter", "a{b}", "x\u202ey", "a" * 240, " ", os.fsdecode(b"b\xffd")])
+def test_a_folder_with_any_name_is_an_adapter(minilora, base, tmp_path, folder):
+    plain = make_adapter(tmp_path / "a")
+    try:
+        odd = plain.rename(tmp_path / folder)
+    except OSError:
+        pytest.skip("no file can have this name here")
+    asked = ("--base", base, "--prompt", PROMPTS[0], "--max-new-tokens", 2)
+    assert minilora("generate", "--adapter", odd, *asked) == minilora(
+        "generate", "--adapter", odd.rename(tmp_path / "plain"), *asked
+    )
+    assert minilora("generate", "--adapter", tmp_path / "plain", *asked).code == 0
+
+
 def test_two_adapters_add(minilora, base, tmp_path):
     folders = [make_adapter(tmp_path / name, seed) for name, seed in (("a", 1), ("b", 2))]
     model = ml.PeftModel(ml.load_pretrained(base))
