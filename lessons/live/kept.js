@@ -8,17 +8,22 @@ const KINDS = ["cells", "ran", "files", "states", "predictions"];
 let storage = null; // null where the browser keeps nothing: then a page forgets when it is closed
 try { storage = localStorage; storage.setItem("minilora/test", "1"); storage.removeItem("minilora/test"); } catch { storage = null; }
 
-export const get = (kind, name) => storage?.getItem(`minilora/${kind}/${name}`) ?? null;
-export const remove = (kind, name) => storage?.removeItem(`minilora/${kind}/${name}`);
+const unkept = new Map(); // what the browser has no room for: the page has it until it is closed, for the file of answers
+const keyOf = (kind, name) => `minilora/${kind}/${name}`;
+const read = (key) => unkept.get(key) ?? storage?.getItem(key) ?? null;
+
+export const get = (kind, name) => read(keyOf(kind, name));
+export function remove(kind, name) { unkept.delete(keyOf(kind, name)); storage?.removeItem(keyOf(kind, name)); }
 
 export function put(kind, name, text) { // -> was there room?
-  try { storage.setItem(`minilora/${kind}/${name}`, text); return true; } catch { return false; }
+  const key = keyOf(kind, name);
+  try { storage.setItem(key, text); unkept.delete(key); return true; } catch { unkept.set(key, text); return false; }
 }
 
 export function all(kind) { // -> {name: text}
-  const start = `minilora/${kind}/`;
-  const names = Object.keys(storage ?? {}).filter((key) => key.startsWith(start)).sort();
-  return Object.fromEntries(names.map((key) => [key.slice(start.length), storage.getItem(key)]));
+  const start = keyOf(kind, "");
+  const names = [...new Set([...Object.keys(storage ?? {}), ...unkept.keys()])].filter((key) => key.startsWith(start)).sort();
+  return Object.fromEntries(names.map((key) => [key.slice(start.length), read(key)]));
 }
 
 // What Python knows again when it starts: the answers of earlier lessons.
@@ -48,8 +53,15 @@ export async function readFile(file) { // -> {cells, ran, ...}; throws an Error 
   return found;
 }
 
-export const different = (found) => // how many entries here would be replaced by others
-  KINDS.flatMap((kind) => Object.entries(found[kind]).filter(([name, text]) => (get(kind, name) ?? text) !== text)).length;
+const entriesOf = (found) => KINDS.flatMap((kind) => Object.entries(found[kind]).map(([name, text]) => [kind, name, text]));
 
-export const takeOver = (found) => // -> was there room for all?
-  KINDS.flatMap((kind) => Object.entries(found[kind]).map(([name, text]) => put(kind, name, text))).every(Boolean);
+export const different = (found) => // how many entries here would be replaced by others
+  entriesOf(found).filter(([kind, name, text]) => (get(kind, name) ?? text) !== text).length;
+
+export function takeOver(found) { // -> was there room for all? If not, everything is as it was
+  const entries = entriesOf(found), before = entries.map(([kind, name]) => [kind, name, get(kind, name)]);
+  if (entries.every((entry) => put(...entry))) return true;
+  for (const [kind, name] of before) remove(kind, name);
+  for (const [kind, name, text] of before) if (text !== null) put(kind, name, text);
+  return false;
+}

@@ -91,6 +91,8 @@ function done(cell, { error, kept: found }) {
 
 function wrong(cell, error) {
   outOf(cell).append(Object.assign(document.createElement("pre"), { className: "out error", textContent: error }));
+  cell.classList.remove("ran"); // its check mark was for what the cell had before
+  kept.remove("ran", named(cell));
   clearQueue(); // the cells behind one that failed are not run
   progress();
   if (stopping) { stopping = false; return say("stopped: the cells that ran before keep their names"); }
@@ -215,7 +217,7 @@ find("open").addEventListener("change", async ({ target }) => {
   try {
     const found = await kept.readFile(target.files[0]);
     const n = kept.different(found);
-    if (n && !confirm(`${n} texts of this browser are replaced by those of ${target.files[0].name}. Go on?`)) return;
+    if (n && !confirm(`${n === 1 ? "1 text of this browser is" : `${n} texts of this browser are`} replaced by what ${target.files[0].name} has. Go on?`)) return;
     if (!kept.takeOver(found)) throw new Error("this browser has no room for the answers");
     location.reload();
   } catch (error) { say(`${error.message}. Nothing was changed.`); }

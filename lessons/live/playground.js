@@ -1,6 +1,7 @@
 // The playground: train an adapter on lines of one's own, in the page's Python; ask it, save it, open another one.
 
-import { json, loadBase } from "./panels/base.js";
+import * as kept from "./kept.js";
+import { json, loadBase, text } from "./panels/base.js";
 import { chart } from "./panels/chart.js";
 import { button, choice, make, slider, spoken, streaming, widthOf } from "./panels/dom.js";
 import { adapterOf, CONFIG, readFolder, TENSORS } from "./panels/folder.js";
@@ -10,20 +11,16 @@ import { answer, Turns } from "./panels/talk.js";
 import { writeZip } from "./panels/zip.js";
 
 const EVERY = 5; // steps after which the page asks for the adapter, and answers with it
-const KEY = "minilora/playground/lines";
 const stage = document.querySelector("#playground");
 const turns = new Turns();
 let base, python, files = null, adapter = null, training = false, stopping = false, losses = [];
 
-const kept = { // what is typed stays in this browser
-  get: () => { try { return localStorage.getItem(KEY); } catch { return null; } },
-  put: (text) => { try { localStorage.setItem(KEY, text); } catch { /* a browser that keeps nothing */ } },
-};
+const keep = (lines) => kept.put("playground", "lines", lines); // what is typed stays in this browser
 
 // ---- the page
 
 const area = make("textarea", { rows: 12, spellcheck: false });
-area.addEventListener("input", () => kept.put(area.value));
+area.addEventListener("input", () => keep(area.value));
 const rank = slider("Rank", { min: 0, max: 4, value: 3, shown: (n) => 2 ** n }, () => {});
 const steps = choice("Steps", { 10: "10", 30: "30", 60: "60", 120: "120" }, "30", () => {});
 const go = button("Train", () => (training ? stop() : train())), status = spoken("said status");
@@ -34,14 +31,14 @@ const save = button("Save the adapter", download);
 const open = make("input", { type: "file", multiple: true, accept: ".zip,.json,.safetensors" });
 
 function build(lines) {
-  area.value = kept.get() ?? lines;
+  area.value = kept.get("playground", "lines") ?? lines;
   const form = make("form", { className: "controls" }, make("label", { className: "wide" }, make("span", {}, "Your question"), question), make("button", {}, "Ask"));
   form.addEventListener("submit", (event) => { event.preventDefault(); compare(); });
   open.addEventListener("change", openFiles);
   save.disabled = true;
   stage.replaceChildren(
     part("1. Your lines", make("label", {}, make("span", {}, "question => answer, one on each line"), area),
-      make("p", {}, button("The lines of the example", () => { area.value = lines; kept.put(lines); }))),
+      make("p", {}, button("The lines of the example", () => { area.value = lines; keep(lines); }))),
     part("2. Train", make("div", { className: "controls" }, rank, steps, go), status, curve),
     part("3. Compare", form, rows, used),
     part("4. Keep it, or open one", make("div", { className: "controls" }, save,
@@ -65,11 +62,10 @@ async function begin() {
 async function train() {
   if (typeof WebAssembly !== "object") return say("This browser has no WebAssembly, so Python cannot train here. You can still open an adapter.");
   try {
-    const lines = readLines(area.value, base.tokenizer), total = Number(steps.select.value), before = python;
+    const lines = readLines(area.value, base.tokenizer), total = Number(steps.select.value);
     training = true; stopping = false; losses = [];
     go.textContent = "Stop";
-    python ??= new Python(document.body.dataset, (what) => say(`${what} ...`));
-    if (!before) await python.run(await (await fetch("playground.py")).text());
+    python ??= await startPython();
     await python.run(`begin(${asPython({ lines, rank: 2 ** rank.input.value, steps: total })})`);
     await untilDone(total, lines);
   } catch (error) {
@@ -78,6 +74,12 @@ async function train() {
   }
   training = false;
   go.textContent = "Train";
+}
+
+async function startPython() { // -> Python that knows playground.py
+  const code = await text("../playground.py"), started = new Python(document.body.dataset, (what) => say(`${what} ...`));
+  try { await started.run(code); } catch (error) { started.end(); throw error; }
+  return started;
 }
 
 async function untilDone(total, lines) {
@@ -91,6 +93,7 @@ async function untilDone(total, lines) {
     say(`Step ${step} of ${total}: loss ${found.loss.toFixed(3)}, ${each.toFixed(1)} seconds a step.`);
     if (step % EVERY === 0 || step === total || stopping) await takeFiles(step, lines);
   }
+  if (!losses.length) return say("Stopped before the first step.");
   say(`${stopping ? "Stopped" : "Done"} after ${losses.length} steps: loss ${losses.at(-1)[1].toFixed(3)}. The adapter is on.`);
 }
 

@@ -231,6 +231,20 @@ def test_a_wrong_file_is_refused_in_one_sentence(page):
 
 
 @pytest.mark.slow
+def test_a_lost_connection_is_one_sentence_and_the_next_press_trains_until_it_is_stopped(page):
+    train = page.get_by_role("button", name="Train")
+    page.route("**/playground.py", lambda route: route.abort())
+    train.click()
+    page.wait_for_function("document.querySelector('.status').textContent.includes('could not')")
+    assert status(page) == "playground.py could not be loaded: check the connection, and try again."
+    page.unroute("**/playground.py")
+    train.click()
+    page.get_by_role("button", name="Stop").click()  # while Python is being loaded
+    train.wait_for()
+    assert status(page) == "Stopped before the first step."
+
+
+@pytest.mark.slow
 def test_an_adapter_trained_in_the_page_is_stopped_saved_and_answers_the_same_in_python(page, tmp_path):
     page.get_by_role("button", name="Train").click()
     page.wait_for_function("/^Step 2[0-9]/.test(document.querySelector('.status').textContent)")

@@ -365,7 +365,7 @@ def test_answers_travel_in_a_file_to_another_browser_and_to_the_teachers_check(v
     other.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
     other.set_input_files("#open", path)
     other.wait_for_timeout(300)
-    assert asked == ["1 texts of this browser are replaced by those of minilora-answers.json. Go on?"]
+    assert asked == ["1 text of this browser is replaced by what minilora-answers.json has. Go on?"]
     assert cell_of(other).locator("textarea").input_value() == "typed here"
 
     third = visit(service_workers="block")
@@ -373,6 +373,16 @@ def test_answers_travel_in_a_file_to_another_browser_and_to_the_teachers_check(v
     third.wait_for_function("document.querySelector('section.cell textarea').value.includes('check(\"6.1\"')")
     assert "1 of 3 exercises passed" in third.locator("#progress").inner_text()
     assert "with your lora_forward" in run(third, "from minilora.course.lesson import answer\nf = answer('6.1')", n=1)
+
+
+def test_a_cell_that_ends_with_an_error_loses_the_mark_of_an_earlier_run(visit):
+    page = visit(service_workers="block")
+    run(page, "1")
+    assert page.locator("section.cell.ran").count() == 1
+    run(page, "1 / 0", then="the cell ended")
+    assert page.locator("section.cell.ran").count() == 0
+    page.reload()
+    assert page.locator("section.cell.ran").count() == 0
 
 
 def test_a_cell_that_is_reset_has_its_text_again_and_is_forgotten(visit):
@@ -395,3 +405,6 @@ def test_a_browser_that_keeps_nothing_says_so(visit):
     assert state(page, "This browser keeps nothing") == (
         "This browser keeps nothing: save your answers as a file before you leave."
     )
+    with page.expect_download() as download:
+        page.click("#save")
+    assert list(json.loads(Path(download.value.path()).read_text(encoding="utf-8"))["cells"].values()) == ["typed = 1"]

@@ -15,11 +15,12 @@ function once(name, read) {
 
 async function answer(name) {
   const found = await fetch(new URL(name, import.meta.url)).catch(() => null);
-  if (!found?.ok) throw new Error(`${name} could not be loaded: check the connection, and try again.`);
+  if (!found?.ok) throw new Error(`${name.split("/").pop()} could not be loaded: check the connection, and try again.`);
   return found;
 }
 
 export const json = (name) => once(name, async () => (await answer(name)).json());
+export const text = (name) => once(name, async () => (await answer(name)).text());
 export const tensors = (name) => once(name, async () => readTensors(await (await answer(name)).arrayBuffer()));
 
 export const loadBase = () => once("base", async () => {
