@@ -58,9 +58,8 @@ img[src^="data:"] { background: #fff; border-radius: 4px; padding: 0.5rem; }
 svg.drawn { display: block; width: 100%; height: auto; margin: 1em 0; fill: var(--ink); }
 svg.card { background: #fff; fill: #000; border-radius: 4px; }
 math { font-size: 1.06em; } .whole { white-space: nowrap; }
-.display, .math.block { overflow-x: auto; overflow-y: hidden; text-align: center; margin: 1em 0;
+.math.block { overflow-x: auto; overflow-y: hidden; text-align: center; margin: 1em 0;
   max-width: var(--measure); }
-.whole:has(math[display=block]) { white-space: normal; display: block; overflow-x: auto; }
 table { border-collapse: collapse; margin: 1.2em 0; display: block; overflow-x: auto; font-size: 0.94em;
   line-height: 1.45; }
 th, td { border-bottom: 1px solid var(--line); padding: 0.4em 1.2em 0.4em 0; text-align: left; vertical-align: top; }
@@ -95,7 +94,7 @@ def _math(text, options):
 
 MARKDOWN = markdown_renderer()
 WITH_STOP = re.compile(
-    r"(<math(?:(?!</math>).)*</math>[.,;:?!)])"
+    r'(<span class="math inline">(?:(?!</span>).)*</span>[.,;:?!)])'
 )  # a stop must not begin the next line
 
 

@@ -5,7 +5,7 @@ const rail = document.querySelector(".rail");
 
 function parts() { // [{item, heading, cells}] in the order of the page
   const found = [...rail.querySelectorAll("li")].map((item) => ({
-    item, heading: document.getElementById(item.querySelector("a").hash.slice(1)), cells: [],
+    item, heading: document.getElementById(decodeURIComponent(item.querySelector("a").hash.slice(1))), cells: [],
   }));
   for (const cell of document.querySelectorAll("section.cell")) {
     const before = found.filter(({ heading }) => heading.compareDocumentPosition(cell) & Node.DOCUMENT_POSITION_FOLLOWING);
@@ -33,7 +33,7 @@ function showPlace(all) { // the last heading above the upper third of the windo
 }
 
 function letKeysScroll() {
-  for (const part of document.querySelectorAll("main :is(pre, table, .display, .math.block, .whole)")) {
+  for (const part of document.querySelectorAll("main :is(pre, table, .math.block)")) {
     if (part.scrollWidth > part.clientWidth && !part.closest(".editor")) part.tabIndex = 0;
     else part.removeAttribute("tabindex");
   }

@@ -56,6 +56,15 @@ def test_no_page_is_wider_than_its_window(built, opened, width):
 
 
 @pytest.mark.slow
+def test_no_script_of_a_page_ends_with_an_error(built, opened):
+    page, errors = opened(1200), []
+    page.on("pageerror", lambda error: errors.append((page.url, error.message)))
+    for name in samples(built):
+        page.goto(f"{page.site}/{name}")
+    assert not errors
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(built, opened, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
@@ -150,6 +159,17 @@ def colored(source):
     code = f"{script}\nconsole.log(JSON.stringify(globalThis.colored({json.dumps(source)})));"
     done = subprocess.run([node, "-"], input=code, capture_output=True, text=True, encoding="utf-8", check=True)
     return json.loads(done.stdout)
+
+
+def test_a_stop_behind_a_formula_does_not_begin_the_next_line(monkeypatch):
+    for library in ("latex2mathml", "mdit_py_plugins", "pygments"):
+        pytest.importorskip(library)
+    monkeypatch.syspath_prepend(LIVE.parent)
+    import pages
+
+    text = pages.markdown_html("the $x$, and $y$ too")
+    (whole,) = re.findall(r'<span class="whole">(.*?)</span>,</span>', text)
+    assert "<mi>x</mi>" in whole
 
 
 # ---- figures
