@@ -10,7 +10,10 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "lessons" / "live" / "kept.js"
 STORAGE = """
 class Storage {{ // of the browser: its keys are properties; it has room for so many
-  setItem(key, text) {{ if (!(key in this) && Object.keys(this).length >= {room}) throw new Error("full"); this[key] = text; }}
+  setItem(key, text) {{
+    if (!(key in this) && Object.keys(this).length >= {room}) throw new Error("full");
+    this[key] = text;
+  }}
   getItem(key) {{ return this[key] ?? null; }}
   removeItem(key) {{ delete this[key]; }}
 }}
