@@ -1,11 +1,13 @@
 """Bounds on what a chat template may do: a template is a program from a file, which may loop or compute for ever."""
 
 import functools
+import json
 import re
 import time
 
-from jinja2 import nodes
+from jinja2 import nodes, pass_environment
 from jinja2.exceptions import SecurityError
+from jinja2.filters import make_attrgetter
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
@@ -14,6 +16,7 @@ PARTS = 10  # of a list that is made count as one step
 SECONDS = 10.0  # of one rendering; a long conversation takes milliseconds
 TEXT = 10_000_000  # characters of a text
 SIZE = 100_000  # of a number that says how long a text becomes
+LONGEST_SPACE = 1000  # characters of an indent or a separator in JSON
 BITS = 10_000  # of a whole number
 
 
@@ -22,13 +25,13 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset(["+", "*", "%", "**"])
 
-    def __init__(self, filters, **options):  # filters: {name: function}, beside jinja's own
+    def __init__(self, **options):
         super().__init__(optimized=False, **options)
         self.begin()
         self.globals.pop("lipsum")
         self.globals |= {"_step": lambda: None, "_joined": lambda *parts: self.concat(map(str, parts))}
         self.globals["_made"] = lambda value: value
-        self.filters = {name: self._bounded_filter(name, f) for name, f in (self.filters | filters).items()}
+        self.filters = {name: self._bounded_filter(name, f) for name, f in (self.filters | BOUNDED).items()}
         del self.filters["random"]  # a training could not be repeated
 
     def begin(self) -> None:
@@ -76,6 +79,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             if isinstance(part, str):
                 characters += len(part)
                 _refuse(characters > TEXT)
+            elif isinstance(part, bytes):  # their methods have no bounds here
+                raise SecurityError("it makes bytes, expected text")
             elif isinstance(part, list | tuple | dict):
                 self.count(len(part) / PARTS)
                 waiting += [*part, *part.values()] if isinstance(part, dict) else part
@@ -109,6 +114,24 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return bounded
 
 
+@pass_environment
+def _sum(environment, values, attribute=None, start=0):
+    """jinja's filter, with each addition counted: the sum of lists copies all that it has so far."""
+    for value in values if attribute is None else map(make_attrgetter(environment, attribute), values):
+        start = environment.call_binop(None, "+", start, value)
+    return start
+
+
+def _to_json(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False) -> str:
+    """The filter as transformers has it; with its own indent and separators it is written, and counted, in parts."""
+    encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    if indent is None and separators is None:
+        return encoder.encode(value)
+    _refuse(any(isinstance(part, str) and len(part) > LONGEST_SPACE for part in (indent, *(separators or ()))))
+    return BoundedEnvironment.concat(encoder.iterencode(value))
+
+
+BOUNDED = {"sum": _sum, "tojson": _to_json}
 GROWING = ("replace", "join", "indent", "expandtabs", "translate", "wordwrap")
 
 

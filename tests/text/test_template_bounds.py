@@ -70,6 +70,35 @@ def test_texts_are_replaced_joined_and_indented_as_jinja_does():
     assert ChatTemplate(source).render(ASK) == "a-bab121, 2x+yusera\n    ba\n>b"
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("{{ 'a'.encode().ljust(1000000000) | length }}", "it makes bytes, expected text"),
+        ("{{ range(2000) | list | tojson(indent='x' * 9000000) | length }}", "a text or a number that is too large"),
+        ("{{ range(2000) | list | tojson(separators=['x' * 9000, '']) | length }}", "that is too large"),
+        ("{{ range(2000) | list | tojson(indent=99999) | length }}", "that is too large"),
+        ("{{ ([range(300) | list] * 300) | sum(start=[]) | length }}", "it does not end, or takes too long"),
+    ],
+)
+def test_bytes_json_and_sums_are_bounded_before_they_are_made(source, said, monkeypatch):
+    monkeypatch.setattr("minilora.text.template_bounds.STEPS", 50_000)  # refused in a twentieth of the time
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=said):
+            ChatTemplate(source).render(ASK)
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_sums_and_json_are_those_of_jinja_and_transformers():
+    source = "{{ [1, 2] | sum }} {{ [{'a': 1}, {'a': 2.5}] | sum('a') }} {{ [[1], [2, 3]] | sum(start=[]) }} "
+    source += (
+        "{{ {'a': [1, 'é']} | tojson }} {{ [1, {}] | tojson(separators=(',', ':')) }} {{ [1] | tojson(indent=2) }}"
+    )
+    assert ChatTemplate(source).render(ASK) == '3 3.5 [1, 2, 3] {"a": [1, "é"]} [1,{}] [\n  1\n]'
+
+
 def test_a_namespace_is_written_without_what_it_holds():
     source = DOUBLE.replace("BOTH", "namespace(a=n.s, b=n.s)")
     assert ChatTemplate(source).render(ASK) == "<Namespace>"
