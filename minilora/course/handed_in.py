@@ -16,6 +16,7 @@ from .judge import Verdict
 from .runner import LESSONS, exercise, exercises, file_name
 
 LARGEST = 20 * 2**20  # bytes of a notebook with its figures
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what ast.parse raises; the last two: too deep
 NOTED = ("exec", "eval", "compile", "open", "__import__")  # functions whose use a teacher wants to know of
 
 
@@ -63,6 +64,7 @@ def of_page(path: Path) -> dict[int, Answers]:
         texts = {lesson_named(name): text for name, text in files.items() if isinstance(text, str)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
+    texts = {lesson: text.encode(errors="replace").decode() for lesson, text in texts.items()}  # "\\ud800" is no text
     return {lesson: Answers(path, text, used_in(text)) for lesson, text in texts.items() if lesson in LESSONS}
 
 
@@ -121,7 +123,7 @@ def _statements(source):  # of a cell, without lines for the notebook itself; []
     lines = ["pass" if line.lstrip()[:1] in ("%", "!") else line for line in source.splitlines()]
     try:
         return [] if source.lstrip().startswith("%%") else ast.parse("\n".join(lines)).body
-    except (SyntaxError, ValueError, RecursionError):
+    except UNREADABLE:
         return []
 
 
@@ -132,7 +134,7 @@ def _bound(node):  # the names that an import defines
 def _tree(text):
     try:
         return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    except UNREADABLE:
         return ast.Module([], [])
 
 

@@ -150,3 +150,17 @@ def test_a_file_of_python_comes_before_the_file_of_a_page(tmp_path):
 def test_any_other_json_has_no_answers(tmp_path, text):
     (tmp_path / "config.json").write_text(text, encoding="utf-8")
     assert answers(tmp_path) == {}
+
+
+@pytest.mark.parametrize("line", ["x = '\ud800'", "x = " + "-" * 50_000 + "1"])
+def test_a_line_that_python_cannot_read_ends_no_check_of_a_class(tmp_path, line):
+    (tmp_path / "answers.json").write_text(of_a_page(lesson_00_py=line), encoding="utf-8")
+    assert check("0.1", answers(tmp_path)).state == "does not load"
+    (tmp_path / "lesson_00.py").write_text(RIGHT, encoding="utf-8")
+    assert check("0.1", answers(tmp_path)).state == "passed"
+
+
+def test_a_notebook_with_a_line_too_deep_has_its_other_answers(tmp_path):
+    cells = [{"cell_type": "code", "source": text} for text in ("x = " + "-" * 50_000 + "1", RIGHT)]
+    (tmp_path / "a.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    assert check("0.1", answers(tmp_path)).state == "passed"
