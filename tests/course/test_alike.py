@@ -1,5 +1,7 @@
 """A lesson goes on with lists and float64 that passed a check, as arrays and float32."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -36,3 +38,15 @@ def test_lists_stay_lists_where_the_course_has_lists():
         return [["a"], [], []]
 
     assert alike(compare, exercise("12.2"))({"a": (1,)}, {}) == (["a"], [], [])
+
+
+def test_a_tuple_becomes_a_list_where_the_course_has_a_list():
+    assert alike(lambda parts, pair: ("ab",), exercise("24.1"))(["a", "b"], ("a", "b")) == ["ab"]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_fractions_become_numbers_of_the_type_of_the_arguments(kind):
+    def exact(W, A, B, alpha, r):
+        return [[Fraction(1, 3)]]
+
+    assert alike(exact, exercise("0.1"))(*matrices(kind), 4.0, 2).dtype == kind
