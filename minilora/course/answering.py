@@ -94,6 +94,7 @@ def answer(number: str) -> Callable:
         print(f"{number}: the lesson goes on with your {chosen.function}")
         in_use.add(number)
         return alike(_checked[number][0], chosen)
+    in_use.discard(number)
     why = {"-": "is not checked yet", "failed": "is not right yet"}.get(_state(number), "is not written yet")
     print(f"{number}: your {chosen.function} {why}; the lesson goes on with the course's own")
     return solution(chosen.lesson, chosen.function)[0]

@@ -12,10 +12,10 @@ import numpy as np
 from ..display.numbers import number_text
 from ..display.plots import COLOURS, STYLE
 from ..files.shipped import shipped
+from . import answering
 from .answering import answer as answer
 from .answering import check as check
 from .answering import hint as hint
-from .answering import in_use
 from .answering import load_answers as load_answers
 from .answering import progress as progress
 from .answering import save_answers as save_answers
@@ -161,9 +161,9 @@ def budget(here: int, in_browser: int, of: str = "steps") -> int:
 
 def _report(match, what, line):
     text = f"match: {match}   {what}: {line}"
-    if not match and not in_use:
+    if not match and not answering.in_use:
         raise AssertionError(text)
-    print(text if match else f"{text}\n    (computed with your functions: {', '.join(sorted(in_use))})")
+    print(text if match else f"{text}\n    (computed with your functions: {', '.join(sorted(answering.in_use))})")
 
 
 def table(rows: list[tuple], head: tuple[str, ...]) -> None:

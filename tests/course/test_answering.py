@@ -163,3 +163,12 @@ def test_answers_of_another_notebook_are_loaded_from_their_files(tmp_path, monke
     assert "goes on with your lora_forward" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="no lesson_00.py to "):
         load_answers(tmp_path / "nowhere")
+
+
+def test_the_courses_own_function_leaves_no_answer_in_use():
+    check("6.1", lora_forward)
+    answer("6.1")
+    assert answering.in_use == {"6.1"}
+    check("6.1", unscaled)
+    answer("6.1")
+    assert answering.in_use == set()

@@ -21,6 +21,7 @@ def mine(x, W, A, B, alpha, r):
 @pytest.fixture(autouse=True)
 def new_kernel(monkeypatch):
     monkeypatch.setattr(answering, "_checked", {})
+    monkeypatch.setattr(answering, "in_use", set())
     monkeypatch.setattr(browser, "_told", {})
     monkeypatch.setattr(lesson, "_predictions", {})
 

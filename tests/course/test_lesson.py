@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from minilora.course import lesson
+from minilora.course import answering
 from minilora.course.lesson import (
     budget,
     cards,
@@ -19,11 +19,6 @@ from minilora.course.lesson import (
     show_axes,
     table,
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def no_function_of_a_reader_is_in_use(monkeypatch):
-    monkeypatch.setattr("minilora.course.lesson.in_use", set())
 
 
 def test_a_prediction_never_blocks_and_never_fails(capsys):
@@ -226,7 +221,7 @@ def test_a_budget_is_smaller_in_the_browser_alone_and_a_line_says_so(capsys, mon
 def test_an_expectation_stops_no_lesson_that_computes_with_a_readers_function(monkeypatch, capsys):
     with pytest.raises(AssertionError, match="match: False   how many: expected 2, got 3"):
         expect("how many", 3, 2)
-    monkeypatch.setattr(lesson, "in_use", {"6.1"})
+    monkeypatch.setattr(answering, "in_use", {"6.1"})
     expect("how many", 3, 2)
     assert (
         "match: False   how many: expected 2, got 3\n    (computed with your functions: 6.1)" in capsys.readouterr().out
