@@ -14,7 +14,7 @@ import numpy as np
 
 from .compare import Wrong, plain
 from .explanations import explain
-from .messages import in_words
+from .messages import as_code, in_words
 from .mutants import double_mutants, mutants, solution
 from .outcomes import constant, outcomes
 from .places import right_where
@@ -132,7 +132,7 @@ def _same_bits(a, b):
     if isinstance(a, list | tuple | dict):
         items = zip(a.values(), b.values(), strict=False) if isinstance(a, dict) else zip(a, b, strict=False)
         return type(a) is type(b) and len(a) == len(b) and all(_same_bits(x, y) for x, y in items)
-    return True
+    return not isinstance(a, str | int | float) or a == b or a != a  # nan is nan
 
 
 def judge(
@@ -213,7 +213,9 @@ def recognise(exercise: Exercise, function: Callable) -> str | None:
     except Stopped:
         return None
     right = [_result(solution(exercise.lesson, exercise.function)[0], c) for c in cases]
-    if all(_tells_nothing(r) for r in results) or all(_same_result(a, b) for a, b in zip(results, right, strict=True)):
+    if all(map(_tells_nothing, results)) or any(isinstance(r, str) and r == NO_NUMBERS for r in results):
+        return None
+    if all(_same_result(a, b) for a, b in zip(results, right, strict=True)):
         return None
     for known in (_written_down, _changed, _mixed, _twice):
         left = known(exercise)
@@ -247,6 +249,8 @@ def _by_numbers(exercise, cases, results, right):
     """The sentence for results that one number, term or factor explains; of several results in a tuple, one of them."""
     if any(isinstance(got, str) or len(got) != len(wanted) for got, wanted in zip(results, right, strict=True)):
         return ""
+    if any(a.dtype.kind == "U" for all_of in (*results, *right) for a in all_of):
+        return ""  # texts, which have no factor
     said = _explained(exercise, cases, results, right)
     if said:
         return said.replace("every result", "the result of every call")
@@ -287,14 +291,21 @@ def _twice(exercise):
     return double_mutants(exercise.lesson, exercise.function)
 
 
-def _result(function, arguments):  # -> list of arrays; the name of the error when it raises, or returns something else
+NO_NUMBERS = "no numbers"  # a result of a type that no check expects: nothing can be compared with it
+
+
+def _result(function, arguments):  # -> list of arrays, the name of the error when it raises, or NO_NUMBERS
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-            return _flat(function(*copy.deepcopy(arguments)))
+            found = function(*copy.deepcopy(arguments))
     except (KeyboardInterrupt, Stopped):
         raise
     except BaseException as error:  # SystemExit too
         return getattr(error, "kind", type(error).__name__)
+    try:
+        return _flat(found)
+    except Exception:
+        return NO_NUMBERS
 
 
 def _tells_nothing(result):  # an error, or nan everywhere
@@ -331,20 +342,8 @@ def paste(exercise: Exercise, arguments: tuple | None) -> tuple:
     """The failing call as two lines that can be pasted into Python."""
     if arguments is None:
         return ()
-    given = ", ".join(_written(a) for a in arguments)
+    given = ", ".join(map(as_code, arguments))
     return (
         f"import numpy as np; from lesson_{exercise.lesson:02d} import {exercise.function}",
         f"print({exercise.function}({given}))",
     )
-
-
-def _written(value):
-    if isinstance(value, np.ndarray):
-        kind = "" if value.dtype == np.float64 and value.size else f", dtype=np.{value.dtype}"
-        return f"np.array({value.tolist()}{kind})"
-    if isinstance(value, tuple | list):
-        inner = ", ".join(_written(v) for v in value)
-        return f"[{inner}]" if isinstance(value, list) else f"({inner},)" if len(value) == 1 else f"({inner})"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{k!r}: {_written(v)}" for k, v in value.items()) + "}"
-    return repr(value)

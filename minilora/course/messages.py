@@ -219,3 +219,16 @@ class Printed:
 
     def flush(self):
         pass
+
+
+def as_code(value) -> str:
+    """An argument of a call as Python that can be pasted."""
+    if isinstance(value, np.ndarray):
+        kind = "" if value.dtype == np.float64 and value.size else f", dtype=np.{value.dtype}"
+        return f"np.array({value.tolist()}{kind})"
+    if isinstance(value, tuple | list):
+        inner = ", ".join(as_code(v) for v in value)
+        return f"[{inner}]" if isinstance(value, list) else f"({inner},)" if len(value) == 1 else f"({inner})"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k!r}: {as_code(v)}" for k, v in value.items()) + "}"
+    return repr(value)

@@ -24,6 +24,30 @@ def test_a_changed_argument_is_said_once():
     assert judge(runner.exercise("0.1"), moves_and_moves_back).message.count("changes its") == 1
 
 
+def test_numbers_in_place_of_texts_are_judged():
+    verdict = judge(runner.exercise("24.2"), lambda letters, merges: [len(letters)] * 2)
+    assert verdict.state == "failed" and "which is no text" in verdict.message
+
+
+def test_a_result_that_no_check_expects_is_no_known_mistake():
+    verdict = judge(runner.exercise("24.1"), lambda parts, pair: np.array(["ab"], dtype=object))
+    assert verdict.named == "the result is no list"
+
+
+@pytest.mark.parametrize(
+    ("number", "position", "word"), [("24.1", 0, "first"), ("24.2", 1, "second"), ("22.2", 0, "first")]
+)
+def test_a_list_of_the_caller_that_is_turned_round_is_a_changed_argument(number, position, word):
+    right = solution(runner.exercise(number))
+
+    def turning(*arguments):
+        result = right(*arguments)
+        arguments[position].reverse()
+        return result
+
+    assert judge(runner.exercise(number), turning).named == f"your function changes its {word} argument"
+
+
 ODD = [
     None,
     "text",
@@ -42,6 +66,7 @@ ODD = [
     np.array([[1.0, 2.0]] * 3),
     Tensor(np.ones(2)),
     ([], [], []),
+    [3, 4],
 ]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minilora.course.messages import in_words
+from minilora.course.messages import as_code, in_words
 
 x, W, A = np.ones((5, 3)), np.ones((4, 3)), np.ones((2, 3))
 one, two = np.ones(3), 2.0
@@ -66,3 +66,14 @@ def test_an_error_is_one_sentence(raises, words):
     with pytest.raises(Exception, match=r".") as error:
         raises()
     assert in_words(error.value) == words
+
+
+@pytest.mark.parametrize("value", [(1,), [("a", "b"), []], {"a": (1, 2)}, 0.5, None])
+def test_an_argument_as_code_is_the_argument_again(value):
+    assert eval(as_code(value)) == value
+
+
+@pytest.mark.parametrize("value", [np.array([[1.5, -2.0]]), np.array([1], np.int32), np.zeros((0,), np.float32)])
+def test_an_array_as_code_has_its_type(value):
+    again = eval(as_code(value), {"np": np})
+    assert (again.dtype, again.tolist()) == (value.dtype, value.tolist())
