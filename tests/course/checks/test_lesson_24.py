@@ -1,3 +1,4 @@
+import numpy as np
 from exercise_answers import Answers
 
 answers = Answers()
@@ -29,6 +30,22 @@ def by_replacing(parts, pair):
     for letter in text:
         found.append("".join(pair) if letter == "\0" else letter)
     return found
+
+
+@answers.wrong("24.1", says="only ends or begins")
+def by_replacing_between_marks(parts, pair):
+    return "\n".join(parts).replace("\n".join(pair), "".join(pair)).split("\n") if parts else []
+
+
+@answers.wrong("24.1", says="changes its first argument")
+def in_the_given_list(parts, pair):
+    parts[:] = by_index(parts, pair)
+    return parts
+
+
+@answers.wrong("24.1", says="expected a list of texts")
+def an_array(parts, pair):
+    return np.array(by_index(parts, pair), dtype=object)
 
 
 @answers.wrong("24.1", says="is None")
@@ -85,6 +102,31 @@ def backwards(letters, merges):
         if not there:
             return parts
         parts = by_index(parts, there[0])
+
+
+@answers.wrong("24.2", says="from its end")
+def one_walk_from_the_end(letters, merges):
+    return one_walk(letters, merges[::-1])
+
+
+@answers.wrong("24.2", says="first place only")
+def once_for_each_pair(letters, merges):
+    parts = list(letters)
+    for pair in merges:
+        parts = once(parts, pair)
+    return parts
+
+
+@answers.wrong("24.2", says="whose sum is in the list")
+def by_the_texts_of_the_list(letters, merges):
+    parts, texts = list(letters), [a + b for a, b in merges]
+    while True:
+        sums = [a + b for a, b in zip(parts, parts[1:], strict=False)]
+        there = [text for text in texts if text in sums]
+        if not there:
+            return parts
+        at = sums.index(there[0])
+        parts[at : at + 2] = [there[0]]
 
 
 @answers.right("24.2")
