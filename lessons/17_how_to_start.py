@@ -280,7 +280,7 @@ def two_rates(names, lr, ratio):
 
     names: list of texts, names as they are in a model, such as
     "model.layers.0.self_attn.q_proj.lora_A.default.weight": one of the parts between the dots is
-    lora_A or lora_B. A module may have lora_B in its own name. lr: the rate of A. Returns a list.
+    lora_A or lora_B. A module's own name may have them too. lr: the rate of A. Returns a list.
     """
     raise NotImplementedError
 

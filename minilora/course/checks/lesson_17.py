@@ -123,13 +123,14 @@ def olora(
 
 def rate_cases():
     q, k = "model.layers.0.self_attn.q_proj", "model.layers.1.mlp.B_proj"
-    trap = "lora_B_model.layers.2.down_proj"
+    trap, other = "lora_B_model.layers.2.down_proj", "lora_A_model.layers.3.up_proj"
     return [
         ([f"{q}.lora_A.default.weight"], 0.5, 4.0),
         ([f"{q}.lora_B.default.weight"], 0.5, 4.0),
         ([f"{q}.lora_A.B.weight", f"{q}.lora_B.B.weight"], 0.25, 16.0),
         ([f"{k}.lora_B.default.weight", f"{k}.lora_A.default.weight"], 0.1, 8.0),
         ([f"{trap}.lora_A.default.weight", f"{trap}.lora_B.default.weight", f"{q}.lora_A.default.weight"], 2.0, 3.0),
+        ([f"{other}.lora_A.default.weight", f"{other}.lora_B.default.weight"], 0.2, 5.0),
     ]
 
 
@@ -276,6 +277,10 @@ EXERCISES = (
             (
                 "lora_B anywhere in the name counts; a module may be called so: look for .lora_B. with its dots",
                 rates(is_B=lambda name: "lora_B" in name),
+            ),
+            (
+                "lora_A anywhere in the name counts as an A; a module may be called so: look for .lora_A. with its dots",
+                rates(is_B=lambda name: "lora_A" not in name),
             ),
             *OTHER["17.3"],
         ),
