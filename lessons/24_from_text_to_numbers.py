@@ -56,8 +56,8 @@ print(tokenizer.encode(line).ids)
 print(pieces(line))
 
 # %% [markdown]
-# `Ġ` is the space in front of a word: it belongs to the word. So "lives" in the middle of a line and "lives" at
-# its beginning are two tokens, and the model has to learn of both.
+# `Ġ` is the space in front of a word: it belongs to the word. So "lives" is one token in the middle of a line and
+# three others at its beginning, and the model has to learn both.
 #
 # **Predict.** Into how many pieces does this tokenizer cut " unbelievable", a word that its texts do not have?
 # And how many tokens is the sign 😀, which they do not have either?
@@ -69,8 +69,11 @@ smile = predict("tokens of 😀", None)
 # %%
 rare.compare(len(pieces(" unbelievable")))
 smile.compare(len(pieces("😀")))
-for text in (" Lane", " lane", " unbelievable", "😀"):
+for text in (" lives", "lives", " unbelievable", "😀"):
     print(f"{text:14} {pieces(text)}")
+
+# %% tags=["fold"]
+expect("tokens of lives, inside and first", (len(pieces(" lives")), len(pieces("lives"))), (1, 3))
 
 # %% [markdown]
 # ## Bytes: nothing is unknown
@@ -79,8 +82,7 @@ for text in (" Lane", " lane", " unbelievable", "😀"):
 # (the encoding is called UTF-8). The first 256 tokens of our vocabulary are the 256 bytes. So every text has
 # tokens, whatever its language: in the worst case one for each byte.
 #
-# Bytes that are no visible sign are written as a letter that is: that is where `Ġ` comes from, and the four strange
-# letters of 😀.
+# A byte that is no visible sign is written as another letter: the space as `Ġ`, and three of the four bytes of 😀.
 
 # %%
 for text in ("a", "é", "😀", " "):
@@ -93,9 +95,9 @@ for text in ("a", "é", "😀", " "):
 # *Byte pair encoding* (Sennrich and others, 2016) makes them, one after the other:
 #
 # 1. cut the texts into words, and each word into single bytes;
-# 2. count how often each two parts are neighbours;
+# 2. count how often each pair of parts is side by side;
 # 3. the pair that is counted most often becomes a new part, in every word that has it;
-# 4. go back to 2, until there are as many parts as one wants.
+# 4. go back to 2, until there are as many parts as you want.
 #
 # ## Do: merge a pair
 
@@ -140,7 +142,10 @@ for _ in range(40):
     best = max(pairs, key=pairs.get)
     learned.append(best)
     words = {word: merge_pair(parts, best) for word, parts in words.items()}
-first.compare("".join(learned[0]))
+first.compare(
+    "".join(learned[0]),
+    wrong={"th": 'Each "the" has a th and an he; "he", "when" and "her" have an he alone.'},
+)
 print("learned:", " ".join("".join(pair) for pair in learned[:24]))
 merges = [tuple(pair) for pair in spec["model"]["merges"]]
 print("shipped:", " ".join("".join(pair) for pair in merges[:24]))
@@ -152,12 +157,12 @@ expect_between("of our 40 in the first 100 shipped", len({*learned} & {*merges[:
 # %% [markdown]
 # The two lists begin alike. They are not the same: the shipped one also counted the texts of the tasks.
 #
-# The list of pairs, in the order in which they were learned, **is** the tokenizer. There is nothing else to it:
-# no grammar, no dictionary, no meaning. What is frequent together becomes one token.
+# The cut into words and the list of pairs, in the order in which they were learned, **are** the tokenizer. It has
+# no grammar, no dictionary and no meaning. What is frequent together becomes one token.
 #
 # ## Do: encode a word
 #
-# To encode a word that the training never saw, the same is done again.
+# To encode a word, which the training may never have seen, the same pairs are merged again, in the same order.
 
 # %%
 cards("24.2")
@@ -184,7 +189,7 @@ strange = [" unbelievable", " lighthouse", " Photosynthesis", " fishmonger"]
 same = [
     encode_word([BYTE_AS_LETTER[b] for b in word.encode()], merges) == pieces(word)
     for word in known + strange
-    if not any(letter.isdigit() for letter in word)
+    if not any(letter.isdigit() for letter in word)  # the tokenizer cuts digits apart first
 ]
 print(f"as the tokenizer does it: {sum(same)} of {len(same)} words")
 
@@ -204,10 +209,10 @@ with show_axes(width=9.0, height=4.6) as axes:
 # ## What a larger vocabulary buys
 #
 # Every pair that is learned makes texts shorter and adds a row to the table of vectors, here 128 numbers. The
-# first pairs save much, later ones little.
+# first pairs save much, later ones little. Ours has 256 bytes, 766 pairs, the end of a text and a filler: 1,024 rows.
 #
-# **Predict.** With single bytes, a held-out text has 1 token for each byte. With the first 100 pairs it has how
-# many? And with all 766?
+# **Predict.** With single bytes, a held-out text has 1 token for each byte. How many are they with the first 100
+# pairs? And with all 766?
 
 # %%
 hundred = predict("tokens for each byte after 100 pairs", None)
@@ -252,7 +257,16 @@ with show_axes(width=8.0, height=4.2) as axes:
 # tokens here, so that a number is read digit by digit, as on paper.
 
 # %%
-for text in ("strawberry", " 1984", "harbour", " harbour", "Tidewick", "Photosynthesis"):
+for text in (
+    " Lane",
+    " lane",
+    "strawberry",
+    " 1984",
+    "harbour",
+    " harbour",
+    "Tidewick",
+    "Photosynthesis",
+):
     print(f"{text:15} {len(pieces(text)):2} tokens  {pieces(text)}")
 
 # %%
@@ -268,8 +282,8 @@ predictions()
 #
 # ## What this does not show
 #
-# Other ways to make pieces: Unigram (SentencePiece) keeps the pieces with which a text is most probable. And that
-# pieces are a compromise: models on bytes alone exist, and need other layers to be fast.
+# Other ways to make pieces: Unigram (SentencePiece) keeps the pieces with which a text is most probable. And models
+# on bytes alone: they exist, and need other layers to be fast.
 #
 # ## Questions
 #
