@@ -79,7 +79,7 @@ expect("tokens of lives, inside and first", (len(pieces(" lives")), len(pieces("
 # ## Bytes: nothing is unknown
 #
 # A computer keeps a text as bytes, numbers from 0 to 255. A plain letter is one byte, é is two, 😀 is four
-# (the encoding is called UTF-8). The first 256 tokens of our vocabulary are the 256 bytes. So every text has
+# (the encoding is called UTF-8). 256 of the tokens of our vocabulary are the 256 bytes. So every text has
 # tokens, whatever its language: in the worst case one for each byte.
 #
 # A byte that is no visible sign is written as another letter: the space as `Ġ`, and three of the four bytes of 😀.
