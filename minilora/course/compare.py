@@ -142,7 +142,7 @@ ANY_FACTOR, ALL_ZERO = ": off by the factor", ": all are zero"  # what may be a 
 
 def _cut_off(kind, got, expected):
     """ ": they are int64, ..." where the numbers are right except that their type cannot hold them, else ""."""
-    whole = kind is not None and kind.kind in "iu" and np.allclose(got, expected, 0, 1.01)
+    whole = kind is not None and kind.kind in "iu" and np.any(expected % 1) and np.allclose(got, expected, 0, 1.01)
     return f": they are {kind}, whole numbers, so the digits after the point were cut off" if whole else ""
 
 

@@ -29,6 +29,14 @@ def test_numbers_in_place_of_texts_are_judged():
     assert verdict.state == "failed" and "which is no text" in verdict.message
 
 
+def test_whole_numbers_that_are_wrong_are_not_cut_off():
+    def one_too_low(w, levels, size):
+        codes, absmax = solution(runner.exercise("13.1"))(w, levels, size)
+        return np.maximum(codes - 1, 0), absmax
+
+    assert "cut off" not in judge(runner.exercise("13.1"), one_too_low).message
+
+
 def test_a_result_that_no_check_expects_is_no_known_mistake():
     verdict = judge(runner.exercise("24.1"), lambda parts, pair: np.array(["ab"], dtype=object))
     assert verdict.named == "the result is no list"
