@@ -21,6 +21,7 @@ def unscale_cases():
         (bad[2], 2.0, 0, 2),
         (small(rng, 3), 16.0, 2, 3),
         (small(rng, 2, 3), 1024.0, 0, 1),
+        (np.array([np.inf, np.nan]), 4.0, 1, 3),
     ]
 
 

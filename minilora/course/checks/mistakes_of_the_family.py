@@ -155,6 +155,10 @@ OTHER = {
     "14.1": (
         ("only nan is looked for: inf must skip the step too", lambda *c: decided(*c, bad=lambda g: np.isnan(g).any())),
         ("only inf is looked for: nan must skip the step too", lambda *c: decided(*c, bad=lambda g: np.isinf(g).any())),
+        (
+            "the step is skipped only where no element is finite; one that is not is enough",
+            lambda *c: decided(*c, bad=lambda g: not np.isfinite(g).any()),
+        ),
         ("the counter starts again at 1 after the scale was doubled", lambda *c: decided(*c, again=1)),
         (
             "the step is taken all the same, with 0 in place of what is not finite",
@@ -251,6 +255,10 @@ OTHER = {
             lambda q, K, V, Pk, Pv: softmax(np.vstack([Pk, K]) @ q / math.sqrt(len(Pk) + len(K))) @ np.vstack([Pv, V]),
         ),
         (
+            "only the scores of the text are divided by the root of d; those of the prefix are divided too",
+            lambda q, K, V, Pk, Pv: softmax(np.concatenate([Pk @ q, K @ q / math.sqrt(len(q))])) @ np.vstack([Pv, V]),
+        ),
+        (
             "the scores themselves are the weights: the softmax is left out",
             lambda q, K, V, Pk, Pv: np.vstack([Pk, K]) @ q / math.sqrt(len(q)) @ np.vstack([Pv, V]),
         ),
@@ -303,5 +311,8 @@ OTHER = {
             lambda gradients, labels: of_weights(gradients, [1 / n if n else 0 for n in labels]),
         ),
     ),
-    "23.2": (("each worker sends its whole array to every worker", lambda workers, numbers: 4 * numbers * workers),),
+    "23.2": (
+        ("each worker sends its whole array to every worker", lambda workers, numbers: 4 * numbers * workers),
+        ("bits are counted, not bytes", lambda workers, numbers: 64 * (workers - 1) * numbers // workers),
+    ),
 }

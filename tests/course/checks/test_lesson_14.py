@@ -21,6 +21,20 @@ def needs_all_broken(g, scale, good, interval):
     return (True, g / scale, scale, good + 1) if np.isfinite(g).any() else (False, 0 * g, scale / 2, 0)
 
 
+@answers.wrong("14.1", says="only where no element is finite")
+def skips_where_all_is_broken(g, scale, good, interval):
+    if not np.isfinite(g).any():
+        return False, np.zeros(g.shape), scale / 2, 0
+    grown = good + 1 == interval
+    return True, g / scale, scale * (2 if grown else 1), 0 if grown else good + 1
+
+
+@answers.wrong("14.1", says="`if not np.isfinite(g).all():` is left out")
+def never_skips(g, scale, good, interval):
+    grown = good + 1 == interval
+    return True, g / scale, scale * (2 if grown else 1), 0 if grown else good + 1
+
+
 @answers.wrong("14.1", says="multiplied by the scale")
 def scales_again(g, scale, good, interval):
     taken, _, new, good = as_the_library(g, scale, good, interval)

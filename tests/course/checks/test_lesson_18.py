@@ -16,6 +16,11 @@ def unscaled(q, K, V, Pk, Pv):
     return with_lists(q * np.sqrt(len(q)), K, V, Pk, Pv)
 
 
+@answers.wrong("18.1", says="only the scores of the text are divided by the root of d")
+def prefix_unscaled(q, K, V, Pk, Pv):
+    return with_lists(q, K, V, Pk * np.sqrt(len(q)), Pv)
+
+
 @answers.wrong("18.1", says="are exchanged")
 def prefix_the_wrong_way(q, K, V, Pk, Pv):
     return with_lists(q, K, V, Pv, Pk)

@@ -4,6 +4,11 @@ from exercise_answers import Answers
 answers = Answers()
 
 
+@answers.wrong("23.2", says="bits are counted")
+def in_bits(workers, numbers):
+    return 2 * (workers - 1) * numbers // workers * 32
+
+
 @answers.wrong("23.1", says="mean of the workers' means")
 def mean_of_means(gradients, labels):
     return np.mean(gradients, axis=0)
