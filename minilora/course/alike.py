@@ -30,12 +30,13 @@ def alike(function: Callable, exercise: Exercise) -> Callable:
 
 
 def _like(result, right, single):
-    if isinstance(right, list) and isinstance(result, tuple):
-        return list(result)
+    if isinstance(right, list):
+        one = right[0] if right else None  # the others are of its type
+        return [_like(part, one, single) for part in result]
     if isinstance(right, tuple):
         return tuple(_like(part, one, single) for part, one in zip(result, right, strict=True))
     if not isinstance(right, np.ndarray):
-        return result
+        return plain(result)
     array = np.asarray(plain(result))
     if array.dtype == object:  # of fractions, or of whole numbers too large for NumPy
         array = array.astype(np.float64)

@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from minilora import Tensor
 from minilora.course.alike import alike
 from minilora.course.runner import exercise
 
@@ -42,6 +43,16 @@ def test_lists_stay_lists_where_the_course_has_lists():
 
 def test_a_tuple_becomes_a_list_where_the_course_has_a_list():
     assert alike(lambda parts, pair: ("ab",), exercise("24.1"))(["a", "b"], ("a", "b")) == ["ab"]
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array])
+def test_a_list_of_arrays_has_arrays(kind):
+    first, last = alike(lambda W, updates, order: kind([[[1.0]], [[2.0]]]), exercise("10.2"))(np.ones((1, 1)), [], [])
+    assert (first.tobytes(), last.shape) == (np.ones(1).tobytes(), (1, 1))
+
+
+def test_a_number_in_a_tensor_becomes_one_that_can_be_written():
+    assert f"{alike(lambda size, second: Tensor(4.5), exercise('13.3'))(64, None):.2f}" == "4.50"
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
