@@ -96,12 +96,7 @@ def greedy(letters, merges):
 
 @answers.wrong("24.2", says="learned last")
 def backwards(letters, merges):
-    parts = list(letters)
-    while True:
-        there = [m for m in reversed(merges) if tuple(m) in set(zip(parts, parts[1:], strict=False))]
-        if not there:
-            return parts
-        parts = by_index(parts, there[0])
+    return again_and_again(letters, merges[::-1])
 
 
 @answers.wrong("24.2", says="from its end")
