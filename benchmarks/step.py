@@ -12,7 +12,6 @@ computes no logits for masked positions; transformers computes all, except in "3
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import tempfile
 import click
 
 from minilora.adapters.registry import NAMES as METHODS
+from minilora.launcher import cores
 
 from .method_step import measure_method
 from .models import SIZES
@@ -60,9 +60,8 @@ def main(threads, sizes, repeats, what, methods, avx2, as_json, here):
                 print(json.dumps({"what": kind, "threads": n, "kernel": kernel(), "rounds": repeats}
                                  | MEASURES[kind](*case, n, repeats)), flush=True)  # fmt: skip
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if (most := max(map(int, threads))) > cores:
-        raise Refused(f"--threads: {most}, but there are {cores} cores")
+    if (most := max(map(int, threads))) > cores():
+        raise Refused(f"--threads: {most}, but there are {cores()} cores")
     need_reference()
     for kind in what:
         if not as_json:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import re
 import sys
 from collections import Counter
@@ -18,6 +17,7 @@ from ..display.tables import console, new_table
 from ..errors import ConfigError
 from ..files.atomic import write_text
 from ..files.shipped import shipped
+from ..launcher import cores
 
 NO_SANDBOX = (
     "note: each submission runs in its own process with a time limit and a memory limit; this is no sandbox: "
@@ -131,7 +131,7 @@ def check_class(folders, folder, table, wide, summary):  # -> list of Verdict
     before = {student: state_of(student) for student in students}
     chosen = [e for lesson in LESSONS for e in runner.exercises(lesson)]
     rows = []
-    pool = ThreadPoolExecutor(os.cpu_count())  # each check waits for its own process
+    pool = ThreadPoolExecutor(cores())  # each check waits for its own process
     try:
         pending = {s: [pool.submit(handed_in.check, e.number, files) for e in chosen] for s, files in students.items()}
         for student, checks in pending.items():

@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from .. import launcher
 from ..display.numbers import GIB
 from ..display.tables import show_facts
 from ..errors import MiniloraError
@@ -124,7 +125,7 @@ def version_of(package):
 
 def cores():
     """How many this process sees, so how many threads a BLAS starts by itself, and for how many it is given time."""
-    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    seen = launcher.cores()
     words = QUOTA.read_text(encoding="utf-8").split() if QUOTA.is_file() else []
     has_quota = len(words) == 2 and all(w.isdigit() for w in words)
     return {"seen": seen, "usable": min(seen, max(1, int(words[0]) // int(words[1]))) if has_quota else seen}
