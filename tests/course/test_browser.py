@@ -120,6 +120,14 @@ def test_a_kept_file_that_does_not_load_is_left_out(tmp_path, text):
     assert answering.verdicts() == {}
 
 
+def test_the_answer_to_an_exercise_of_another_version_is_left_out(tmp_path):
+    solution = "def lora_forward(x, W, A, B, alpha, r):\n    return x @ W.T + alpha / r * x @ A.T @ B.T\n"
+    states = {"99.1": "passed", "6.9": "passed", "6.1": "passed"}
+    recall(json.dumps({"states": states, "files": {"lesson_06.py": solution, "lesson_99.py": ""}}), tmp_path)
+    assert list(answering.verdicts()) == ["6.1"]
+    assert json.loads(kept())["states"] == {"6.1": "passed"}
+
+
 def test_an_answer_that_is_no_function_is_said_not_to_be_kept(names):
     cell = "from minilora.course.lesson import check\ncheck('6.1', lambda x, W, A, B, alpha, r: x @ W.T)"
     run_cell(cell, "cell 1", names)
