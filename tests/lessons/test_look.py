@@ -161,11 +161,8 @@ def colored(source):
     return json.loads(done.stdout)
 
 
-def test_a_stop_behind_a_formula_does_not_begin_the_next_line(monkeypatch):
-    for library in ("latex2mathml", "mdit_py_plugins", "pygments"):
-        pytest.importorskip(library)
-    monkeypatch.syspath_prepend(LIVE.parent)
-    import pages
+def test_a_stop_behind_a_formula_does_not_begin_the_next_line():
+    from lesson_modules import pages
 
     text = pages.markdown_html("the $x$, and $y$ too")
     (whole,) = re.findall(r'<span class="whole">(.*?)</span>,</span>', text)
@@ -176,12 +173,9 @@ def test_a_stop_behind_a_formula_does_not_begin_the_next_line(monkeypatch):
 
 
 @pytest.fixture
-def drawn(monkeypatch):
+def drawn():
     """pages.drawn of a small figure of matplotlib, with or without a heat map, as the n-th of a page."""
-    for library in ("latex2mathml", "mdit_py_plugins", "pygments"):
-        pytest.importorskip(library)
-    monkeypatch.syspath_prepend(LIVE.parent)
-    import pages
+    from lesson_modules import pages
     from matplotlib.figure import Figure
 
     from minilora.course.lesson import as_svg

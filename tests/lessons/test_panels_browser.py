@@ -2,19 +2,10 @@
 
 import re
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 from folder_server import served
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "lessons"))
-for library in ("nbformat", "jupytext", "latex2mathml", "markdown_it", "mdit_py_plugins", "pygments"):
-    pytest.importorskip(library)
-
-import build  # noqa: E402
-import pages  # noqa: E402
-import site_panels  # noqa: E402
+from lesson_modules import build, pages, site_panels
 
 pytestmark = pytest.mark.slow
 

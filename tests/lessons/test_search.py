@@ -66,12 +66,16 @@ def test_a_word_leads_to_the_glossary_a_name_to_the_reference_and_a_command_to_i
     assert lesson[0].startswith("10_merge")
 
 
+def asked(page, name, query):  # -> the page, on which the query was typed
+    page.goto(f"{page.site}/{name}")
+    page.keyboard.press("/")
+    page.keyboard.type(query)
+    return page
+
+
 @pytest.mark.slow
 def test_the_search_is_used_with_the_keyboard_alone(opened):
-    page = opened(1200)
-    page.goto(f"{page.site}/index.html")
-    page.keyboard.press("/")
-    page.keyboard.type("absmax")
+    page = asked(opened(1200), "index.html", "absmax")
     page.wait_for_selector("#results li[aria-selected=true]")
     first = page.locator("#results li").first
     assert page.locator("#search").get_attribute("aria-activedescendant") == first.get_attribute("id")
@@ -94,10 +98,7 @@ def test_a_slash_that_one_types_into_a_cell_stays_there(opened):
 
 @pytest.mark.slow
 def test_a_query_that_nothing_has_is_said_and_escape_closes_the_list(opened):
-    page = opened(390)
-    page.goto(f"{page.site}/source/minilora.nn.html")
-    page.keyboard.press("/")
-    page.keyboard.type("zzzz")
+    page = asked(opened(390), "source/minilora.nn.html", "zzzz")
     page.wait_for_selector("#results:not([hidden])")
     assert page.locator("#results").inner_text() == 'no page has "zzzz"'
     page.keyboard.press("Escape")

@@ -7,20 +7,11 @@ import re
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import pytest
+from lesson_modules import LESSONS, build, pages, site_pages
 
-LESSONS = Path(__file__).parents[2] / "lessons"
-sys.path.insert(0, str(LESSONS))
-for library in ("nbformat", "jupytext", "latex2mathml", "markdown_it", "mdit_py_plugins", "pygments"):
-    pytest.importorskip(library)
-
-import build  # noqa: E402
-import pages  # noqa: E402
-import site_pages  # noqa: E402
-
-from minilora.errors import FormatError  # noqa: E402
+from minilora.errors import FormatError
 
 pytestmark = pytest.mark.slow
 

@@ -3,25 +3,16 @@
 MINILORA_PYODIDE names a folder with Pyodide's core and the wheels of NumPy, matplotlib and what they need.
 """
 
-import functools
-import http.server
 import json
 import os
 import shutil
-import sys
-import threading
 from pathlib import Path
 
 import pytest
+from folder_server import Quiet, served
+from lesson_modules import build, site_pages
 
-LESSONS = Path(__file__).parents[2] / "lessons"
-sys.path.insert(0, str(LESSONS))
-for library in ("nbformat", "jupytext", "latex2mathml", "markdown_it", "mdit_py_plugins", "pygments"):
-    pytest.importorskip(library)
 sync_api = pytest.importorskip("playwright.sync_api")
-
-import build  # noqa: E402
-import site_pages  # noqa: E402
 
 PYODIDE = os.environ.get("MINILORA_PYODIDE")
 CHROMIUM = shutil.which("chromium")
@@ -38,37 +29,22 @@ def site(tmp_path_factory):
     return folder
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 class Shared(Quiet):  # a host whose files other pages may load, as Pyodide's address is
     def end_headers(self):
         self.send_header("Access-Control-Allow-Origin", "*")
         super().end_headers()
 
 
-def serve(folder, handler=Quiet):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
 @pytest.fixture(scope="module")
 def port(site):
-    server = serve(site.parent)
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
+    with served(site.parent) as address:
+        yield address.rpartition(":")[2]
 
 
 @pytest.fixture
 def shared(site):  # the address of another host that has Pyodide
-    server = serve(site / "pyodide", Shared)
-    yield f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
-    server.server_close()
+    with served(site / "pyodide", Shared) as address:
+        yield f"{address}/"
 
 
 @pytest.fixture(scope="module")

@@ -9,19 +9,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from lesson_modules import build, pages, site_pages
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1] / "lessons"))
-for library in ("nbformat", "jupytext", "latex2mathml", "markdown_it", "mdit_py_plugins", "pygments"):
-    pytest.importorskip(library)
-
-import build  # noqa: E402
-import pages  # noqa: E402
-import site_pages  # noqa: E402
 
 PYODIDE = os.environ.get("MINILORA_PYODIDE")
 NODE = shutil.which("node")
