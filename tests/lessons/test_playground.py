@@ -111,6 +111,14 @@ def changed(**settings):
     return files | {FILES[0]: json.dumps(json.loads(files[FILES[0]]) | settings).encode()}
 
 
+def header(text):  # the two files of an adapter, with a file of weights that is this header alone
+    return shipped_files() | {FILES[1]: len(text).to_bytes(8, "little") + text.encode()}
+
+
+def entry(dtype, shape, places):
+    return f'{{"a": {{"dtype": "{dtype}", "shape": {shape}, "data_offsets": {places}}}}}'
+
+
 def tensors_cut(end):
     files = shipped_files()
     return files | {FILES[1]: files[FILES[1]][:end]}
@@ -129,6 +137,15 @@ def tensors_cut(end):
         (changed(use_dora=True), "the adapter uses use_dora, which this page does not run; minilora in Python does"),
         (changed(rank_pattern={"q_proj": 4}), "the adapter uses rank_pattern"),
         (changed(r=None), "adapter_config.json says no rank r, or no lora_alpha"),
+        (changed(lora_alpha=None), "adapter_config.json says no rank r, or no lora_alpha"),
+        (changed(r=-8), "adapter_config.json says no rank r, or no lora_alpha"),
+        (header("null"), "this is no safetensors file: it has no header"),
+        (header("[1]"), "this is no safetensors file: it has no header"),
+        (header('{"a": null}'), "the header of the weights has no shape or no place for a"),
+        (header('{"a": {"dtype": "F32", "shape": [1]}}'), "the header of the weights has no shape or no place for a"),
+        (header(entry("F32", "[1]", "[-4, 0]")), "the header of the weights has no shape or no place for a"),
+        (header(entry("F32", '"x"', "[0, 4]")), "the header of the weights has no shape or no place for a"),
+        (header(entry("toString", "[0]", "[0, 0]")), "a has numbers of the type toString"),
         (tensors_cut(5), "this is no safetensors file: it has no header"),
         (tensors_cut(-100), "the file of weights was cut off, or is damaged"),
     ],

@@ -20,8 +20,8 @@ export function loraOf(config, tensors, model) {
     (parts[path] ??= {})[letter] = tensor;
   }
   if (!Object.keys(parts).length) throw new Error("the file has no adapter: no tensor in it");
+  if (!(config.r > 0 && Number.isFinite(config.lora_alpha))) throw new Error("adapter_config.json says no rank r, or no lora_alpha");
   const s = scaling(config.lora_alpha, config.r, config.use_rslora);
-  if (!Number.isFinite(s)) throw new Error("adapter_config.json says no rank r, or no lora_alpha");
   return { parts: Object.fromEntries(Object.entries(parts).map(([path, part]) => [path, checked(path, part, model)])), scale: s };
 }
 

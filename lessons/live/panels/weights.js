@@ -6,9 +6,10 @@ const WIDTH = { F32: 4, F16: 2, BF16: 2 }; // bytes of a number
 // -> {name: {shape, data: Float32Array}}. Throws an Error with one sentence for a file that is none.
 export function readTensors(buffer) {
   const { header, begin } = readHeader(buffer), tensors = {};
-  delete header.__metadata__;
-  for (const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries(header)) {
-    if (!(dtype in WIDTH)) throw new Error(`${name} has numbers of the type ${dtype}; expected F32, F16 or BF16`);
+  for (const [name, entry] of Object.entries(header)) {
+    if (name === "__metadata__") continue;
+    const { dtype, shape, from, to } = checked(name, entry);
+    if (!Object.hasOwn(WIDTH, dtype)) throw new Error(`${name} has numbers of the type ${dtype}; expected F32, F16 or BF16`);
     const count = shape.reduce((a, b) => a * b, 1);
     if (count * WIDTH[dtype] !== to - from || begin + to > buffer.byteLength) throw new Error("the file of weights was cut off, or is damaged");
     tensors[name] = { shape, data: asFloat32(buffer.slice(begin + from, begin + to), dtype) };
@@ -16,10 +17,18 @@ export function readTensors(buffer) {
   return tensors;
 }
 
+function checked(name, entry) { // -> {dtype, shape, from, to}
+  const whole = (numbers) => Array.isArray(numbers) && numbers.every((n) => Number.isSafeInteger(n) && n >= 0);
+  const { dtype, shape, data_offsets: places } = entry ?? {};
+  if (!whole(shape) || !whole(places) || places.length !== 2) throw new Error(`the header of the weights has no shape or no place for ${name}`);
+  return { dtype, shape, from: places[0], to: places[1] };
+}
+
 function readHeader(buffer) {
   const length = buffer.byteLength < 8 ? NaN : Number(new DataView(buffer).getBigUint64(0, true));
   try {
     const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
+    if (header === null || typeof header !== "object" || Array.isArray(header)) throw new Error("not an object");
     return { header, begin: 8 + length };
   } catch { throw new Error("this is no safetensors file: it has no header"); }
 }
