@@ -128,6 +128,18 @@ def test_what_is_typed_into_a_cell_is_painted_at_once(opened):
     assert boxes[0] == boxes[1]
 
 
+@pytest.mark.slow
+def test_an_exercise_has_its_mark_when_it_is_passed_and_not_when_it_ran(opened):
+    page = opened(1200)
+    page.goto(f"{page.site}/06_freeze_w_train_b_and_a.html")
+    marks = []
+    for kind, state in (("cell", "ran"), ("exercise", "ran"), ("exercise", "passed")):
+        tools = page.locator(f"section.{kind} > .tools").first
+        tools.evaluate("(tools, state) => tools.parentElement.classList.add(state)", state)
+        marks.append(tools.evaluate("tools => getComputedStyle(tools, '::before').content"))
+    assert marks == ['"✓"', "none", '"✓"']
+
+
 SOURCES = [
     "x = 'a # b'  # c",
     'f"""a\nb"""',
