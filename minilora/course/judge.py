@@ -249,8 +249,8 @@ def _by_numbers(exercise, cases, results, right):
     """The sentence for results that one number, term or factor explains; of several results in a tuple, one of them."""
     if any(isinstance(got, str) or len(got) != len(wanted) for got, wanted in zip(results, right, strict=True)):
         return ""
-    if any(a.dtype.kind == "U" for all_of in (*results, *right) for a in all_of):
-        return ""  # texts, which have no factor
+    if any(a.dtype.kind in "Uc" for all_of in (*results, *right) for a in all_of):
+        return ""  # texts, which have no factor, and complex numbers
     said = _explained(exercise, cases, results, right)
     if said:
         return said.replace("every result", "the result of every call")
@@ -333,9 +333,7 @@ def _flat(result, ordered=True):  # number, array, or a tuple, list or dict of t
     if isinstance(result, list | set) and any(isinstance(v, str) for v in result):
         return [np.array(result if ordered and isinstance(result, list) else sorted(result))]
     array = np.asarray(plain(result))
-    if array.dtype.kind == "c":  # NumPy would drop the imaginary part, with a warning
-        raise TypeError
-    return [array.astype(np.float64)]
+    return [array if array.dtype.kind == "c" else array.astype(np.float64)]  # complex: the root of a negative number
 
 
 def paste(exercise: Exercise, arguments: tuple | None) -> tuple:
