@@ -11,12 +11,20 @@ from ..backend import to_device
 from ..errors import ConfigError, nearest
 from ..methods.base import Place
 from ..methods.fields import within_memory
-from ..methods.lora import first_match
 from ..methods.trainable_tokens import TokenRows
 from ..nn import Embedding, Module, Parameter, fill_parameters, fingerprint_of
 from .layer import AdaptedLayer, named_for
 from .registry import method_of
-from .targets import HEAD, leaves, match_targets, names_match, row_places, spell_out, spell_out_all_linear
+from .targets import (
+    HEAD,
+    leaves,
+    match_targets,
+    row_places,
+    spell_out,
+    spell_out_all_linear,
+    warn_of_settings_without_effect,
+    warn_of_unmatched,
+)
 
 
 class SavedModule(Module):
@@ -67,7 +75,7 @@ class AdaptedModel(Module):
             raise ConfigError(note)
         if getattr(config, "lora_bias", False) and (bare := [p.path for p in places if not p.bias]):
             warnings.warn(f"lora_bias: {bare[0]} has no bias, so this adapter cannot be merged", stacklevel=4)
-        self._warn_of_settings_without_effect(config, places)
+        warn_of_settings_without_effect(config, [p.path for p in places], self._modules, stacklevel=5)
         return self._orient(config, places, warn=True)
 
     def accept(self, config):
@@ -81,10 +89,9 @@ class AdaptedModel(Module):
         places = self._places(config)
         if note := self._rank_note(config, places):
             warnings.warn(note, stacklevel=4)
-        self._warn_of_settings_without_effect(config, places)
-        for name in (lost := [n for n in config.modules_to_save or () if not self._ending_with(n)]):
-            near = nearest(name, leaves(self._modules))
-            warnings.warn(f"modules_to_save {name!r} matches no module: {near}", stacklevel=4)
+        warn_of_settings_without_effect(config, [p.path for p in places], self._modules, stacklevel=5)
+        lost = dict.fromkeys(n for n in config.modules_to_save or () if not self._ending_with(n))
+        warn_of_unmatched("modules_to_save", list(lost), "module", leaves(self._modules), stacklevel=5)
         kept = [n for n in config.modules_to_save or () if n not in lost] or None
         return self._orient(replace(config, modules_to_save=kept), places, warn=False)
 
@@ -127,20 +134,6 @@ class AdaptedModel(Module):
         path, shape, others = high[0].path, high[0].shape, len(high) - 1
         note = f"rank {config.rank(path)} is above the smaller side of {path} {shape}"
         return note + (f" and of {others} more" if others else f": {min(shape)} already gives every update")
-
-    def _warn_of_settings_without_effect(self, config, places):
-        """One warning for each pattern of a rank or alpha, and each excluded name, that matches nothing."""
-        names = leaves(p.path for p in places)
-        for field in ("rank_pattern", "alpha_pattern") if hasattr(config, "rank") else ():  # AdaLoRA's is no pattern
-            for key in getattr(config, field, None) or {}:
-                pattern = key.removesuffix(".lora_E")  # AdaLoRA's keys are names of its tensors
-                if not any(first_match({pattern: True}, p.path, False) for p in places):
-                    warnings.warn(f"{field} {key!r} matches no adapted module: {nearest(key, names)}", stacklevel=5)
-        excluded = getattr(config, "exclude_modules", None)
-        for name in [excluded] if isinstance(excluded, str) else excluded or ():
-            if not any(names_match(name if name is excluded else [name], path) for path in self._modules):
-                near = nearest(name, leaves(self._modules))
-                warnings.warn(f"exclude_modules {name!r} matches no module: {near}", stacklevel=5)
 
     def _orient(self, config, places, warn):
         """The config with fan_in_fan_out as the layers have it: whether they store (in, out), as Conv1D."""

@@ -1,13 +1,16 @@
 """Which modules of a model an adapter is put on. PEFT's rules, for every method, for models that run or are counted."""
 
 import re
+import warnings
 from dataclasses import replace
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, nearest, shortened
 from ..files import patterns
+from ..methods.lora import first_match
 
 NAME = r"\w+(?:\.\w+)*"  # a module, or the end of its path
 HEAD = "lm_head"  # the one linear layer that "all-linear" leaves out
+NOTED = 5  # names that match nothing: each has a warning; a file may have a million
 
 
 def as_target_modules(targets: str) -> list | str:
@@ -32,8 +35,29 @@ def names_match(names, path: str) -> bool:
     """Whether a regular expression matches the whole path, or one name of a list is the path or its ending."""
     if isinstance(names, str):
         return patterns.fullmatch(names, path) is not None
+    return any(ending in names for ending in endings(path))
+
+
+def endings(path: str) -> list[str]:
+    """The path, and what is left of it without its first names: "a.b" -> ["a.b", "b"]."""
     parts = path.split(".")
-    return any(".".join(parts[n:]) in names for n in range(len(parts)))
+    return [".".join(parts[n:]) for n in range(len(parts))]
+
+
+def unmatched(names, paths) -> list[str]:
+    """The names of a list, or the one regular expression, that match none of `paths`."""
+    if isinstance(names, str):
+        return [] if any(names_match(names, path) for path in paths) else [names]
+    found = {ending for path in paths for ending in endings(path)}
+    return [name for name in names if name not in found]
+
+
+def warn_of_unmatched(field: str, names: list[str], what: str, known: list[str], stacklevel: int) -> None:
+    """Warn of each name of a configuration's field that matches nothing, and beyond NOTED names of how many more."""
+    for name in names[:NOTED]:
+        warnings.warn(f"{field} {shortened(name)!r} matches no {what}: {nearest(name, known)}", stacklevel=stacklevel)
+    if len(names) > NOTED:
+        warnings.warn(f"{field}: {len(names) - NOTED:,} more names match no {what}", stacklevel=stacklevel)
 
 
 def match_targets(config, paths, linear) -> list:
@@ -128,3 +152,16 @@ def _layer_is_chosen(config, path):
     lists = [rf"(?:^|.*?\.){n}\.(?P<idx>\d+)\." for n in ([names] if isinstance(names, str) else names)]
     match = next((m for p in lists or [r".*?\.[^.]*\.(?P<idx>\d+)\."] if (m := patterns.match(p, path))), None)
     return match is not None and int(match["idx"]) in ([wanted] if isinstance(wanted, int) else wanted)
+
+
+def warn_of_settings_without_effect(config, adapted: list[str], modules, stacklevel: int) -> None:
+    """Warn of each pattern of a rank or alpha, and of each excluded name, that matches nothing.
+
+    adapted: the paths of the adapted modules; modules: the paths of all.
+    """
+    for field in ("rank_pattern", "alpha_pattern") if hasattr(config, "rank") else ():  # AdaLoRA's is no pattern
+        patterns_of = {key: key.removesuffix(".lora_E") for key in getattr(config, field, None) or {}}  # its tensors
+        lost = [k for k, pattern in patterns_of.items() if not any(first_match({pattern: 1}, p, 0) for p in adapted)]
+        warn_of_unmatched(field, lost, "adapted module", leaves(adapted), stacklevel + 1)
+    lost = unmatched(getattr(config, "exclude_modules", None) or [], modules)
+    warn_of_unmatched("exclude_modules", lost, "module", leaves(modules), stacklevel + 1)

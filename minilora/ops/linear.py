@@ -57,7 +57,7 @@ def few_rows(x, W):  # (N, in), (out, in) -> (N, out)
 
 def is_few(x, W) -> bool:  # (N, in), (out, in)
     """Whether `few_rows` is for them: in inference, for whole float32 weights whose parts have 8 rows and more."""
-    if not 1 < len(x) <= FEW or is_recording() or 8 * W.shape[1] * len(x) > IN_PLACE[1]:
+    if not 1 < len(x) <= FEW or is_recording() or not 0 < 8 * W.shape[1] * len(x) <= IN_PLACE[1]:
         return False
     return type(W) is np.ndarray and W.dtype == x.dtype == np.float32 and W.flags.c_contiguous and reads_in_place()
 

@@ -172,6 +172,17 @@ def test_a_setting_that_matches_nothing_is_noted_once_when_made_and_when_loaded(
     assert [str(n.message)[: len(note)] for n in notes] == [note]
 
 
+@pytest.mark.parametrize("field", ["exclude_modules", "modules_to_save"])
+def test_of_many_names_that_match_nothing_the_first_are_noted_and_the_rest_counted(field):
+    model = get_peft_model(tiny_llama(), LoraConfig(r=3, target_modules=["q_proj"]))
+    options = {field: [f"nowhere_{n}" for n in range(20_000)]}
+    with pytest.warns(UserWarning) as notes:  # as a file is read
+        model.base_model.accept(LoraConfig(r=3, target_modules=["q_proj"], **options))
+    said = [str(n.message) for n in notes]
+    assert len(said) == 6 and said[0].startswith(f"{field} 'nowhere_0' matches no module: ")
+    assert said[-1] == f"{field}: 19,995 more names match no module"
+
+
 def test_settings_with_an_effect_are_not_noted(recwarn):
     options = {"rank_pattern": {"layers.0.self_attn.q_proj": 2}, "alpha_pattern": {r".*\.1\..*": 7}}
     get_peft_model(tiny_llama(), LoraConfig(r=3, target_modules=["q_proj"], exclude_modules=["lm_head"], **options))
