@@ -46,8 +46,9 @@ class Pieces:
         parts = [CUT.split(text) for text in texts]
         if self.size > MOST:
             self._forget()
-        firsts = {pieces[0] for pieces in parts} - self.first.keys()
-        laters = {piece for pieces in parts for piece in pieces[1:]} - self.later.keys()
+        # each is looked up: `set - keys()` would go through all that is remembered
+        firsts = {pieces[0] for pieces in parts if pieces[0] not in self.first}
+        laters = {piece for pieces in parts for piece in pieces[1:] if piece not in self.later}
         if len(firsts) + len(laters) > sum(map(len, parts)) / 2:
             return self.encode(texts)
         self._learn(self.first, firsts)
