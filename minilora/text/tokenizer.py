@@ -27,6 +27,7 @@ END_NAMES = (END, "</s>", "<|end_of_text|>", "<|im_end|>")  # of end tokens, for
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")  # of an added token, beside its text
 AS_THEIR_FILE = ("mistral", "phi3", "qwen2")  # model types for which transformers ignores the class LlamaTokenizer
+LONGEST = 2**21  # characters of a word: the library takes 150 to 300 bytes of memory for each
 LONGER = 1000  # times: no tokenizer needs it
 SEQUENCES = ("normalizers", "pretokenizers", "processors", "decoders")
 BY_STEP = {"ByteLevel": 4, "Metaspace": 2}  # the most characters for one: its bytes; "▁" and itself
@@ -58,6 +59,7 @@ class TextTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of the text, with nothing in front or behind. Raises DataError for a text that has no ids."""
+        _check_words(text)
         with self._library("the tokenizer cannot encode this text"):
             return self.inner.encode(text, add_special_tokens=False).ids
 
@@ -75,6 +77,8 @@ class TextTokenizer:
 
     def _encode_batch(self, texts):  # by the library, on all cores
         encode = getattr(self.inner, "encode_batch_fast", self.inner.encode_batch)  # without the place of each token
+        for text in texts:
+            _check_words(text)
         with self._library("the tokenizer cannot encode these texts"):
             return [found.ids for found in encode(texts, add_special_tokens=False)]
 
@@ -99,6 +103,15 @@ class TextTokenizer:
             return []
         added = self.inner.get_added_tokens_decoder()
         return [i for i in self.encode(text) if i in added]
+
+
+def _check_words(text: str) -> None:
+    """Raises DataError for a text with a word longer than LONGEST."""
+    if len(text) > LONGEST and (longest := max(map(len, text.split()), default=0)) > LONGEST:
+        raise DataError(
+            f"the text has {longest:,} characters without a space or line break, expected at most {LONGEST:,}: "
+            "break it into lines"
+        )
 
 
 def load_tokenizer(path: str | Path) -> TextTokenizer:

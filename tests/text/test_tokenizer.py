@@ -221,6 +221,16 @@ def test_steps_of_usual_tokenizers_are_not_refused(tmp_path):
     assert load_tokenizer(with_steps("normalizer", steps, tmp_path)).encode("a")
 
 
+@pytest.mark.parametrize("encode", ["encode", "encode_all", "encode_text"])
+def test_a_word_of_millions_of_letters_is_refused_before_it_takes_gigabytes(encode):
+    tokenizer, text = load_tokenizer(shipped("tokenizer.json")), "a few words and " + "ACGT" * 2**19 + "A"
+    ask = {"encode": tokenizer.encode, "encode_all": lambda t: tokenizer.encode_all([t]),
+           "encode_text": lambda t: encode_text(t, tokenizer)}  # fmt: skip
+    said = "^the text has 2,097,153 characters without a space or line break, expected at most 2,097,152: break it"
+    with pytest.raises(DataError, match=said):
+        ask[encode](text)
+
+
 def test_an_id_that_no_model_can_have_is_refused(tmp_path):
     model = {"type": "WordLevel", "vocab": {"a": 2**32 - 1}, "unk_token": "a"}
     path = tmp_path / "tokenizer.json"
