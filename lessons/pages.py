@@ -13,6 +13,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 from words import anchor, linked_to_glossary
 
+from minilora.course.svg import in_page
+
 HERE = Path(__file__).parent
 CODE = HtmlFormatter(nowrap=True)
 COLOURS = """
@@ -52,10 +54,11 @@ pre.code { background: var(--card); border-left: 3px solid var(--line); }
 pre .k, pre .kn, pre .kc, pre .ow { color: var(--accent); } pre [class^="c"] { color: var(--soft); }
 pre [class^="s"] { color: var(--string); } pre .nf, pre .nc { font-weight: 600; }
 main > pre.out, pre.out { background: none; border-left: 3px solid var(--line); border-radius: 0;
-  white-space: pre-wrap; }
+  white-space: pre-wrap; overflow-wrap: anywhere; } pre .table { white-space: pre; }
 img { display: block; max-width: 100%; height: auto; box-sizing: border-box; margin: 1em 0; }
 img[src^="data:"] { background: #fff; border-radius: 4px; padding: 0.5rem; }
 svg.drawn { display: block; width: 100%; height: auto; margin: 1em 0; fill: var(--ink); }
+svg.drawn * { stroke-linejoin: round; stroke-linecap: butt; }
 svg.card { background: #fff; fill: #000; border-radius: 4px; }
 math { font-size: 1.06em; } .whole { white-space: nowrap; }
 .math.block { overflow-x: auto; overflow-y: hidden; text-align: center; margin: 1em 0;
@@ -72,7 +75,6 @@ a.word { color: inherit; text-decoration: underline dotted var(--accent); }
 pre.exercise { border-left-color: var(--dw); }
 p code, li code { overflow-wrap: anywhere; } td code { overflow-wrap: break-word; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
-@media (max-width: 56rem) { pre.out { white-space: pre; } }
 @media (max-width: 36rem) { :root { --t-text: 1.0625rem; --t-h1: 1.85rem; --t-h2: 1.42rem; --t-h3: 1.2rem;
   --t-code: 0.875rem; }
   body { padding: 0.75rem 1rem 3rem; } table.index th { display: none; }
@@ -152,61 +154,36 @@ def _without_met(output):
     return output | {"text": "\n".join(line for line in _lines(output) if not line.startswith(MET))}
 
 
+TABLE = re.compile(  # its head, a line of dashes, and the rows, whose columns are two spaces apart
+    r"^.*\n(?=.*---)[ -]+\n(?:.*\S {2,}\S.*(?:\n|$))*", re.MULTILINE
+)
+
+
+def printed_html(text):  # what a cell printed; the lines of a table are never broken
+    return f'<pre class="out">{TABLE.sub(_table_html, html.escape(text))}</pre>'
+
+
+def _table_html(found):
+    return f'<span class="table">{found[0]}</span>'
+
+
 def output_html(output, figure):
     if output["output_type"] == "stream":
         printed = text_of(output["text"]).rstrip()
-        return f'<pre class="out">{html.escape(printed)}</pre>' if printed else ""
+        return printed_html(printed) if printed else ""
     picture = output["data"].get("image/svg+xml") or output["data"].get("image/png")
     if picture:
         return figure(
             text_of(picture),
             output["metadata"].get("image/png", {}).get("alt", ""),
         )
-    return f'<pre class="out">{html.escape(text_of(output["data"]["text/plain"]))}</pre>'
+    return printed_html(text_of(output["data"]["text/plain"]))
 
 
 def figure_html(picture, alt, number):  # base64 of a PNG, or an SVG -> html
     if "<svg" in picture:
-        return drawn(picture, alt, number)
+        return in_page(picture, alt, f"f{number}")
     return f'<img alt="{alt}" src="data:image/png;base64,{picture.replace(chr(10), "")}">'
-
-
-THEMED = {  # the colours of minilora/display/plots.py -> those of the page, light or dark
-    "#ffffff": "--paper",
-    "#000000": "--ink",
-    "#4a4a4a": "--w",
-    "#009e73": "--a",
-    "#cc79a7": "--b",
-    "#d55e00": "--dw",
-    "#0072b2": "--base",
-    "#b0b0b0": "--line",
-    "#d3d3d3": "--line",
-    "#808080": "--soft",
-}
-
-
-def drawn(svg, alt, number):
-    """An SVG of matplotlib as a part of the page: with names of its own, the page's letters and its colours.
-
-    A figure with an image in it (a heat map) keeps its colours, on white: black and white are values there.
-    """
-    svg = re.sub(
-        r"<!--.*?-->|<(metadata|title)\b.*?</\1>", "", svg[svg.index("<svg") :], flags=re.DOTALL
-    )
-    svg = svg.replace("xlink:href", "href")
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{number}-", svg)
-    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
-    svg = re.sub(r"font-family: 'DejaVu Sans', [^;\"]+", "font-family: var(--sans)", svg)
-    kind = "drawn"
-    if "<image" in svg:
-        kind = "drawn card"
-    else:
-        svg = re.sub(
-            r"#[0-9a-f]{6}\b", lambda c: f"var({THEMED[c[0]]})" if c[0] in THEMED else c[0], svg
-        )
-    wide = float(size[1]) * 4 / 3  # points as pixels
-    head = f'<svg class="{kind}" role="img" aria-label="{alt}" {size[0]} style="max-width: {wide:.0f}px">'
-    return head + svg[svg.index(">") + 1 :].strip()
 
 
 def page(title, body, before="", after=""):

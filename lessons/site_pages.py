@@ -24,23 +24,25 @@ import site_reference
 import site_search
 import site_start
 
+from minilora.course.runner import exercise
 from minilora.errors import FormatError
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 LIVE = HERE / "live"
-SCRIPTS = ("page.js", "kept.js", "worker.js", "python.js", "products.js")
+SCRIPTS = ("page.js", "output.js", "kept.js", "worker.js", "python.js", "products.js")
 SHIPPED = (  # what minilora reads beside its own files, under the same paths
     *("data/" + name for name in ("tasks", "base", "adapters", "tokenizer.json", "ledger.toml")),
     *("data/corpus.txt", "data/corpus_valid.txt", "benchmarks/results"),
     *("lessons/exercises", "lessons/solutions", "lessons/results"),
 )
-BAR = """<div id="bar" role="toolbar" aria-label="Python in this page">\
+# Two groups: a narrow window keeps only the first in sight.
+BAR = """<div id="bar" role="toolbar" aria-label="Python in this page"><div class="now">\
 <span id="state" role="status" aria-live="polite">Cells do not run here: they need JavaScript, a browser from 2023 or \
 later, and pages from a web server (python -m http.server).</span><span id="seconds"></span>\
-<button id="again" hidden></button><span id="progress"></span><span id="offline"></span>\
-<button id="all">Run all</button><button id="stop">Stop</button><button id="save">Save answers</button>\
-<label class="file">Open answers<input id="open" type="file" accept="application/json"></label></div>"""
+<button id="again" hidden></button><button id="stop">Stop</button></div><div class="rest"><span id="progress"></span>\
+<span id="offline"></span><button id="all">Run all</button><button id="save">Save answers</button>\
+<label class="file">Open answers<input id="open" type="file" accept="application/json"></label></div></div>"""
 ELSEWHERE = (
     "This cell needs a machine with Python installed: a browser has no other processes and no sockets. "
     "Its output below is from such a machine."
@@ -162,11 +164,21 @@ def live_cell(names, source, outputs, tags):
     buttons = (("run", "Run"), ("above", "Run all above and this"), ("reset", "Reset"))
     tools = "".join(f'<button data-do="{name}">{text}</button>' for name, text in buttons)
     tools = tools if here else f"<span>{ELSEWHERE}</span>"
+    hints = hints_of(names["exercise"]) if "exercise" in names else ""
     data = "".join(f' data-{name}="{value}"' for name, value in names.items())
     return (
-        f'<section class="{kind}"{data}>{area}<div class="tools">{tools}</div>'
+        f'<section class="{kind}"{data}>{area}<div class="tools">{tools}</div>{hints}'
         f'<div class="out">{outputs}</div></section>'
     )
+
+
+def hints_of(number):
+    """The hints of an exercise, folded, each inside the one before it: nobody reads the third by accident."""
+    folded, hints = "", exercise(number).hints
+    for level in range(len(hints), 0, -1):
+        said = html.escape(hints[level - 1])
+        folded = f"<details><summary>Hint {level} of {len(hints)}</summary><p>{said}</p>{folded}</details>"
+    return folded.replace("<details>", '<details class="hint">', 1)
 
 
 def write_archive(

@@ -23,7 +23,6 @@ function paint(area, under) {
     if (!kind) return text;
     return Object.assign(document.createElement("span"), { className: kind, textContent: text });
   }), "\n"); // a last line break, so that an empty last line has its height
-  under.scrollLeft = area.scrollLeft;
 }
 
 function dress(area) {
@@ -35,10 +34,8 @@ function dress(area) {
   let shown = null;
   const look = () => { if (area.value !== shown) { shown = area.value; paint(area, under); } };
   area.addEventListener("input", look);
-  area.addEventListener("scroll", () => { under.scrollLeft = area.scrollLeft; });
   area.closest("section").addEventListener("click", () => setTimeout(look)); // Reset, Open answers
   look();
-  setTimeout(look, 500); // what the engine put back from this browser's memory
 }
 
 if (typeof document !== "undefined") for (const area of document.querySelectorAll("section.cell textarea")) dress(area);

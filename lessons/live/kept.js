@@ -1,6 +1,6 @@
 // What is kept in this browser: typed cells, cells that ran, answers to exercises, predictions. And the file of all that.
 // Keys: minilora/cells/LESSON/CELL, minilora/ran/LESSON/CELL, minilora/files/lesson_06.py, minilora/states/6.1,
-// minilora/predictions/QUESTION. Every value is a text.
+// minilora/predictions/QUESTION, minilora/said/opened (until the page has said it). Every value is a text.
 
 const LARGEST = 20 * 2 ** 20; // bytes of a file of answers
 const KINDS = ["cells", "ran", "files", "states", "predictions"];

@@ -1,6 +1,7 @@
 // A lesson in the page: cells to run, edit, reset and stop. kept.js keeps what is typed and answered, worker.js has Python.
 
 import * as kept from "./kept.js";
+import { keepTables, picture } from "./output.js";
 
 const { lesson, worker: address, archive } = document.body.dataset;
 const cells = [...document.querySelectorAll("section.cell")].filter((cell) => cell.querySelector("textarea:not([readonly])"));
@@ -61,7 +62,7 @@ function receive(data) {
   if (data.ready) { ready = true; serviceWorker?.postMessage("keep"); say(current ? "running" : "ready"); return next(); }
   if (!current) return;
   if (data.text) { if (!pending) setTimeout(flush, 50); pending += data.text; }
-  if (data.picture) { flush(); outOf(current).append(Object.assign(new Image(), { src: "data:image/png;base64," + data.picture, alt: data.alt })); }
+  if (data.picture) { flush(); outOf(current).append(picture(data.picture, data.alt)); }
   if (data.done) { flush(); done(current, data); }
 }
 
@@ -79,6 +80,8 @@ function flush() { // many short prints become one change of the page
 function done(cell, { error, kept: found }) {
   cell.classList.remove("busy");
   current = null;
+  showSeconds();
+  for (const pre of outOf(cell).querySelectorAll("pre")) keepTables(pre);
   const notes = found ? kept.keepAnswers(found) : [];
   if (error) return wrong(cell, error);
   cell.classList.add("ran");
@@ -99,7 +102,7 @@ function wrong(cell, error) {
   const missing = above(cell).filter((other) => !known.has(other));
   if (/\nNameError: /.test(error) && missing.length) {
     say("a name is not known: cells above have not run yet");
-    return offer(missing);
+    return offer(missing, cell);
   }
   say("the cell ended with an error");
 }
@@ -143,15 +146,16 @@ function stop() {
 }
 
 let offered = [];
-function offer(chosen) { // a button that runs these cells, in their order on the page
-  offered = cells.filter((cell) => chosen.includes(cell));
-  find("again").hidden = !offered.length;
-  find("again").textContent = offered.length === 1 ? "Run the cell above" : `Run the ${offered.length} cells above`;
+function offer(chosen, ...last) { // a button that runs these cells, in their order on the page, and then the last
+  offered = [...cells.filter((cell) => chosen.includes(cell)), ...last];
+  find("again").hidden = !chosen.length;
+  const above = chosen.length === 1 ? "the cell above" : `the ${chosen.length} cells above`;
+  find("again").textContent = `Run ${above}${last.length ? " and this one" : ""}`;
 }
 
 // ---- the page
 
-function fit(area) { area.style.height = "auto"; area.style.height = area.scrollHeight + 2 + "px"; }
+function fit(area) { area.rows = 1; area.style.height = "auto"; area.style.height = area.scrollHeight + 2 + "px"; }
 
 function typed(cell) {
   const text = areaOf(cell).value;
@@ -167,6 +171,16 @@ function progress() {
   find("progress").textContent =
     `${ran} of ${cells.length} cells run` + (numbers.length ? `, ${passed} of ${numbers.length} exercises passed` : "");
   for (const cell of cells) if (cell.dataset.exercise) cell.classList.toggle("passed", kept.get("states", cell.dataset.exercise) === "passed");
+}
+
+function comeBack(cell) { // what was typed at an earlier visit; the output in the page is not of that text
+  const text = kept.get("cells", named(cell)), number = cell.dataset.exercise;
+  if (text === null) return;
+  areaOf(cell).value = text;
+  areaOf(cell).dispatchEvent(new Event("input")); // for its colours
+  const passed = number && kept.get("states", number) === "passed";
+  const textContent = passed ? `${number}: passed. Press Run to check it again.` : "This is your text. Press Run to see what it prints.";
+  outOf(cell).replaceChildren(Object.assign(document.createElement("p"), { className: "note", textContent }));
 }
 
 const before = new Map(); // cell -> what was typed there before it was reset
@@ -193,7 +207,7 @@ function keys(event, cell) {
 for (const cell of cells) {
   const area = areaOf(cell);
   cell.dataset.source = area.defaultValue;
-  area.value = kept.get("cells", named(cell)) ?? area.defaultValue;
+  comeBack(cell);
   cell.classList.toggle("ran", kept.get("ran", named(cell)) !== null);
   area.addEventListener("input", () => typed(cell));
   area.addEventListener("keydown", (event) => keys(event, cell));
@@ -201,10 +215,12 @@ for (const cell of cells) {
   press("run", () => run(cell));
   press("above", () => run(...above(cell), cell));
   press("reset", ({ target }) => reset(cell, target));
-  cell.closest("details")?.addEventListener("toggle", () => fit(area));
-  area.closest("details")?.addEventListener("toggle", () => fit(area));
-  fit(area);
 }
+const areas = document.querySelectorAll("section.cell textarea");
+const fitAll = () => areas.forEach(fit);
+fitAll();
+addEventListener("resize", fitAll);
+document.querySelector("main").addEventListener("toggle", fitAll, true); // what was folded has its lines now
 
 find("stop").addEventListener("click", stop);
 find("all").addEventListener("click", () => run(...cells));
@@ -212,6 +228,7 @@ find("again").addEventListener("click", () => run(...offered));
 find("save").addEventListener("click", () => {
   const address = URL.createObjectURL(new Blob([kept.asFile()], { type: "application/json" }));
   Object.assign(document.createElement("a"), { href: address, download: "minilora-answers.json" }).click();
+  say("Your answers of all lessons are in the file minilora-answers.json.");
 });
 find("open").addEventListener("change", async ({ target }) => {
   try {
@@ -219,14 +236,16 @@ find("open").addEventListener("change", async ({ target }) => {
     const n = kept.different(found);
     if (n && !confirm(`${n === 1 ? "1 text of this browser is" : `${n} texts of this browser are`} replaced by what ${target.files[0].name} has. Go on?`)) return;
     if (!kept.takeOver(found)) throw new Error("this browser has no room for the answers");
+    kept.put("said", "opened", `The answers of ${target.files[0].name} are in this browser now.`);
     location.reload();
   } catch (error) { say(`${error.message}. Nothing was changed.`); }
   target.value = "";
 });
-setInterval(() => { // a long cell shows that it is alive
+function showSeconds() { // a long cell shows that it is alive
   const seconds = current ? Math.round((Date.now() - began) / 1000) : 0;
   find("seconds").textContent = seconds > 1 ? `${seconds} s` : "";
-}, 1000);
+}
+setInterval(showSeconds, 1000);
 
 // ---- the service worker: on https and localhost only, where a browser allows it
 
@@ -240,17 +259,23 @@ async function beginService() {
 
 function loadAgain(chosen) { // -> is the page loaded again? Only then has it the headers; the first visit begins without them
   if (!serviceWorker || window.crossOriginIsolated || sessionStorage.getItem("minilora/again") !== null) return false;
-  sessionStorage.setItem("minilora/again", JSON.stringify(chosen.map((cell) => cells.indexOf(cell))));
+  const again = { numbers: chosen.map((cell) => cells.indexOf(cell)), top: chosen.at(-1).getBoundingClientRect().top };
+  sessionStorage.setItem("minilora/again", JSON.stringify(again));
   location.reload();
   return true;
 }
 
 function goOn() { // with the cells for which the page was loaded again
-  const waiting = JSON.parse(sessionStorage.getItem("minilora/again") || "[]");
-  if (waiting.length) { sessionStorage.setItem("minilora/again", ""); run(...waiting.map((i) => cells[i])); }
+  const again = JSON.parse(sessionStorage.getItem("minilora/again") || "null");
+  if (!again) return;
+  sessionStorage.setItem("minilora/again", "");
+  const waiting = again.numbers.map((i) => cells[i]);
+  scrollBy({ top: waiting.at(-1).getBoundingClientRect().top - again.top, behavior: "instant" }); // where the reader was
+  run(...waiting);
 }
 
-say(unable || "Press Run at any cell: Python starts in this page.");
+say(unable || kept.get("said", "opened") || "Press Run at any cell: Python starts in this page.");
+kept.remove("said", "opened");
 progress();
 if ("serviceWorker" in navigator && !unable) {
   beginService().catch(() => { /* the page works without it */ });

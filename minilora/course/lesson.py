@@ -1,11 +1,15 @@
 """The functions that the cells of a lesson call: predict a result, expect it, show it, replay a sweep."""
 
+import base64
 import contextlib
+import html
 import io
+import itertools
 import json
 import re
 import sys
 import textwrap
+import time
 
 import numpy as np
 
@@ -19,6 +23,7 @@ from .answering import hint as hint
 from .answering import load_answers as load_answers
 from .answering import progress as progress
 from .answering import save_answers as save_answers
+from .svg import as_svg, in_page
 
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY = COLOURS
 
@@ -237,28 +242,28 @@ def show_axes(columns: int = 1, width: float = 8.0, height: float = 4.6, **optio
 
 
 def _show(drawn):
-    if "ipykernel" not in sys.modules and sys.platform != "emscripten":
-        return
-    picture = io.BytesIO()
-    drawn.savefig(picture, format="png", dpi=90)
     if sys.platform == "emscripten":  # in a page of the site: its worker has put this function there
-        import base64
-
         import js
 
-        js.minilora_show(base64.b64encode(picture.getvalue()).decode(), in_words(drawn))
-    else:
+        js.minilora_show(*_for_page(drawn))
+    elif "ipykernel" in sys.modules:
         from IPython.display import display
 
-        kinds = {"image/png": picture.getvalue(), "image/svg+xml": as_svg(drawn)}
+        kinds = {"image/png": _as_png(drawn), "image/svg+xml": as_svg(drawn)}
         display(kinds, raw=True, metadata={"image/png": {"alt": in_words(drawn)}})
 
 
-def as_svg(drawn) -> str:  # of a matplotlib Figure
-    """The figure as SVG whose texts stay texts; the same figure, the same letters (no date, no random names)."""
-    import matplotlib
+LARGEST_SVG = 1_000_000  # characters: thousands of points are a picture of points in a page
+_names = itertools.count(time.time_ns())  # of the figures in a page, also after its Python began anew
 
-    picture = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "minilora"}):
-        drawn.savefig(picture, format="svg", metadata={"Date": None})
+
+def _for_page(drawn):  # -> an SVG, or the base64 of a PNG where the SVG is large; the figure in words
+    words = in_words(drawn)
+    svg = in_page(as_svg(drawn), html.escape(words), f"r{next(_names)}")
+    return svg if len(svg) <= LARGEST_SVG else base64.b64encode(_as_png(drawn)).decode(), words
+
+
+def _as_png(drawn):
+    picture = io.BytesIO()
+    drawn.savefig(picture, format="png", dpi=90)
     return picture.getvalue()

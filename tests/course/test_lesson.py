@@ -1,5 +1,7 @@
 """predict, expect and the rest: what the cells of a lesson call."""
 
+import base64
+import re
 import sys
 from decimal import Decimal
 from fractions import Fraction
@@ -7,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from minilora.course import answering
+from minilora.course import answering, lesson
 from minilora.course.lesson import (
     budget,
     cards,
@@ -226,3 +228,23 @@ def test_an_expectation_stops_no_lesson_that_computes_with_a_readers_function(mo
     assert (
         "match: False   how many: expected 2, got 3\n    (computed with your functions: 6.1)" in capsys.readouterr().out
     )
+
+
+def drawn_for_a_page(points):
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.subplots().scatter(range(points), range(points), label='"one" & <two>')
+    return lesson._for_page(figure)
+
+
+def test_a_figure_in_a_page_is_an_svg_under_a_name_of_its_own():
+    (first, words), (second, _) = drawn_for_a_page(3), drawn_for_a_page(3)
+    assert words == '"one" & <two>' and 'aria-label="&quot;one&quot; &amp; &lt;two&gt;"' in first
+    names = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in (first, second)]
+    assert names[0] and not names[0] & names[1]
+
+
+def test_a_figure_of_very_many_points_is_a_picture_of_points(monkeypatch):
+    monkeypatch.setattr(lesson, "LARGEST_SVG", 5_000)
+    assert base64.b64decode(drawn_for_a_page(300)[0]).startswith(b"\x89PNG")

@@ -56,6 +56,56 @@ def test_no_page_is_wider_than_its_window(built, opened, width):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1200, 1920])
+def test_code_and_sentences_are_broken_at_the_edge_and_only_tables_are_scrolled(opened, width):
+    page = opened(width)
+    page.goto(f"{page.site}/06_freeze_w_train_b_and_a.html")
+    page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    page.wait_for_timeout(100)
+    cut = """part => part.scrollWidth > part.clientWidth || part.scrollHeight > part.clientHeight"""
+    for area in page.locator("section.cell textarea").all():
+        assert not area.evaluate(cut), area.input_value()
+    for pre in page.locator("pre.out:not(:has(.table))").all():
+        assert not pre.evaluate(cut), pre.inner_text()
+    assert page.locator("pre.out .table").count() > 2
+
+
+@pytest.mark.slow
+def test_a_cell_is_as_high_as_its_text_after_a_turn_of_the_phone_too(opened):
+    page = opened(390)
+    page.goto(f"{page.site}/06_freeze_w_train_b_and_a.html")
+    area = page.locator("section.exercise textarea").first
+    narrow = area.bounding_box()["height"]
+    page.set_viewport_size({"width": 800, "height": 390})
+    page.wait_for_timeout(100)
+    assert area.bounding_box()["height"] < narrow
+    area.fill("one = 1")
+    assert area.bounding_box()["height"] < 60
+
+
+@pytest.mark.slow
+def test_only_what_python_does_stays_in_sight_on_a_phone(opened):
+    page = opened(390)
+    page.goto(f"{page.site}/06_freeze_w_train_b_and_a.html")
+    page.locator("section.exercise").first.scroll_into_view_if_needed()
+    seen = {name: page.locator(f"#{name}").bounding_box()["y"] >= 0 for name in ("state", "stop", "all", "save")}
+    assert seen == {"state": True, "stop": True, "all": False, "save": False}
+    assert page.locator("#bar .now").bounding_box()["height"] < 70
+
+
+def test_a_table_that_a_cell_printed_is_kept_apart_from_its_sentences():
+    from lesson_modules import pages
+
+    html = pages.printed_html(
+        "before\n\nname  <n>\n----  ---\na       1\nlong  1,0\na sentence, as it is\n--- no table"
+    )
+    assert html == (
+        '<pre class="out">before\n\n<span class="table">name  &lt;n&gt;\n----  ---\na       1\nlong  1,0\n</span>'
+        "a sentence, as it is\n--- no table</pre>"
+    )
+
+
+@pytest.mark.slow
 def test_no_script_of_a_page_ends_with_an_error(built, opened):
     page, errors = opened(1200), []
     page.on("pageerror", lambda error: errors.append((page.url, error.message)))
@@ -179,52 +229,6 @@ def test_a_stop_behind_a_formula_does_not_begin_the_next_line():
     text = pages.markdown_html("the $x$, and $y$ too")
     (whole,) = re.findall(r'<span class="whole">(.*?)</span>,</span>', text)
     assert "<mi>x</mi>" in whole
-
-
-# ---- figures
-
-
-@pytest.fixture
-def drawn():
-    """pages.drawn of a small figure of matplotlib, with or without a heat map, as the n-th of a page."""
-    from lesson_modules import pages
-    from matplotlib.figure import Figure
-
-    from minilora.course.lesson import as_svg
-
-    def draw(number, heat=False):
-        figure = Figure()
-        axes = figure.subplots()
-        axes.plot([0, 1], color="#D55E00", label="ΔW")
-        axes.set_title("white on grey")
-        if heat:
-            axes.imshow([[0, 1]])
-        return pages.drawn(as_svg(figure), "Figure 1 of lesson 5", number)
-
-    return draw
-
-
-def test_a_figure_takes_the_colours_of_the_page_and_its_texts_stay_texts(drawn):
-    svg = drawn(1)
-    assert "stroke: var(--dw)" in svg and "var(--paper)" in svg and not re.search("#(d55e00|ffffff|000000)", svg)
-    assert "white on grey</text>" in svg and 'aria-label="Figure 1 of lesson 5"' in svg
-    assert "http" not in svg and "<metadata" not in svg
-
-
-def test_a_heat_map_keeps_its_colours(drawn):
-    svg = drawn(1, heat=True)
-    assert 'class="drawn card"' in svg and "#d55e00" in svg
-
-
-def test_two_figures_of_a_page_have_no_name_in_common(drawn):
-    names = [set(re.findall(r'\bid="([^"]+)"', drawn(number))) for number in (1, 2)]
-    assert names[0] and not names[0] & names[1]
-    used = set(re.findall(r'(?:href="|url\()#([^")]+)', drawn(1)))
-    assert used <= names[0]
-
-
-def test_the_same_figure_is_the_same_text(drawn):
-    assert drawn(1) == drawn(1)
 
 
 # ---- colours

@@ -3,6 +3,7 @@
 import hashlib
 import html
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import zipfile
 import pytest
 from lesson_modules import LESSONS, build, pages, site_pages
 
+from minilora.course.runner import exercise
 from minilora.errors import FormatError
 
 pytestmark = pytest.mark.slow
@@ -63,6 +65,14 @@ def test_an_exercise_is_kept_under_its_number_and_another_cell_under_its_text(si
     assert all(re.fullmatch(r"[0-9a-f]{10}(-\d+)?", key) for kind, key in keys if not kind)
     assert len({key for _, key in keys}) == len(keys)
     assert re.findall(r'data-exercise="(.+?)"', page) == ["6.1", "6.2", "6.3"]
+
+
+def test_the_hints_of_an_exercise_are_folded_each_in_the_one_before_it(site):
+    page = (site / "06_freeze_w_train_b_and_a.html").read_text(encoding="utf-8")
+    (first, *_) = re.findall(r'<details class="hint">.*?</details></details></details>', page)
+    assert re.findall(r"<summary>(.+?)</summary>", first) == ["Hint 1 of 3", "Hint 2 of 3", "Hint 3 of 3"]
+    assert [html.unescape(p) for p in re.findall(r"<p>(.+?)</p>", first)] == list(exercise("6.1").hints)
+    assert page.count('<details class="hint">') == 3
 
 
 def test_the_page_says_what_cells_need_until_its_script_runs(site):
@@ -139,7 +149,8 @@ def test_a_folder_without_pyodide_is_one_line_and_writes_nothing(tmp_path):
 
 def build_with(*options):
     command = [sys.executable, str(LESSONS / "build.py"), *map(str, options)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=LESSONS.parent)
+    here = os.environ | {"PYTHONPATH": str(LESSONS.parent)}  # this package, not one that is installed
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=LESSONS.parent, env=here)
 
 
 @pytest.mark.parametrize(
