@@ -32,6 +32,7 @@ NO_TEST_FILE = {  # file, or pattern -> where it is tested instead
     "serving/metrics.py": "test_api.py",
     "serving/names.py": "test_pool.py",
     "serving/protocol.py": "test_api.py",
+    "serving/reading.py": "test_pool.py",
     "serving/start.py": "every test of a server starts it",
     "quantization/blockwise.py": "test_nf4.py and test_double_quantization.py",
     "quantization/save.py": "test_checkpoint.py",

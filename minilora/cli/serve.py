@@ -17,6 +17,8 @@ def _modules(ctx, param, value):  # ("name=path", ...) -> [(name, Path)]
         name, equals, path = text.partition("=")
         if not (name and equals and path):
             raise ConfigError(f"--lora-modules {text!r}: expected NAME=DIR")
+        if name in dict(found):
+            raise ConfigError(f"--lora-modules: the name {name!r} is there twice")
         found.append((name, Path(path)))
     return found
 
@@ -122,9 +124,9 @@ def serve(
         max_model_len=max_model_len, may_load=allow_runtime_lora_updating, api_key=api_key, device=device,
         quantize=quantize,
     )  # fmt: skip
+    listener = listen(host, port)
     names = [card["id"] for card in server.cards()]
     click.echo(f"base {names[0]}, adapters: {', '.join(names[1:21]) or 'none'}{' ...' if len(names) > 21 else ''}")
-    listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"open http://{shown}:{listener.getsockname()[1]}/  (Ctrl-C ends)")
     HttpServer(server, host).run(sockets=[listener])

@@ -5,16 +5,16 @@ import contextlib
 import json
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 from typing import Any
 
 import numpy as np
-from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic_core import PydanticSerializationError, to_json
 
-from ..errors import BusyError, MiniloraError
+from ..errors import MiniloraError
 from ..text.streaming import TextStream
 from . import protocol
 from .guard import error_body
@@ -50,6 +50,7 @@ class Answers:
     def __init__(self, server):
         self.server, self.sequences = server, []
         self.began = time.perf_counter()
+        self.left = 0  # how many of them have not ended
         self._queue = asyncio.Queue()
         self._last = {}  # index -> when its last token was given
 
@@ -78,31 +79,37 @@ class Answers:
                     self.server.engine.cancel(sequence)
                 del self.sequences[index:]
                 raise
+            self.left += 1
 
     def _give(self, index: int, delta: Delta) -> None:  # in the engine's thread
         self.server.post.put(self._queue, index, delta)
 
-    async def leave_with(self, request: Request) -> None:
-        """Wait until the client goes; `deltas` ends then."""
-        while (await request.receive())["type"] != "http.disconnect":
+    @contextlib.asynccontextmanager
+    async def wanted(self, receive):
+        """Within it `deltas` ends when the client goes; what runs at its end is cancelled."""
+        leaving = asyncio.create_task(self._leave(receive))
+        try:
+            yield
+        finally:
+            leaving.cancel()
+            if self.left:
+                self.cancel()
+
+    async def _leave(self, receive):
+        while (await receive())["type"] != "http.disconnect":
             pass
         self._queue.put_nowait([])
 
     async def deltas(self) -> AsyncGenerator[Given, None]:
-        """What each step gave, until every answer has ended; cancels what runs when it is left before."""
-        left = len(self.sequences)
-        try:
-            while left:
-                given, now = await self._queue.get(), time.perf_counter()
-                if not given:
-                    return
-                for index, delta in given:
-                    self._measure(index, delta, now)
-                    left -= delta.finish_reason is not None
-                yield given
-        finally:
-            if left:
-                self.cancel()
+        """What each step gave, until every answer has ended or the client is gone."""
+        while self.left:
+            given, now = await self._queue.get(), time.perf_counter()
+            if not given:
+                return
+            for index, delta in given:
+                self._measure(index, delta, now)
+                self.left -= delta.finish_reason is not None
+            yield given
 
     def _measure(self, index, delta, now):
         metrics = self.server.metrics
@@ -195,25 +202,32 @@ async def respond(shape, request):
     answers = shape.answers
     name = shape.body.model or shape.server.name
     head = {"id": shape.prefix + uuid.uuid4().hex, "created": int(time.time()), "model": name}
-    if shape.body.stream:  # a StreamingResponse ends `_events` when the client goes
-        return StreamingResponse(_events(shape, head), media_type="text/event-stream")
+    if shape.body.stream:
+        return EventStream(answers, _events(shape, Chunks(shape, head)))
     parts = [([], []) for _ in answers.sequences]
     last: list[Any] = [None] * len(parts)
-    leaving = asyncio.create_task(answers.leave_with(request))
-    try:
+    async with answers.wanted(request.receive):
         async for given in raising(answers.deltas()):
             for index, delta in given:
                 parts[index][0].append(delta.text)
                 parts[index][1].extend(delta.logprobs)
                 last[index] = delta
-    finally:
-        leaving.cancel()
     if any(delta is None or not delta.finish_reason for delta in last):
         return Response(status_code=499)  # the client is gone
-    if any(delta.finish_reason == "abort" for delta in last):
-        raise BusyError("the server is stopping")
     choices = [shape.choice(i, "".join(texts), last[i], tuple(found)) for i, (texts, found) in enumerate(parts)]
     return head | {"object": shape.kind, "choices": choices, "usage": answers.usage(shape.prompts)}
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events of answers, which end when the client goes."""
+
+    def __init__(self, answers: Answers, events: AsyncIterator[bytes]):
+        super().__init__(events, media_type="text/event-stream")
+        self.answers = answers
+
+    async def __call__(self, scope, receive, send):
+        async with self.answers.wanted(receive):
+            await self.stream_response(send)
 
 
 def event(data: dict) -> bytes:
@@ -223,6 +237,54 @@ def event(data: dict) -> bytes:
     except PydanticSerializationError:
         text = json.dumps(data, ensure_ascii=False).encode(errors="backslashreplace")
     return b"data: %b\n\n" % text
+
+
+class Chunks:
+    """The events of a stream, with one choice in each, and the usage where it is asked for."""
+
+    def __init__(self, shape, head: dict):
+        self.shape, self.head = shape, head | {"object": shape.chunk_kind}
+        self.body, self.prompts = shape.body, shape.prompts
+        self._counts = Counter()  # index -> tokens so far
+
+    def opening(self, index: int) -> bytes:
+        """What says whose an answer is; b"" where the shape has no such event."""
+        choice = self.shape.opening(index)
+        return b"" if choice is None else self._event(index, choice)
+
+    def of(self, index: int, delta: Delta) -> bytes:
+        """The event of a delta; b"" when it has nothing to show."""
+        self._counts[index] += len(delta.tokens)
+        shown = delta.text or delta.finish_reason or delta.logprobs
+        return self._event(index, self.shape.piece(index, delta)) if shown else b""
+
+    def last(self) -> bytes:
+        """The usage of the whole request; b"" where it is not asked for."""
+        usage = self.shape.answers.usage(self.prompts)
+        return event(self.head | {"choices": [], "usage": usage}) if self.body.usage_wanted else b""
+
+    def _event(self, index, choice):
+        found = self.head | {"choices": [choice]}
+        if self.body.usage_wanted:
+            prompt = self.prompts[index // self.body.n]
+            usage = protocol.usage(len(prompt), self._counts[index]) if self.body.usage_in_chunks else None
+            found |= {"usage": usage}
+        return event(found)
+
+
+async def _events(shape, chunks):
+    """The choices of a step are written at once; `[DONE]` at the end."""
+    if opening := b"".join(map(chunks.opening, range(len(shape.answers.sequences)))):
+        yield opening
+    try:
+        async for given in raising(shape.answers.deltas()):
+            if shown := b"".join(chunks.of(*pair) for pair in given):
+                yield shown
+    except MiniloraError as error:
+        yield event(error_body(error)[0])
+    else:
+        yield chunks.last()
+    yield b"data: [DONE]\n\n"
 
 
 async def side_by_side(answers: Answers, names: list[str], failed: list[tuple[str, Exception]]) -> AsyncIterator[bytes]:
@@ -239,24 +301,4 @@ async def side_by_side(answers: Answers, names: list[str], failed: list[tuple[st
 
     async for given in answers.deltas():
         yield b"".join(shown(names[index], delta) for index, delta in given)
-    yield b"data: [DONE]\n\n"
-
-
-async def _events(shape, head):
-    """Server-sent events: a choice in each, those of a step written at once; `[DONE]` at the end."""
-    head, answers = head | {"object": shape.chunk_kind}, shape.answers
-    more = {"usage": None} if shape.body.usage_wanted else {}
-    for index in range(len(answers.sequences)):
-        if (choice := shape.opening(index)) is not None:
-            yield event(head | {"choices": [choice]} | more)
-    try:
-        async for given in raising(answers.deltas()):
-            shown = [pair for pair in given if pair[1].text or pair[1].finish_reason or pair[1].logprobs]
-            if shown:
-                yield b"".join(event(head | {"choices": [shape.piece(*pair)]} | more) for pair in shown)
-    except MiniloraError as error:
-        yield event(error_body(error)[0])
-    else:
-        if shape.body.usage_wanted:
-            yield event(head | {"choices": [], "usage": answers.usage(shape.prompts)})
     yield b"data: [DONE]\n\n"

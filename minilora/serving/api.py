@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from ..errors import ConfigError, MiniloraError, UnknownNameError, printable
 from . import protocol
-from .answers import Answers, Chat, Completion, Post, respond, side_by_side
+from .answers import Answers, Chat, Completion, EventStream, Post, respond, side_by_side
 from .asking import Asking
 from .engine import Engine
 from .guard import HANDLERS, Guard
@@ -99,7 +99,9 @@ def create_app(server: Server, host: str = "127.0.0.1") -> FastAPI:
     @app.get("/", response_class=HTMLResponse)
     def page():
         text = resources.files("minilora.serving").joinpath("page.html").read_text(encoding="utf-8")
-        return HTMLResponse(text, headers={"Content-Security-Policy": "default-src 'self' 'unsafe-inline'"})
+        return HTMLResponse(
+            text, headers={"Content-Security-Policy": "default-src 'self' 'unsafe-inline'; img-src data:"}
+        )
 
     @app.get("/v1/models")
     def models():
@@ -149,7 +151,7 @@ def create_app(server: Server, host: str = "127.0.0.1") -> FastAPI:
                 names.append(name)
             except MiniloraError as error:
                 failed.append((name, error))
-        return StreamingResponse(side_by_side(answers, names, failed), media_type="text/event-stream")
+        return EventStream(answers, side_by_side(answers, names, failed))
 
     @app.post("/tokenize")
     def tokenize(body: protocol.TokenizeRequest):
@@ -158,7 +160,7 @@ def create_app(server: Server, host: str = "127.0.0.1") -> FastAPI:
         version, asking = server.lease(body.model)
         try:
             if body.messages is not None:
-                ids = asking.prompt(body.messages, server.tokenizer)
+                ids = asking.prompt(protocol.plain_messages(body.messages), server.tokenizer)
             else:
                 ids = _encoded(server, body.prompt or "", body.add_special_tokens)
         finally:
@@ -170,6 +172,7 @@ def create_app(server: Server, host: str = "127.0.0.1") -> FastAPI:
 
     @app.post("/detokenize")
     def detokenize(body: protocol.DetokenizeRequest):
+        server.pool.release(server.lease(body.model)[0])  # all have one tokenizer, but an unknown name is a mistake
         _check_ids(server, body.tokens)
         return {"prompt": server.tokenizer.decode(body.tokens)}
 
@@ -228,7 +231,11 @@ def _prepared(server, body, prompts):  # -> Version or None, Asking, [token ids]
     version, asking = server.lease(body.model)
     try:
         if prompts is None:
-            return version, asking, [asking.prompt(body.plain_messages(), server.tokenizer, body.chat_template_kwargs)]
+            return (
+                version,
+                asking,
+                [asking.prompt(protocol.plain_messages(body.messages), server.tokenizer, body.chat_template_kwargs)],
+            )
         return version, asking, [_encoded(server, p, body.add_special_tokens) for p in prompts]
     except BaseException:
         server.pool.release(version)

@@ -35,9 +35,12 @@ async def _malformed(request, error):
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return JSONResponse(protocol.error("the body is not JSON", 400, "BadRequestError"), 400)
-    place = ".".join(str(part) for part in first["loc"][1:3])
+    place, said = first["loc"][1:3], first["msg"]
+    if len(place) == 2 and place[0] in protocol.EXPECTED:  # the second says which of several kinds was tried first
+        place, said = place[:1], f"expected {protocol.EXPECTED[place[0]]}"
+    place = ".".join(map(str, place))
     kind = request.headers.get("content-type", "")
-    message = f"{printable(place)}: {first['msg']}" if place else first["msg"]
+    message = f"{printable(place)}: {said}" if place else said
     if "json" not in kind:
         message = "Unsupported Media Type: Only 'application/json' is allowed"
     return JSONResponse(protocol.error(message.splitlines()[0][:300], 400, "BadRequestError", place or None), 400)
@@ -70,8 +73,9 @@ class Guard:
         if self.is_local and not is_loopback(host_of(headers.get(b"host", ""))):
             return await answer(403, "the Host header is not a local address", scope, receive, send)
         if self.server.api_key and scope["path"].startswith(GUARDED):
-            given = headers.get(b"authorization", "").removeprefix("Bearer ").encode("latin-1")
-            if not hmac.compare_digest(given, self.server.api_key.encode()):
+            scheme, _, given = headers.get(b"authorization", "").partition(" ")
+            right = hmac.compare_digest(given.encode("latin-1"), self.server.api_key.encode())
+            if scheme.lower() != "bearer" or not right:
                 return await answer(401, "Unauthorized: a valid API key is needed", scope, receive, send)
         length = headers.get(b"content-length", "0")
         if not length.isdigit() or int(length) > LARGEST_BODY:
@@ -108,10 +112,10 @@ def host_of(header: str) -> str:
 def is_loopback(host: str) -> bool:
     """Whether an address means this machine alone.
 
-    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    >>> is_loopback("127.0.0.1"), is_loopback("Localhost"), is_loopback("0.0.0.0")
     (True, True, False)
     """
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

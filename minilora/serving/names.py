@@ -10,14 +10,6 @@ def is_name(name) -> bool:
     return fits and not name.startswith(".") and not any(c in name for c in "/\\:") and name != BASE
 
 
-def is_there(path) -> bool:
-    """Whether `path` is a file. A name that the file system refuses, for its length for example, is none."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
 def check_name(name):
     """Raises ConfigError for what cannot be an adapter's name."""
     if not is_name(name):

@@ -17,45 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..adapters import files
-from ..adapters.mixed import check_mixable
 from ..adapters.resident import Resident
-from ..errors import BusyError, ConfigError, FormatError, MissingFileError, UnknownNameError, printable
-from ..methods.lora import Lora
-from .names import check_name, is_name, is_there
+from ..errors import BusyError, ConfigError, UnknownNameError, printable
+from .names import check_name, is_name
+from .reading import Reader, Version, has_files, stamp
 
-FILES = (files.CONFIG, files.TENSORS)
 YIELD = 1e-5  # seconds: who waits for a lock gets it only when its holder sleeps
 TURN = 0.01  # seconds that a step waits at most for a reader, whose file may be large
-
-
-@dataclass(eq=False)
-class Version:
-    """One reading of an adapter's folder. Reloading makes another one, so what was asked of this one stays its own.
-
-    key      its identity: name and number
-    stamp    times and sizes of the files that were read
-    about    what `describe` found beside the adapter: how it is asked
-    leases   requests that wait for it or run on it; 0: it may be evicted
-    """
-
-    key: str
-    name: str
-    path: Path
-    adapter: Any
-    stamp: tuple
-    bytes: int
-    seconds: float  # that reading and checking took
-    about: Any = None
-    leases: int = 0
-    rows: int = 0  # how many of them are in the batch: then its slot is held
-    used: int = 0  # order of the last lease
-    dropped: bool = False  # unloaded or replaced: it goes when its last lease ends
-
-    @property
-    def is_scalable(self):
-        """Whether each update is a sum of its own in slots, so that a row can have it at another strength."""
-        return all(m.additive and isinstance(m, Lora) and m.stacked(None) for m in self.adapter.methods.values())
 
 
 @dataclass(eq=False)
@@ -82,15 +50,14 @@ class Pool:
     def __init__(self, model, max_loras=32, max_cpu_loras=64, max_rank=64, folder=None, describe: Callable = str):
         if max_cpu_loras < max_loras:
             raise ConfigError(f"max_cpu_loras {max_cpu_loras}: expected at least max_loras, {max_loras}")
-        self.model, self.resident, self.describe = model, Resident(max_loras), describe
-        self.max_loras, self.max_cpu_loras, self.max_rank = max_loras, max_cpu_loras, max_rank
+        self.model, self.resident, self.reader = model, Resident(max_loras), Reader(model, max_rank, describe)
+        self.max_loras, self.max_cpu_loras = max_loras, max_cpu_loras
         self.folder = None if folder is None else Path(folder).resolve()
         self.entries = {}  # name -> Entry, in the order of loading
-        self.fingerprint = model.fingerprint()
         self.versions = {}  # key -> Version, in memory
         self.evicted, self.evictions = [], 0  # the latest names, and how many there were
         self.active = {}  # key -> Version, in a slot or attached: the engine's thread owns it
-        self._numbers, self._uses = itertools.count(1), itertools.count(1)
+        self._uses = itertools.count(1)
         self._lock = threading.Lock()
         self._turn, self._readers = threading.Lock(), 0  # of a reader or of the engine; how many read now
         self.observe: Callable = lambda seconds: None  # called with the time that reading a folder took
@@ -135,16 +102,17 @@ class Pool:
         """
         entry = self._entry(name)
         with entry.loading:  # two requests for one adapter read it once
-            with self._lock:
-                version = entry.version
-                if version is not None and not version.dropped and version.stamp == stamp(entry.path):
-                    return self._used(version)
             try:
+                found = stamp(entry.path)
+                with self._lock:
+                    version = entry.version
+                    if version is not None and not version.dropped and version.stamp == found:
+                        return self._used(version)
                 fresh = self._read_into_memory(name, entry.path)
             except Exception:
                 with self._lock:
-                    if not entry.taken and entry.version is None and self.entries.get(name) is entry:
-                        del self.entries[name]  # only its folder gave it a name
+                    if not entry.taken and self.entries.get(name) is entry:
+                        self._forget(self.entries.pop(name))  # only its folder gave it a name
                 raise
             with self._lock:
                 self._forget(entry)
@@ -170,11 +138,16 @@ class Pool:
     def names(self):  # -> [(name, path, whether it is in memory)]
         """Every name that answers: folders that are not loaded, then adapters in the order of their loading."""
         with self._lock:
-            loaded = [(n, e.path, e.version is not None and not e.version.dropped) for n, e in self.entries.items()]
-        known = {name for name, _, _ in loaded}
+            entries = list(self.entries.items())
+        loaded = [
+            (name, entry.path, entry.version is not None and not entry.version.dropped)
+            for name, entry in entries
+            if entry.taken or has_files(entry.path)
+        ]
+        known = {name for name, _ in entries}
         folders = sorted(self.folder.iterdir()) if self.folder is not None and self.folder.is_dir() else []
-        others = [p for p in folders if p.name not in known and is_name(p.name) and is_there(p / files.CONFIG)]
-        return [(path.name, path, False) for path in others] + loaded
+        found = [(p.name, self._folder_of(p.name)) for p in folders if p.name not in known]
+        return [(name, path, False) for name, path in found if path is not None] + loaded
 
     def inside(self, path):  # -> Path
         """A path from a request: absolute or relative to `folder`, and inside it. Raises ConfigError otherwise."""
@@ -191,11 +164,17 @@ class Pool:
         with self._lock:
             if name in self.entries:
                 return self.entries[name]
-            if is_name(name) and self.folder is not None:
-                path = (self.folder / name).resolve()
-                if path.is_relative_to(self.folder) and any(is_there(path / f) for f in FILES):
-                    return self.entries.setdefault(name, Entry(path, taken=False))
+            if (path := self._folder_of(name)) is not None:
+                return self.entries.setdefault(name, Entry(path, taken=False))
         raise UnknownNameError(f"The model `{printable(str(name)[:100])}` does not exist.")
+
+    def _folder_of(self, name):
+        """The subfolder with an adapter, or a part of one, that has this name; None: there is none, or it is a link
+        that leads out."""
+        if self.folder is None or not is_name(name):
+            return None
+        path = (self.folder / name).resolve()
+        return path if path.is_relative_to(self.folder) and has_files(path) else None
 
     def _used(self, version):
         version.leases += 1
@@ -221,7 +200,7 @@ class Pool:
         with self._lock:
             self._readers += 1
         try:
-            parts = self._parts(name, path)
+            parts = self.reader.parts(name, path)
             while True:
                 with self._turn:
                     version = next(parts)
@@ -231,42 +210,6 @@ class Pool:
         finally:
             with self._lock:
                 self._readers -= 1
-
-    def _parts(self, name, path):  # yields None after each part of the work, and the Version at the end
-        """The stamp is taken before: a change while reading is seen by the next request."""
-        began, before = time.perf_counter(), stamp(path)
-        config = files.read_adapter_config(path)
-        yield
-        tensors, trained_on = files.read_adapter_tensors(path, config)
-        yield
-        try:
-            self._check(name, config)
-            config = self.model.accept(config)
-            yield
-            adapter = self.model.make(config)
-            check_mixable(name, adapter)
-        except ConfigError as error:
-            raise ConfigError(f"{path / files.CONFIG}: {error}") from error
-        yield
-        parameters = adapter.own_parameters()
-        files.match(tensors, parameters, self.model.base_parameters, path)
-        if trained_on and trained_on != self.fingerprint:
-            raise ConfigError(f"{path} was trained on another base than this one, with the same shapes")
-        yield
-        self.model.assign(parameters, tensors)
-        yield
-        if stamp(path) != before:
-            raise FormatError(f"{path} changed while it was read: try again when it is complete")
-        size, about = sum(p.data.nbytes for p in parameters.values()), self.describe(path)
-        seconds = time.perf_counter() - began
-        key = f"{name}#{next(self._numbers)}"
-        yield Version(key, name, path, adapter, before, size, seconds, about)
-
-    def _check(self, name, config):
-        if getattr(config, "modules_to_save", None):
-            raise ConfigError(f"adapter {name!r} has modules_to_save {config.modules_to_save}: the server has one head")
-        if (rank := highest_rank(config)) > self.max_rank:
-            raise ConfigError(f"LoRA rank {rank} is greater than max_lora_rank {self.max_rank}")
 
     def _evict(self, version):
         del self.versions[version.key]
@@ -327,18 +270,3 @@ class Pool:
             return
         for path in version.adapter.methods:
             del self.model.wrap(path).adapters[version.key]
-
-
-def highest_rank(config) -> int:
-    """The highest rank that a configuration names, whether a layer has it or not; 0 for a method without ranks."""
-    pattern = (config.rank_pattern or {}).values() if hasattr(config, "rank") else ()  # AdaLoRA's has masks in it
-    return max(getattr(config, "r", 0), getattr(config, "init_r", 0), *pattern)
-
-
-def stamp(path):  # -> times and sizes of an adapter's files
-    """Tells one state of a folder from another. Raises MissingFileError when a file is missing."""
-    try:
-        found = [(path / name).stat() for name in FILES]
-    except OSError as error:
-        raise MissingFileError(f"no adapter in {path}: expected {' and '.join(FILES)}") from error
-    return tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in found)

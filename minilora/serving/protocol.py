@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Sequence as Many
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from ..errors import ConfigError
 from .requests import Delta, Logprob, Sampling
@@ -13,9 +13,28 @@ MOST_LOGPROBS = 20
 MOST_ANSWERS = 128  # n times the prompts of one request
 NEVER = -9999.0  # what vLLM writes for a log-probability of minus infinity: JSON has no infinity
 
+# fields that OpenAI or vLLM has and this server has not: refused unless they are null, 0, false or empty
+UNSUPPORTED = frozenset(
+    "presence_penalty frequency_penalty logit_bias min_p min_tokens suffix tools functions bad_words allowed_token_ids "
+    "use_beam_search truncate_prompt_tokens prompt_logprobs return_token_ids include_stop_str_in_output guided_json "
+    "guided_regex guided_choice guided_grammar structured_outputs logits_processors echo add_special_tokens documents "
+    "chat_template continue_final_message audio lora_path adapter_id".split()
+)
+USUAL = {  # the same, with the value that changes nothing
+    "repetition_penalty": 1, "length_penalty": 1, "skip_special_tokens": True, "spaces_between_special_tokens": True,
+    "add_generation_prompt": True, "response_format": {"type": "text"}, "modalities": ["text"],
+}  # fmt: skip
+
 Id = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
+Number = Annotated[  # null: 1, as in OpenAI's description
+    Annotated[int, Field(ge=1, le=MOST_ANSWERS)] | None, AfterValidator(lambda n: 1 if n is None else n)
+]
 Stop = Annotated[str, StringConstraints(min_length=1)]
+EXPECTED = {  # of a field that may be one of several things
+    "stop": "a text, or a list of at most 16 texts, none of them empty",
+    "prompt": "a text, token ids, or a list of texts or of token ids",
+}
 
 
 class Options(BaseModel):
@@ -25,7 +44,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     model: str | None = None
-    n: int = Field(1, ge=1, le=MOST_ANSWERS)
+    n: Number = 1
     temperature: float | None = Field(1.0, ge=0, le=1e6)
     top_p: float | None = Field(1.0, gt=0, le=1)
     top_k: int | None = Field(None, ge=-1, lt=2**31)  # 0 and -1: all
@@ -41,18 +60,19 @@ class Options(BaseModel):
         """Raises ConfigError for fields that contradict each other or are not supported."""
         if self.stream_options is not None and not self.stream:
             raise ConfigError("Stream options can only be defined when `stream=True`.")
-        extra = self.model_extra or {}
-        for name in ("presence_penalty", "frequency_penalty", "logit_bias", "min_p", "min_tokens", "suffix", "tools"):
-            if extra.get(name):
+        for name, value in (self.model_extra or {}).items():
+            usual = self.n if name == "best_of" else USUAL.get(name)
+            changes = bool(value) if name in UNSUPPORTED else usual is not None and value not in (None, usual)
+            if changes:
                 raise ConfigError(f"{name} is not currently supported")
-        if extra.get("repetition_penalty") not in (None, 1, 1.0):
-            raise ConfigError("repetition_penalty is not currently supported")
-        if extra.get("best_of") not in (None, self.n):
-            raise ConfigError("best_of is not currently supported")
 
     @property
     def usage_wanted(self) -> bool:
         return bool((self.stream_options or {}).get("include_usage"))
+
+    @property
+    def usage_in_chunks(self) -> bool:
+        return self.usage_wanted and bool((self.stream_options or {}).get("continuous_usage_stats"))
 
     def sampling(self, max_tokens: int, logprobs: int | None) -> Sampling:
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
@@ -114,9 +134,10 @@ class ChatRequest(Options):
         if self.top_logprobs and not self.logprobs:
             raise ConfigError("top_logprobs needs logprobs to be true")
 
-    def plain_messages(self) -> list[dict]:
-        """Messages whose content is text: parts of text are joined. Raises ConfigError for pictures and sounds."""
-        return [{**m, "content": text_of(m.get("content"))} if "content" in m else m for m in self.messages]
+
+def plain_messages(messages: list[dict]) -> list[dict]:
+    """Messages whose content is text: parts of text are joined. Raises ConfigError for pictures and sounds."""
+    return [{**m, "content": text_of(m.get("content"))} if "content" in m else m for m in messages]
 
 
 def text_of(content: Any) -> Any:
@@ -257,12 +278,11 @@ def chat_logprobs(found: Many[Logprob], token_text) -> dict:
 
 
 def completion_choice(index: int, text: str, delta: Delta, logprobs: dict | None) -> dict:
-    reason = reason_of(delta.finish_reason)
     return {
         "index": index,
         "text": text,
         "logprobs": logprobs,
-        "finish_reason": reason,
+        "finish_reason": delta.finish_reason,
         "stop_reason": delta.stop_reason,
     }
 
@@ -273,7 +293,7 @@ def chat_choice(index: int, text: str, delta: Delta, logprobs: dict | None) -> d
         "index": index,
         "message": message,
         "logprobs": logprobs,
-        "finish_reason": reason_of(delta.finish_reason),
+        "finish_reason": delta.finish_reason,
         "stop_reason": delta.stop_reason,
     }
 
@@ -281,11 +301,6 @@ def chat_choice(index: int, text: str, delta: Delta, logprobs: dict | None) -> d
 def chat_chunk_choice(index: int, text: str | None, delta: Delta | None, logprobs: dict | None) -> dict:
     """delta None: the first chunk of an answer, which says whose it is."""
     content = {"role": "assistant", "content": ""} if delta is None else {"content": text} if text else {}
-    reason = None if delta is None else reason_of(delta.finish_reason)
+    reason = None if delta is None else delta.finish_reason
     stop = {} if delta is None else {"stop_reason": delta.stop_reason}
     return {"index": index, "delta": content, "logprobs": logprobs, "finish_reason": reason} | stop
-
-
-def reason_of(reason: str | None) -> Literal["stop", "length"] | None:
-    """OpenAI's words: what was aborted ended as if by a stop."""
-    return None if reason is None else "length" if reason == "length" else "stop"

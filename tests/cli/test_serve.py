@@ -48,6 +48,10 @@ def test_a_folder_that_is_no_adapter_is_refused(tmp_path):
     assert "expected one name" in refused("--lora-modules", f"a/b={tmp_path}")
 
 
+def test_two_folders_with_one_name_are_refused(tmp_path):
+    assert refused("--lora-modules", f"a={tmp_path}", f"a={tmp_path}") == "--lora-modules: the name 'a' is there twice"
+
+
 def test_an_adapter_with_the_name_of_the_base_is_refused(tmp_path):
     assert "has the name of the base" in refused("--lora-modules", f"base={tmp_path}")
     (tmp_path / "base").mkdir()
@@ -69,7 +73,8 @@ def test_a_port_that_is_taken_is_refused_in_one_line():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert f"cannot listen on 127.0.0.1 port {port}" in refused("--port", port)
+        result = CliRunner().invoke(serve, ["--port", str(port)])
+    assert f"cannot listen on 127.0.0.1 port {port}" in str(result.exception) and result.output == ""
 
 
 def test_a_missing_package_is_named_with_the_extra(monkeypatch):

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("fastapi")
 
 from minilora.errors import ConfigError
-from minilora.serving.answers import Post, event, raising
+from minilora.serving.answers import Answers, EventStream, Post, event, raising
 from minilora.serving.requests import Delta
 
 
@@ -47,3 +48,29 @@ def test_an_event_is_one_line_of_json_in_utf_8(text):
     written = event({"text": text, "logprobs": None})
     assert written.startswith(b"data: ") and written.endswith(b"\n\n") and written.count(b"\n") == 2
     assert json.loads(written[6:].decode("utf-8")) == {"text": text, "logprobs": None}
+
+
+@pytest.mark.parametrize("goes", ["before the first event", "behind the first event", "never"])
+def test_what_nobody_waits_for_is_cancelled_and_nothing_else(goes):
+    cancelled, sent = [], []
+    answers = Answers(SimpleNamespace(engine=SimpleNamespace(cancel=cancelled.append)))
+    answers.sequences, answers.left = ["sequence"], 1
+
+    async def events():
+        yield b"first"
+        if goes == "never":
+            answers.left = 0  # it has ended
+        async for _ in answers.deltas():
+            yield b"more"
+
+    async def receive():
+        if goes == "before the first event" or (goes == "behind the first event" and sent):
+            return {"type": "http.disconnect"}
+        await asyncio.sleep(0.01 if goes == "behind the first event" else 60)
+        return {"type": "http.request"}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(asyncio.wait_for(EventStream(answers, events())({"type": "http"}, receive, send), 10))
+    assert cancelled == ([] if goes == "never" else ["sequence"])

@@ -81,7 +81,32 @@ def test_the_page_asks_for_the_key(browser):
         page = opened(browser, url)
         page.wait_for_selector("#key")
         assert "needs an API key" in page.inner_text("#problem")
+        page.fill("#key", "another")
+        page.press("#key", "Tab")
+        page.wait_for_function("document.querySelector('#problem').textContent === \"This is not the server's key.\"")
         page.fill("#key", "s3cret")
         page.press("#key", "Tab")
         page.wait_for_selector("#models input")
         assert text(asked(page)["style-json"]).startswith("{")
+
+
+def test_a_folder_that_somebody_adds_can_be_chosen_and_keeps_what_was_chosen(browser, tmp_path):
+    shutil.copytree(shipped("adapters/style-json"), tmp_path / "anna")
+    with served(folder=tmp_path) as (_, url):
+        page = opened(browser, url)
+        page.wait_for_selector("#models input")
+        page.click("#none")
+        page.check("#models input[value=anna]")
+        shutil.copytree(shipped("adapters/style-crier"), tmp_path / "ben")
+        page.wait_for_selector("#models input[value=ben]", timeout=15_000)
+        assert list(asked(page)) == ["anna"]
+
+
+def test_an_empty_question_is_not_sent(browser):
+    with served(modules=None) as (_, url):
+        page = opened(browser, url)
+        page.wait_for_selector("#models input")
+        page.fill("#question", "")
+        page.click("#ask")
+        assert page.evaluate("document.querySelector('#question').validity.valueMissing")
+        assert page.query_selector_all(".card") == [] and page.mistakes == []

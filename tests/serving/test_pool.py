@@ -11,7 +11,7 @@ from tiny import tiny_llama
 
 import minilora as ml
 from minilora.adapters.inject import AdaptedModel
-from minilora.errors import BusyError, ConfigError, FormatError, MiniloraError, MissingFileError, UnknownNameError
+from minilora.errors import BusyError, ConfigError, FormatError, MiniloraError, UnknownNameError
 from minilora.serving.names import is_name
 from minilora.serving.pool import TURN, Pool
 
@@ -101,6 +101,30 @@ def test_a_folder_whose_files_changed_is_read_again(folder):
     assert not np.array_equal(A, B)
 
 
+@pytest.mark.parametrize("name", ["history.json", "tokenizer_config.json", "chat_template.jinja"])
+def test_a_folder_is_read_again_when_a_file_changed_that_says_how_it_is_asked(folder, name):
+    pool = pool_of(folder)
+    before = use(pool, "a")
+    (folder / "a" / name).write_text("{}")
+    assert use(pool, "a") is not before
+
+
+def test_every_name_that_is_listed_answers_and_no_other(folder, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside")
+    save(outside / "x")
+    (folder / "out").symlink_to(outside / "x")
+    (folder / "in").symlink_to(folder / "a")
+    (folder / "empty").mkdir()
+    pool = pool_of(folder)
+    use(pool, "b")
+    shutil.rmtree(folder / "b")
+    assert [name for name, _, _ in pool.names()] == ["a", "c", "d", "in"]
+    for name in ("out", "b", "empty"):
+        with pytest.raises(MiniloraError, match="does not exist|no adapter in"):
+            pool.lease(name)
+    assert not pool.versions and not pool.entries
+
+
 def test_an_unloaded_name_answers_again_while_its_folder_stands(folder):
     pool = pool_of(folder)
     use(pool, "a")
@@ -186,7 +210,9 @@ def rewrite(path, **changes):
 @pytest.mark.parametrize(
     ("harm", "error", "said"),
     [
-        (lambda p: (p / "adapter_model.safetensors").unlink(), MissingFileError, "no adapter in"),
+        (lambda p: (p / "adapter_model.safetensors").unlink(), FormatError, "adapter_model.safetensors is missing"),
+        (lambda p: (p / "adapter_config.json").unlink(), FormatError, "adapter_config.json is missing"),
+        (lambda p: shutil.rmtree(p), MiniloraError, "no adapter in|does not exist"),
         (lambda p: (p / "adapter_model.safetensors").write_bytes(b"12345678"), FormatError, "adapter_model"),
         (lambda p: rewrite(p, r=0), ConfigError, "r = 0"),
         (lambda p: rewrite(p, r=2), FormatError, "wrong shape"),
