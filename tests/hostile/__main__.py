@@ -32,8 +32,10 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         good = Path(name)
-        sound.make(good)
-        worker.warm_up()
+        making = multiprocessing.get_context("fork").Process(target=sound.make, args=(good,))
+        making.start()  # apart: what it leaves in memory would be copied for every case
+        making.join()
+        worker.warm_up(good)
         return replay(args, good) if args.replay is not None else run_many(args, good)
 
 
@@ -81,12 +83,6 @@ def run_many(args, good) -> int:
 
 def outcomes(seed, numbers, good, jobs, until):
     """The outcomes of the cases, in order, from `jobs` processes."""
-    if jobs == 1:
-        for number in numbers:
-            if time.monotonic() > until:
-                return
-            yield worker.run_case(seed, number, good)
-        return
     with multiprocessing.get_context("fork").Pool(jobs) as pool:
         pending = ((seed, number, good, until) for number in numbers)
         for outcome in pool.imap(one, pending, chunksize=8):

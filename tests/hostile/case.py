@@ -38,8 +38,10 @@ class Case:
     def take(self, name: str, as_name: str | None = None) -> Path:
         """A copy of a sound file or folder in the folder of the case."""
         source, target = self.good / name, self.work / (as_name or Path(name).name)
-        copy = shutil.copytree if source.is_dir() else shutil.copyfile
-        copy(source, target)
+        if source.is_dir():
+            shutil.copytree(source, target, copy_function=shutil.copyfile)
+        else:
+            shutil.copyfile(source, target)
         return target
 
 

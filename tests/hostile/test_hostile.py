@@ -28,7 +28,7 @@ SEED = 0
 def good(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sound")
     sound.make(folder)
-    worker.warm_up()
+    worker.warm_up(folder)
     return folder
 
 

@@ -1,12 +1,16 @@
 """Runs cases, each in a fork of this process that has everything imported, and says which break the rule."""
 
 import contextlib
-import hashlib
+import gc
+import importlib
 import io
 import os
+import pkgutil
 import re
+import select
 import shutil
 import signal
+import stat
 import sys
 import tempfile
 import time
@@ -23,6 +27,15 @@ MEMORY = 1536 * 2**20  # bytes of address space beyond what this process has
 FILE_SIZE = 300 * 2**20
 STOPPING = {signal.SIGINT, signal.SIGTERM}
 LINE = 300  # characters of an error line
+WARMING = [  # {good}: the folder of sound files, {out}: an empty one
+    ["train", "{good}/pairs.jsonl", "--base", "{good}/base", "--out", "{out}/run", "--steps", "2", "--chat"],
+    ["generate", "--base", "{good}/base", "--adapter", "{out}/run", "--prompt", "a", "--max-new-tokens", "2"],
+    ["eval", "--base", "{good}/base", "--adapter", "{good}/adapters/plain", "--jsonl", "{good}/pairs.jsonl"],
+    ["data", "{good}/pairs.jsonl", "--base", "{good}/base"],
+    ["inspect", "{good}/adapters/plain"],
+    ["params", "gpt2"],
+    ["--help"],
+]
 SAYING = ("generate", "chat", "tour")  # commands that print what a model writes
 BEFORE_AN_ERROR = re.compile(  # what a training may have said before it failed, and what a user is told beside a mistake
     r"note: |the result will be in |training [\d,]+ of |[\d,]+ (rows|windows), |[\d,]+ parameters, |step +\d+ |skipped: |memory expected: |without exercise"
@@ -45,20 +58,37 @@ class Outcome:
     wrong: str = ""
 
 
-def warm_up() -> None:
-    """Import what the commands import, so that a fork has it."""
-    import click
-    import jinja2.sandbox  # noqa: F401
+def warm_up(good: Path) -> None:
+    """Import what the commands import and run the common ones, so that a fork does not do it again.
+
+    good: the folder of sound.make; what the commands write is removed. Absolute names: no cache may know a name that a
+    case has.
+    """
+    import jinja2.debug  # noqa: F401
     import matplotlib.pyplot  # noqa: F401
     import ml_dtypes  # noqa: F401
+    import PIL.PngImagePlugin  # noqa: F401
     import rich.progress  # noqa: F401
 
-    import minilora.display.plots  # noqa: F401
-    from minilora.cli import COMMANDS, cli
+    import minilora
 
     os.environ |= {"TOKENIZERS_PARALLELISM": "false", "MPLBACKEND": "Agg", "HF_HUB_OFFLINE": "1"}
-    for name in COMMANDS:
-        cli.get_command(click.Context(cli), name)
+    for module in pkgutil.walk_packages(minilora.__path__, "minilora."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    handlers = {number: signal.getsignal(number) for number in (*STOPPING, signal.SIGHUP)}
+    argv = sys.argv
+    with tempfile.TemporaryDirectory() as out, warnings.catch_warnings():
+        for words in WARMING:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                code = run_command([word.format(good=good, out=out) for word in words])
+            if code:
+                raise RuntimeError(f"minilora {' '.join(words)} fails on sound files")
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    sys.argv = argv
+    gc.collect()
+    gc.freeze()  # a collection in a fork would write to every object here, so copy it
 
 
 def run_case(seed: int, number: int, good: Path, keep: Path | None = None) -> Outcome:
@@ -131,15 +161,22 @@ def left_behind(case, code, err, before, after) -> str:
 def snapshot(folder: Path) -> dict:
     """{name: what is there} of everything in a folder. A large file counts by its size and time."""
     found = {}
-    for path in sorted(folder.rglob("*")):
-        name, info = path.relative_to(folder).as_posix(), path.lstat()
-        if path.is_symlink() or not path.is_file():
-            found[name] = str(path.readlink()) if path.is_symlink() else info.st_mode
-        elif info.st_size > 2**22 or not os.access(path, os.R_OK):
-            found[name] = (info.st_size, info.st_mtime_ns)
-        else:
-            found[name] = hashlib.md5(path.read_bytes()).hexdigest()
-    return found
+    for place, folders, files in os.walk(folder):
+        for path in (f"{place}/{name}" for name in (*folders, *files)):
+            found[path.removeprefix(f"{folder}/")] = what_is_at(path)
+    return dict(sorted(found.items()))
+
+
+def what_is_at(path):
+    info = os.lstat(path)
+    if stat.S_ISLNK(info.st_mode):
+        return os.readlink(path)
+    if not stat.S_ISREG(info.st_mode):
+        return info.st_mode
+    if info.st_size > 2**22 or not os.access(path, os.R_OK):
+        return info.st_size, info.st_mtime_ns
+    with open(path, "rb") as file:  # noqa: PTH123  many small files: a Path for each takes longer than to read it
+        return file.read()
 
 
 # ---- the fork
@@ -161,6 +198,7 @@ def in_a_fork(case, root):  # -> exit code (negative: a signal), seconds, why it
     os.close(ready)
     os.read(reading, 1)  # ready, or dead
     os.close(reading)
+    handle = os.pidfd_open(child) if hasattr(os, "pidfd_open") else None  # only Linux has it
     looked = time.monotonic()
     sent = None if case.signal is None else looked + case.signal[0]
     while True:
@@ -179,10 +217,20 @@ def in_a_fork(case, root):  # -> exit code (negative: a signal), seconds, why it
         elif not late and (used > SECONDS or now - began > PATIENCE):
             late = f"{used:.0f} s of processor time"
             os.kill(child, signal.SIGTERM)
-        time.sleep(0.002 if now - began < 0.5 else 0.02)
+        wait(handle, 0.1 if sent is None else min(0.1, sent - now))
+    if handle is not None:
+        os.close(handle)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)  # what it started
     return os.waitstatus_to_exitcode(status), time.monotonic() - began, late
+
+
+def wait(handle, seconds):
+    """Until the process of the handle has ended, for at most so long."""
+    if handle is None:
+        time.sleep(min(seconds, 0.002))
+    else:
+        select.select([handle], [], [], seconds)
 
 
 def processor_seconds(pid) -> float:
