@@ -58,22 +58,40 @@ def near(rng, value):
     return rng.choice([[list(pair) for pair in value.items()][:3], list(value), {}, value | {"a new key": 1}])
 
 
-def places(value, path=()):  # -> the paths of all values inside
-    yield path
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in children:
-        yield from places(child, (*path, key))
+def places(
+    value, within=None
+):  # -> a list for each depth: (place above, key), None above the first, and the value there
+    """All places inside a value. They are linked, not paths: a damaged value may have a million, 300 deep."""
+    levels, level = [], [(None, value)]
+    while level := [
+        ((above, key), child)
+        for above, outer in level
+        for key, child in (
+            outer.items() if isinstance(outer, dict) else enumerate(outer) if isinstance(outer, list) else ()
+        )
+        if within is None or above or key in within
+    ]:
+        levels.append(level)
+    return levels
+
+
+def path_to(place):  # -> its keys from the top
+    path = []
+    while place:
+        place, key = place
+        path.append(key)
+    return path[::-1]
 
 
 def damaged(rng, value, edits: int = 0, within=None):
     """The JSON value with one to three places changed, removed or added. within: keys at the top to choose among."""
     for _ in range(edits or rng.choice([1, 1, 1, 2, 3])):
-        found = [p for p in places(value) if p and (within is None or p[0] in within)]
-        if not found:
+        levels = places(value, within)
+        if not levels:
             return odd(rng)
-        depth = rng.randint(1, max(map(len, found)))  # a vocabulary must not hide the other keys
-        path = rng.choice([p for p in found if len(p) == depth])
-        value = changed(rng, value, path)
+        depth = rng.randint(1, len(levels))  # a vocabulary must not hide the other keys
+        place, _ = rng.choice(levels[depth - 1])
+        value = changed(rng, value, path_to(place))
     return value
 
 
