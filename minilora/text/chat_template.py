@@ -11,7 +11,8 @@ from ..errors import ConfigError, DataError, FormatError, first_line
 from ..files.atomic import read_json, read_utf8
 from .encoding import PairEncoder, end_of_answer
 from .rows import keys_with_content
-from .tokenizer import SPECIAL_TOKENS, TextTokenizer, read_token_settings, token_text
+from .tokenizer import SPECIAL_TOKENS, TextTokenizer, read_token_settings
+from .tokenizer_classes import token_text
 
 TURNS = (("user", "prompt"), ("assistant", "response"))
 PROBE = "Qprobe"  # an answer that no template writes of its own accord

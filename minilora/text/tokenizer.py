@@ -1,7 +1,7 @@
 """Reading a tokenizer.json, and the token ids that training and generation need beside it.
 
 The ids are those of transformers' AutoTokenizer for the same folder: truncation and padding are off, special tokens
-come from all the files that name them, and a Llama tokenizer is built as its class builds it.
+come from all the files that name them, and tokenizer_classes.py builds what transformers builds by a class.
 """
 
 import base64
@@ -18,6 +18,7 @@ from ..errors import DataError, FormatError, MiniloraError, MissingFileError, fi
 from ..files.atomic import read_json, read_utf8
 from .byte_bpe import ByteBPE
 from .pieces import Pieces, cuts_at_spaces, has_own_regex
+from .tokenizer_classes import build_by_class, token_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -26,7 +27,6 @@ END, PAD = "<|endoftext|>", "<|pad|>"
 END_NAMES = (END, "</s>", "<|end_of_text|>", "<|im_end|>")  # of end tokens, for a tokenizer that does not say which
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")  # of an added token, beside its text
-AS_THEIR_FILE = ("mistral", "phi3", "qwen2")  # model types for which transformers ignores the class LlamaTokenizer
 LONGEST = 2**21  # characters of a word: the library takes 150 to 300 bytes of memory for each
 LONGER = 1000  # times: no tokenizer needs it
 SEQUENCES = ("normalizers", "pretokenizers", "processors", "decoders")
@@ -134,9 +134,7 @@ def load_tokenizer(path: str | Path) -> TextTokenizer:
     with library_errors(FormatError, f"{path}: not a tokenizer.json"), no_reports_of_panics():
         inner = _inner(text)
         check_growth(inner)
-        if is_llama(inner, settings, config):
-            settings = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"} | settings
-            as_llama(inner, settings)
+        settings = build_by_class(inner, settings, config)
         add_listed_tokens(inner, settings)
         if (largest := max(inner.get_vocab().values(), default=0)) >= 2**31:
             raise ValueError(f"it has the id {largest:,}, and no model has so many rows")
@@ -201,12 +199,6 @@ def read_token_settings(folder: str | Path) -> dict:
     return named | config if "added_tokens_decoder" in config else config | named
 
 
-def token_text(token) -> str | None:
-    """The text of a token as the files write it: "<s>", {"content": "<s>", ...} or null."""
-    token = token.get("content") if isinstance(token, dict) else token
-    return token if isinstance(token, str) else None
-
-
 @contextlib.contextmanager
 def library_errors(mistake: type[MiniloraError], what: str) -> Iterator[None]:
     """Turn an error of the tokenizers library into `mistake`: it raises plain Exception, and a panic of its Rust code
@@ -235,35 +227,6 @@ def no_reports_of_panics() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
-
-
-# ---- as the class LlamaTokenizer of transformers builds a tokenizer
-
-
-def is_llama(inner: "Tokenizer", settings: dict, config: dict) -> bool:
-    """Whether transformers builds this folder's tokenizer by LlamaTokenizer, and not as tokenizer.json says."""
-    name = settings.get("tokenizer_class") or config.get("tokenizer_class")
-    bytes_as_letters = any("ByteLevel" in repr(part) for part in (inner.pre_tokenizer, inner.decoder))
-    return (
-        name in ("LlamaTokenizer", "LlamaTokenizerFast")
-        and config.get("model_type") not in AS_THEIR_FILE
-        and type(inner.model).__name__ == "BPE"
-        and not bytes_as_letters
-    )
-
-
-def as_llama(inner: "Tokenizer", settings: dict) -> None:
-    """A "▁" for every space and in front of the text: with `legacy` also behind every special token."""
-    from tokenizers import decoders, pre_tokenizers
-
-    prefix = settings.get("add_prefix_space")
-    prefix = True if prefix is None else prefix
-    scheme = ("always" if settings.get("legacy", False) else "first") if prefix else "never"
-    steps = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
-    inner.normalizer = None
-    inner.pre_tokenizer = pre_tokenizers.Metaspace(replacement="\u2581", prepend_scheme=scheme, split=False)
-    inner.decoder = decoders.Sequence(steps + ([decoders.Strip(content=" ", left=1)] if prefix else []))
-    inner.model.unk_token, inner.model.fuse_unk, inner.model.byte_fallback = None, True, True
 
 
 def add_listed_tokens(inner: "Tokenizer", settings: dict) -> None:

@@ -114,3 +114,55 @@ def test_the_ids_are_those_of_autotokenizer(tmp_path, seed):
         assert ours.decode(ids) == theirs.decode(ids, skip_special_tokens=True), text
     whole = theirs.encode("the fox")
     assert whole[: len(ours.start) + 1] == [*ours.start, *ours.encode("the fox")][: len(ours.start) + 1]
+
+
+# ---- folders whose class does not take tokenizer.json as it is
+
+CLASSES = ["GPT2Tokenizer", "Qwen2TokenizerFast", "LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "Unknown",
+           "PreTrainedTokenizerFast", None]  # fmt: skip
+MODEL_TYPES = ["llama", "qwen2", "qwen3", "gpt2", "phi3", "mistral", "gemma2", None]
+IN_FRONT = {
+    "plain": pre_tokenizers.ByteLevel(add_prefix_space=False),
+    "prefix": pre_tokenizers.ByteLevel(add_prefix_space=True),
+    "digits": pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    ),
+    "NFKC": pre_tokenizers.ByteLevel(add_prefix_space=False),
+}
+
+
+def folder_of_class(folder, name, model_type, rng):
+    """A tokenizer.json of one kind in a folder that says that it is of another class."""
+    kind = rng.choice([*IN_FRONT, "llama"])
+    if kind == "llama":
+        inner = llama(rng)
+    else:
+        inner = Tokenizer(models.BPE())
+        inner.pre_tokenizer, inner.decoder = IN_FRONT[kind], decoders.ByteLevel()
+        inner.normalizer = normalizers.NFKC() if kind == "NFKC" else None
+        letters = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(
+            vocab_size=420, special_tokens=SPECIAL, initial_alphabet=letters, show_progress=False
+        )
+        inner.train_from_iterator([*CORPUS, "12 345 2024 12 345"], trainer)
+    inner.save(str(folder / "tokenizer.json"))
+    settings = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    settings |= rng.choice([{}, {"add_prefix_space": True}, {"legacy": True}]) | (
+        {"tokenizer_class": name} if name else {}
+    )
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    if model_type:
+        (folder / "config.json").write_text(json.dumps({"model_type": model_type}), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_the_ids_of_a_folder_of_any_class_are_those_of_autotokenizer(tmp_path, name, model_type):
+    for seed in range(3):
+        folder_of_class(tmp_path, name, model_type, random.Random(f"{name} {model_type} {seed}"))
+        theirs, ours = transformers.AutoTokenizer.from_pretrained(tmp_path), load_tokenizer(tmp_path)
+        assert (ours.eos_id, ours.pad_id) == (theirs.eos_token_id, theirs.pad_token_id)
+        for text in [*TEXTS, "12 345 2024", "Cafe\u0301 I'LL"]:
+            ids = theirs.encode(text, add_special_tokens=False)
+            assert ours.encode(text) == ids, text
+            assert ours.decode(ids) == theirs.decode(ids, skip_special_tokens=True), text

@@ -10,7 +10,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from minilora.text.forms import text_after
 from minilora.text.streaming import TextStream
-from minilora.text.tokenizer import TextTokenizer, as_llama
+from minilora.text.tokenizer import TextTokenizer
+from minilora.text.tokenizer_classes import as_llama
 
 MARK = "<|im_end|>\n"
 
