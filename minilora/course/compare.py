@@ -11,6 +11,8 @@ from ..autograd import Tensor
 from ..gradcheck import numeric_gradient as gradient_of_tensors
 from .wire import Unknown
 
+NO_RETURN = "the `return` is missing"
+
 
 class Wrong(Exception):
     """A property does not hold: the message for the student, and the arguments of the failing call, or None.
@@ -30,7 +32,7 @@ def parts(result, names: tuple[str, ...], arguments: tuple | None) -> tuple:
     listed = " and ".join(names) if len(names) < 3 else ", ".join(names)
     if result is None:
         said = f"your function returned None, expected {listed}: is the `return` missing?"
-        raise Wrong(said, arguments, "the `return` is missing")
+        raise Wrong(said, arguments, NO_RETURN)
     if not isinstance(result, tuple | list) or len(result) != len(names):
         got = f"{len(result)} values" if isinstance(result, tuple | list) else f"a {type(result).__name__}"
         said = f"your function returned {got}, expected {len(names)} values: return {', '.join(names)}"
@@ -44,7 +46,7 @@ def as_array(value, what: str, arguments: tuple | None):
     Raises Wrong when it is something else, has nan or infinite values, or too few digits.
     """
     if value is None:
-        raise Wrong(f"{what} is None: is the `return` missing?", arguments, "the `return` is missing")
+        raise Wrong(f"{what} is None: is the `return` missing?", arguments, NO_RETURN)
     value = plain(value)
     try:
         array = np.asarray(value)
@@ -70,6 +72,18 @@ def plain(value):
     return value.numpy() if isinstance(value, Tensor) else value
 
 
+def flat(result, ordered: bool = True) -> list:
+    """A number, an array, or a tuple, list or dict of them, as a list of arrays; names as arrays of texts."""
+    if isinstance(result, dict):
+        return [np.asarray(k) for k in result] + [a for v in result.values() for a in flat(v)]
+    if isinstance(result, tuple):
+        return [a for part in result for a in flat(part, ordered=False)]  # several lists of names: in any order
+    if isinstance(result, list | set) and any(isinstance(v, str) for v in result):
+        return [np.array(result if ordered and isinstance(result, list) else sorted(result))]
+    array = np.asarray(plain(result))
+    return [array if array.dtype.kind == "c" else array.astype(np.float64)]  # complex: the root of a negative number
+
+
 def _describe(value):
     shown, kind = repr(value), value.kind if isinstance(value, Unknown) else type(value).__name__
     return f"of type {kind}: {shown if len(shown) < 40 else shown[:37] + '...'}"
@@ -80,7 +94,8 @@ def same_shape(got, shape: tuple, what: str, axes: str, arguments: tuple | None)
     if got.shape != tuple(shape):
         why = _another_shape(got.shape, tuple(shape))
         said = f"{what} has the shape {got.shape}, expected {tuple(shape)}{' ' + axes if axes else ''}"
-        raise Wrong(said + (f": {why}" if why else ""), arguments, f"{what}: {why}" if why else "")
+        sure = why and "size 1" not in why  # an axis of size 1 may have it by chance, in a small case
+        raise Wrong(said + (f": {why}" if why else ""), arguments, f"{what}: {why}" if sure else "")
 
 
 def _another_shape(got, shape):  # what probably happened, "" when nothing tells
@@ -96,7 +111,7 @@ def _another_shape(got, shape):  # what probably happened, "" when nothing tells
         return "its axes are in another order"
     if all(g == n or n == 1 for g, n in zip(got, shape, strict=True)):
         return "an axis that must have the size 1 is still there in full"
-    if all(g == n or g == 1 for g, n in zip(got, shape, strict=True)):
+    if 1 not in shape and all(g == n or g == 1 for g, n in zip(got, shape, strict=True)):
         return "an axis is reduced to the size 1"
     if len(set(got)) == 1 < len(got):
         return "it is square: was a vector combined with a column, or a matrix with its own transpose?"

@@ -42,7 +42,7 @@ def _by_sizes(cases, parameters, got, expected):
     factors = np.array([float((g * e).sum() / (e * e).sum()) for g, e in pairs])
     if not all(f and np.allclose(g, f * e, 1e-6, 1e-9) for f, (g, e) in zip(factors, pairs, strict=True)):
         return ""
-    known = [_quantities(parameters, c) for c in cases]
+    known = [_quantities(parameters, c) | _sizes(parameters, c) for c in cases]
     values = {n: np.array([k[n] for k in known], dtype=np.float64) for n in known[0] if all(n in k for k in known)}
     said = _by_factors(factors, np.ones(len(factors)), values) if (factors > 0).all() else ""
     return said or "each result is the right one times a number that is another in each case: look for a factor"
@@ -61,6 +61,12 @@ def _quantities(
             found[f"the sum of the second numbers of {name}"] = sum(b for _, b in value)
             found[f"the sum of the products in {name}"] = sum(a * b for a, b in value)
     return found
+
+
+def _sizes(parameters, arguments):  # -> {"the number of rows of x": 3.0}
+    arrays = [(name, np.shape(value)) for name, value in zip(parameters, arguments, strict=False) if np.ndim(value)]
+    rows = {f"the number of rows of {name}": float(shape[0]) for name, shape in arrays}
+    return rows | {f"the number of columns of {name}": float(shape[-1]) for name, shape in arrays if len(shape) > 1}
 
 
 def _by_terms(difference, right, values):

@@ -5,6 +5,7 @@ smallest first, and looks at the results. It tries one property at a time, easy 
 """
 
 import copy
+import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
@@ -12,9 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .compare import Wrong, plain
+from .compare import NO_RETURN, Wrong, flat
 from .explanations import explain
-from .messages import as_code, in_words
+from .messages import in_words, paste
 from .mutants import double_mutants, mutants, solution
 from .outcomes import constant, outcomes
 from .places import right_where
@@ -29,6 +30,7 @@ class Exercise:
     properties      (sentence, check): check(f, cases) raises Wrong
     misconceptions  (sentence, function): a known mistake, and a function that makes it
     hints           three: a nudge, a sketch, almost the answer
+    seen            what of a result counts where several are right: known mistakes are compared in it; None: all of it
     """
 
     number: str
@@ -40,8 +42,12 @@ class Exercise:
     properties: tuple
     misconceptions: tuple = ()
     hints: tuple = ()
+    seen: Callable | None = None
 
     lesson = property(lambda self: int(self.number.split(".")[0]))
+
+
+SECONDS = 1.0  # of processor time to look for the name of a mistake; then a hint is better than waiting
 
 
 class Raised(Exception):
@@ -163,7 +169,7 @@ def judge(
                 error = failure.error
                 message = named = getattr(error, "words", None) or in_words(error)
             changed = guarded.wrote and check is not _leaves_inputs
-            if name := recognise(exercise, function):
+            if named != NO_RETURN and (name := recognise(exercise, function)):
                 stop = "" if not message else " " if message.endswith(("?", ".")) else ". "
                 message += f"{stop}You get this result when {name}"
                 named = name
@@ -173,7 +179,13 @@ def judge(
             if not named:
                 message += f"\nA first hint: {exercise.hints[0]}"
             return Verdict(
-                "failed", passed, sentence, message.strip(), paste(exercise, failure.arguments), error, named
+                "failed",
+                passed,
+                sentence,
+                message.strip(),
+                paste(exercise.lesson, exercise.function, failure.arguments),
+                error,
+                named,
             )
         except Exception as error:  # from a comparison: the result has a type that no check expects
             message = f"the result of your function cannot be compared ({type(error).__name__}: {error})"
@@ -205,22 +217,30 @@ def recognise(exercise: Exercise, function: Callable) -> str | None:
     """The sentence of the known mistake whose results equal the function's in every case, or None.
 
     Known are the misconceptions of the exercise and the course's own solution with one change, then the mistakes around
-    a right result, then the solution with two changes.
+    a right result, then the solution with two changes, which are tried for SECONDS at most.
     """
+    until = time.process_time() + SECONDS
     cases = exercise.cases()
     try:
-        results = [_result(function, arguments) for arguments in cases]
+        results = [_result(function, arguments, exercise.seen) for arguments in cases]
     except Stopped:
         return None
-    right = [_result(solution(exercise.lesson, exercise.function)[0], c) for c in cases]
+    right = [_result(solution(exercise.lesson, exercise.function)[0], c, exercise.seen) for c in cases]
     if all(map(_tells_nothing, results)) or any(isinstance(r, str) and r == NO_NUMBERS for r in results):
         return None
     if all(_same_result(a, b) for a, b in zip(results, right, strict=True)):
         return None
-    for known in (_written_down, _changed, _mixed, _twice):
+    values = any(not _tells_nothing(r) and not _same_result(r, w) for r, w in zip(results, right, strict=True))
+    for known in (_written_down, _changed, _mixed, _twice) if values else (_written_down,):  # errors alone tell little
+        if time.process_time() > until:
+            break
         left = known(exercise)
         for result, arguments in zip(results, cases, strict=True):  # most mistakes differ in the first case already
-            left = [(s, mistaken) for s, mistaken in left if _same_result(result, _result(mistaken, arguments))]
+            left = [
+                (s, mistaken)
+                for s, mistaken in left
+                if _same_result(result, _result(mistaken, arguments, exercise.seen))
+            ]
         if left:
             return left[0][0] if known is _written_down else _plainest([sentence for sentence, _ in left])
     return (
@@ -235,8 +255,8 @@ def _mostly(exercise, cases, results, right):
     wrong = [(r, c) for r, c, w in zip(results, cases, right, strict=True) if not _same_result(r, w)]
     given = [(result, arguments) for result, arguments in wrong if not isinstance(result, str)]
     for sentence, mistaken in exercise.misconceptions:
-        same = sum(_same_result(result, _result(mistaken, arguments)) for result, arguments in given)
-        if same >= max(3, 0.6 * len(wrong)):
+        same = sum(_same_result(result, _result(mistaken, arguments, exercise.seen)) for result, arguments in given)
+        if same >= max(4, 0.7 * len(wrong)):
             return f"{sentence} (in {same} of {len(wrong)} wrong cases: there is a second mistake)"
     return ""
 
@@ -294,7 +314,7 @@ def _twice(exercise):
 NO_NUMBERS = "no numbers"  # a result of a type that no check expects: nothing can be compared with it
 
 
-def _result(function, arguments):  # -> list of arrays, the name of the error when it raises, or NO_NUMBERS
+def _result(function, arguments, seen=None):  # -> list of arrays, the name of the error when it raises, or NO_NUMBERS
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             found = function(*copy.deepcopy(arguments))
@@ -303,7 +323,7 @@ def _result(function, arguments):  # -> list of arrays, the name of the error wh
     except BaseException as error:  # SystemExit too
         return getattr(error, "kind", type(error).__name__)
     try:
-        return _flat(found)
+        return flat(found if seen is None else seen(found))
     except Exception:
         return NO_NUMBERS
 
@@ -323,25 +343,3 @@ def _same_array(x, y):  # of numbers or of names
     if x.dtype.kind == "U" or y.dtype.kind == "U":
         return np.array_equal(x, y)
     return x.shape == y.shape and np.allclose(x, y, 1e-5, 1e-9, equal_nan=True)
-
-
-def _flat(result, ordered=True):  # number, array, or a tuple, list or dict of them -> list of arrays
-    if isinstance(result, dict):
-        return [np.asarray(k) for k in result] + [a for v in result.values() for a in _flat(v)]
-    if isinstance(result, tuple):
-        return [a for part in result for a in _flat(part, ordered=False)]  # several lists of names: in any order
-    if isinstance(result, list | set) and any(isinstance(v, str) for v in result):
-        return [np.array(result if ordered and isinstance(result, list) else sorted(result))]
-    array = np.asarray(plain(result))
-    return [array if array.dtype.kind == "c" else array.astype(np.float64)]  # complex: the root of a negative number
-
-
-def paste(exercise: Exercise, arguments: tuple | None) -> tuple:
-    """The failing call as two lines that can be pasted into Python."""
-    if arguments is None:
-        return ()
-    given = ", ".join(map(as_code, arguments))
-    return (
-        f"import numpy as np; from lesson_{exercise.lesson:02d} import {exercise.function}",
-        f"print({exercise.function}({given}))",
-    )

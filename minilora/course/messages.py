@@ -232,3 +232,14 @@ def as_code(value) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k!r}: {as_code(v)}" for k, v in value.items()) + "}"
     return repr(value)
+
+
+def paste(lesson: int, function: str, arguments: tuple | None) -> tuple:
+    """The failing call as two lines that can be pasted into Python."""
+    if arguments is None:
+        return ()
+    given = ", ".join(map(as_code, arguments))
+    return (
+        f"import numpy as np; from lesson_{lesson:02d} import {function}",
+        f"print({function}({given}))",
+    )

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import functools
 import itertools
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
@@ -19,7 +20,8 @@ from ..files.shipped import shipped
 from .mutations import OPERATORS, other_expressions, other_forms, whole_changes
 from .mutations_of_calls import call, number
 
-MOST = 3000  # mutants of an exercise: about a second
+MOST = 3000  # mutants of an exercise
+SECONDS = 1.0  # of processor time to make them: the student waits
 TURNS = 1000  # of all loops of a call; the cases are small
 
 
@@ -50,11 +52,14 @@ def double_mutants(lesson: int, name: str) -> tuple[tuple[str, Callable], ...]:
 
 def _functions(lesson, name, changed):
     function, tree = solution(lesson, name)
-    tree = copy.deepcopy(tree)  # another thread may be changing it
+    tree = bounded(tree)
+    until = time.process_time() + SECONDS
     found: dict[CodeType, tuple[str, Callable]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)  # of a change that makes no sense
         for sentence in itertools.islice(changed(tree), MOST):
+            if time.process_time() > until:
+                break
             with contextlib.suppress(SyntaxError):
                 code = _code(tree)
                 if code not in found:
@@ -62,21 +67,25 @@ def _functions(lesson, name, changed):
     return tuple(found.values())
 
 
+def bounded(tree: ast.FunctionDef) -> ast.FunctionDef:
+    """A copy whose loops end after TURNS rounds: a change can make a list grow while a loop reads it."""
+    return _Bounded().visit(copy.deepcopy(tree))
+
+
 def _code(tree):  # the code of the function, as it is now
-    if any(isinstance(node, ast.For | ast.While) for node in ast.walk(tree)):
-        tree = _Bounded().visit(copy.deepcopy(tree))
     module = compile(ast.fix_missing_locations(ast.Module([tree], type_ignores=[])), "<mutant>", "exec")
     return next(c for c in module.co_consts if isinstance(c, CodeType))
 
 
 class _Bounded(ast.NodeTransformer):
-    """A change can make a loop that never ends, such as a list that grows while it is read: StopIteration ends it."""
+    """Puts a count of rounds into the loops; StopIteration ends them."""
 
     BEGIN, TURN = ast.parse(f"_turns = iter(range({TURNS}))\nnext(_turns)").body
 
     def visit_FunctionDef(self, node):
         self.generic_visit(node)
-        node.body.insert(0, self.BEGIN)
+        if any(isinstance(inner, ast.For | ast.While) for inner in ast.walk(node)):
+            node.body.insert(0, self.BEGIN)
         return node
 
     def visit_For(self, node):
@@ -131,7 +140,7 @@ def _at(places, others):  # make the changes of the nodes there, one after anoth
 
 def _places(tree):  # -> [(parent, field, index or None, node)], the expressions and statements that may be changed
     found = []
-    waiting = [s for s in tree.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+    waiting = [s for s in tree.body if _may_change(s)]
     found += [(tree, "body", tree.body.index(s), s) for s in waiting]
     while waiting:
         parent = waiting.pop(0)
@@ -139,11 +148,19 @@ def _places(tree):  # -> [(parent, field, index or None, node)], the expressions
             continue  # a change might make it endless
         for field, value in ast.iter_fields(parent):
             for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
-                if isinstance(node, ast.expr | ast.stmt | ast.comprehension | ast.keyword | ast.Slice):
+                if isinstance(node, ast.expr | ast.stmt | ast.comprehension | ast.keyword | ast.Slice) and _may_change(
+                    node
+                ):
                     waiting.append(node)
                     if not isinstance(node, ast.comprehension | ast.keyword | ast.Slice) and field != "func":
                         found.append((parent, field, index, node))
     return found
+
+
+def _may_change(node):  # neither a docstring nor what ends a loop
+    return node not in (_Bounded.BEGIN, _Bounded.TURN) and not (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    )
 
 
 def _put(parent, field, index, node):

@@ -53,6 +53,8 @@ def other_forms(node, words, condition=False):
         yield node.value, f"{words(node.value)} is used without .T"
     elif isinstance(node, ast.Constant):
         yield from _other_constants(node)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
+        yield node.operand, f"{words(node.operand)} is used in place of {words(node)}"
     elif isinstance(node, ast.UnaryOp):
         yield node.operand, f"the sign or `not` of {words(node)} is left out"
     elif isinstance(node, ast.IfExp):
@@ -139,6 +141,7 @@ def _other_operations(node, words):
         yield b(right, ast.Div(), left), f"{two} is divided by {one} instead of multiplied"
         yield b(left, ast.Add(), right), f"{one} and {two} are added instead of multiplied"
         yield b(left, ast.Sub(), right), f"{two} is subtracted instead of multiplied"
+        yield b(left, ast.Pow(), right), f"{one} is raised to the power {two} instead of multiplied"
         yield b(left, ast.MatMult(), right), f"{one} and {two} have a matrix product instead of element by element"
         for factor, other in ((left, right), (right, left)):
             if isinstance(other, ast.BinOp) and isinstance(other.op, ast.Add | ast.Sub):

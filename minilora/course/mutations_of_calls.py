@@ -93,6 +93,17 @@ def other_loops(node, words):
     yield with_first(iter=call("sorted", first.iter)), "they are sorted first"
 
 
+def _other_side(node, parts, words):
+    """Rows for columns, turned so that the shape fits: the mistake that U, S, Vᵀ invite."""
+    of, last = words(node.value), parts[-1]
+    if len(parts) == 1:
+        columns = ast.Subscript(node.value, ast.Tuple([ast.Slice(None, None), last], ast.Load()), ast.Load())
+        yield ast.Attribute(columns, "T", ast.Load()), f"columns of {of} are taken instead of its rows"
+    elif len(parts) == 2 and isinstance(parts[0], ast.Slice) and parts[0].upper is None:
+        rows = ast.Subscript(node.value, last, ast.Load())
+        yield ast.Attribute(rows, "T", ast.Load()), f"rows of {of} are taken instead of its columns"
+
+
 def other_subscripts(node, words):
     parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
 
@@ -113,6 +124,7 @@ def other_subscripts(node, words):
             )
             yield with_part(i, ast.Slice(part.upper, None)), f"those after the first {end} are taken"
             yield with_part(i, ast.Slice(None, None)), f"all are taken, not only the first {end}"
+            yield from _other_side(node, parts, words)
     if not isinstance(node.slice, ast.Slice) and len(parts) == 2:
         yield (
             ast.Subscript(node.value, ast.Tuple([parts[1], parts[0]], ast.Load()), ast.Load()),

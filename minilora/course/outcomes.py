@@ -19,8 +19,15 @@ def outcomes(solution: Callable, parameters: tuple[str, ...], parts: int) -> Ite
             yield sentence.format(y="the result", a=name), _with_argument(solution, i, change)
         for value in (True, False, 0, 1):
             yield f"{name} is ignored, as if it were always {value}", _with_fixed(solution, i, value)
+        for value in (1e-3, 1e-5, 1e-7):
+            yield f"{name} is ignored: another small number is in its place", _with_fixed(solution, i, value)
+        for k, other in enumerate(parameters):
+            for words, size in (("rows", _rows), ("columns", _columns)):
+                yield f"the number of {words} of {other} is used in place of {name}", _with_size(solution, i, k, size)
         yield f"{name} is ignored, as if all its values were 1", _with_changed(solution, i, np.ones_like)
         yield f"only the signs of {name} are used", _with_changed(solution, i, np.sign)
+        for k, other in enumerate(parameters):
+            yield f"{other} is used in place of {name}", _with_argument_of(solution, i, k)
         for k in range(i):
             yield f"{parameters[k]} and {name} are exchanged", _with_exchanged(solution, k, i)
     for sentence, change in RESULTS:
@@ -130,8 +137,21 @@ def _with_fixed(solution, i, value):
     return lambda *a: solution(*a[:i], value, *a[i + 1 :])
 
 
+def _with_size(solution, i, k, size):
+    def answer(*a):
+        if np.ndim(a[i]) or isinstance(a[i], list | tuple | dict) or not np.ndim(a[k]):
+            return None  # only a number can be mistaken for the size of an array
+        return solution(*a[:i], size(a[k]), *a[i + 1 :])
+
+    return answer
+
+
 def _with_changed(solution, i, change):
     return lambda *a: solution(*a[:i], change(a[i]), *a[i + 1 :])
+
+
+def _with_argument_of(solution, i, k):
+    return lambda *a: solution(*a[:i], a[k], *a[i + 1 :])
 
 
 def _with_exchanged(solution, k, i):

@@ -63,7 +63,7 @@ def _conditions(arguments) -> Iterator[tuple]:  # (words, function of the argume
             yield f"{a} is False", lambda n, a=a: not n[a]
             yield f"{a} is True", lambda n, a=a: n[a]
         elif isinstance(value, np.ndarray) or value is None:
-            yield from _of_arrays(a)
+            yield from _of_arrays(a, "element" if np.ndim(value) == 1 else "row")
             if value is not None and value.dtype.kind in "iu":
                 yield f"{a} has no negative number", lambda n, a=a: (n[a] >= 0).all()
         elif isinstance(value, int | float):
@@ -82,11 +82,11 @@ def _conditions(arguments) -> Iterator[tuple]:  # (words, function of the argume
                 yield f"{c} divides {a} without a rest", lambda n, a=a, c=c: n[a] % n[c] == 0
 
 
-def _of_arrays(a):
+def _of_arrays(a, row):
     yield f"{a} is None", lambda n: n[a] is None
     yield f"{a} is square", lambda n: n[a].ndim == 2 and n[a].shape[0] == n[a].shape[1]
-    yield f"{a} has one row", lambda n: n[a].ndim > 0 and len(n[a]) == 1
-    yield f"{a} has more than one row", lambda n: n[a].ndim > 0 and len(n[a]) > 1
+    yield f"{a} has one {row}", lambda n: n[a].ndim > 0 and len(n[a]) == 1
+    yield f"{a} has more than one {row}", lambda n: n[a].ndim > 0 and len(n[a]) > 1
     yield f"{a} has one column", lambda n: n[a].ndim > 1 and n[a].shape[-1] == 1
     yield f"{a} has two axes", lambda n: n[a].ndim == 2
     yield f"{a} has one axis", lambda n: n[a].ndim == 1
@@ -129,7 +129,7 @@ def _by_place(results, right):
                 np.array_equal(_same(g, w), where(w.shape)) for g, w in wrong
             ):
                 return words if wrong[0][1].ndim > 1 else words.replace("row", "element")
-        if all(len(np.unique(w, axis=0)) > 1 and _from(g, w) for g, w in wrong):
+        if all(len(np.unique(w, axis=0)) == len(w) and _from(g, w) for g, w in wrong):
             return "each row or element is a right one, but of another place"
     elif all(g.ndim == w.ndim and len(g) < len(w) and g.shape[1:] == w.shape[1:] for g, w in wrong):
         if all(_same(g, w[: len(g)]).all() for g, w in wrong):

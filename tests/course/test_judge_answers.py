@@ -95,3 +95,45 @@ RIGHT = [
 def test_a_right_answer_in_another_form_passes(number, answer):
     verdict = judge(exercise(number), answer)
     assert (verdict.state, verdict.message) == ("passed", "")
+
+
+def moved(f, x, eps):  # a step of its own
+    return (f(x + 1e-4) - f(x - 1e-4)) / 2e-4
+
+
+def shares(z, t, T, axis):
+    p, q = (np.exp(a / T) / np.exp(a / T).sum(axis=axis, keepdims=True) for a in (t, z))
+    return T * (q - p) / len(z)
+
+
+ONCE_MISNAMED = [
+    ("0.1", lambda W, A, B, alpha, r: W + alpha / A.shape[1] * (B @ A), "in place of r"),
+    ("6.1", lambda x, W, A, B, alpha, r: x @ W.T + alpha / len(B) * (x @ A.T @ B.T), "in place of r"),
+    ("1.1", moved, "eps is ignored"),
+    ("4.1", lambda x, w, eps: w * x / np.sqrt((x**2).mean(1, keepdims=True) + eps), "axis 1 instead of -1"),
+    ("5.1", lambda D, r: (lambda U, s, V: U[:r].T * s[:r] @ V[:r])(*np.linalg.svd(D)), "rows of U"),
+    ("7.1", lambda alpha, r, rs: alpha / r**0.5 if rs else None, "the `return` is missing"),
+    ("8.2", lambda frozen, trained, width: (frozen + trained) * (width + 12), "they do not learn"),
+    ("10.2", lambda W, updates, order: [W.astype(float) + updates[i] for i in order], "in float64"),
+    ("10.2", lambda W, updates, order: [W + updates[i] for i, _ in enumerate(order)], "larger than the list"),
+    ("13.3", lambda size, second: 36 if second is None else 44, "both absmaxes are counted for every number"),
+    ("11.1", lambda A1, B1, s1, A2, B2, s2: (s1 * np.vstack([A1, A2]), np.hstack([B1, B2])), "s1 is used for both"),
+    ("15.3", lambda W, A, B, m, alpha, r: W + (m / np.linalg.norm(W + alpha / r * B @ A, axis=1))[:, None] * (
+        alpha / r * B @ A), "only the update gets the length m"),
+    ("16.2", lambda scores, budget: np.argsort(-scores.ravel())[:budget], "the places of those that stay"),
+    ("17.3", lambda names, lr, ratio: [lr if ".lora_B." in n else lr / ratio for n in names], "lr is the rate of A"),
+    ("17.3", lambda names, lr, ratio: [lr**ratio if ".lora_B." in n else lr for n in names], "raised to the power"),
+    ("18.2", lambda s, n: np.exp(s - s.max()).sum() / (np.exp(s - s.max()).sum() + n), "of the text alone"),
+    ("19.1", lambda A1, B1, A2, B2, w1, w2: w1 * (B1 + B2) @ (A1 + A2), "w1 is used in place of w2"),
+    ("21.2", lambda z, t, T: shares(z, t, T, 0), "down the columns"),
+    ("22.1", lambda x, slots, A, B, s: np.array([s[a] * x[i] @ A[a].T @ B[a].T if a > 0 else 0 * B[0, :, 0]
+        for i, a in enumerate(slots)]), "slot 0 is taken for the base"),
+    ("24.1", lambda parts, pair: "|".join(parts).replace("|".join(pair), "".join(pair)).split("|"),
+        "split makes an empty part"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "answer", "says"), ONCE_MISNAMED, ids=[says for _, _, says in ONCE_MISNAMED])
+def test_a_mistake_that_was_once_misnamed_is_named(number, answer, says):
+    with np.errstate(all="ignore"):
+        assert says in judge(exercise(number), answer).named

@@ -9,7 +9,7 @@ import pytest
 from exercise_answers import each
 
 from minilora.course.judge import judge, recognise
-from minilora.course.mutants import _code, changes, mutants
+from minilora.course.mutants import _code, bounded, changes, mutants
 from minilora.course.runner import exercise
 
 
@@ -27,6 +27,7 @@ def made(text):  # -> {text of the changed function's last line: sentence}
         ("return x.T + W.T", "x is transposed"),
         ("return -x + W.T", "the sign of x is wrong"),
         ("return x * 2 + W.T", "x is doubled"),
+        ("return x", "W.T is left out"),
     ],
 )
 def test_a_change_has_its_sentence(text, sentence):
@@ -37,7 +38,7 @@ def test_a_loop_that_a_change_makes_endless_is_ended():
     grows = "def f(names):\n    for name in names:\n        names.append(name)\n    return names"
     while_true = "def f(names):\n    while True:\n        pass"
     for text in (grows, while_true):
-        code = _code(ast.parse(text).body[0])
+        code = _code(bounded(ast.parse(text).body[0]))
         with pytest.raises(StopIteration):
             FunctionType(code, {})([1])
 
@@ -46,6 +47,28 @@ def test_a_name_of_the_solution_is_told_as_its_expression():
     assert (
         "the factor alpha / r is left out" in made("def f(x, alpha, r):\n    s = alpha / r\n    return s * x").values()
     )
+
+
+def test_rows_are_mistaken_for_columns_and_turned_so_that_the_shape_fits():
+    assert made("def f(U, r):\n    return U[:, :r]")["return U[:r].T"] == "rows of U are taken instead of its columns"
+    assert made("def f(U, r):\n    return U[:r]")["return U[:, :r].T"] == "columns of U are taken instead of its rows"
+
+
+def test_a_change_never_takes_the_end_of_a_loop_away():
+    tree = bounded(ast.parse("def f(n):\n    while n:\n        pass\n    for i in n:\n        n = i").body[0])
+    for sentence in changes(tree):
+        assert "_turns" not in sentence
+        assert ast.unparse(tree).count("next(_turns)") >= 1 + ("for i in n" not in sentence)
+
+
+def test_the_search_for_a_name_ends_after_a_second_of_processor_time(monkeypatch):
+    now = iter(range(10**9))
+    monkeypatch.setattr("minilora.course.mutants.time.process_time", lambda: next(now) / 10)
+    mutants.cache_clear()
+    try:
+        assert 0 < len(mutants(6, "lora_forward")) <= 10
+    finally:
+        mutants.cache_clear()
 
 
 def test_the_tree_is_as_before_afterwards():

@@ -64,3 +64,10 @@ def test_right_results_in_other_places_are_told():
     results = [[c[0] + 1, c[0]] for c in cases]
     right = [[c[0], c[0] + 1] for c in cases]
     assert right_where(cases, ("W",), results, right) == "the right results are there, but in other places"
+
+
+def test_a_list_with_two_kinds_of_numbers_has_no_other_places():
+    cases = [(np.zeros(3),), (np.ones(3),)]
+    right = [[np.array([1.0, 2.0, 1.0])], [np.array([2.0, 2.0, 1.0])]]
+    results = [[np.array([2.0, 2.0, 2.0])], [np.array([1.0, 2.0, 2.0])]]
+    assert right_where(cases, ("x",), results, right) is None

@@ -49,6 +49,10 @@ def part_is_best(f, cases):
             )
 
 
+def rows_of_U(U, s, Vh, r):  # of the whole U, which is square
+    return U[:r].T[:, : len(s)] * s[:r] @ Vh[: min(r, len(s))]
+
+
 def from_svd(change):
     def function(D, r):
         U, s, Vh = np.linalg.svd(D, full_matrices=False)
@@ -158,6 +162,10 @@ EXERCISES = (
             (
                 "the largest elements of D are kept, which is no low rank",
                 lambda D, r: np.where(np.abs(D) >= np.sort(np.abs(D).ravel())[-r], D, 0.0),
+            ),
+            (
+                "rows of U are taken: its columns are the directions",
+                lambda D, r: rows_of_U(*np.linalg.svd(D), r),
             ),
             ("the singular values alone are returned", from_svd(lambda U, s, Vh, r: s[:r])),
         ),

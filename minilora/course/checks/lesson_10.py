@@ -107,6 +107,9 @@ def every_turn(f, cases):
             got = as_array(got, f"the matrix of turn {turn}", None)
             if not np.array_equal(got, expected.astype(np.float64)):
                 off = np.abs(got - expected).max()
+                if np.array_equal(got, W.astype(np.float64) + updates[which]):
+                    said = f"turn {turn}: the matrix is computed in float64; W and the updates are float32, and so is their sum"
+                    raise Wrong(said, None, "the sum is computed in float64: W and the updates are float32")
                 why = (
                     ". If you subtracted the last update, the rounding errors of both steps remain"
                     if off < 1e-3

@@ -254,6 +254,10 @@ EXERCISES = (
                 "extra names are looked for by their shapes",
                 lambda e, f: (compare(e, f)[0], [k for k in f if f[k] not in e.values()], compare(e, f)[2]),
             ),
+            (
+                "a shape is looked for among all shapes: it must be that of the same name",
+                lambda e, f: (*compare(e, f)[:2], [k for k in f if f[k] not in e.values()]),
+            ),
             ("only the first wrong shape is listed", lambda e, f: (*compare(e, f)[:2], compare(e, f)[2][:1])),
         ),
         (

@@ -266,7 +266,14 @@ EXERCISES = (
         ),
         (
             ("absmax is not counted", lambda size, second: 4.0),
-            ("the 32 bits of an absmax are counted for every number", lambda size, second: 36.0),
+            (
+                "the 32 bits of an absmax are counted for every number: a block shares them",
+                lambda size, second: 36.0,
+            ),
+            (
+                "the bits of both absmaxes are counted for every number: a block shares them",
+                lambda size, second: 44.0 if second else 36.0,
+            ),
             ("an absmax is counted with 4 bytes instead of 32 bits", bits(first=4, second=4)),
             ("an absmax is counted with 16 bits", bits(first=16, second=16)),
             ("the code is not counted", bits(code=0)),

@@ -255,6 +255,10 @@ EXERCISES = (
                 changed("gradient", V=lambda W, A, B, alpha, r: W, n=lambda V, W: norms(W)),
             ),
             (
+                "g and x Vᵀ are added up apart: each row of g belongs to its row of x",
+                lambda x, g, *c: gradient(x.sum(axis=0)[None], g.sum(axis=0)[None], *c),
+            ),
+            (
                 "g is left out",
                 lambda x, g, *c: gradient(x, np.ones(g.shape), *c),
             ),

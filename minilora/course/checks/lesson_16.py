@@ -95,7 +95,11 @@ def kept(scores, budget):
 
 
 def mask_of(f, c):
-    mask = as_array(f(*c), "the result", c)
+    result = f(*c)
+    mask = as_array(result, "the result", c)
+    if mask.shape != c[0].shape and np.asarray(result).dtype.kind in "iu":
+        said = "the result has whole numbers; expected an array of True and False in the shape of scores"
+        raise Wrong(said, c, "the places of those that stay are returned; True and False for each are asked for")
     same_shape(mask, c[0].shape, "the result", "(layers, r), like scores", c)
     if not np.isin(mask, (0, 1)).all():
         raise Wrong("the result has numbers other than True and False", c)
@@ -117,7 +121,8 @@ def best_stay(f, cases):
     for c in cases:
         mask, expected = mask_of(f, c), kept(*c)
         if np.ptp(mask.sum(axis=1)) == 0 < np.ptp(expected.sum(axis=1)):
-            raise Wrong("every layer keeps the same number, but the budget is of the whole model", c)
+            said = "every layer keeps the same number, but the budget is of the whole model"
+            raise Wrong(said, c, said)
         same(mask, expected, "the result", c)
 
 

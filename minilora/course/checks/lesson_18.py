@@ -156,6 +156,10 @@ EXERCISES = (
             ("the share of the prefix is returned; the text's is asked for", lambda scores, n: 1 - factor()(scores, n)),
             ("the prefix counts once, not n times", factor(more=lambda n: min(n, 1))),
             ("the factor is upside down", lambda scores, n: 1 / factor()(scores, n)),
+            (
+                "the largest score is subtracted from those of the text alone; the zero keys have the score 0 - largest",
+                factor(of=lambda s: np.exp(s - s.max()).sum()),
+            ),
             ("the mean of e^score is taken, not the sum", factor(of=lambda s: np.exp(s).mean())),
         ),
         (

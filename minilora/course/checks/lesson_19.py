@@ -4,7 +4,7 @@ import numpy as np
 
 from ..compare import as_array, same, same_shape, small
 from ..judge import Exercise
-from .mistakes_of_the_family import OTHER
+from .mistakes_from_19 import OTHER
 
 # out, in, r, w1, w2; square cases after the others
 SIZES = (
@@ -86,6 +86,7 @@ def ties_cases():
         (different(3, 3), 0.67),
         (different(5, 8), 0.25),
         (different(2, 3), 0.0),
+        (different(2, 9), 0.18),
     ]
 
 
@@ -195,6 +196,14 @@ EXERCISES = (
             (
                 "one number too many stays: int(density · n) cuts the digits after the point off",
                 ties(trim=lambda updates, density: trimmed(updates, density, count=lambda d, n: int(np.ceil(d * n)))),
+            ),
+            (
+                "density · n is rounded to the nearest: int cuts the digits after the point off",
+                ties(trim=lambda updates, density: trimmed(updates, density, count=lambda d, n: round(d * n))),
+            ),
+            (
+                "where no number is left 0 is divided by 0, which is nan",
+                ties(over=lambda agree, kept: agree.sum(axis=0)),
             ),
             (
                 "density is taken as the share that is trimmed",

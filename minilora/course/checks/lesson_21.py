@@ -4,7 +4,7 @@ import numpy as np
 
 from ..compare import Wrong, as_array, numeric_gradient, plain, same, same_shape, small
 from ..judge import Exercise
-from .mistakes_of_the_family import OTHER
+from .mistakes_from_19 import OTHER
 
 # n, V, T; square cases after the others
 SIZES = ((1, 2, 1.0), (1, 2, 2.0), (2, 3, 1.0), (3, 2, 0.5), (4, 5, 3.0), (3, 3, 2.0), (2, 2, 4.0))
@@ -67,6 +67,7 @@ def large_logits(f, cases):
             "with logits up to 1,000 e^z or log p is not finite: subtract each row's largest logit, and "
             "take log p = z - log Σ e^z without dividing",
             c,
+            "e^z overflows, or the log of a p of 0 is taken",
         )
     p, q = softmax(c[1])[1], softmax(c[0])[1]  # of the second row; the first adds nothing
     expected = (p * np.log(p / q)).sum() / 2
@@ -136,6 +137,7 @@ EXERCISES = (
                 "the mean is over all n · V numbers; the sum over V is meant",
                 lambda z, t, T: distance()(z, t, T) / z.shape[1],
             ),
+            *OTHER["21.1"],
         ),
         (
             "Two softmaxes first, each of logits over T. Then the sum over tokens, the mean over rows, and T².",

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..compare import as_array, same, same_shape, small
 from ..judge import Exercise
-from .mistakes_of_the_family import OTHER
+from .mistakes_from_19 import OTHER
 
 # N, in, out, n, r; square cases after the others
 SIZES = (

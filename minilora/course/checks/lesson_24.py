@@ -79,6 +79,10 @@ def by_replacing(parts, pair):  # in the parts written with spaces between them
     return " ".join(parts).replace(" ".join(pair), "".join(pair)).split()
 
 
+def through_a_text(parts, pair):
+    return "|".join(parts).replace("|".join(pair), "".join(pair)).split("|")
+
+
 def encoding(choose=min, most=None):
     """The parts of a word, with another choice among the pairs that are there: of (place in the list, place in the word)."""
 
@@ -173,6 +177,10 @@ EXERCISES = (
             ("the second of the pair is kept beside the merged part", merging(kept=True)),
             ("the word is read from right to left", merging(from_the_right=True)),
             ("nothing is merged", lambda parts, pair: list(parts)),
+            (
+                "the word becomes one text: a part that ends like the pair is merged too, and split makes an empty part",
+                through_a_text,
+            ),
             ("the pair is searched in the letters, not in the parts", in_text),
             ("a part that only ends or begins like the pair is merged too: a part must be equal", by_replacing),
             ("the whole word becomes one part", lambda parts, pair: ["".join(parts)] if parts else []),
@@ -206,6 +214,7 @@ EXERCISES = (
             ("two parts are merged whose sum is in the list, though they are no pair of it", by_sums),
             ("the longest part that is in the list is taken, from left to right", longest_first),
             ("nothing is merged", lambda letters, merges: list(letters)),
+            ("the whole word becomes one part", lambda letters, merges: ["".join(letters)] if letters else []),
             (
                 "the last letters' pair is merged first, whatever its place in the list",
                 encoding(choose=lambda there: max(there, key=lambda t: t[1])),

@@ -14,6 +14,13 @@ def summed_from_the_end(g, shape):
     return g.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True)
 
 
+def compared_from_the_front(g, shape):
+    for axis, n in enumerate(shape):
+        if g.shape[axis] != n:
+            g = g.sum(axis=axis, keepdims=True)
+    return g
+
+
 def step_of_each_row(W, x, y, lr):
     for row, right in zip(x, y, strict=True):
         W = W - lr * np.outer(W @ row - right, row) / len(x)
@@ -26,9 +33,17 @@ def shares_exchanged(p, g, m, v, t, lr, beta1, beta2, eps, decay):
     return (1 - lr * decay) * p - lr * step, m, v
 
 
+def with_the_old(p, g, m, v, t, lr, beta1, beta2, eps, decay):
+    step = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)
+    return (1 - lr * decay) * p - lr * step, beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
+
+
 OTHER = {
     "1.2": (("both points are one array: `up = x` makes no copy of x", lambda f, x, eps: np.zeros(x.shape)),),
-    "2.1": (("the axes that were put in front are looked for at the end", summed_from_the_end),),
+    "2.1": (
+        ("the axes are compared from the front: NumPy lines them up at the end", compared_from_the_front),
+        ("the axes that were put in front are looked for at the end", summed_from_the_end),
+    ),
     "2.3": (
         (
             "p goes through softmax once more: it is a softmax already",
@@ -43,6 +58,7 @@ OTHER = {
         ("there is a step after each row, with the new W for the next row: one step is asked for", step_of_each_row),
     ),
     "3.2": (
+        ("the step is made with the old m and v: it needs the new ones", with_the_old),
         (
             "the shares are exchanged: 1 - beta of the old mean stays, and beta is the share of the new",
             shares_exchanged,
@@ -94,6 +110,10 @@ OTHER = {
         ),
     ),
     "8.2": (
+        (
+            "frozen numbers get a gradient, m and v too: they do not learn",
+            lambda frozen, trained, width: (frozen + trained) * (width + 12),
+        ),
         (
             "width is divided by 8, as if it were bits: it is bytes",
             lambda frozen, trained, width: frozen * width // 8 + 16 * trained,

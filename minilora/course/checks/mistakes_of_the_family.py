@@ -1,7 +1,6 @@
-"""The same for lessons 13 and later."""
+"""The same for lessons 13 to 18."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -71,6 +70,15 @@ def adapted(W, A, B, alpha, r):
     return W + alpha / r * B @ A
 
 
+def first_columns_of_R(W, r, alpha):
+    Q, R = np.linalg.qr(W)
+    return R[:, :r].T, Q[:, :r], W - alpha / r * Q[:, :r] @ R[:r]
+
+
+def update_alone(W, A, B, m, alpha, r):
+    return W + (m / np.linalg.norm(adapted(W, A, B, alpha, r), axis=1))[:, None] * (alpha / r * B @ A)
+
+
 def ties_kept(scores, budget):
     if budget >= scores.size:
         return np.ones(scores.shape, bool)
@@ -82,59 +90,17 @@ def olora(W, r, alpha, parts):
     return A, B, W - alpha / r * B @ A
 
 
-def plain_mean(updates, density):
-    kept = int(density * updates.shape[1])
-    trimmed = np.zeros(updates.shape)
-    for i, update in enumerate(updates):
-        largest = np.argsort(-np.abs(update), kind="stable")[:kept]
-        trimmed[i, largest] = update[largest]
-    return trimmed.mean(axis=0)
-
-
-def last_answer_only(parts, end):
-    ids, labels = [], []
-    last = max((i for i, (is_answer, _) in enumerate(parts) if is_answer), default=-1)
-    for i, (is_answer, tokens) in enumerate(parts):
-        tokens = [*tokens, end] if is_answer else list(tokens)
-        ids, labels = ids + tokens, labels + (tokens if i == last else [-100] * len(tokens))
-    return np.array(ids), np.array(labels)
-
-
-def labelled(parts, end, label: Callable = list, front=False):
-    ids, labels = [], []
-    for is_answer, tokens in parts:
-        ends = [end] if is_answer else []
-        tokens = [*ends, *tokens] if front else [*tokens, *ends]
-        ids, labels = ids + tokens, labels + (label(tokens) if is_answer else [-100] * len(tokens))
-    return np.array(ids), np.array(labels)
-
-
-def of_rows(x, slots, A, B, s, scale=lambda s, i, a: s[a], keep=lambda slots: range(len(slots))):
-    rows = [
-        scale(s, i, slots[i]) * x[i] @ A[slots[i]].T @ B[slots[i]].T if slots[i] >= 0 else np.zeros(B.shape[1])
-        for i in keep(slots)
-    ]
-    return np.array(rows)
-
-
-def count_loads(requests, slots, falls):
-    here, count, used = [], 0, {}
-    for name in requests:
-        used[name] = used.get(name, 0) + 1
-        if name not in here:
-            count += 1
-            if len(here) == slots:
-                falls(here, used)
-            here.append(name)
-    return count
-
-
-def of_weights(gradients, weights):
-    return np.asarray(weights) @ gradients / sum(weights)
+def apart(q, K, V, Pk, Pv):
+    of_text, of_prefix = (softmax(k @ q / math.sqrt(len(q))) @ v if len(k) else None for k, v in ((K, V), (Pk, Pv)))
+    return of_text if of_prefix is None else (of_text + of_prefix) / 2
 
 
 OTHER = {
     "13.1": (
+        (
+            "size is taken for the number of blocks: it is how many numbers a block has",
+            lambda w, levels, size: blocks(w, levels, math.ceil(len(w) / size)),
+        ),
         ("the last, shorter block is left out", lambda w, levels, size: blocks(w, levels, size, whole=True)),
         ("the absmax of a block of zeros is 1 instead of 0", lambda w, levels, size: blocks(w, levels, size, 1.0)),
         (
@@ -158,6 +124,18 @@ OTHER = {
         (
             "the step is skipped only where no element is finite; one that is not is enough",
             lambda *c: decided(*c, bad=lambda g: not np.isfinite(g).any()),
+        ),
+        (
+            "only what is not finite is set to zero; the whole gradient of a skipped step is zeros",
+            lambda *c: decided(*c, skipped=lambda g, s: (False, np.where(np.isfinite(g), g, 0) / s, s / 2, 0)),
+        ),
+        (
+            "the gradient of a skipped step is divided by the scale; zeros are wanted",
+            lambda *c: decided(*c, skipped=lambda g, s: (False, g / s, s / 2, 0)),
+        ),
+        (
+            "the scale is doubled after every step: it must wait until good reaches the interval",
+            lambda g, scale, good, interval: (*decided(g, scale, 0, 1)[:3], good + 1 if np.isfinite(g).all() else 0),
         ),
         ("the counter starts again at 1 after the scale was doubled", lambda *c: decided(*c, again=1)),
         (
@@ -192,6 +170,10 @@ OTHER = {
             "the rows of the output are divided by their length; the rows of V are meant",
             lambda x, W, A, B, m, alpha, r: m * unit(x @ adapted(W, A, B, alpha, r).T),
         ),
+        (
+            "only the update gets the length m; the whole row of V = W + s B A gets it",
+            lambda x, W, A, B, m, alpha, r: x @ update_alone(W, A, B, m, alpha, r).T,
+        ),
     ),
     "15.3": (
         (
@@ -202,6 +184,7 @@ OTHER = {
             "only W gets the length m, and the update is added afterwards",
             lambda W, A, B, m, alpha, r: m[:, None] * unit(W) + alpha / r * B @ A,
         ),
+        ("only the update gets the length m; the whole row of V = W + s B A gets it", update_alone),
     ),
     "16.1": (
         (
@@ -235,11 +218,23 @@ OTHER = {
             ),
         ),
         (
+            "all of Q and R are returned: B0 has r columns, and A0 has r rows",
+            lambda W, r, alpha: olora(W, r, alpha, lambda W, r: np.linalg.qr(W)[::-1]),
+        ),
+        (
+            "A0 is the first r columns of R; it is its first r rows",
+            first_columns_of_R,
+        ),
+        (
             "A0 is the first rows of W; it is the first rows of R",
             lambda W, r, alpha: olora(W, r, alpha, lambda W, r: (W[:r], np.linalg.qr(W)[0][:, :r])),
         ),
     ),
     "17.3": (
+        (
+            "B has the rate lr and A a smaller one: lr is the rate of A",
+            lambda names, lr, ratio: [lr if ".lora_B." in n else lr / ratio for n in names],
+        ),
         (
             "the ratio is added to the rate of B",
             lambda names, lr, ratio: [lr + ratio if ".lora_B." in n else lr for n in names],
@@ -249,6 +244,10 @@ OTHER = {
         (
             "only the value of the best key is taken: the softmax is a mean of all",
             lambda q, K, V, Pk, Pv: np.vstack([Pv, V])[np.argmax(np.vstack([Pk, K]) @ q)],
+        ),
+        (
+            "prefix and text have a softmax each, and the mean of the two results is taken",
+            apart,
         ),
         (
             "the scores are divided by the root of the number of keys; the width d is meant",
@@ -262,57 +261,5 @@ OTHER = {
             "the scores themselves are the weights: the softmax is left out",
             lambda q, K, V, Pk, Pv: np.vstack([Pk, K]) @ q / math.sqrt(len(q)) @ np.vstack([Pv, V]),
         ),
-    ),
-    "19.1": (
-        (
-            "A and B are both multiplied by the whole weight, so that it is squared",
-            lambda A1, B1, A2, B2, w1, w2: (w1 * B1 + w2 * B2) @ (w1 * A1 + w2 * A2),
-        ),
-    ),
-    "19.2": (("no sign is elected: the mean of all trimmed updates is taken", plain_mean),),
-    "20.1": (
-        (
-            "the labels say only where something is learned: each label is the token itself",
-            lambda parts, end: labelled(parts, end, lambda tokens: [1] * len(tokens)),
-        ),
-        ("the end is put in front of the answer, not behind it", lambda parts, end: labelled(parts, end, front=True)),
-        ("only the last answer is learned", last_answer_only),
-    ),
-    "21.2": (("the difference of the logits is taken, without softmax", lambda z, t, T: (z - t) / len(z)),),
-    "22.1": (
-        (
-            "the rows of the base are left out of the result: their update is zero",
-            lambda *c: of_rows(*c, keep=lambda slots: np.flatnonzero(slots >= 0)),
-        ),
-        (
-            "row i gets the scale of slot i; it is that of slots[i]",
-            lambda *c: of_rows(*c, scale=lambda s, i, a: s[i % len(s)]),
-        ),
-        (
-            "the rows are returned sorted by their adapter, not in the order of the batch",
-            lambda *c: of_rows(*c, keep=lambda slots: np.argsort(slots, kind="stable")),
-        ),
-    ),
-    "22.2": (
-        (
-            "the adapter falls that is asked for least often; the one that was used longest ago is meant",
-            lambda requests, slots: count_loads(
-                requests, slots, lambda here, used: here.remove(min(here, key=used.get))
-            ),
-        ),
-        (
-            "all adapters fall when one needs room",
-            lambda requests, slots: count_loads(requests, slots, lambda here, used: here.clear()),
-        ),
-    ),
-    "23.1": (
-        (
-            "a worker with more labels counts less: the weights are upside down",
-            lambda gradients, labels: of_weights(gradients, [1 / n if n else 0 for n in labels]),
-        ),
-    ),
-    "23.2": (
-        ("each worker sends its whole array to every worker", lambda workers, numbers: 4 * numbers * workers),
-        ("bits are counted, not bytes", lambda workers, numbers: 64 * (workers - 1) * numbers // workers),
     ),
 }
