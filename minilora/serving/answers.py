@@ -65,7 +65,8 @@ class Answers:
             self.sequences.append(
                 Sequence(
                     np.asarray(prompt, dtype=np.int64), None if version is None else version.name, sampling,
-                    asking.ends, partial(self._give, before + index), TextStream([], self.server.tokenizer),
+                    asking.ends, partial(self._give, before + index),
+                    TextStream([], self.server.tokenizer, "" if sampling.ignore_eos else asking.behind),
                     np.random.default_rng(seed), echo, options.lora_scale, version,
                 )
             )  # fmt: skip

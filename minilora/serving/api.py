@@ -1,6 +1,7 @@
 """The server over HTTP: OpenAI's and vLLM's routes."""
 
 import contextlib
+import dataclasses
 import json
 import logging
 import time
@@ -236,7 +237,8 @@ def _prepared(server, body, prompts):  # -> Version or None, Asking, [token ids]
                 asking,
                 [asking.prompt(protocol.plain_messages(body.messages), server.tokenizer, body.chat_template_kwargs)],
             )
-        return version, asking, [_encoded(server, p, body.add_special_tokens) for p in prompts]
+        plain = dataclasses.replace(asking, behind="")  # no template writes anything behind the text
+        return version, plain, [_encoded(server, p, body.add_special_tokens) for p in prompts]
     except BaseException:
         server.pool.release(version)
         raise

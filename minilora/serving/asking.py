@@ -19,20 +19,22 @@ class Asking:
     template  of the adapter, else of the base; None: a single message is framed as `generate --framed` does
     system    the system message that the adapter was trained with, for conversations without one
     ends      tokens that end an answer
+    behind    the text that the template writes behind an answer: the answer ends before it. "" for plain prompts
     """
 
     template: ChatTemplate | None
     system: str | None
     ends: frozenset
+    behind: str = ""
 
     @classmethod
     def of(cls, folder: Path, base: Path, config: Any, tokenizer: TextTokenizer) -> "Asking":
         """What the files of an adapter (or of the base itself) and of its base say. Raises MiniloraError."""
-        source = next((f for f in (folder, base) if find_template(f) is not None), None)
-        template = None if source is None else ChatTemplate.from_folder(source)
+        has_template = any(find_template(f) is not None for f in (folder, base))
+        template = ChatTemplate.from_folder(folder, base) if has_template else None
         behind = "" if template is None else template.behind_answer
         settings = settings_in_history(folder)
-        return cls(template, settings.get("system"), frozenset(end_tokens(config, tokenizer, base, behind)))
+        return cls(template, settings.get("system"), frozenset(end_tokens(config, tokenizer, base, behind)), behind)
 
     def prompt(self, messages: list[dict], tokenizer: TextTokenizer, variables: dict | None = None) -> list[int]:
         """The token ids of a conversation. variables: more of them for the template.

@@ -99,10 +99,12 @@ class Sequence:
         self.tokens.append(token)
         sampling, logprobs = self.sampling, () if logprob is None else (logprob,)
         if token in self.ends and not sampling.ignore_eos:
-            return Delta(self._rest(""), (token,), logprobs, "stop")
+            return Delta(self._rest(by_end_token=True), (token,), logprobs, "stop")
         if token in sampling.stop_token_ids:
-            return Delta(self._rest(""), (token,), logprobs, "stop", token)
+            return Delta(self._rest(), (token,), logprobs, "stop", token)
         text, stop = self._before_stop(self.stream.push(token))
+        if self.stream.ended and not stop:  # the text that the template writes behind an answer
+            return Delta(text + self._rest(), (token,), logprobs, "stop")
         if stop:
             return Delta(text, (token,), logprobs, "stop", stop)
         if len(self.tokens) == sampling.max_tokens:
@@ -111,9 +113,9 @@ class Sequence:
             return Delta(rest, (token,), logprobs, "stop" if stop else "length", stop or None)
         return Delta(text, (token,), logprobs)
 
-    def _rest(self, text):
+    def _rest(self, by_end_token=False):
         """The end of the text, when a token ended it."""
-        rest, stop = self._before_stop(text + self.stream.finish())
+        rest, stop = self._before_stop(self.stream.finish(by_end_token))
         return rest if stop else rest + self.held
 
     def _before_stop(self, new):  # -> the text that is certain, and the stop text behind it or ""

@@ -15,7 +15,7 @@ from ..errors import UnknownNameError, nearest
 from ..files.atomic import read_json
 from .chat_template import ChatTemplate
 from .encoding import encode_pair, encode_prompt, end_of_answer
-from .streaming import end_mark
+from .streaming import end_mark, ended_by
 from .tokenizer import TextTokenizer
 
 FORMS = ("plain", "framed", "chat")
@@ -84,12 +84,13 @@ def end_tokens(config, tokenizer: TextTokenizer, folder: str | Path, behind: str
 
 
 def text_after(prompt_ids: list[int], row, tokenizer: TextTokenizer, behind: str = "") -> str:
-    """The text after the prompt. row (T,): the prompt and what follows. It ends before the mark in `behind`.
+    """The text after the prompt. row (T,): the prompt and what follows. It ends before `behind`, if that was written.
 
     behind: see `written_end` and `streaming.end_mark`. Prompt and row are decoded together: some tokenizers drop the
     space before a first word. `streaming.TextStream` gives the same text piece by piece.
     """
     before, whole = tokenizer.decode(prompt_ids), tokenizer.decode(row)
     text = whole[len(before) :] if whole.startswith(before) else tokenizer.decode(row[len(prompt_ids) :])
-    mark = end_mark(behind)
-    return text.partition(mark)[0] if mark else text
+    if mark := end_mark(behind):
+        return text.partition(mark)[0]
+    return text.removesuffix(behind) if behind and ended_by(row, tokenizer) else text

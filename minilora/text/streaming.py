@@ -27,10 +27,11 @@ class TextStream:
     def __init__(self, prompt_ids: list[int], tokenizer: TextTokenizer, behind: str = ""):
         """behind: what the form writes behind an answer, see `forms.written_end`. The text ends before it."""
         self.tokenizer, self.mark = tokenizer, end_mark(behind)
+        self.tail = "" if self.mark else behind  # no mark, but no part of an answer that an end token has ended
         self.ids = list(prompt_ids)
         self.shown = tokenizer.decode(self.ids)  # the text of ids[start:stop], which is out
         self.start, self.stop = 0, len(self.ids)
-        self.held = ""  # the end of the text so far, which may be the beginning of the mark
+        self.held = ""  # the end of the text so far, which may be the beginning of the mark, or the tail
         self.ended = False
 
     def push(self, token: int) -> str:
@@ -43,11 +44,11 @@ class TextStream:
             return ""
         return self._up_to_mark(self._behind_shown(text))
 
-    def finish(self) -> str:
-        """The rest of the text, when no token follows."""
+    def finish(self, by_end_token: bool = False) -> str:
+        """The rest of the text, when no token follows. by_end_token: one ended it that was not pushed."""
         rest = self._up_to_mark(self._behind_shown(self.tokenizer.decode(self.ids[self.start :]))) + self.held
         self.held = ""
-        return rest
+        return rest.removesuffix(self.tail) if by_end_token or ended_by(self.ids, self.tokenizer) else rest
 
     def _behind_shown(self, text):  # the text of ids[start:] -> what is new in it
         if text.startswith(self.shown):
@@ -63,18 +64,26 @@ class TextStream:
         return new
 
     def _up_to_mark(self, new):
-        if self.ended or not self.mark:
-            return "" if self.ended else new
-        text, found, _ = (self.held + new).partition(self.mark)
+        if self.ended:
+            return ""
+        text, found = self.held + new, ""
+        if self.mark:
+            text, found, _ = text.partition(self.mark)
         self.ended = bool(found)
-        kept = 0 if found else next(n for n in range(len(self.mark) - 1, -1, -1) if text.endswith(self.mark[:n]))
+        awaited = self.mark or self.tail
+        kept = 0 if found else next(n for n in range(len(awaited), -1, -1) if text.endswith(awaited[:n]))
         self.held = text[len(text) - kept :]
         return text[: len(text) - kept]
 
 
 def end_mark(behind: str) -> str:
     """The text that ends an answer, of what a form writes behind it. A mark of fewer than four characters, such as a
-    full stop, may be part of an answer: it ends nothing, and "" is returned.
+    full stop, may be part of an answer: it ends nothing, and "" is returned. An end token follows it in training.
     """
     mark = behind.strip()
     return mark if len(mark) > 3 else ""
+
+
+def ended_by(row, tokenizer: TextTokenizer) -> bool:
+    """Whether the row of ids ends with the end token, which training puts where the form writes no mark."""
+    return len(row) > 0 and int(row[-1]) == tokenizer.eos_id

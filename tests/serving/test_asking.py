@@ -52,6 +52,13 @@ def test_the_template_of_the_adapter_is_used_before_that_of_the_base(base, tmp_p
     assert TOKENIZER.decode(asking(tmp_path, base).prompt(HELLO, TOKENIZER)) == "<user>Hello\n<me>"
 
 
+def test_a_template_of_the_adapter_writes_the_special_tokens_of_the_base(base, tmp_path):
+    (tmp_path / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content + eos_token }}{% endfor %}")
+    asked = asking(tmp_path, base)
+    assert asked.prompt(HELLO, TOKENIZER) == [*TOKENIZER.encode("Hello"), TOKENIZER.eos_id]
+    assert asked.behind == "<|endoftext|>"
+
+
 def test_the_system_message_of_the_training_is_said_unless_the_client_says_one(base, tmp_path):
     (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
     (tmp_path / "history.json").write_text(json.dumps({"settings": {"system": "Be brief."}}))

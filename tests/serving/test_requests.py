@@ -13,11 +13,11 @@ TEXT = "Tea is 3 €. Tom said: two, two and two."
 END = 1
 
 
-def answer(text=TEXT, extra=(), **sampling):
+def answer(text=TEXT, extra=(), behind="", **sampling):
     """The deltas of an answer of these tokens."""
     sequence = Sequence(
         np.array([5]), None, Sampling(**{"max_tokens": 500, **sampling}), frozenset([END]), lambda d: None,
-        TextStream([], TOKENIZER), np.random.default_rng(0),
+        TextStream([], TOKENIZER, behind), np.random.default_rng(0),
     )  # fmt: skip
     deltas = []
     for token in [*TOKENIZER.encode(text), *extra]:
@@ -35,6 +35,17 @@ def test_the_end_token_ends_the_answer_and_shows_in_no_text():
     deltas = answer(extra=[END, 9])
     assert text_of(deltas) == TEXT
     assert (deltas[-1].finish_reason, deltas[-1].stop_reason, deltas[-1].tokens) == ("stop", None, (END,))
+
+
+def test_the_mark_of_the_template_ends_the_answer_also_where_it_is_spelled_in_letters():
+    deltas = answer("Yes. <|im_end|>\nAnd more", behind="<|im_end|>\n")
+    assert text_of(deltas) == "Yes. "
+    assert (deltas[-1].finish_reason, deltas[-1].stop_reason) == ("stop", None)
+
+
+def test_what_the_template_writes_before_the_end_token_is_no_part_of_the_answer():
+    assert text_of(answer("Yes\n==\n", extra=[END], behind="\n==\n")) == "Yes"
+    assert text_of(answer("Yes\n==\n", behind="\n==\n", max_tokens=len(TOKENIZER.encode("Yes\n==\n")))) == "Yes\n==\n"
 
 
 def test_with_ignore_eos_the_end_token_is_a_token():

@@ -95,12 +95,16 @@ def test_a_chat_ends_where_its_training_ended_also_with_a_mark_that_is_spelled_i
     assert text_after(prompt, row, tokenizer, behind) == "cat"
 
 
-def test_a_mark_of_one_letter_ends_nothing():
+def test_a_mark_of_one_letter_ends_nothing_and_is_no_part_of_an_answer_that_the_end_token_ends():
     class Letters:
+        eos_id = 0
+
         def decode(self, ids):
-            return "".join(chr(i) for i in ids)
+            return "".join(chr(i) for i in ids if i)
 
     assert text_after([65], [65, *b"a.b"], Letters(), ".") == "a.b"
+    assert text_after([65], [65, *b"a.b."], Letters(), ".") == "a.b."
+    assert text_after([65], [65, *b"a.b.", 0], Letters(), ".") == "a.b"
     assert text_after([65], [65, *b"a<|x|>b"], Letters(), "<|x|>\n") == "a"
 
 

@@ -53,7 +53,7 @@ def streamed(prompt, answer, tokenizer, behind=""):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TOKENIZERS)
-@pytest.mark.parametrize("behind", ["", MARK])
+@pytest.mark.parametrize("behind", ["", MARK, "\n", ".a", "a"])
 @given(data=st.data())
 def test_the_pieces_together_are_the_text_of_all_tokens(name, behind, data):
     tokenizer = TOKENIZERS[name]
@@ -117,3 +117,14 @@ def test_an_end_token_is_no_text():
     vocab = json.loads(tokenizer_text())["model"]["vocab"]
     assert "<|endoftext|>" in vocab
     assert streamed([65], [66, vocab["<|endoftext|>"]], TOKENIZERS["bytes"])[1:] == ["", ""]
+
+
+def test_what_the_form_writes_between_an_answer_and_the_end_token_is_no_part_of_the_answer():
+    tokenizer = TOKENIZERS["bytes"]
+    letters = lambda text: [tokenizer.encode(c)[0] for c in text]  # noqa: E731
+    for behind in ("\n===\n", "\n\n", "."):
+        ended = [*letters("a" + behind + "b" + behind), tokenizer.eos_id]
+        assert "".join(streamed([65], ended, tokenizer, behind)) == "a" + behind + "b"
+        assert "".join(streamed([65], ended[:-1], tokenizer, behind)) == "a" + behind + "b" + behind
+        stream = TextStream([65], tokenizer, behind)
+        assert "".join(map(stream.push, ended[:-1])) + stream.finish(by_end_token=True) == "a" + behind + "b"
