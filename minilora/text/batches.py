@@ -6,6 +6,7 @@ A batch is (ids, labels), both (B, T) int64 on the host and not yet shifted: `mo
 
 import contextlib
 import hashlib
+import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -114,11 +115,15 @@ class PairBatches:
         return {"rng": self.pass_began, "position": self.position}
 
     def restore(self, state: dict) -> None:
+        """Go on from what `state` gave. Raises KeyError, ValueError or TypeError for anything else."""
         self.rng.bit_generator.state = state["rng"]
         self.order, self.position = np.empty(0, dtype=np.int64), 0
-        if state["position"]:
+        position = operator.index(state["position"])
+        if not 0 <= position <= len(self.pairs):
+            raise ValueError
+        if position:
             self._new_pass()
-            self.position = state["position"]
+            self.position = position
 
 
 def check_batch_size(batch_size: int) -> None:

@@ -86,6 +86,8 @@ class History:
             raise ValueError
         if any(len(pair) != 2 for pair in [*norm, *valid, *penalty]):
             raise ValueError
+        if not all(map(math.isfinite, [*loss, *lr, *(x for pair in valid for x in pair)])):
+            raise ValueError
         self.loss, self.lr, self.norm, self.valid, self.penalty, self.seconds = loss, lr, norm, valid, penalty, seconds
 
 

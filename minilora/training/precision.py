@@ -18,6 +18,8 @@ values are those of the hardware, the speed is not. On a GPU the products with f
 """
 
 import contextlib
+import math
+import operator
 from collections.abc import Iterator, Mapping
 from functools import partial
 
@@ -125,7 +127,10 @@ class Float16(BFloat16):
         return {"scale": self.scale, "good_steps": self.good_steps}
 
     def restore(self, state: Mapping) -> None:
-        self.scale, self.good_steps = float(state["scale"]), int(state["good_steps"])
+        scale, good_steps = state["scale"], state["good_steps"]
+        if not SMALLEST <= scale < math.inf or not 0 <= good_steps < GROWTH_INTERVAL:
+            raise ValueError
+        self.scale, self.good_steps = float(scale), operator.index(good_steps)
 
 
 PRECISIONS = {p.name: p for p in (Precision, Float16, BFloat16)}

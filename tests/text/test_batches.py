@@ -68,6 +68,13 @@ def test_a_restored_state_gives_the_same_batches(tokenizer, consumed):
         assert all(np.array_equal(a, b) for a, b in zip(next(first), next(second), strict=True))
 
 
+@pytest.mark.parametrize("position", [16.0, -1, 10**9, "1", None, [1]])
+def test_a_position_that_no_pass_has_is_refused(tokenizer, position):
+    batches = pairs(tokenizer)
+    with pytest.raises((TypeError, ValueError)):
+        batches.restore(batches.state() | {"position": position})
+
+
 def test_a_restored_state_gives_the_same_windows():
     first = TextBatches(np.arange(500), 4, 9, np.random.default_rng(1))
     next(first)

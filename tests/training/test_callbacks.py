@@ -52,6 +52,14 @@ def test_the_orthogonality_of_adalora_is_kept_beside_the_loss_and_shown(capsys):
     assert again.penalty == []
 
 
+def test_a_saved_history_with_a_loss_that_is_not_finite_is_refused():
+    saved = History().as_json() | {"loss": [1.0], "lr": [0.1]}
+    History().restore(saved, 1)
+    for wrong in ({"loss": [math.nan]}, {"lr": [math.inf]}, {"valid": [[0, math.nan]]}):
+        with pytest.raises(ValueError):
+            History().restore(saved | wrong, 1)
+
+
 def test_evaluation_is_recorded_before_the_first_step_at_the_interval_and_at_the_end():
     model, optimizer = fresh()
     history = History()

@@ -1,5 +1,6 @@
 """Mixed precision: values of 16 bits, masters of 32, and a loss scale that steps aside for an overflow."""
 
+import math
 from functools import partial
 
 import numpy as np
@@ -208,6 +209,16 @@ def test_the_scale_doubles_after_2000_good_steps_in_a_row():
     assert precision.scale == 2**15
     precision.unscale_([parameter_with([1.0, 1.0])])
     assert (precision.scale, precision.good_steps) == (2**16, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"scale": x} for x in (math.nan, math.inf, 0, -1.0, "65536")] + [{"good_steps": x} for x in (-1, 2000, 1.5)],
+)
+def test_a_saved_scale_with_which_no_step_would_succeed_is_refused(wrong):
+    precision = precision_named("float16")
+    with pytest.raises((TypeError, ValueError)):
+        precision.restore(precision.state() | wrong)
 
 
 def test_a_run_whose_numbers_never_fit_ends_in_one_line():
