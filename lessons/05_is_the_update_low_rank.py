@@ -44,7 +44,8 @@ weights = matrices(model)
 train_only(model, weights)
 before = {name: p.data.copy() for name, p in weights.items()}
 steps = budget(150, in_browser=100)
-tune(model, tokenizer, "sql", steps=steps, lr=1e-3, seed=3)
+batch_size = budget(16, in_browser=8, of="examples in a batch")
+tune(model, tokenizer, "sql", steps=steps, lr=1e-3, seed=3, batch_size=batch_size)
 update = {name: p.data - before[name] for name, p in weights.items()}
 full_score = test_score(model, tokenizer, "sql")
 print(f"score after full fine-tuning: {full_score:.2f}")

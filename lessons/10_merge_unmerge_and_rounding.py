@@ -98,10 +98,11 @@ expect("W after unmerge, to the bit", weight[name].data.tobytes() == bits_before
 # %%
 tasks = ("style-json", "style-crier", "sql", "reviews", "data-to-text")
 W0 = {n: p.data.copy() for n, p in matrices(load_base()[0]).items()}  # the 28 matrices of the base
+batch_size = budget(16, in_browser=8, of="examples in a batch")
 updates = []
 for task in tasks:
     adapted = get_peft_model(load_base()[0], config, seed=0)
-    tune(adapted, tokenizer, task, steps=30, lr=5e-3, seed=0)
+    tune(adapted, tokenizer, task, steps=30, lr=5e-3, seed=0, batch_size=batch_size)
     updates.append(
         {
             layer.path + ".weight": layer.adapters["default"].delta()

@@ -47,9 +47,10 @@ config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="
 model = get_peft_model(base, config, adapter_name="json", seed=0)
 model.add_adapter("crier", config, seed=1)
 
+steps = budget(150, in_browser=60)
 for name, task in (("json", "style-json"), ("crier", "style-crier")):
     model.set_adapter(name)
-    tune(model, tokenizer, task, steps=budget(150, in_browser=80), lr=3e-3, seed=0)
+    tune(model, tokenizer, task, steps=steps, lr=3e-3, seed=0)
 
 question = "Where does Bess Moss live?"
 for name in ("json", "crier"):

@@ -41,15 +41,25 @@ from minilora.course.lab.tune import affordable_steps, load_base, test_score, tu
 TASKS = ("sql", "reviews")
 base, tokenizer = load_base()
 W = {name: p.data.copy() for name, p in matrices(base).items()}
-parts = {}  # task -> name -> A, B, s
-for seed, (task, lr) in enumerate(zip(TASKS, (1e-2, 5e-3), strict=True)):
+
+
+def train_adapter(task, lr, seed):  # -> {name: (A, B, s)}
     config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
     model = get_peft_model(load_base()[0], config, seed=seed)
     tune(model, tokenizer, task, steps=80, lr=lr, seed=0)
-    methods = {
-        f"{layer.path}.weight": layer.adapters["default"] for layer in model.base_model.layers
-    }
-    parts[task] = {n: (m.A.data, m.B.data, m.scaling) for n, m in methods.items()}
+    methods = {f"{m.path}.weight": m.adapters["default"] for m in model.base_model.layers}
+    return {n: (m.A.data, m.B.data, m.scaling) for n, m in methods.items()}
+
+
+parts = {"sql": train_adapter("sql", 1e-2, seed=0)}
+
+# %%
+parts["reviews"] = train_adapter("reviews", 5e-3, seed=1)
+
+# %% [markdown]
+# The update of each is $s\,BA$. To score an update, we add it to the matrices of a fresh base:
+
+# %%
 delta = {task: {n: s * B @ A for n, (A, B, s) in parts[task].items()} for task in TASKS}
 
 

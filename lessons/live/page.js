@@ -11,7 +11,8 @@ const named = (cell) => `${lesson}/${cell.dataset.key}`;
 const areaOf = (cell) => cell.querySelector("textarea");
 
 let worker = null, ready = false, interrupt = null; // interrupt: a byte that Python looks at, where the browser allows it
-let queue = [], current = null, stopping = false, began = 0; // cells that wait, and the one that runs
+let queue = [], current = null, stopping = false; // cells that wait, and the one that runs
+let began = 0, step = ""; // of the one that runs: when, and where its training is
 let known = new Set(); // cells whose names Python knows now
 let pending = ""; // text of the running cell that is not shown yet
 
@@ -61,6 +62,7 @@ function receive(data) {
   if (data.status) return say(`${data.status} ...`);
   if (data.ready) { ready = true; serviceWorker?.postMessage("keep"); say(current ? "running" : "ready"); return next(); }
   if (!current) return;
+  if (data.step) step = data.step;
   if (data.text) { if (!pending) setTimeout(flush, 50); pending += data.text; }
   if (data.picture) { flush(); outOf(current).append(picture(data.picture, data.alt)); }
   if (data.done) { flush(); done(current, data); }
@@ -111,7 +113,7 @@ function next() {
   if (!ready || current || !queue.length) return;
   current = queue.shift();
   outOf(current).replaceChildren();
-  began = Date.now();
+  began = Date.now(); step = "";
   if (interrupt) interrupt[0] = 0;
   say("running");
   worker.postMessage({ run: areaOf(current).value, name: `cell ${current.dataset.n}` });
@@ -243,7 +245,7 @@ find("open").addEventListener("change", async ({ target }) => {
 });
 function showSeconds() { // a long cell shows that it is alive
   const seconds = current ? Math.round((Date.now() - began) / 1000) : 0;
-  find("seconds").textContent = seconds > 1 ? `${seconds} s` : "";
+  find("seconds").textContent = seconds > 1 ? `${seconds} s${step && `, ${step}`}` : "";
 }
 setInterval(showSeconds, 1000);
 

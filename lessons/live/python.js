@@ -6,13 +6,15 @@ const LONGEST = 200_000; // characters that one cell may print: more would freez
 const MOST_PICTURES = 50; // that one cell may show
 const DRAWS = /\bshow_axes\(|\bmatplotlib\b/; // a cell that needs matplotlib, which takes a second to load
 
-// tell(message): {status}, {text} or {picture, alt}. kept: what `course/browser.py` wrote in an earlier page, or "".
+// tell(message): {status}, {step}, {text} or {picture, alt}. kept: what `course/browser.py` wrote in an earlier page, or "".
 export async function startPython(loadPyodide, options, { archive, kept, interrupt }, tell) {
   const python = await loadPyodide(options);
   const printed = limited((text) => tell({ text }));
   for (const stream of ["setStdout", "setStderr"]) python[stream]({ write: printed.write });
   let pictures = 0;
   globalThis.minilora_show = (picture, alt) => { if (++pictures <= MOST_PICTURES) tell({ picture, alt }); };
+
+  globalThis.minilora_step = (step) => tell({ step });
 
   async function load(name) {
     await python.loadPackage(name, { messageCallback: () => {}, errorCallback: () => {} }).catch(() => {});

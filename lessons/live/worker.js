@@ -1,6 +1,6 @@
 // Python in a worker, so that a long cell never blocks the page.
 // Messages in:  {start: {archive, kept, interrupt}} once, then {run: code, name}, one at a time
-// out:          {status}, {ready}, {text}, {picture, alt}, {done, error, kept}, {failed}
+// out:          {status}, {ready}, {step}, {text}, {picture, alt}, {done, error, kept}, {failed}
 // pyodide.json, beside this file, says which Pyodide: its address, its version and the SHA-256 of each file.
 
 import { startPython } from "./python.js";

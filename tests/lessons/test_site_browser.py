@@ -122,8 +122,8 @@ def test_a_loop_is_stopped_and_the_names_stay(visit):
     isolated(page, n=4)
     assert abs(cell_of(page, 4).bounding_box()["y"] - before) < 200  # the page was loaded again at the same place
     run(page, "x = 41")
-    run(page, "while True:\n    pass", n=1, then="")
-    state(page, "running")
+    run(page, "import js\njs.minilora_step('step 3 of 9')\nwhile True:\n    pass", n=1, then="")
+    page.wait_for_function("document.querySelector('#seconds').textContent.endsWith('s, step 3 of 9')")
     page.click("#stop")
     assert state(page, "stopped") == "stopped: the cells that ran before keep their names"
     assert "KeyboardInterrupt" in cell_of(page, 1).locator("pre.error").inner_text()

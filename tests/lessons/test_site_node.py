@@ -75,7 +75,7 @@ check("6.1", lora_forward)
 def test_lesson_0_begins_a_step_trains_and_the_judge_judges(site):
     first, trained, judged = run(site, [cells_of(lesson(0))[0], TRAIN, JUDGE])
     assert first["printed"].count("asked:") == 3 and "base:     Bess Moss" not in first["error"]
-    assert trained["printed"] == "3 True\n"
+    assert (trained["printed"], trained["step"]) == ("3 True\n", "step 3 of 3")
     assert "6.1  lora_forward: passed (5 properties)" in judged["printed"]
     assert "alpha / r is left out" in judged["printed"]
     assert json.loads(judged["kept"])["states"] == {"6.1": "failed"}

@@ -1,5 +1,6 @@
 """A short fine-tuning for the lessons: one task, one seed; and scores and losses to measure afterwards."""
 
+import sys
 import time
 from collections.abc import Callable
 
@@ -34,7 +35,16 @@ def tune(
     examples = examples or get_task(task).examples("train")
     batches = PairBatches(examples, tokenizer, batch_size, model.config.max_position_embeddings, rng)
     optimizer = AdamW([p for _, p in trained(model)], lr=lr, weight_decay=0.0)
-    return run_training(model, batches, optimizer, steps, schedule=linear_decay(steps, 10)).history.loss
+    schedule = linear_decay(steps, 10)
+    return run_training(model, batches, optimizer, steps, schedule=schedule, callbacks=[show_step]).history.loss
+
+
+def show_step(run) -> None:  # a training.loop.Run
+    """In a page of the site, where a training takes long, say beside its seconds which step it has done."""
+    if sys.platform == "emscripten":  # the worker of the page has put this function there
+        import js
+
+        js.minilora_step(f"step {run.step} of {run.steps}")
 
 
 def test_score(model, tokenizer, task: str, examples: int | None = None) -> float:
