@@ -121,7 +121,6 @@ class Answers:
                 metrics.first_token.observe(now - self.began)
             self._last[index] = now
         if delta.finish_reason:
-            metrics.finished(delta.finish_reason)
             metrics.whole.observe(now - self.began)
 
     def cancel(self) -> None:

@@ -8,6 +8,7 @@ from ..errors import ConfigError
 from ..text.chat_template import ChatTemplate, find_template
 from ..text.encoding import encode_prompt
 from ..text.forms import end_tokens
+from ..text.rows import keys_with_content
 from ..text.tokenizer import TextTokenizer
 from ..training.run import settings_in_history
 
@@ -44,6 +45,7 @@ class Asking:
         if reserved := sorted({"self", "messages", "tokenizer"} & (variables or {}).keys()):
             raise ConfigError(f"chat_template_kwargs: {reserved[0]!r} is not a variable of a template")
         if self.template is not None:
+            self.template.check_keys(keys_with_content(messages))
             if self.system and messages and messages[0].get("role") != "system":
                 messages = [{"role": "system", "content": self.system}, *messages]
             return self.template.encode(messages, tokenizer, **variables or {})
@@ -52,6 +54,8 @@ class Asking:
                 "this model has no chat template: expected one message of the user alone, without a system message or "
                 "earlier turns"
             )
+        if unread := keys_with_content(messages):
+            raise ConfigError(f'this model has no chat template, and so no place for "{unread[0][:60]}"')
         content = messages[0].get("content")
         if not isinstance(content, str) or not content:
             raise ConfigError("content: expected the text of the message")

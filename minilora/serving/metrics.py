@@ -6,6 +6,7 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+REASONS = ("stop", "length", "abort", "error")  # why answers end
 
 
 class Metrics:
@@ -38,16 +39,13 @@ class Metrics:
         self.slots = made(Gauge, "minilora:lora_slots_used", "Adapters in slots")
         self.evictions = made(Counter, "minilora:lora_evictions", "Adapters that were evicted from memory")
 
-    def finished(self, reason: str):
-        """An answer ended."""
-        self.success.labels(**self.names, finished_reason=reason).inc()
-
     def text(self) -> bytes:
         """All of it, in the format that Prometheus reads."""
         engine, pool, scheduler = self.engine, self.engine.pool, self.engine.scheduler
         running, waiting = list(scheduler.running), list(scheduler.waiting)
         with self._lock:  # two readers at once must not count one step twice
-            counts = {"prompt_tokens": self.prompt, "generation_tokens": self.generated}
+            ended = {f"finished_{why}": self.success.labels(**self.names, finished_reason=why) for why in REASONS}
+            counts = {"prompt_tokens": self.prompt, "generation_tokens": self.generated} | ended
             for name, counter in counts.items():
                 counter.inc(max(0, engine.counts[name] - self._seen.get(name, 0)))
                 self._seen[name] = engine.counts[name]

@@ -73,6 +73,12 @@ class ChatTemplate:
         """The ids of `render(messages, **options)`, with nothing in front: the template itself writes any BOS."""
         return tokenizer.encode(self.render(messages, **options))
 
+    def check_keys(self, keys: list[str]) -> None:
+        """Raises DataError for a key whose content the template would drop, since it does not read it."""
+        for key in keys:
+            if not re.search(rf"\b{re.escape(key)}\b", self.source):  # "thinking" is not in "enable_thinking"
+                raise DataError(f'the chat template has no place for "{key[:60]}"')
+
     @functools.cached_property
     def encode_pair(self) -> PairEncoder:
         """Function example, tokenizer -> (prompt ids, response ids); see `pair_texts`."""
@@ -90,9 +96,7 @@ class ChatTemplate:
             raise DataError('a row with "text" has no turns; leave out chat')
         messages = example.get("messages") or [{"role": role, "content": example[key]} for role, key in TURNS]
         variables: dict[str, Any] = {"strftime_now": A_DAY.strftime}
-        for key in [key for key in ("tools",) if example.get(key)] + keys_with_content(messages):
-            if not re.search(rf"\b{re.escape(key)}\b", self.source):  # "thinking" is not in "enable_thinking"
-                raise DataError(f'the chat template has no place for "{key[:60]}"')
+        self.check_keys([key for key in ("tools",) if example.get(key)] + keys_with_content(messages))
         if example.get("tools"):
             variables["tools"] = example["tools"]
         before = self.render(messages[:-1], **variables)

@@ -347,6 +347,9 @@ def test_a_client_that_goes_frees_its_row_and_its_adapter(running, http):
         time.sleep(0.05)
     assert not server.engine.is_busy
     assert all(v.leases == 0 for v in server.pool.versions.values())
+    metrics = http.get("/metrics").text.splitlines()
+    (aborted,) = [line for line in metrics if line.startswith('vllm:request_success_total{finished_reason="abort"')]
+    assert float(aborted.split()[-1]) >= 3
 
 
 def test_twelve_clients_over_more_adapters_than_slots_get_their_own_answers(running, client, lora_dir):

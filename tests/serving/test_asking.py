@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from minilora.errors import ConfigError
+from minilora.errors import ConfigError, DataError
 from minilora.files.shipped import shipped
 from minilora.serving.asking import Asking
 from minilora.text.encoding import encode_prompt
@@ -66,3 +66,21 @@ def test_the_system_message_of_the_training_is_said_unless_the_client_says_one(b
     assert TOKENIZER.decode(asked.prompt(HELLO, TOKENIZER)) == "<system>Be brief.\n<user>Hello\n<me>"
     own = [{"role": "system", "content": "Sing."}, *HELLO]
     assert TOKENIZER.decode(asked.prompt(own, TOKENIZER)) == "<system>Sing.\n<user>Hello\n<me>"
+
+
+CALL = {"tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}
+
+
+def test_what_a_form_would_drop_of_a_message_is_refused_by_name(base, tmp_path):
+    with pytest.raises(ConfigError, match='no chat template, and so no place for "tool_calls"'):
+        asking(tmp_path, base).prompt([HELLO[0] | CALL], TOKENIZER)
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
+    conversation = [*HELLO, {"role": "assistant", "content": "", **CALL}, *HELLO]
+    with pytest.raises(DataError, match='the chat template has no place for "tool_calls"'):
+        asking(tmp_path, base).prompt(conversation, TOKENIZER)
+    usual = {"refusal": None, "tool_calls": [], "annotations": [], "name": "Al"}
+    assert asking(tmp_path, base).prompt([HELLO[0] | usual], TOKENIZER) == asking(tmp_path, base).prompt(
+        HELLO, TOKENIZER
+    )
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATE + "{{ messages[1].tool_calls[0].function.name }}")
+    assert TOKENIZER.decode(asking(tmp_path, base).prompt(conversation, TOKENIZER)).endswith("f")
