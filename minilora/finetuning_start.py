@@ -38,7 +38,8 @@ def show_start(
                 file=sys.stderr,
             )
         unit, passes = "windows" if settings["text"] else "rows", steps * rows_a_step / data.rows
-        plan = f"{steps:,} steps of {rows_a_step} are {passes:.3g} passes; learning rate {settings['lr']:.3g}"
+        passes = f"{passes:.3g}" if passes < 100 else f"{passes:,.0f}"
+        plan = f"{steps:,} steps of {rows_a_step} are {passes} passes; learning rate {settings['lr']:.3g}"
         form = f"; rows of {data.form}" if data.form else ""
         print(f"{data.rows:,} {unit}, {data.held_out:,} held out; {plan}{form}", file=sys.stderr)
         if any(isinstance(p.data, Residual) for p in model.parameters()):

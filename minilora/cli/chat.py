@@ -86,6 +86,14 @@ def read_message(prompt: str) -> str | None:
         raise DataError("this message is not UTF-8 text") from error
 
 
+def how_to_load(name: str) -> str:
+    """What to do for an adapter that is a folder; "" for another name."""
+    with contextlib.suppress(OSError):  # a name that is too long for a file
+        if (Path(name) / "adapter_config.json").is_file():
+            return f"; start with --adapter {name}"
+    return ""
+
+
 class Conversation:
     """Messages so far, and how the active adapters are asked.
 
@@ -152,7 +160,7 @@ class Conversation:
         names = [] if given == "off" else [name.strip() for name in given.split(",")]
         for name in names:
             if name not in self.names:
-                raise UnknownNameError(f"no adapter {name!r}; loaded: {nearest(name, self.names)}")
+                raise UnknownNameError(f"no adapter {name!r}; loaded: {nearest(name, self.names)}{how_to_load(name)}")
         self.use(names)
         click.echo(self.describe(), err=True)
 

@@ -102,6 +102,14 @@ def test_a_wrong_command_or_name_is_one_line_and_the_conversation_goes_on(chat, 
     assert result.code == 0 and result.out.count("\n") >= 1
 
 
+def test_a_folder_that_is_no_loaded_adapter_is_answered_with_how_to_start(chat, tmp_path):
+    folder = make_adapter(tmp_path / "c")
+    assert (
+        f"error: no adapter '{folder}'; loaded: none; start with --adapter {folder}\n" in chat(f"/adapter {folder}").err
+    )
+    assert chat("/adapter " + "x" * 300).err.endswith("; loaded: none\n")
+
+
 def test_help_names_every_command(chat):
     assert all(word in chat("/help").out for word in ("/adapter", "/system", "/clear", "/exit"))
 
