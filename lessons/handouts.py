@@ -1,5 +1,6 @@
 """What a class is given besides the lessons, from the same sources: slides, worksheets, and cards to remember by."""
 
+import ast
 import base64
 import csv
 import html
@@ -18,7 +19,8 @@ h1 { font-size: 1.9em; } h2 { font-size: 1.4em; margin: 0 0 0.6em; } p { max-wid
 img { max-width: 100%; max-height: 78vh; min-height: 55vh; object-fit: contain; margin: auto; }
 table { border-collapse: collapse; } code { background: #f1f1f1; padding: 0 0.2em; } .display { text-align: center; }
 th, td { border-bottom: 1px solid #aaa; padding: 0.2em 0.8em 0.2em 0; text-align: left; }
-pre { font-size: 0.66em; white-space: pre-wrap; }
+pre { font-size: 0.85em; white-space: pre-wrap; margin: 0 0 0.4em; }
+.long { font-size: 0.8em; } .long p { margin: 0.5em 0; }
 .ask { border-left: 8px solid #009e73; padding-left: 1em; } .do { border-left: 8px solid #d55e00; padding-left: 1em; }
 @media print { section { page-break-after: always; } }
 """
@@ -49,8 +51,8 @@ def questions_of(source):  # Path -> [(question, answer)] of the section at the 
     return [tuple(" ".join(part.split()) for part in pair) for pair in pages.QUESTION.findall(text)]
 
 
-def predictions_of(source):  # Path -> the questions of the predictions, in order
-    return re.findall(r"= predict\(\s*\"(.+?)\", None", source.read_text(encoding="utf-8"))
+def predictions_in(text):  # -> the questions of the predictions, in order
+    return re.findall(r"= predict\(\s*\"(.+?)\", None", text)
 
 
 # ---- slides
@@ -67,7 +69,7 @@ def write_slides(sources, folder: Path) -> None:
 
 
 def slides(notebook):  # -> the html of each screen
-    title, heading = pages.title_of(notebook), ""
+    title, heading, asked = pages.title_of(notebook), "", ""
     for cell in pages.read(notebook):
         text = pages.text_of(cell["source"])
         if cell["cell_type"] == "markdown":
@@ -79,14 +81,29 @@ def slides(notebook):  # -> the html of each screen
                     )
                 if said := short(part):
                     yield pages.MARKDOWN.render(said)
-                for ask in re.findall(r"(?:^|\n\n)(\*\*Predict.*?)(?=\n\n|\Z)", part, re.DOTALL):
-                    yield f'<div class="ask">{pages.MARKDOWN.render(ask)}</div>'
+                asks = re.findall(r"(?:^|\n\n)(\*\*Predict.*?)(?=\n\n|\Z)", part, re.DOTALL)
+                asked += "".join(map(pages.MARKDOWN.render, asks))
             continue
+        if questions := predictions_in(text):
+            listed = "".join(f"<li>{html.escape(q)}</li>" for q in questions)
+            yield f'<div class="ask">{heading}{asked}<ul>{listed}</ul></div>'
+            asked = ""
         if "exercise" in cell["metadata"].get("tags", []):
-            yield f'<div class="do">{heading}<pre>{html.escape(text)}</pre></div>'
+            yield f'<div class="do">{heading}{task(text)}</div>'
         for output in cell["outputs"]:
             if "image/png" in output.get("data", {}):
                 yield heading + pages.output_html(output, lambda d, words: picture(title, d, words))
+
+
+def task(
+    text,
+):  # the cell of an exercise -> its function, and what it is to do, to be read from the last row
+    function = ast.parse(text).body[0]
+    said = [" ".join(part.split()) for part in ast.get_docstring(function).split("\n\n")]
+    long = " long" if sum(map(len, said)) > 420 else ""
+    told = re.sub("`(.+?)`", r"<code>\1</code>", "".join(f"<p>{html.escape(p)}</p>" for p in said))
+    shown = html.escape(f"{function.name}({ast.unparse(function.args)})")
+    return f'<pre>{shown}</pre><div class="told{long}">{told}</div>'
 
 
 def picture(title, data, words):  # data: an SVG, or base64 of a PNG
@@ -96,20 +113,26 @@ def picture(title, data, words):  # data: an SVG, or base64 of a PNG
     return f'<img alt="{html.escape(f"{title}. {words}")}" src="data:image/{kind};base64,{data}">'
 
 
+BLOCKS = ("$$", "|", "- ")  # a formula, a table, a list
 FOR_READERS = ("Where this lives in the code", "Questions", "Do")  # sections that are not projected
 
 
-def short(
-    part,
-):  # markdown of one section -> its heading, formulas, tables, list, and the paragraphs with bold words
+def short(part):
+    """Markdown of one section -> its heading, formulas, tables, lists, and the paragraphs with bold words.
+
+    A paragraph that ends with a colon leads to a block: it stays before one, and goes without.
+    """
     heading, *paragraphs = part.strip().split("\n\n")
     if not heading.startswith("#") or heading.strip("# ").startswith(FOR_READERS):
         return ""
-    kept = [
-        p
-        for p in paragraphs
-        if p.startswith(("$$", "|", "- ")) or ("**" in p and "**Predict" not in p)
-    ]
+    kept = []
+    for p, after in zip(paragraphs, [*paragraphs, ""][1:], strict=False):
+        leads = p.endswith(":") and after.startswith(BLOCKS)
+        bold = "**" in p and "**Predict" not in p
+        if p.startswith(BLOCKS) or leads:
+            kept.append(p)
+        elif bold:
+            kept.append(re.sub(r"\s[^.?!]*:$", "", p))
     return "\n\n".join([heading, *kept]) if kept else ""
 
 
@@ -124,7 +147,7 @@ def write_worksheets(sources, folder: Path) -> None:
         title = pages.title_of(source.with_suffix(".ipynb"))
         asked = "".join(
             f'<tr><td>{html.escape(q)}</td><td class="blank"></td><td class="blank"></td></tr>'
-            for q in predictions_of(source)
+            for q in predictions_in(source.read_text(encoding="utf-8"))
         )
         tasks = "".join(
             f"<p>{e.number} {html.escape(e.title)}, <code>{html.escape(e.function)}</code>. My first idea:</p>"

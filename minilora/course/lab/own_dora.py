@@ -9,6 +9,7 @@ from ...autograd import record
 from ...methods.dora import row_norms
 from ...methods.lora import LoraConfig
 from ...text.tokenizer import TextTokenizer
+from .pace import ROWS, at_pace
 from .tune import load_base
 
 
@@ -26,11 +27,21 @@ def dora_from(
 
     The backward is LoRA's, with h = (m / n) ⊙ g in the place of g: so two of the functions are those of lesson 6.
 
+    The course's own is in the place of a function with which a step would take over 4 s; a line says so.
+
     detached: whether n counts as a constant, as in the paper; False: the part that this leaves out is added.
     """
     base, tokenizer = load_base()
     config = LoraConfig(r=r, lora_alpha=alpha, target_modules="all-linear", use_dora=True)
     model = get_peft_model(base, config, seed=seed)
+    first = next(iter(model.base_model.layers)).adapters["default"]
+    (out, _), (_, n_in) = first.B.shape, first.A.shape
+    x, g, W = (np.ones(shape, np.float32) for shape in ((ROWS, n_in), (ROWS, out), (out, n_in)))
+    A, B, m = first.A.data, first.B.data, np.ones(out, np.float32)
+    dora_forward = at_pace("15.1", dora_forward, x, W, A, B, m, alpha, r)
+    magnitude_gradient = at_pace("15.2", magnitude_gradient, x, g, W, A, B, m, alpha, r)
+    lora_gradients = at_pace("6.2", lora_gradients, x, g, A, B, alpha, r)
+    input_gradient = at_pace("6.3", input_gradient, g, W, A, B, alpha, r)
     for layer in model.base_model.layers:
         method = layer.adapters["default"]
         functions = dora_forward, magnitude_gradient, lora_gradients, input_gradient
