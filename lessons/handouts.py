@@ -80,7 +80,7 @@ def slides(notebook):  # -> the html of each screen
                         f"<h2>{pages.MARKDOWN.renderInline(part.splitlines()[0].strip('# '))}</h2>"
                     )
                 if said := short(part):
-                    yield pages.MARKDOWN.render(said)
+                    yield sized(pages.MARKDOWN.render(said), len(said))
                 asks = re.findall(r"(?:^|\n\n)(\*\*Predict.*?)(?=\n\n|\Z)", part, re.DOTALL)
                 asked += "".join(map(pages.MARKDOWN.render, asks))
             continue
@@ -100,10 +100,13 @@ def task(
 ):  # the cell of an exercise -> its function, and what it is to do, to be read from the last row
     function = ast.parse(text).body[0]
     said = [" ".join(part.split()) for part in ast.get_docstring(function).split("\n\n")]
-    long = " long" if sum(map(len, said)) > 420 else ""
     told = re.sub("`(.+?)`", r"<code>\1</code>", "".join(f"<p>{html.escape(p)}</p>" for p in said))
     shown = html.escape(f"{function.name}({ast.unparse(function.args)})")
-    return f'<pre>{shown}</pre><div class="told{long}">{told}</div>'
+    return f"<pre>{shown}</pre>{sized(told, sum(map(len, said)))}"
+
+
+def sized(body, letters):  # what is long is smaller, so that it fits on one screen
+    return f'<div class="long">{body}</div>' if letters > LONG else body
 
 
 def picture(title, data, words):  # data: an SVG, or base64 of a PNG
@@ -113,6 +116,7 @@ def picture(title, data, words):  # data: an SVG, or base64 of a PNG
     return f'<img alt="{html.escape(f"{title}. {words}")}" src="data:image/{kind};base64,{data}">'
 
 
+LONG = 420
 BLOCKS = ("$$", "|", "- ")  # a formula, a table, a list
 FOR_READERS = ("Where this lives in the code", "Questions", "Do")  # sections that are not projected
 

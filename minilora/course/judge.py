@@ -243,6 +243,8 @@ def recognise(exercise: Exercise, function: Callable) -> str | None:
             ]
         if left:
             return left[0][0] if known is _written_down else _plainest([sentence for sentence, _ in left])
+    if not values:
+        return None
     return (
         _by_numbers(exercise, cases, results, right)
         or _mostly(exercise, cases, results, right)

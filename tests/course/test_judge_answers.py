@@ -137,3 +137,10 @@ ONCE_MISNAMED = [
 def test_a_mistake_that_was_once_misnamed_is_named(number, answer, says):
     with np.errstate(all="ignore"):
         assert says in judge(exercise(number), answer).named
+
+
+def test_an_error_in_some_calls_keeps_its_own_words():
+    def scaling(alpha, r, rank_stabilised):
+        return alpha / math.sqrt(r) if rank_stabilised else alpha / r  # noqa: F821
+
+    assert "math" in judge(exercise("7.1"), scaling).named

@@ -1,6 +1,7 @@
 """The notebooks are what their sources say, the class copies spoil nothing, and the pages need nothing from outside."""
 
 import ast
+import html
 import json
 import re
 import runpy
@@ -301,6 +302,8 @@ def test_slides_show_every_figure_and_ask_every_prediction(site, source):
     figures = [o for o in outputs(source) if "image/png" in o.get("data", {})]
     assert page.count("<img") == len(figures)
     assert page.count('<div class="do">') == len(exercises(int(source.name[:2])))
+    asked = re.findall(r"= predict\(\s*\"(.+?)\", None", source.read_text(encoding="utf-8"))
+    assert all(f"<li>{html.escape(question)}</li>" in page for question in asked)
 
 
 @each
