@@ -114,7 +114,7 @@ def serve(
     Without options it serves the shipped base with two shipped adapters. Ctrl-C or SIGTERM ends it.
     """
     with need_server():
-        from ..serving.listener import HttpServer, listen
+        from ..serving.listener import HttpServer, listen, shown_address
         from ..serving.start import start_server
 
     modules = lora_modules or ([] if base or lora_dir else None)
@@ -127,8 +127,7 @@ def serve(
     listener = listen(host, port)
     names = [card["id"] for card in server.cards()]
     click.echo(f"base {names[0]}, adapters: {', '.join(names[1:21]) or 'none'}{' ...' if len(names) > 21 else ''}")
-    shown = f"[{host}]" if ":" in host else host
-    click.echo(f"open http://{shown}:{listener.getsockname()[1]}/  (Ctrl-C ends)")
+    click.echo(f"open http://{shown_address(host)}:{listener.getsockname()[1]}/  (Ctrl-C ends)")
     HttpServer(server, host).run(sockets=[listener])
 
 

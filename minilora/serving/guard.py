@@ -69,6 +69,8 @@ class Guard:
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        if scope["method"] == "HEAD":  # uvicorn leaves out the body
+            scope = scope | {"method": "GET"}
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
         if self.is_local and not is_loopback(host_of(headers.get(b"host", ""))):
             return await answer(403, "the Host header is not a local address", scope, receive, send)

@@ -29,6 +29,18 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def shown_address(host: str) -> str:
+    """What a browser opens. A server on all addresses (0.0.0.0, ::) is opened by the one that others reach it by."""
+    if host not in ("", "0.0.0.0", "::"):
+        return f"[{host}]" if ":" in host else host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # nothing is sent: the system only chooses the address to send from
+            return probe.getsockname()[0]
+        except OSError:  # there is no network
+            return "127.0.0.1"
+
+
 class HttpServer(uvicorn.Server):
     """uvicorn, which on a signal lets running answers end, and after a while ends them."""
 

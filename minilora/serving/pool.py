@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import threading
 import time
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +101,7 @@ class Pool:
         Raises UnknownNameError for a name that nothing answers to, BusyError when no memory is free, and what reading
         raises.
         """
-        entry = self._entry(name)
+        name, entry = self._entry(name)
         with entry.loading:  # two requests for one adapter read it once
             try:
                 found = stamp(entry.path)
@@ -160,13 +161,19 @@ class Pool:
             raise ConfigError(f"lora_path {path[:100]!r} is not inside the --lora-dir of this server")
         return found
 
-    def _entry(self, name):
-        with self._lock:
-            if name in self.entries:
-                return self.entries[name]
-            if (path := self._folder_of(name)) is not None:
-                return self.entries.setdefault(name, Entry(path, taken=False))
+    def _entry(self, name):  # -> the name as it is registered, Entry
+        for known in itertools.chain([name], self._spelled_otherwise(name)):
+            with self._lock:
+                if known in self.entries:
+                    return known, self.entries[known]
+                if (path := self._folder_of(known)) is not None:
+                    return known, self.entries.setdefault(known, Entry(path, taken=False))
         raise UnknownNameError(f"The model `{printable(str(name)[:100])}` does not exist.")
+
+    def _spelled_otherwise(self, name):  # -> iterator of names
+        """The same letters in Unicode's other spelling: a Mac writes the "é" of a folder as two characters."""
+        if isinstance(name, str) and not name.isascii():
+            yield from (other for other, _, _ in self.names() if composed(other) == composed(name))
 
     def _folder_of(self, name):
         """The subfolder with an adapter, or a part of one, that has this name; None: there is none, or it is a link
@@ -270,3 +277,8 @@ class Pool:
             return
         for path in version.adapter.methods:
             del self.model.wrap(path).adapters[version.key]
+
+
+def composed(name: str) -> str:
+    """The name with each accent in its letter, where Unicode has such a letter."""
+    return unicodedata.normalize("NFC", name)

@@ -1,5 +1,6 @@
 """`minilora serve` as a command: what it prints, how it ends, what it refuses."""
 
+import ipaddress
 import json
 import signal
 import socket
@@ -14,6 +15,8 @@ from minilora.cli.serve import serve
 from minilora.errors import ConfigError, MiniloraError
 
 pytest.importorskip("fastapi")
+
+from minilora.serving.listener import shown_address
 
 
 def refused(*arguments):  # -> the line
@@ -75,6 +78,13 @@ def test_a_port_that_is_taken_is_refused_in_one_line():
         port = taken.getsockname()[1]
         result = CliRunner().invoke(serve, ["--port", str(port)])
     assert f"cannot listen on 127.0.0.1 port {port}" in str(result.exception) and result.output == ""
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::"])
+def test_a_server_on_all_addresses_shows_one_that_a_browser_can_open(host):
+    shown = ipaddress.ip_address(shown_address(host))
+    assert not shown.is_unspecified and not shown.is_multicast
+    assert [shown_address(own) for own in ("127.0.0.1", "::1", "localhost")] == ["127.0.0.1", "[::1]", "localhost"]
 
 
 def test_a_missing_package_is_named_with_the_extra(monkeypatch):

@@ -160,3 +160,12 @@ def test_the_tokens_of_an_unknown_model_are_404(http, path, body):
 )
 def test_the_key_is_that_of_the_scheme_bearer(http, header, status):
     assert http.get("/v1/models", headers={"authorization": header}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/health", 200), ("/", 200), ("/v1/models", 200), ("/v1/completions", 405), ("/nothing", 404)]
+)
+def test_a_head_is_a_get_without_its_body(http, path, status):
+    reply = http.head(path)
+    assert reply.status_code == status and reply.content == b""
+    assert reply.headers["content-length"] == http.get(path).headers["content-length"]

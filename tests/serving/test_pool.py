@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 import time
+import unicodedata
 
 import numpy as np
 import pytest
@@ -181,6 +182,17 @@ def test_what_is_no_path_component_is_no_name(name, folder):
 def test_spaces_and_accents_are_names(name, folder):
     assert is_name(name)
     assert use_as(pool_of(folder), name, folder / "a").name == name
+
+
+def test_a_name_with_accents_is_found_in_both_spellings_of_unicode(folder):
+    one, two = (unicodedata.normalize(form, "Zoë Ünal") for form in ("NFC", "NFD"))
+    assert one != two
+    (folder / "a").rename(folder / two)
+    pool = pool_of(folder)
+    assert use(pool, one) is use(pool, two)
+    assert [name for name, _, _ in pool.names()] == ["b", "c", "d", two]
+    pool.add(one, folder / "b")
+    assert use(pool, one).path == folder / "b" and use(pool, two).path == folder / two
 
 
 def use_as(pool, name, path):
