@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))  # the minilora of this repository, not one that is installed
 
 # The first code cell of every notebook. It must work on a machine with nothing but Python.
 INSTALL_CELL = """\

@@ -147,10 +147,18 @@ def test_a_folder_without_pyodide_is_one_line_and_writes_nothing(tmp_path):
     assert not (tmp_path / "site").exists()
 
 
-def build_with(*options):
+def test_the_pages_are_of_this_repository_and_not_of_a_package_that_is_installed(tmp_path):
+    (tmp_path / "minilora").mkdir()
+    (tmp_path / "minilora" / "__init__.py").write_text("raise ImportError('another minilora')", encoding="utf-8")
+    done = build_with("--site", tmp_path / "site", "--vendor", tmp_path, PYTHONPATH=str(tmp_path))
+    assert "has no pyodide.mjs" in done.stderr and "another minilora" not in done.stderr
+
+
+def build_with(*options, **environment):
     command = [sys.executable, str(LESSONS / "build.py"), *map(str, options)]
-    here = os.environ | {"PYTHONPATH": str(LESSONS.parent)}  # this package, not one that is installed
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=LESSONS.parent, env=here)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=LESSONS.parent, env=os.environ | environment
+    )
 
 
 @pytest.mark.parametrize(
