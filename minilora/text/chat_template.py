@@ -11,8 +11,8 @@ from ..errors import ConfigError, DataError, FormatError, first_line
 from ..files.atomic import read_json, read_utf8
 from .encoding import PairEncoder, end_of_answer
 from .rows import keys_with_content
-from .tokenizer import SPECIAL_TOKENS, TextTokenizer, read_token_settings
-from .tokenizer_classes import token_text
+from .tokenizer import TextTokenizer, read_token_settings
+from .tokenizer_classes import default_tokens, token_text
 
 TURNS = (("user", "prompt"), ("assistant", "response"))
 PROBE = "Qprobe"  # an answer that no template writes of its own accord
@@ -43,11 +43,7 @@ class ChatTemplate:
         if source is None:
             where = "chat_template.jinja, or chat_template in tokenizer_config.json"
             raise ConfigError(f"{folders[-1]} has no chat template ({where}); use plain prompts (drop --chat)")
-        settings = {}
-        for folder in reversed(folders):
-            settings |= {key: token for key, token in read_token_settings(folder).items() if token is not None}
-        tokens = {key: token_text(settings.get(key)) for key in SPECIAL_TOKENS}
-        return cls(source, {key: text for key, text in tokens.items() if text is not None})
+        return cls(source, template_tokens(*folders))
 
     def render(self, messages: list[dict], add_generation_prompt: bool = True, **variables: Any) -> str:
         """The text of a conversation ([{"role": ..., "content": ...}, ...]), as transformers' apply_chat_template.
@@ -131,6 +127,21 @@ class ChatTemplate:
         more = before[len(opened) :].strip()  # "<think>"; a content that begins so has it once
         answer = messages[-1]["content"]
         return (answer.strip().removeprefix(more).lstrip("\n") if answer.strip().startswith(more) else answer) + behind
+
+
+def template_tokens(*folders: str | Path) -> dict[str, str]:
+    """The special tokens that a template may write: every NAME_token that the folders' files or the class name.
+
+    folders: of adapters, then of the base; the first that names a token has its say.
+    """
+    named = read_token_settings(folders[-1])
+    settings = default_tokens(Path(folders[-1]), named) | named  # null in a file: none, in spite of the class
+    for folder in reversed(folders[:-1]):
+        settings |= {key: token for key, token in read_token_settings(folder).items() if token is not None}
+    extra = settings.get("extra_special_tokens")
+    settings |= extra if isinstance(extra, dict) else {}
+    tokens = {key: token_text(token) for key, token in settings.items() if key.endswith("_token")}
+    return {key: text for key, text in tokens.items() if text is not None}
 
 
 def find_template(folder: str | Path) -> str | None:

@@ -4,8 +4,12 @@ AutoTokenizer (transformers 5) does so for the classes in CLASSES: the steps bef
 of the class, whatever the file says. Source: transformers/models/auto/tokenization_auto.py and tokenization_NAME.py.
 """
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..files.atomic import read_json, read_utf8
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -35,16 +39,29 @@ def build_by_class(inner: "Tokenizer", settings: dict, config: dict) -> dict:
 
 def class_of(inner: "Tokenizer", settings: dict, config: dict) -> str:
     """The class that transformers takes for the folder; "" when it takes tokenizer.json as it is."""
-    if type(inner.model).__name__ != "BPE":
-        return ""
+    of_bytes = any("ByteLevel" in repr(part) for part in (inner.pre_tokenizer, inner.decoder))
+    return _class_of(settings, config, type(inner.model).__name__ == "BPE", of_bytes)
+
+
+def _class_of(settings, config, is_bpe, of_bytes):
     model_type = config.get("model_type")
     own = OF_MODEL.get(model_type) if isinstance(model_type, str) else None
     named = settings.get("tokenizer_class") or config.get("tokenizer_class") or own
     named = named.removesuffix("Fast") if isinstance(named, str) else ""
     if own == "" or model_type == "qwen2":  # the class that the folder names does not count
-        return own
-    of_bytes = any("ByteLevel" in repr(part) for part in (inner.pre_tokenizer, inner.decoder))
-    return "" if named == "LlamaTokenizer" and of_bytes else named
+        named = own
+    return "" if not is_bpe or named == "LlamaTokenizer" and of_bytes else named
+
+
+def default_tokens(folder: Path, settings: dict) -> dict:
+    """The special tokens of the folder's class: those of a folder whose files name none. settings: what they name."""
+    path = folder / "tokenizer.json"
+    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    if _class_of(settings, config, True, False) not in CLASSES or not path.is_file():
+        return {}
+    text = read_utf8(path)  # not parsed: it may have millions of words
+    name = _class_of(settings, config, re.search(r'"type"\s*:\s*"BPE"', text) is not None, '"ByteLevel"' in text)
+    return CLASSES[name][1] if name in CLASSES else {}
 
 
 def as_llama(inner: "Tokenizer", settings: dict) -> None:

@@ -275,3 +275,36 @@ def test_a_template_that_reaches_out_of_the_sandbox_or_fails_is_refused_in_one_l
 def test_what_is_not_a_conversation_is_refused(messages):
     with pytest.raises(MiniloraError, match="messages"):
         ChatTemplate(MARKED).render(messages)
+
+
+BOTH = "{{ bos_token }}|{{ eos_token }}|{{ image_token }}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({}, "||"),
+        ({"tokenizer_class": "LlamaTokenizer"}, "<s>|</s>|"),
+        ({"tokenizer_class": "LlamaTokenizer", "bos_token": None, "eos_token": "<e>"}, "|<e>|"),
+        ({"tokenizer_class": "GPT2TokenizerFast"}, "<|endoftext|>|<|endoftext|>|"),
+        ({"image_token": {"content": "<i>"}}, "||<i>"),
+        ({"extra_special_tokens": {"image_token": "<i>"}, "add_bos_token": True}, "||<i>"),
+    ],
+)
+def test_a_template_writes_the_tokens_of_the_class_and_of_any_name_as_transformers_does(tmp_path, settings, text):
+    from tokenizers import Tokenizer, models
+
+    Tokenizer(models.BPE()).save(str(tmp_path / "tokenizer.json"))
+    folder_with(tmp_path, chat_template__jinja=BOTH, tokenizer_config__json=settings)
+    assert ChatTemplate.from_folder(tmp_path).render(ASK) == text
+
+
+def test_the_tokens_of_the_base_class_give_way_to_those_of_an_adapter(tmp_path):
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    base.mkdir()
+    adapter.mkdir()
+    (base / "tokenizer.json").write_text('{"model": {"type": "BPE"}}', encoding="utf-8")
+    folder_with(base, chat_template__jinja=BOTH, config__json={"model_type": "qwen2"})
+    assert ChatTemplate.from_folder(adapter, base).render(ASK) == "|<|endoftext|>|"
+    folder_with(adapter, tokenizer_config__json={"eos_token": "<e>", "bos_token": None})
+    assert ChatTemplate.from_folder(adapter, base).render(ASK) == "|<e>|"
