@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence as Many
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from ..errors import ConfigError
 from .requests import Delta, Logprob, Sampling
@@ -27,9 +27,7 @@ USUAL = {  # the same, with the value that changes nothing
 
 Id = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
-Number = Annotated[  # null: 1, as in OpenAI's description
-    Annotated[int, Field(ge=1, le=MOST_ANSWERS)] | None, AfterValidator(lambda n: 1 if n is None else n)
-]
+Number = Annotated[int, BeforeValidator(lambda n: 1 if n is None else n), Field(ge=1, le=MOST_ANSWERS)]
 Stop = Annotated[str, StringConstraints(min_length=1)]
 EXPECTED = {  # of a field that may be one of several things
     "stop": "a text, or a list of at most 16 texts, none of them empty",
@@ -44,7 +42,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     model: str | None = None
-    n: Number = 1
+    n: Number = 1  # null: 1, as in OpenAI's description
     temperature: float | None = Field(1.0, ge=0, le=1e6)
     top_p: float | None = Field(1.0, gt=0, le=1)
     top_k: int | None = Field(None, ge=-1, lt=2**31)  # 0 and -1: all
