@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from ..errors import ConfigError
+from ..text.rows import joined_parts
 from .requests import Delta, Logprob, Sampling
 
 MOST_LOGPROBS = 20
@@ -134,17 +135,8 @@ class ChatRequest(Options):
 
 
 def plain_messages(messages: list[dict]) -> list[dict]:
-    """Messages whose content is text: parts of text are joined. Raises ConfigError for pictures and sounds."""
-    return [{**m, "content": text_of(m.get("content"))} if "content" in m else m for m in messages]
-
-
-def text_of(content: Any) -> Any:
-    if not isinstance(content, list):
-        return content
-    kinds = [part.get("type") if isinstance(part, dict) else type(part).__name__ for part in content]
-    if other := [kind for kind in kinds if kind != "text"]:
-        raise ConfigError(f"a message has content of type {str(other[0])[:40]!r}: this server reads text alone")
-    return "".join(str(part.get("text", "")) for part in content)
+    """Messages whose content is text: parts of text are joined. Raises DataError for pictures and sounds."""
+    return [{**m, "content": joined_parts(m["content"])} if "content" in m else m for m in messages]
 
 
 class AskRequest(BaseModel):

@@ -33,6 +33,7 @@ ABOUT = {  # keys that tell about a row; those in the last line are what the met
 }  # fmt: skip
 NOT_LEARNED = ("train", "training", "trainable", "loss")  # keys by which other tools leave out a message or row
 NO = (False, 0, "false", "no")
+TEXT_PARTS = ("text", "input_text", "output_text")  # types of parts of a message that are text
 
 NEEDED = {form: frozenset(needed) for form, (needed, _) in FORMS.items()}
 USED = {form: ABOUT.union(needed, other) for form, (needed, other) in FORMS.items()}  # every key of a row that is read
@@ -214,7 +215,27 @@ def _from_messages(messages: list, tools: list) -> dict:
     return example | ({"tools": tools} if tools else {})
 
 
+def joined_parts(content: Any) -> Any:
+    """The text of a content that is a list of parts, as OpenAI's files have it; any other content as it is.
+
+    Raises DataError for a part that is no text, such as a picture.
+    """
+    if not isinstance(content, list):
+        return content
+    for part in content:
+        kind = part.get("type", "text") if isinstance(part, dict) else json_type(part)
+        if kind not in TEXT_PARTS or not isinstance(part.get("text"), str):
+            raise DataError(f"content of type {str(kind)[:40]!r}, and only text is read")
+    return "".join(part["text"] for part in content)
+
+
 def check_message(number: int, message) -> dict:
+    parts = message.get("content") if isinstance(message, dict) else None
+    if isinstance(parts, list) and parts and all(isinstance(part, dict) for part in parts):
+        try:
+            message = message | {"content": joined_parts(parts)}
+        except DataError as error:
+            raise DataError(f"message {number} has {error}") from error
     calls = isinstance(message, dict) and message.get("role") == "assistant" and message.get("tool_calls")
     if not isinstance(message, dict) or not (isinstance(message.get("content"), str) or calls):
         raise DataError(f'message {number} must be an object with "role" and a string "content"')

@@ -1,6 +1,7 @@
 """The forms of a row: what each becomes, and that no key with content is dropped in silence."""
 
 import json
+import re
 
 import pytest
 
@@ -196,3 +197,28 @@ def test_a_row_that_must_not_be_learned_or_not_whole_is_refused(key, value, word
         with pytest.raises(DataError, match=words):
             read_row(row | {key: value}, "here")
         assert read_row(row | {"weight": 1, "label": True}, "here")["response"]
+
+
+def test_the_text_parts_of_a_message_are_its_text():
+    parts = [{"type": "text", "text": "Where "}, {"text": "is it?"}, {"type": "input_text", "text": ""}]
+    answer = [{"type": "output_text", "text": "Here."}]
+    row = {"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": answer}]}
+    whole = {"messages": [{"role": "user", "content": "Where is it?"}, {"role": "assistant", "content": "Here."}]}
+    assert read_row(row, "line 1") == read_row(whole, "line 1")
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (
+            [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}],
+            "message 1 has content of type 'image_url', ",
+        ),
+        ([{"type": "text", "text": 5}], "message 1 has content of type 'text', and only text is read"),
+        (["a"], 'message 1 must be an object with "role" and a string "content"'),
+        ([], 'message 1 must be an object with "role" and a string "content"'),
+    ],
+)
+def test_a_part_that_is_no_text_is_refused_by_its_type(parts, said):
+    with pytest.raises(DataError, match=re.escape(said)):
+        read_row({"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": "b"}]}, "line 1")
