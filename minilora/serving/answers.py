@@ -6,7 +6,7 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -50,7 +50,7 @@ class Answers:
     def __init__(self, server):
         self.server, self.sequences = server, []
         self.began = time.perf_counter()
-        self.left = 0  # how many of them have not ended
+        self.left, self.gone = 0, False  # how many of them have not ended; whether the client is gone
         self._queue = asyncio.Queue()
         self._last = {}  # index -> when its last token was given
 
@@ -99,18 +99,25 @@ class Answers:
     async def _leave(self, receive):
         while (await receive())["type"] != "http.disconnect":
             pass
-        self._queue.put_nowait([])
+        self.gone = True
+        self._queue.put_nowait([])  # wakes `deltas`
 
     async def deltas(self) -> AsyncGenerator[Given, None]:
         """What each step gave, until every answer has ended or the client is gone."""
-        while self.left:
-            given, now = await self._queue.get(), time.perf_counter()
-            if not given:
-                return
-            for index, delta in given:
-                self._measure(index, delta, now)
-                self.left -= delta.finish_reason is not None
-            yield given
+        while self.left and not self.gone:
+            if given := self._measured(await self._queue.get()):
+                yield given
+
+    def at_once(self) -> Given:
+        """What was given up to now, without waiting."""
+        return [pair for _ in range(self._queue.qsize()) for pair in self._measured(self._queue.get_nowait())]
+
+    def _measured(self, given):
+        now = time.perf_counter()
+        for index, delta in given:
+            self._measure(index, delta, now)
+            self.left -= delta.finish_reason is not None
+        return given
 
     def _measure(self, index, delta, now):
         metrics = self.server.metrics
@@ -287,18 +294,33 @@ async def _events(shape, chunks):
     yield b"data: [DONE]\n\n"
 
 
-async def side_by_side(answers: Answers, names: list[str], failed: list[tuple[str, Exception]]) -> AsyncIterator[bytes]:
-    """Events of /ask: the model's name with a piece of its answer, why it ended, or an error."""
-    for name, error in failed:
-        yield event({"model": name} | error_body(error)[0])
+async def side_by_side(answers: Answers, models: Iterable[str], submit: Callable) -> AsyncIterator[bytes]:
+    """Events of /ask: the model's name with a piece of its answer, why it ended, or an error.
 
-    def shown(name, delta):
+    submit: awaited with each name, lets that model answer. The first ones answer while later ones are still read.
+    """
+    names = []
+
+    def shown(given):
+        return b"".join(piece(names[index], delta) for index, delta in given)
+
+    def piece(name, delta):
         if isinstance(delta.error, Exception):
             return event({"model": name} | error_body(delta.error)[0])
         if delta.text or delta.finish_reason:
             return event({"model": name, "text": delta.text, "finish_reason": delta.finish_reason})
         return b""
 
+    for name in models:
+        try:
+            await submit(name)
+            names.append(name)
+        except MiniloraError as error:
+            yield event({"model": name} | error_body(error)[0])
+        if answers.gone:
+            return
+        if early := shown(answers.at_once()):
+            yield early
     async for given in answers.deltas():
-        yield b"".join(shown(names[index], delta) for index, delta in given)
+        yield shown(given)
     yield b"data: [DONE]\n\n"

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from ..errors import ConfigError, MiniloraError, UnknownNameError, printable
+from ..errors import ConfigError, UnknownNameError, printable
 from . import protocol
 from .answers import Answers, Chat, Completion, EventStream, Post, respond, side_by_side
 from .asking import Asking
@@ -141,18 +141,16 @@ def create_app(server: Server, host: str = "127.0.0.1") -> FastAPI:
 
     @app.post("/ask", responses=protocol.STREAMS)
     async def ask(body: protocol.AskRequest):
-        answers, names, failed = Answers(server), [], []
-        for name in dict.fromkeys(body.models):
-            try:
-                one = body.of(name, is_base=name == server.name)
-                one.check()
-                prompts = one.prompts() if isinstance(one, CompletionRequest) else None
-                version, asking, prompts = await run_in_threadpool(_prepared, server, one, prompts)
-                answers.submit(prompts, one, version, asking, body.max_tokens)
-                names.append(name)
-            except MiniloraError as error:
-                failed.append((name, error))
-        return EventStream(answers, side_by_side(answers, names, failed))
+        answers = Answers(server)
+
+        async def submit(name):
+            one = body.of(name, is_base=name == server.name)
+            one.check()
+            prompts = one.prompts() if isinstance(one, CompletionRequest) else None
+            version, asking, prompts = await run_in_threadpool(_prepared, server, one, prompts)
+            answers.submit(prompts, one, version, asking, body.max_tokens)
+
+        return EventStream(answers, side_by_side(answers, dict.fromkeys(body.models), submit))
 
     @app.post("/tokenize")
     def tokenize(body: protocol.TokenizeRequest):
@@ -214,7 +212,7 @@ def pool_state(server: Server) -> dict:
     active = {v.name for v in list(server.pool.active.values()) if not v.dropped}
     versions = {v.name: v for v in list(server.pool.versions.values()) if not v.dropped}
     found = []
-    for name, _, _ in server.pool.names():
+    for name in (card["id"] for card in server.cards()[1:]):
         version = versions.get(name)
         found.append({
             "name": name, "in_slot": name in active, "in_memory": version is not None,
@@ -229,6 +227,7 @@ def pool_state(server: Server) -> dict:
 
 def _prepared(server, body, prompts):  # -> Version or None, Asking, [token ids]
     """Who answers, and what is asked as tokens. Nothing is kept when this raises."""
+    _check_ids(server, body.stop_token_ids or [])
     version, asking = server.lease(body.model)
     try:
         if prompts is None:

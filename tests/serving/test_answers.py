@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("fastapi")
 
 from minilora.errors import ConfigError
-from minilora.serving.answers import Answers, EventStream, Post, event, raising
+from minilora.serving.answers import Answers, EventStream, Post, event, raising, side_by_side
 from minilora.serving.requests import Delta
 
 
@@ -74,3 +74,27 @@ def test_what_nobody_waits_for_is_cancelled_and_nothing_else(goes):
 
     asyncio.run(asyncio.wait_for(EventStream(answers, events())({"type": "http"}, receive, send), 10))
     assert cancelled == ([] if goes == "never" else ["sequence"])
+
+
+def test_of_several_models_the_first_answer_while_later_ones_are_read():
+    ignored = SimpleNamespace(observe=lambda seconds: None)
+    metrics = SimpleNamespace(first_token=ignored, between=ignored, whole=ignored)
+    answers, seen = Answers(SimpleNamespace(metrics=metrics)), []
+
+    async def submit(name):
+        seen.append(f"{name} is read")
+        if name == "broken":
+            raise ConfigError("no")
+        answers.left += 1
+        answers._queue.put_nowait([(len(answers.sequences), Delta(f"{name} says", (5,), finish_reason="stop"))])
+        answers.sequences.append(name)
+
+    async def run():
+        async for part in side_by_side(answers, ["one", "broken", "two"], submit):
+            seen.append(part.decode())
+
+    asyncio.run(run())
+    found = [json.loads(s[6:]) if s.startswith("data: {") else s for s in seen]
+    assert found[0] == "one is read" and found[1]["text"] == "one says" and found[2] == "broken is read"
+    assert found[3]["error"]["code"] == 400 and found[4] == "two is read" and found[5]["model"] == "two"
+    assert found[6:] == ["data: [DONE]\n\n"] and answers.left == 0

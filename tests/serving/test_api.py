@@ -194,6 +194,7 @@ def test_a_folder_that_is_no_adapter_is_400_and_others_go_on(client):
         ({"prompt": "x", "max_tokens": 600}, "maximum context length is 512"),
         ({"prompt": [9999]}, "out of vocabulary"),
         ({"prompt": [-1]}, "out of vocabulary"),
+        ({"prompt": "x", "stop_token_ids": [5, 9999]}, "token id 9999 is out of vocabulary"),
         ({"prompt": ""}, "empty"),
         ({"prompt": []}, "empty"),
         ({"prompt": "x", "temperature": -1}, "temperature"),
@@ -497,6 +498,7 @@ def test_a_folder_with_the_name_of_the_base_does_not_answer_and_the_list_and_the
         for _ in range(2):
             (card,) = client.get("/v1/models").json()["data"]
             assert card["parent"] is None and card["warning"] == said
+        assert client.get("/adapters").json()["adapters"] == []
         assert [record.message for record in caplog.records] == [said]
         (tmp_path / "tidewick").rename(tmp_path / "another")
         assert [c.get("warning") for c in client.get("/v1/models").json()["data"]] == [None, None]
