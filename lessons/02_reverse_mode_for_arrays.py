@@ -189,7 +189,7 @@ expect("the gradient after 50,000 steps of y = 1.0 x", start.grad[0], 1.0)
 b = Tensor(np.array([10.0, 20.0, 30.0]), requires_grad=True)
 g = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 (Tensor(np.zeros((2, 3))) + b).backward(g)
-print("g arrives:\n", g, "\nb receives:", b.grad, sep="")
+print("g arrives:\n", g, "\nb receives:\n", b.grad, sep="")
 
 # %% [markdown]
 # Broadcasting does two things: it puts new axes in front, and it stretches axes of size 1. Both are
@@ -344,8 +344,8 @@ with show_axes(2, height=5, width=8.5) as (left_axes, right_axes):
 # ## Do: the backward of softmax
 #
 # The backward needs this matrix times $g$: $dx_j = \sum_i g_i\, \partial p_i / \partial x_j$. Put the
-# slopes in, and take out what does not depend on $i$. Your function must not build the matrix: it
-# would be as large as the square of a row.
+# slopes in, and take out what does not depend on $i$. Your function need not build the matrix,
+# which has as many numbers as the square of a row's length.
 
 # %%
 cards("2.3")

@@ -27,6 +27,7 @@ from minilora.course.lesson import BLUE, GREEN, ORANGE, cards, show_axes, table
 from minilora.course.lesson import answer, check, hint, predict, predictions
 from minilora.course.lesson import budget, expect, expect_between
 from minilora.course.lab.low_rank import matrices
+from minilora.course.lab.pace import at_pace
 from minilora.course.lab.tune import corpus_loss, load_base, test_score, tune
 
 # %% [markdown]
@@ -162,7 +163,7 @@ check("10.1", round_to_bfloat16)
 # last bit is 1, which makes it 0.
 
 # %%
-to_bfloat16 = answer("10.1")
+to_bfloat16 = at_pace("10.1", answer("10.1"), W0[one], calls=6000, what="2,000 swaps", longest=20.0)
 
 
 def to_float16(x):

@@ -28,6 +28,7 @@ import numpy as np
 from minilora import LoraConfig, Tensor, get_peft_model, no_grad, ops
 from minilora.course.lesson import BLUE, GREEN, ORANGE, answer, cards, check
 from minilora.course.lesson import expect, expect_between, predict, predictions, show_axes, table
+from minilora.course.lab.pace import at_pace
 from minilora.course.lab.tune import load_base
 from minilora.rounding import round_to
 from minilora.tasks.shipped import get_task
@@ -194,7 +195,7 @@ def unscale(g, scale, good, interval):
 check("14.1", unscale)
 
 # %% [markdown]
-# Your function now decides in a training in float16. It starts with a scale that is far too large,
+# Your function now decides in a training in float16. It starts with a loss scale that is far too large,
 # $2^{24}$, and doubles it after 10 good steps. `Float16` is the library's; only its decision is
 # replaced.
 
@@ -376,6 +377,8 @@ predicted = (
 targets = ids[:, 1:].ravel()
 
 h = states()
+eight, calls = (h.data[:8], head, targets[:8], 8), 5 * len(targets) // 8
+in_chunks = at_pace("14.2", in_chunks, *eight, calls=calls, what="five losses", longest=20.0)
 loss, dh = in_chunks(h.data, head, targets, 128)
 h.backward(np.asarray(dh, np.float32))
 largest = float(np.abs(all_gradients() - gradient).max())

@@ -34,8 +34,8 @@ from minilora.course.lab.tune import affordable_steps, load_base, test_loss, tes
 # %% [markdown]
 # ## A row has a length and a direction
 #
-# Each output of a layer is the product of $x$ with one row of $W$. A row is a vector. Two rows of the
-# same direction rank all inputs alike; the longer one gives larger outputs.
+# Each output of a layer is the product of $x$ with one row of $W$. A row is a vector. Of two rows of
+# the same direction, the longer one gives larger outputs, for every $x$ by the same factor.
 #
 # LoRA adds a row of $s BA$ to it. That changes direction and length together, and one cannot be had
 # without the other. DoRA (Liu et al. 2024, "weight-decomposed") learns the two apart:
@@ -75,7 +75,7 @@ with show_axes(2, width=8.0, height=4.4) as (left, right):
 # one, as in LoRA.
 #
 # **Predict.** The base has 4 blocks with 7 matrices: outputs 128, 64, 64, 128, 352, 352 and 128. How
-# many trained numbers does DoRA have more than LoRA?
+# many more trained numbers does DoRA have than LoRA?
 
 # %%
 more = predict("trained numbers of DoRA minus those of LoRA, on all 28 matrices?", None)

@@ -27,6 +27,7 @@ from minilora.autograd import record
 from minilora.course.lesson import BLUE, ORANGE, answer, cards, check
 from minilora.course.lesson import expect, expect_between, predict, predictions, show_axes, table
 from minilora.course.lab.measured import mean_and_spread, measured
+from minilora.course.lab.pace import at_pace
 from minilora.course.lab.tune import load_base, test_loss, test_score, tune
 from minilora.tasks.shipped import get_task
 from minilora.text.batches import PairBatches
@@ -162,6 +163,9 @@ distance, slope = answer("21.1"), answer("21.2")
 student = get_peft_model(load_base()[0], config, seed=1)
 with no_grad():
     z = student.loss(ids, labels, objective=lambda logits, targets: logits).data.astype(float)
+eight, training = (z[:8], t[:8].astype(float), 4.0), {"calls": 2400, "what": "the training below"}
+distance = at_pace("21.1", distance, *eight, **training, longest=20.0)
+slope = at_pace("21.2", slope, *eight, **training, longest=20.0)
 rows = [
     (
         T,

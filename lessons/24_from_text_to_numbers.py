@@ -275,10 +275,10 @@ predictions()
 # %% [markdown]
 # ## Where this lives in the code
 #
-# `minilora/text/byte_bpe.py`: `ByteBPE.encode` cuts at words, `_merged` is your `encode` with a dictionary of
-# ranks, and `_joined` your `merge`. The library `tokenizers` does the same faster, and is used where it is installed;
-# in a browser it is not. `minilora/text/train_tokenizer.py` trains one, `minilora data FILE` shows the tokens of
-# a file.
+# `minilora/text/byte_bpe.py`: `ByteBPE.encode` cuts at words. `_merged` is your `encode`, with a dictionary that
+# says how early each pair was learned; `_joined` is your `merge`. The library `tokenizers` does the same faster,
+# and is used where it is installed; in a browser it is not. `minilora/text/train_tokenizer.py` trains one,
+# `minilora data FILE` shows the tokens of a file.
 #
 # ## What this does not show
 #

@@ -11,6 +11,8 @@ from peft_reference import logits, ours, peft, quietly, theirs, torch, transform
 
 import minilora as ml  # noqa: E402
 from minilora.cli import tour  # noqa: E402
+from minilora.course.lab.own_lora import lora_from  # noqa: E402
+from minilora.course.mutants import solution  # noqa: E402
 from minilora.tasks.shipped import get_task  # noqa: E402
 from minilora.text.batches import PairBatches, pad_pairs  # noqa: E402
 from minilora.text.encoding import frame  # noqa: E402
@@ -91,6 +93,14 @@ def test_transformers_reads_the_shipped_tokenizer_with_its_end_and_padding():
 @pytest.mark.parametrize("targets", TARGETS)
 def test_an_adapter_trained_here_on_the_shipped_base_gives_our_logits_and_text_in_peft(targets, tmp_path):
     model = trained_here(TARGETS[targets])
+    model.save_pretrained(tmp_path)
+    assert_same(model, opened_there(tmp_path))
+
+
+def test_an_adapter_computed_by_a_readers_functions_opens_in_peft_too(tmp_path):
+    functions = [solution(6, name)[0] for name in ("lora_forward", "lora_gradients", "input_gradient")]
+    model, _ = lora_from(*functions, r=4, alpha=12)
+    train(model, batches(), AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3), STEPS)
     model.save_pretrained(tmp_path)
     assert_same(model, opened_there(tmp_path))
 

@@ -30,8 +30,8 @@ def test_the_course_takes_the_place_of_a_function_that_would_take_minutes(monkey
     monkeypatch.setattr(pace.time, "perf_counter", lambda: next(clock))
     assert at_pace("6.1", by_loops, x, W, A, B, 1.0, 1) is solution(6, "lora_forward")[0]
     assert capsys.readouterr().out == (
-        "6.1: a training step would take 134 s with your lora_forward, so the training takes the course's own. "
-        "A loop over numbers is slow in Python; a product of whole arrays (@) is fast.\n"
+        "6.1: a training step would take 134 s with your lora_forward, so the lesson takes the course's own here. "
+        "A loop over numbers is slow in Python; one operation on whole arrays is fast.\n"
     )
 
 
