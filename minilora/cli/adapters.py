@@ -6,6 +6,7 @@ import click
 
 from ..display.tables import console, new_table, show_facts
 from ..errors import ConfigError, FormatError, MiniloraError, MissingFileError, listed, printable, shortened
+from ..files.hub import adapter_folder
 from .common import json_option, show_json
 
 ADAPTER, BASE = "adapter_config.json", "config.json"
@@ -97,7 +98,11 @@ def show_list(found: list[dict]) -> None:
 )  # fmt: skip
 @json_option('Print all of it as one JSON object; its "kind" is adapter or base.')
 def inspect(folder, base, plot, as_json):
-    """Show what is in DIR, an adapter or a base: targets, ranks, scale, sizes, and how large each update is."""
+    """Show what is in DIR, an adapter or a base: targets, ranks, scale, sizes, and how large each update is.
+
+    DIR may also be the name of an adapter on the hub.
+    """
+    folder = adapter_folder(folder)
     if not folder.is_dir():
         raise MissingFileError(f"no such folder: {folder}")
     if (folder / ADAPTER).is_file():

@@ -50,7 +50,25 @@ def adapter_folder(path: str | Path) -> Path:
     name = folder.as_posix()
     if folder.exists() or folder.parent.exists() or not HUB_NAME.fullmatch(name):
         return folder
-    return _download(name, ADAPTER_FILES, "adapter, download adapter_config.json and adapter_model.safetensors")
+    with _no_bars():  # the library draws four, for a file that arrives within a second
+        return _download(name, ADAPTER_FILES, "adapter, download adapter_config.json and adapter_model.safetensors")
+
+
+@contextlib.contextmanager
+def _no_bars() -> Iterator[None]:
+    """In the block huggingface_hub draws no bars."""
+    try:
+        from huggingface_hub import utils
+    except ImportError:
+        yield
+        return
+    shown = not utils.are_progress_bars_disabled()
+    utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            utils.enable_progress_bars()
 
 
 def name_of_folder(folder: Path) -> str:

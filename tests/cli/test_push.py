@@ -31,7 +31,7 @@ def shell(hub, tmp_path):
 
     def run(*argv, token=TOKEN, **environment):
         environment = {"HF_ENDPOINT": hub.address, "HF_TOKEN": token, "HF_HOME": str(tmp_path / "home")} | environment
-        environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONPATH": str(ROOT)}
+        environment |= {"PYTHONPATH": str(ROOT)}
         done = subprocess.run(
             [sys.executable, "-m", "minilora", *map(str, argv)],
             env=os.environ | environment, cwd=tmp_path, capture_output=True, text=True, check=False,
@@ -144,6 +144,12 @@ def test_an_adapter_loads_by_its_hub_name_and_from_the_cache_without_a_network(s
     assert shell(*ask, NAME, HF_HUB_OFFLINE="1") == wanted
     code, _, err = shell("chat", "--base", "base", "--adapter", NAME)
     assert code == 0 and err[0].startswith("adapter tides answers, in the framed form")
+
+
+def test_an_adapter_of_the_hub_is_inspected_and_no_bar_is_drawn(shell, hub, tmp_path):
+    shell("push", make_adapter(tmp_path / "a"), NAME)
+    code, out, err = shell("inspect", NAME, "--json")
+    assert (code, err) == (0, []) and json.loads(out)["kind"] == "adapter"
 
 
 def test_an_adapter_that_the_hub_does_not_have_is_one_line(shell):
