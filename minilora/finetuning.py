@@ -21,7 +21,7 @@ from .arguments import check_arguments
 from .errors import ConfigError, UnknownNameError, nearest
 from .files.atomic import same_place
 from .files.hub import adapter_folder
-from .finetuning_adapter import FIELDS, add_adapter, parts_for, unused_settings
+from .finetuning_adapter import FIELDS, add_adapter, parts_for, saver, unused_settings
 from .finetuning_data import kind_of_files, read_data
 from .finetuning_start import show_start
 from .finetuning_teacher import load_teacher
@@ -244,7 +244,8 @@ def finetune(
             f"virtual_tokens {virtual_tokens} leaves no room for text in a context of {model.context_length} tokens"
         )
     width = model.config.hidden_size
-    encode = pair_encoder("chat" if chat else "framed", folder)
+    asked = [folder] if adapter is None else [Path(adapter), folder]  # where the chat template is
+    encode = pair_encoder("chat" if chat else "framed", *asked)
     data = read_data(settings, examples, tokenizer, encode, context)
     check_same_data(data.digest, saved, out)
     rows_a_step = batch_size * accumulate
@@ -268,8 +269,7 @@ def finetune(
     if lr is None and saved:
         lr = saved["lr"]
     rate = RATE_TIMES_WIDTH[method] / width if lr is None else lr
-    extra = {} if method != "full" else {"tokenizer_from": folder}
-    save_model = partial(model.save_pretrained, out, **extra)
+    save = saver(model, method, chat, *asked)
     settings |= {"lr": rate, "digest": data.digest, "system": data.system, "workers": workers.size}
     groups: list = [p for _, p in trained(model)]
     if method == "lora_plus":
@@ -284,13 +284,12 @@ def finetune(
         config = getattr(model, "peft_config", {}).get("default")  # also of an adapter that goes on
         own = {name: getattr(config, field, None) for name, field in OWN.items()}
         describe = partial(write_card, Path(out), name, settings | {"method": method} | own, count)
-        result = RunFolder(Path(out), save_model, settings, None if method == "full" else describe, overwrite)
+        result = RunFolder(Path(out), partial(save, out), settings, None if method == "full" else describe, overwrite)
     fingerprint = model.base_model.fingerprint() if isinstance(model, PeftModel) else ""
     check_same(workers, data=data.digest, base=fingerprint)
     show_start(settings, data, model, folder, count, progress and first, workers)
     copies = []
     if out is not None and save_total_limit and first:
-        save = partial(model.save_pretrained, **extra)
         copies = [Copies(Path(out), save, eval_every, save_total_limit, resume)]
     return run_training(
         model, data.batches, optimizer, steps, schedule=rate_schedule, accumulate=accumulate, max_norm=max_grad_norm,

@@ -1,6 +1,9 @@
 """The new adapter of a fine-tuning: from settings to a configuration, and to a model that has it."""
 
+from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
+from pathlib import Path
 
 from .adapters.inject import can_adapt
 from .adapters.model import get_peft_model
@@ -8,8 +11,10 @@ from .adapters.parts import parts_of
 from .adapters.registry import NAMES, config_named
 from .adapters.targets import HEAD, as_target_modules, leaves
 from .errors import ConfigError
+from .files.atomic import write_text
 from .methods.base import PeftConfig
 from .nn import Embedding
+from .text.chat_template import find_template
 
 FIELDS = {  # a setting that only some methods have -> the field of their configurations
     "rslora": "use_rslora",
@@ -83,6 +88,25 @@ def new_config(model, settings: dict) -> PeftConfig:
         if field in special and getattr(config, field, None) != special[field]:
             raise ConfigError(f"the method {settings['method']} has no choice of {name}; leave it out")
     return config
+
+
+def saver(model, method: str, chat: bool, *folders: Path) -> Callable:
+    """The function that saves the trained model in a folder, with what tells how it is asked.
+
+    An adapter that is trained in chat takes the template along: the base may get another one, or have none.
+    folders: of the adapter that the training began with, then of the base; the first with a template is used.
+    """
+    if method == "full":
+        return partial(model.save_pretrained, tokenizer_from=folders[-1])
+    found = (find_template(folder) for folder in folders) if chat else ()
+    template = next((source for source in found if source is not None), None)
+
+    def save(path):
+        model.save_pretrained(path)
+        if template is not None:
+            write_text(Path(path) / "chat_template.jinja", template)
+
+    return save
 
 
 def linear_names(model) -> list[str]:

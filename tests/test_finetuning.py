@@ -421,6 +421,19 @@ def test_the_system_message_of_every_example_is_noted_with_the_run(base, tmp_pat
     assert settings_in_history(tmp_path / "out")["system"] == noted
 
 
+def test_an_adapter_takes_the_template_of_its_training_along_and_goes_on_with_it(base, tmp_path):
+    pytest.importorskip("jinja2")
+    template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    (base / "chat_template.jinja").write_text(template, encoding="utf-8")
+    finetune(base, examples=PAIRS, chat=True, out=tmp_path / "out", **SHORT)
+    (base / "chat_template.jinja").unlink()
+    finetune(base, examples=PAIRS, chat=True, adapter=tmp_path / "out", out=tmp_path / "more", **SHORT)
+    for folder in ("out", "more"):
+        assert (tmp_path / folder / "chat_template.jinja").read_text(encoding="utf-8") == template
+    finetune(base, examples=PAIRS, out=tmp_path / "framed", **SHORT)
+    assert not (tmp_path / "framed" / "chat_template.jinja").exists()
+
+
 def test_an_adapter_of_the_shipped_base_does_not_note_where_the_package_lies(tmp_path):
     finetune(examples=PAIRS, out=tmp_path / "out", **SHORT | {"steps": 1})
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text(encoding="utf-8"))
