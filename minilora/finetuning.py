@@ -21,7 +21,7 @@ from .arguments import check_arguments
 from .errors import ConfigError, UnknownNameError, nearest
 from .files.atomic import same_place
 from .files.hub import adapter_folder
-from .finetuning_adapter import FIELDS, add_adapter, parts_for, saver, unused_settings
+from .finetuning_adapter import FIELDS, add_adapter, note_other_form, parts_for, saver, unused_settings
 from .finetuning_data import kind_of_files, read_data
 from .finetuning_start import show_start
 from .finetuning_teacher import load_teacher
@@ -258,6 +258,7 @@ def finetune(
     if not data.valid:
         warnings.warn("too little data to hold some out: there is no validation loss", stacklevel=2)
     if adapter is not None:
+        note_other_form(Path(adapter), settings)
         model = PeftModel.from_pretrained(model, adapter, is_trainable=True)
     elif method != "full":
         model = add_adapter(model, settings)

@@ -1,5 +1,6 @@
 """The new adapter of a fine-tuning: from settings to a configuration, and to a model that has it."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
@@ -15,6 +16,8 @@ from .files.atomic import write_text
 from .methods.base import PeftConfig
 from .nn import Embedding
 from .text.chat_template import find_template
+from .text.forms import form_trained_on
+from .training.run import settings_in_history
 
 FIELDS = {  # a setting that only some methods have -> the field of their configurations
     "rslora": "use_rslora",
@@ -88,6 +91,13 @@ def new_config(model, settings: dict) -> PeftConfig:
         if field in special and getattr(config, field, None) != special[field]:
             raise ConfigError(f"the method {settings['method']} has no choice of {name}; leave it out")
     return config
+
+
+def note_other_form(adapter: Path, settings: dict) -> None:
+    """Warn when an adapter goes on in another form than it was trained in: it will be asked in the new one."""
+    before, now = form_trained_on(settings_in_history(adapter)), form_trained_on(settings)
+    if before and now != before:
+        warnings.warn(f"{adapter} was trained on {before} prompts, and goes on with {now} ones", stacklevel=3)
 
 
 def saver(model, method: str, chat: bool, *folders: Path) -> Callable:

@@ -434,6 +434,14 @@ def test_an_adapter_takes_the_template_of_its_training_along_and_goes_on_with_it
     assert not (tmp_path / "framed" / "chat_template.jinja").exists()
 
 
+def test_an_adapter_that_goes_on_in_another_form_is_noted(base, tmp_path):
+    finetune(base, examples=PAIRS, out=tmp_path / "out", **SHORT)
+    (tmp_path / "sea.txt").write_text("The sea is grey. " * 60, encoding="utf-8")
+    with pytest.warns(UserWarning, match="was trained on framed prompts, and goes on with plain ones"):
+        finetune(base, text=tmp_path / "sea.txt", adapter=tmp_path / "out", **SHORT)
+    finetune(base, examples=PAIRS, adapter=tmp_path / "out", **SHORT)  # a warning would be an error
+
+
 def test_an_adapter_of_the_shipped_base_does_not_note_where_the_package_lies(tmp_path):
     finetune(examples=PAIRS, out=tmp_path / "out", **SHORT | {"steps": 1})
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..text.chat_template import ChatTemplate, find_template
 from ..text.encoding import encode_prompt
-from ..text.forms import end_tokens
+from ..text.forms import end_tokens, form_trained_on
 from ..text.rows import keys_with_content
 from ..text.tokenizer import TextTokenizer
 from ..training.run import settings_in_history
@@ -21,12 +21,14 @@ class Asking:
     system    the system message that the adapter was trained with, for conversations without one
     ends      tokens that end an answer
     behind    the text that the template writes behind an answer: the answer ends before it. "" for plain prompts
+    framed    whether the adapter was trained on framed prompts: a single message is framed in spite of the template
     """
 
     template: ChatTemplate | None
     system: str | None
     ends: frozenset
     behind: str = ""
+    framed: bool = False
 
     @classmethod
     def of(cls, folder: Path, base: Path, config: Any, tokenizer: TextTokenizer) -> "Asking":
@@ -35,7 +37,8 @@ class Asking:
         template = ChatTemplate.from_folder(folder, base) if has_template else None
         behind = "" if template is None else template.behind_answer
         settings = settings_in_history(folder)
-        return cls(template, settings.get("system"), frozenset(end_tokens(config, tokenizer, base, behind)), behind)
+        ends = frozenset(end_tokens(config, tokenizer, base, behind))
+        return cls(template, settings.get("system"), ends, behind, form_trained_on(settings) == "framed")
 
     def prompt(self, messages: list[dict], tokenizer: TextTokenizer, variables: dict | None = None) -> list[int]:
         """The token ids of a conversation. variables: more of them for the template.
@@ -44,12 +47,13 @@ class Asking:
         """
         if reserved := sorted({"self", "messages", "tokenizer"} & (variables or {}).keys()):
             raise ConfigError(f"chat_template_kwargs: {reserved[0]!r} is not a variable of a template")
-        if self.template is not None:
+        alone = len(messages) == 1 and messages[0].get("role") == "user"
+        if self.template is not None and not (self.framed and alone):
             self.template.check_keys(keys_with_content(messages))
             if self.system and messages and messages[0].get("role") != "system":
                 messages = [{"role": "system", "content": self.system}, *messages]
             return self.template.encode(messages, tokenizer, **variables or {})
-        if len(messages) != 1 or messages[0].get("role") != "user":
+        if not alone:
             raise ConfigError(
                 "this model has no chat template: expected one message of the user alone, without a system message or "
                 "earlier turns"

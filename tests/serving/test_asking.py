@@ -52,6 +52,18 @@ def test_the_template_of_the_adapter_is_used_before_that_of_the_base(base, tmp_p
     assert TOKENIZER.decode(asking(tmp_path, base).prompt(HELLO, TOKENIZER)) == "<user>Hello\n<me>"
 
 
+def test_a_message_to_an_adapter_that_was_trained_on_frames_is_framed_and_a_conversation_has_the_template(
+    base, tmp_path
+):
+    (base / "chat_template.jinja").write_text(TEMPLATE)
+    (tmp_path / "history.json").write_text(json.dumps({"settings": {"jsonl": ["x.jsonl"]}}))
+    asked = asking(tmp_path, base)
+    assert asked.prompt(HELLO, TOKENIZER) == encode_prompt("Hello", TOKENIZER)
+    turns = [*HELLO, {"role": "assistant", "content": "x"}, *HELLO]
+    assert TOKENIZER.decode(asked.prompt(turns, TOKENIZER)).startswith("<user>Hello\n<assistant>x\n")
+    assert asking(base, base).prompt(HELLO, TOKENIZER) != encode_prompt("Hello", TOKENIZER)
+
+
 def test_a_template_of_the_adapter_writes_the_special_tokens_of_the_base(base, tmp_path):
     (tmp_path / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content + eos_token }}{% endfor %}")
     asked = asking(tmp_path, base)
