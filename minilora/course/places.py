@@ -63,7 +63,7 @@ def _conditions(arguments) -> Iterator[tuple]:  # (words, function of the argume
             yield f"{a} is False", lambda n, a=a: not n[a]
             yield f"{a} is True", lambda n, a=a: n[a]
         elif isinstance(value, np.ndarray) or value is None:
-            yield from _of_arrays(a, "element" if np.ndim(value) == 1 else "row")
+            yield from _of_arrays(a, "element" if value is not None and value.ndim == 1 else "row")
             if value is not None and value.dtype.kind in "iu":
                 yield f"{a} has no negative number", lambda n, a=a: (n[a] >= 0).all()
         elif isinstance(value, int | float):

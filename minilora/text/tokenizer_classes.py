@@ -49,7 +49,7 @@ def _class_of(settings, config, is_bpe, of_bytes):
     named = settings.get("tokenizer_class") or config.get("tokenizer_class") or own
     named = named.removesuffix("Fast") if isinstance(named, str) else ""
     if own == "" or model_type == "qwen2":  # the class that the folder names does not count
-        named = own
+        named = own or ""
     return "" if not is_bpe or named == "LlamaTokenizer" and of_bytes else named
 
 
