@@ -4,6 +4,13 @@ import { useFastProducts } from "./products.js";
 
 const LONGEST = 200_000; // characters that one cell may print: more would freeze the page, and nobody reads it
 const MOST_PICTURES = 50; // that one cell may show
+const NO_INPUT = `
+import builtins
+def input(prompt=""):
+    raise RuntimeError("a cell in a page cannot ask the reader: write the value into the cell")
+builtins.input = input
+del input
+`;
 const DRAWS = /\bshow_axes\(|\bmatplotlib\b/; // a cell that needs matplotlib, which takes a second to load
 
 // tell(message): {status}, {step}, {text} or {picture, alt}. kept: what `course/browser.py` wrote in an earlier page, or "".
@@ -27,6 +34,7 @@ export async function startPython(loadPyodide, options, { archive, kept, interru
   python.FS.mkdirTree("/minilora");
   python.unpackArchive(archive, "zip", { extractDir: "/minilora" });
   python.runPython("import sys; sys.path.insert(0, '/minilora'); sys.stdout.reconfigure(line_buffering=True)");
+  python.runPython(NO_INPUT);
   const course = python.pyimport("minilora.course.browser");
   if (kept) course.recall(kept, "/answers");
   if (interrupt) python.setInterruptBuffer(interrupt);

@@ -118,10 +118,13 @@ def test_the_fast_product_is_numpys_for_every_shape_and_stride(site):
     assert done["printed"].splitlines() == ["[] True", "True (0, 4) []", "True", "[[nan]]"]
 
 
-def test_an_answer_of_an_earlier_page_is_known(site):
+def test_an_answer_of_an_earlier_page_is_known_and_a_cell_cannot_ask_the_reader(site):
     (first,) = run(site, [JUDGE.replace("(x @ A.T) @ B.T\ncheck", "alpha / r * (x @ A.T) @ B.T\ncheck")])
-    (later,) = run(site, ["from minilora.course.lesson import answer\nanswer('6.1')"], kept=first["kept"])
+    later, asked = run(
+        site, ["from minilora.course.lesson import answer\nanswer('6.1')", "input('your name?')"], kept=first["kept"]
+    )
     assert later["printed"].startswith("6.1: the lesson goes on with your lora_forward\n<function lora_forward")
+    assert asked["error"].endswith("a cell in a page cannot ask the reader: write the value into the cell")
 
 
 def all_cells(site, source):
