@@ -15,7 +15,7 @@ from .errors import ConfigError
 from .files.atomic import write_text
 from .methods.base import PeftConfig
 from .nn import Embedding
-from .text.chat_template import find_template
+from .text.chat_template import first_template
 from .text.forms import form_trained_on
 from .training.run import settings_in_history
 
@@ -108,8 +108,7 @@ def saver(model, method: str, chat: bool, *folders: Path) -> Callable:
     """
     if method == "full":
         return partial(model.save_pretrained, tokenizer_from=folders[-1])
-    found = (find_template(folder) for folder in folders) if chat else ()
-    template = next((source for source in found if source is not None), None)
+    template = first_template(*folders) if chat else None
 
     def save(path):
         model.save_pretrained(path)

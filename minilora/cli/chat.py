@@ -127,12 +127,12 @@ class Conversation:
 
     def use(self, names: list[str]) -> None:
         """Answer with these adapters. Raises ConfigError for adapters that were trained differently."""
-        from ..text.chat_template import find_template
+        from ..text.chat_template import first_template
         from ..text.forms import end_tokens, prompt_encoder, written_end
 
         adapters = [self.folders[name] for name in names]
-        own = any(find_template(folder) is not None for folder in [*adapters, self.folder])
-        form = trained_form(adapters, self.folder) or ("chat" if own else "plain")
+        own = first_template(*adapters, self.folder)
+        form = trained_form(adapters, self.folder) or ("plain" if own is None else "chat")
         system = asked_system(form, self.wanted_system or None, adapters, self.folder)
         system = None if self.wanted_system == "" else system
         encode = prompt_encoder(form, self.tokenizer, *adapters, self.folder, system=system)

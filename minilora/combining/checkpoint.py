@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, MiniloraError, nearest
-from ..files.atomic import read_json, same_place, write_json
+from ..files.atomic import read_json, same_place, write_json, write_text
 from ..files.checkpoint import read_headers
 from ..files.lock import is_left_over, only_writer
 from ..models.pretrained import load_pretrained
+from ..text.chat_template import first_template
 from ..training.run import HISTORY, settings_in_history
 from .quantized import HOW, Requantized, is_quantized, merge_dequantized, merge_requantized
 
@@ -50,11 +51,12 @@ def merge_to_folder(
 ) -> Merged:
     """Write `model`, a PeftModel, merged, into `out`, with the tokenizer of `base`. The model is used up.
 
-    base, adapters: the folders that the model was loaded from; the settings of a training go along, so that the result
-    is asked as it was trained. how: for a base in 4 or 8 bits one of `quantized.HOW`; "original" needs the function
-    `original` () -> PeftModel on the base in float32. dtype: of the file, "float32", "bfloat16" or "float16"; None:
-    that of the base's file, and float32 with `how`. Raises ConfigError for another `how`, or numbers that the dtype
-    does not have, MiniloraError when `out` cannot be written; it is as before then.
+    base, adapters: the folders that the model was loaded from; the settings of a training and the chat template of an
+    adapter go along, so that the result is asked as it was trained. how: for a base in 4 or 8 bits one of
+    `quantized.HOW`; "original" needs the function `original` () -> PeftModel on the base in float32. dtype: of the
+    file, "float32", "bfloat16" or "float16"; None: that of the base's file, and float32 with `how`. Raises ConfigError
+    for another `how`, or numbers that the dtype does not have, MiniloraError when `out` cannot be written; it is as
+    before then.
     """
     check_how(how, model)
     device, lost = model.device, None
@@ -77,6 +79,8 @@ def merge_to_folder(
         together = again(ids).numpy()
         if settings := next(filter(None, map(settings_in_history, [*adapters, base])), None):
             write_json(temporary / HISTORY, {"settings": settings})
+        if (template := first_template(*adapters)) is not None:
+            write_text(temporary / "chat_template.jinja", template)
         files = sorted([*(f.name for f in temporary.iterdir()), MARK])
         write_json(temporary / MARK, {"base": str(base), "adapters": [str(a) for a in adapters], "files": files})
     return Merged(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
-from ..text.chat_template import ChatTemplate, find_template
+from ..text.chat_template import ChatTemplate, first_template
 from ..text.encoding import encode_prompt
 from ..text.forms import end_tokens, form_trained_on
 from ..text.rows import keys_with_content
@@ -33,8 +33,7 @@ class Asking:
     @classmethod
     def of(cls, folder: Path, base: Path, config: Any, tokenizer: TextTokenizer) -> "Asking":
         """What the files of an adapter (or of the base itself) and of its base say. Raises MiniloraError."""
-        has_template = any(find_template(f) is not None for f in (folder, base))
-        template = ChatTemplate.from_folder(folder, base) if has_template else None
+        template = None if first_template(folder, base) is None else ChatTemplate.from_folder(folder, base)
         behind = "" if template is None else template.behind_answer
         settings = settings_in_history(folder)
         ends = frozenset(end_tokens(config, tokenizer, base, behind))

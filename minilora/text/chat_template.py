@@ -39,7 +39,7 @@ class ChatTemplate:
         folders: of adapters, then of the base. The first that has a template has its say; the special tokens are those
         of all folders. Raises ConfigError when no folder has a template.
         """
-        source = next((found for folder in folders if (found := find_template(folder)) is not None), None)
+        source = first_template(*folders)
         if source is None:
             where = "chat_template.jinja, or chat_template in tokenizer_config.json"
             raise ConfigError(f"{folders[-1]} has no chat template ({where}); use plain prompts (drop --chat)")
@@ -142,6 +142,11 @@ def template_tokens(*folders: str | Path) -> dict[str, str]:
     settings |= extra if isinstance(extra, dict) else {}
     tokens = {key: token_text(token) for key, token in settings.items() if key.endswith("_token")}
     return {key: text for key, text in tokens.items() if text is not None}
+
+
+def first_template(*folders: str | Path) -> str | None:
+    """The source of the chat template in the first of the folders that has one; None when none has."""
+    return next((source for folder in folders if (source := find_template(folder)) is not None), None)
 
 
 def find_template(folder: str | Path) -> str | None:

@@ -40,6 +40,15 @@ def test_the_printed_difference_is_that_of_the_files(minilora, base, adapter, tm
     assert f"merged against apart: {difference:.2g} " in out and difference > 0
 
 
+def test_the_chat_template_of_an_adapter_goes_before_that_of_the_base(minilora, base, adapter, tmp_path):
+    (base / "chat_template.jinja").write_text("of the base", encoding="utf-8")
+    asked = ("merge", "--base", base, "--adapter", adapter, "--out", tmp_path / "out")
+    for template in ("of the base", "of the adapter"):
+        minilora(*asked)
+        assert (tmp_path / "out" / "chat_template.jinja").read_text(encoding="utf-8") == template
+        (adapter / "chat_template.jinja").write_text("of the adapter", encoding="utf-8")
+
+
 def test_two_adapters_are_merged_into_their_sum(minilora, base, adapter, tmp_path):
     other = make_adapter(tmp_path / "other", seed=2, targets=("q_proj", "v_proj"), r=2, alpha=7)
     minilora("merge", "--base", base, "--adapter", f"{adapter},{other}", "--out", tmp_path / "out")
