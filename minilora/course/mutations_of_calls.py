@@ -50,6 +50,12 @@ def other_calls(node, words):
     if name == "len" and node.args:
         columns = ast.Subscript(ast.Attribute(node.args[0], "shape", ast.Load()), number(-1), ast.Load())
         yield columns, f"the columns of {words(node.args[0])} are counted instead of its rows"
+        for other in words.parameters:
+            if isinstance(node.args[0], ast.Name) and other != node.args[0].id:
+                yield (
+                    call("len", ast.Name(other, ast.Load())),
+                    f"the rows of {other} are counted, not those of {words(node.args[0])}",
+                )
     if node.args:
         yield node.args[0], f"{name} is left out"
     for i in range(1, len(node.args)):

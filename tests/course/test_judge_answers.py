@@ -110,6 +110,8 @@ ONCE_MISNAMED = [
     ("0.1", lambda W, A, B, alpha, r: W + alpha / A.shape[1] * (B @ A), "in place of r"),
     ("6.1", lambda x, W, A, B, alpha, r: x @ W.T + alpha / len(B) * (x @ A.T @ B.T), "in place of r"),
     ("1.1", moved, "eps is ignored"),
+    ("3.1", lambda W, x, y, lr: W - lr * (x @ W.T - y).T @ x / len(W), "the rows of W are counted"),
+    ("4.1", lambda x, w, eps: w * x / np.sqrt(x.var(-1, keepdims=True) + eps), "without its mean"),
     ("4.1", lambda x, w, eps: w * x / np.sqrt((x**2).mean(1, keepdims=True) + eps), "axis 1 instead of -1"),
     ("5.1", lambda D, r: (lambda U, s, V: U[:r].T * s[:r] @ V[:r])(*np.linalg.svd(D)), "rows of U"),
     ("7.1", lambda alpha, r, rs: alpha / r**0.5 if rs else None, "the `return` is missing"),

@@ -170,6 +170,7 @@ EXERCISES = (
             ("rows of A0 and columns of B0 have the same lengths", is_shared_equally),
         ),
         (
+            ("A0 and B0 have the whole singular values; each has their root", pissa(roots=lambda S, s: (S, S))),
             ("s is left out everywhere, as if it were 1", pissa(scale=lambda alpha, r: 1.0)),
             (
                 "W itself is kept as the rest: the layer would start with s B0 A0 too much",

@@ -70,6 +70,10 @@ OTHER = {
             lambda x, w, eps: w * x / np.sqrt((x * x).sum(axis=-1, keepdims=True) / max(1, x.shape[-1] - 1) + eps),
         ),
         (
+            "the variance of a row is taken, without its mean: the mean square is of x itself",
+            lambda x, w, eps: w * x / np.sqrt(x.var(axis=-1, keepdims=True) + eps),
+        ),
+        (
             "each row is divided by its largest number, not by its root mean square",
             lambda x, w, eps: w * x / (np.abs(x).max(axis=-1, keepdims=True) + eps),
         ),

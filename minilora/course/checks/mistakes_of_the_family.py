@@ -79,6 +79,11 @@ def update_alone(W, A, B, m, alpha, r):
     return W + (m / np.linalg.norm(adapted(W, A, B, alpha, r), axis=1))[:, None] * (alpha / r * B @ A)
 
 
+def smoothed(now, old, doubt, beta1, beta2):
+    new = beta1 * old + (1 - beta1) * now
+    return new, beta2 * doubt + (1 - beta2) * abs(now - new)
+
+
 def ties_kept(scores, budget):
     if budget >= scores.size:
         return np.ones(scores.shape, bool)
@@ -190,6 +195,10 @@ OTHER = {
         (
             "nothing is smoothed: only what is new is returned",
             lambda p, g, old, doubt, beta1, beta2: (abs(p * g), abs(abs(p * g) - old)),
+        ),
+        (
+            "only p loses its sign: the size of p · g is meant",
+            lambda p, g, old, doubt, beta1, beta2: smoothed(abs(p) * g, old, doubt, beta1, beta2),
         ),
         (
             "the larger of old and new is kept, in place of a running mean",
