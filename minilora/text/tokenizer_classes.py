@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..files.atomic import read_json, read_utf8
+from .pieces import SPLITS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -18,9 +19,6 @@ OF_MODEL = {  # model_type -> the class of its tokenizers; "": as tokenizer.json
     "mistral": "", "phi3": "", "qwen2": "Qwen2Tokenizer", "qwen3": "Qwen2Tokenizer", "gpt2": "GPT2Tokenizer",
     "gemma2": "GemmaTokenizer", "gemma3_text": "GemmaTokenizer",
 }  # fmt: skip
-QWEN2_WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 
 
 def build_by_class(inner: "Tokenizer", settings: dict, config: dict) -> dict:
@@ -110,7 +108,7 @@ def as_qwen2(inner: "Tokenizer", settings: dict) -> None:
 
     in_bytes = pre_tokenizers.ByteLevel(add_prefix_space=bool(settings.get("add_prefix_space")), use_regex=False)
     inner.normalizer = normalizers.NFC()
-    inner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(QWEN2_WORDS), "isolated"), in_bytes])
+    inner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(SPLITS[0]), "isolated"), in_bytes])
     inner.decoder = decoders.ByteLevel()
     _fall_back(inner, None, False)
 
