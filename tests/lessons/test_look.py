@@ -84,8 +84,9 @@ def test_a_cell_is_as_high_as_its_text_after_a_turn_of_the_phone_too(opened):
 
 
 @pytest.mark.slow
-def test_only_what_python_does_stays_in_sight_on_a_phone(opened):
-    page = opened(390)
+@pytest.mark.parametrize("width", [390, 1200])
+def test_only_what_python_does_stays_in_sight_in_a_narrow_window(opened, width):
+    page = opened(width)
     page.goto(f"{page.site}/06_freeze_w_train_b_and_a.html")
     page.locator("section.exercise").first.scroll_into_view_if_needed()
     seen = {name: page.locator(f"#{name}").bounding_box()["y"] >= 0 for name in ("state", "stop", "all", "save")}
