@@ -170,6 +170,10 @@ def _put(parent, field, index, node):
         getattr(parent, field)[index] = node
 
 
+def _names_in(tree):
+    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+
+
 class Words:
     """Expressions as a reader of the exercise knows them: a name of the solution is replaced by its expression."""
 
@@ -178,8 +182,11 @@ class Words:
         assigned = [(n.targets[0], n.value) for n in ast.walk(tree) if isinstance(n, ast.Assign)]
         named = [(target.id, value) for target, value in assigned if isinstance(target, ast.Name)]
         names = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        stored = [n.value for n in ast.walk(tree) if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store)]
+        filled = {n.id for n in stored if isinstance(n, ast.Name)}  # its first value is not what it is for
         once = [(name, value) for name, value in named if names.count(name) == 1 and name not in self.parameters]
-        self.meaning = {name: copy.deepcopy(value) for name, value in once}
+        steady = [(name, value) for name, value in once if filled.isdisjoint({name, *_names_in(value)})]
+        self.meaning = {name: copy.deepcopy(value) for name, value in steady}
 
     def __call__(self, node):
         meaning = self.meaning

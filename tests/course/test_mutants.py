@@ -71,6 +71,12 @@ def test_the_search_for_a_name_ends_after_a_second_of_processor_time(monkeypatch
         mutants.cache_clear()
 
 
+def test_an_array_that_is_filled_later_keeps_its_name():
+    text = "def f(x):\n    up = x.copy()\n    up[0] = 1\n    return up * 2"
+    assert "the factor 2 is left out" in made(text).values()
+    assert any("up is halved" == sentence for sentence in made(text).values())
+
+
 def test_the_tree_is_as_before_afterwards():
     tree = ast.parse(
         "def f(x, n):\n    for i in range(n):\n        x = x + i if i > 1 else x\n    return x, [x[:i]]"
