@@ -69,6 +69,8 @@ def hint(number: str, level: int = 1) -> None:
     if level not in (1, 2, 3):
         raise ConfigError(f"level {level!r}: expected 1, 2 or 3")
     print(f"{number}  {chosen.title}, hint {level} of {len(chosen.hints)}\n\n{chosen.hints[level - 1]}")
+    if level < len(chosen.hints):
+        print(f'\nThe next: hint("{number}", {level + 1})')
 
 
 def progress() -> None:

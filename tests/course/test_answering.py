@@ -85,6 +85,7 @@ def test_hints_come_by_level(capsys):
     hint("6.1", level=3)
     said = capsys.readouterr().out
     assert all(runner.exercise("6.1").hints[level] in said for level in (0, 2))
+    assert said.count("The next: ") == said.count('The next: hint("6.1", 2)') == 1
     with pytest.raises(ConfigError, match="expected 1, 2 or 3"):
         hint("6.1", level=4)
 
