@@ -4,7 +4,7 @@ Each case is measured in a process, or under mpiexec, of its own, with one threa
 benchmarks/results/parallel.part; after an interruption the same command goes on where it stopped. The command checks
 the model of benchmarks/network.py against the measured steps, draws it to 1,024 workers, and writes the tables into
 benchmarks/PARALLEL.md. Use `--widths 128` to measure a part, and `--again` to measure each case once more: the fastest
-step counts, since other work of the machine makes steps slower and never faster.
+step and sum count, since other work of the machine makes steps slower and never faster.
 """
 
 import json
@@ -47,8 +47,14 @@ def run_json(workers, *args):  # -> dict
 
 def measure(store, widths, again=False):
     for workers in WORKERS[1:]:
-        if not store.find({"what": "sums", "workers": workers}):
-            store.add({"what": "sums"} | run_json(workers, "sums"))
+        row = store.find({"what": "sums", "workers": workers})
+        if row is None or again:
+            found = run_json(workers, "sums")
+            if row is None:
+                store.add({"what": "sums"} | found)
+            else:
+                row["sums"] = {size: min(seconds, found["sums"][size]) for size, seconds in row["sums"].items()}
+                store.add()
     for width in widths:
         for method in METHODS:
             alone = [(1, ROWS // n) for n in WORKERS]

@@ -80,7 +80,7 @@ def test_rows_take_the_cpu_time_alone_that_they_take_beside_other_workers(store)
         for method in parallel.METHODS:
             for workers in parallel.WORKERS[1:]:
                 alone, together = parallel.company(store, width, method, workers)
-                assert together == pytest.approx(alone, rel=0.3 if width == "128" else 0.15)
+                assert together == pytest.approx(alone, rel=0.35 if width == "128" else 0.15)
 
 
 def test_no_measured_step_is_faster_than_the_model_expects(store):
