@@ -26,6 +26,7 @@ from minilora.text.encoding import encode_prompt
 
 LESSONS = Path(__file__).parents[2] / "lessons"
 sys.path.insert(0, str(LESSONS))
+pytest.importorskip("latex2mathml")
 import site_panels  # noqa: E402
 
 NODE = shutil.which("node")

@@ -21,6 +21,7 @@ from minilora.tasks.scoring import answers
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "lessons"), str(ROOT / "lessons" / "live")]
+pytest.importorskip("latex2mathml")
 import playground  # noqa: E402
 import site_panels  # noqa: E402
 
