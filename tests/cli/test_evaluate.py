@@ -93,6 +93,7 @@ def test_the_json_has_the_numbers_of_the_text_in_full(run, base, files):
     assert found["predictions"] == str(files / "2.jsonl")
 
 
+@pytest.mark.slow
 def test_the_json_of_a_task_has_its_scores_and_the_weights_of_the_adapters(run, files):
     run("train", "--task", "reviews", "--steps", 1, "--batch-size", 2, "--out", files / "one", "--no-plot")
     ask = ("eval", "--task", "reviews", "--adapter", f"{files / 'one'}=0.5")

@@ -142,6 +142,7 @@ def test_the_base_travels_in_less_than_two_megabytes(site):
     assert 1_700_000 < (site / "panels" / "base.safetensors").stat().st_size < 1_800_000
 
 
+@pytest.mark.slow
 @needs_node
 @pytest.mark.parametrize("name", site_panels.ADAPTERS)
 def test_the_page_gives_the_answers_of_minilora(ask, name):
@@ -299,6 +300,7 @@ def models(site):
     return json.loads((site / "panels" / "models.json").read_text(encoding="utf-8"))["models"]
 
 
+@pytest.mark.slow
 @needs_node
 def test_the_page_counts_every_parameter_as_python_does(site, ask):
     cases = [(name, settings) for name in models(site) for settings in GRID]
@@ -308,6 +310,7 @@ def test_the_page_counts_every_parameter_as_python_does(site, ask):
     assert replies == [{"base": c.base, "trainable": c.trainable} for c in counts]
 
 
+@pytest.mark.slow
 @needs_node
 def test_the_page_counts_every_byte_of_a_training_step_as_python_does(site, ask):
     chosen = {name: load(name) for name in list(models(site))[::4]}
