@@ -71,6 +71,15 @@ def similar(name: object, known: Iterable[str], limit: int = 6) -> list[str]:
     return difflib.get_close_matches(str(name), list(known), n=limit, cutoff=0.5)
 
 
+def counted(n: int, noun: str) -> str:
+    """A number with what it counts, in the plural unless it is 1.
+
+    >>> counted(1, "step"), counted(2000, "step")
+    ('1 step', '2,000 steps')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def listed(names: list[str], limit: int = 4) -> str:
     """The first `limit` names, and how many more there are. A name with a line break (from a file) is quoted.
 

@@ -9,7 +9,7 @@ from .counting.count import count, count_config
 from .counting.engine import OVERHEAD, W, own_budget, own_methods
 from .counting.machine import free_memory
 from .display.numbers import GIB
-from .errors import MiniloraError
+from .errors import MiniloraError, counted
 from .finetuning_data import Data
 from .quantization.residual import Residual
 from .quantization.stored import Stored
@@ -37,11 +37,13 @@ def show_start(
                 f"{of_all:,} of all parameters",
                 file=sys.stderr,
             )
-        unit, passes = "windows" if settings["text"] else "rows", steps * rows_a_step / data.rows
+        unit, passes = "window" if settings["text"] else "row", steps * rows_a_step / data.rows
         passes = f"{passes:.3g}" if passes < 100 else f"{passes:,.0f}"
-        plan = f"{steps:,} steps of {rows_a_step} are {passes} passes; learning rate {settings['lr']:.3g}"
+        passes += " pass" if passes == "1" else " passes"
+        taken = f"{counted(steps, 'step')} of {rows_a_step} {'is' if steps == 1 else 'are'} {passes}"
+        plan = f"{taken}; learning rate {settings['lr']:.3g}"
         form = f"; rows of {data.form}" if data.form else ""
-        print(f"{data.rows:,} {unit}, {data.held_out:,} held out; {plan}{form}", file=sys.stderr)
+        print(f"{counted(data.rows, unit)}, {data.held_out:,} held out; {plan}{form}", file=sys.stderr)
         if any(isinstance(p.data, Residual) for p in model.parameters()):
             print(f"{settings['quantize']} keeps the adapter's start in float32; use the adapter without --quantize",
                   file=sys.stderr)  # fmt: skip

@@ -31,10 +31,16 @@ def test_the_memory_expected_is_said_with_the_longest_batch_and_what_is_free(bas
     assert "memory expected: 0.3 GiB for batches of 4 x " in err and "9.0 GiB are free" in err
 
 
-@pytest.mark.parametrize(("steps", "passes"), [(1, "0.105"), (38, "4"), (9_500, "1,000")])
+@pytest.mark.parametrize(("steps", "passes"), [(38, "4"), (9_500, "1,000")])
 def test_the_passes_are_said_in_plain_digits(base, capsys, monkeypatch, steps, passes):
     monkeypatch.setattr("minilora.finetuning.run_training", lambda *args, **options: None)
     assert f"38 rows, 2 held out; {steps:,} steps of 4 are {passes} passes; " in said(capsys, base, steps=steps)
+
+
+@pytest.mark.parametrize(("size", "plan"), [(4, "1 step of 4 is 0.105 passes"), (38, "1 step of 38 is 1 pass")])
+def test_one_step_and_one_pass_are_said_in_the_singular(base, capsys, monkeypatch, size, plan):
+    monkeypatch.setattr("minilora.finetuning.run_training", lambda *args, **options: None)
+    assert f"38 rows, 2 held out; {plan}; " in said(capsys, base, batch_size=size)
 
 
 @pytest.mark.parametrize("settings", [{"method": "ia3"}, {"precision": "bfloat16"}])

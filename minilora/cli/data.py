@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import ConfigError, printable
+from ..errors import ConfigError, counted, printable
 from ..finetuning_data import kind_of_files
 from .common import base_option, json_option, show_json
 
@@ -60,10 +60,11 @@ def data(files, base, chat, as_json):
     if form:
         click.echo(f"rows of {form}, written {'in the chat template' if chat else 'with a line break'}")
     for number, (ids, learned) in enumerate(rows[:SHOWN], start=1):
-        click.echo(f"{unit[:-1]} {number}: {len(ids)} tokens, {sum(learned)} learned")
+        click.echo(f"{unit[:-1]} {number}: {counted(len(ids), 'token')}, {sum(learned)} learned")
         show_row(ids, learned, tokenizer)
-    click.echo(f"{len(rows):,} {unit}, {report['tokens']:,} tokens; {report['learned']:,} of them are learned")
-    long = f"{report['too_long']:,} are longer than the context of {context:,}"
+    read = f"{counted(len(rows), unit[:-1])}, {counted(report['tokens'], 'token')}"
+    click.echo(f"{read}; {report['learned']:,} of them are learned")
+    long = f"{report['too_long']:,} {'is' if report['too_long'] == 1 else 'are'} longer than the context of {context:,}"
     click.echo(f"the longest has {report['longest']:,} tokens; {long}")
 
 
@@ -106,7 +107,7 @@ def show_row(ids: list[int], learned: list[bool], tokenizer) -> None:
         )
         click.echo(f"  {mark}  {text}")
     if len(ids) > MOST_TOKENS:
-        click.echo(f"  and {len(ids) - MOST_TOKENS:,} tokens more")
+        click.echo(f"  and {counted(len(ids) - MOST_TOKENS, 'more token')}")
 
 
 def pieces(ids: list[int], tokenizer) -> list[str]:

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from ..arguments import check_arguments
-from ..errors import ConfigError, FormatError
+from ..errors import ConfigError, FormatError, counted
 from ..training.joining import join
 from ..training.parallel import Workers
 from ..training.resume import FILE, START_AGAIN, read_settings
@@ -88,4 +88,4 @@ def show_result(ctx: click.Context, result) -> None:
         change += f", best {best[1]:.4f} at step {best[0]}"
         if best[0] != result.step:
             change += " (kept)" if best[0] == result.kept else " (the last is kept)"
-    click.echo(f"saved in {out} after {result.step} steps{change}")
+    click.echo(f"saved in {out} after {counted(result.step, 'step')}{change}")

@@ -38,6 +38,14 @@ def test_rows_that_are_longer_than_the_context_are_counted_not_refused(run, base
     assert code == 0 and "; 2 are longer than the context of 64" in out.splitlines()[-1]
 
 
+def test_one_row_is_said_in_the_singular(run, base, files):
+    row = json.dumps({"prompt": "count", "response": "grey tea " * 60}) + "\n"
+    (files / "one.jsonl").write_text(row, encoding="utf-8")
+    _, out, _ = run("data", files / "one.jsonl", "--base", base)
+    assert out.splitlines()[-2].startswith("1 row, ")
+    assert out.splitlines()[-1].endswith("; 1 is longer than the context of 64")
+
+
 def test_of_a_text_everything_is_learned_in_windows(run, base, files):
     code, out, _ = run("data", files / "a.txt", "--base", base)
     assert code == 0 and out.startswith("window 1: 64 tokens, 64 learned\n") and "masked" not in out
@@ -65,7 +73,7 @@ def test_the_json_has_the_numbers_of_the_text_and_the_first_tokens(run, base, fi
     assert (code, err) == (0, "")
     assert text[0] == f"rows of {found['form']}, written with a line break" and not found["chat"]
     assert text[-2] == f"{found['rows']} rows, {found['tokens']:,} tokens; {found['learned']:,} of them are learned"
-    assert text[-1].startswith(f"the longest has {found['longest']} tokens; {found['too_long']} are longer")
+    assert text[-1].startswith(f"the longest has {found['longest']} tokens; {found['too_long']} is longer")
     assert text[-1].endswith(f" {found['context']}")
     masked = [token["text"] for token in found["first"][0] if not token["learned"]]
     assert text[2] == "  masked   " + "|".join(masked).replace("\n", "\\n")

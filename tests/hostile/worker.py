@@ -38,7 +38,7 @@ WARMING = [  # {good}: the folder of sound files, {out}: an empty one
 ]
 SAYING = ("generate", "chat", "tour")  # commands that print what a model writes
 BEFORE_AN_ERROR = re.compile(  # what a training may have said before it failed, and what a user is told beside a mistake
-    r"note: |the result will be in |training [\d,]+ of |[\d,]+ (rows|windows), |[\d,]+ parameters, |step +\d+ |skipped: |memory expected: |without exercise"
+    r"note: |the result will be in |training [\d,]+ of |[\d,]+ (rows?|windows?), |[\d,]+ parameters, |step +\d+ |skipped: |memory expected: |without exercise"
 )
 TEMPORARY = re.compile(r"\.part$|^\.merging\.|\.tmp$|\.lock$")
 HARM = re.compile(r"Traceback|Error:|Warning:|Segmentation|panicked|core dumped|object at 0x")
