@@ -1,12 +1,11 @@
 """The speed measurements refuse what they cannot measure: one line, exit code 2, before anything is started."""
 
-import sys
 from subprocess import CalledProcessError
 
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import costs, gpu, memory, options, speed_figure, start, step
+from benchmarks import costs, memory, options, speed_figure, start, step
 
 
 @pytest.mark.parametrize(
@@ -22,7 +21,6 @@ from benchmarks import costs, gpu, memory, options, speed_figure, start, step
         (step, ["--repeat", "5"], "No such option"),
         (step, ["--repeats", "1"], "1 is not in the range"),
         (memory, ["--sizes", "huge"], "no 'huge'"),
-        (gpu, ["--widths", "100"], "no '100'; there are"),
     ],
 )
 def test_a_wrong_option_is_one_line(command, arguments, said):
@@ -45,13 +43,6 @@ def test_a_file_that_cannot_be_read_or_written_and_a_process_that_fails_are_one_
 
 def test_what_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(options, "REFERENCE", ("sys", "no_such_library"))
-    for command in (step, memory, gpu):
+    for command in (step, memory):
         done = CliRunner().invoke(command.main, [])
         assert done.exit_code == 2 and done.output.startswith("Error: no_such_library not installed: pip install")
-
-
-def test_without_a_device_the_gpu_comparison_is_one_line(monkeypatch):
-    monkeypatch.setattr(options, "REFERENCE", ())
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    done = CliRunner().invoke(gpu.main, [])
-    assert done.exit_code == 2 and "needs CuPy" in done.output and done.output.count("\n") == 1

@@ -1,0 +1,1 @@
+"""Measurements on a CUDA device: `python -m benchmarks.gpu`."""

@@ -1,0 +1,93 @@
+"""`python -m benchmarks.gpu`: what this package does on a CUDA device, beside PyTorch on the same one.
+
+Needs a device, CuPy, and torch (a CUDA build), transformers and PEFT. Each case runs in its own process. When one
+fails, the command prints so, measures the rest and returns 1.
+"""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from minilora.errors import nearest
+
+from ..options import OneLine, Refused
+from .measurements import NAMES, measurement_named
+
+LIBRARIES = ("torch", "transformers", "peft")
+
+
+@click.command(cls=OneLine)
+@click.argument("names", metavar="[WHAT]...", nargs=-1)
+@click.option("--small", is_flag=True, help="A rehearsal: the same code at sizes that take seconds.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Append the rows to this file, as JSON.")
+@click.option("--case", type=int, hidden=True, help="Measure this case in this process, and print its rows.")
+def main(names, small, out, case):
+    """Measure WHAT: all, or some by name."""
+    if unknown := [name for name in names if name not in NAMES]:
+        raise Refused(f"no measurement {unknown[0]!r}; there are: {nearest(unknown[0], NAMES)}")
+    if case is not None:
+        measure_here(names[0], small, case)
+        return
+    if missing := [name for name in LIBRARIES if importlib.util.find_spec(name) is None]:
+        raise Refused(f"{', '.join(missing)} not installed: pip install '.[reference]'")
+    require_device()
+    failed = [name for name in names or NAMES if not measured(name, small, out)]
+    if failed:
+        raise click.ClickException(f"not measured in full: {', '.join(failed)}")
+
+
+def require_device():
+    """Raises Refused in one line where CuPy sees no device."""
+    from minilora.backend import require_cupy
+    from minilora.errors import ConfigError
+
+    try:
+        require_cupy("cuda")
+    except ConfigError as error:
+        raise Refused(str(error)) from None
+
+
+def measured(name, small, out):  # -> whether every case ran to its end
+    """Measure each case in a process, print its rows as a table, and append them to the file `out`."""
+    measurement = measurement_named(name)
+    print(f"\n{name}\n{measurement.head}", flush=True)
+    codes = []
+    for case in range(len(measurement.small if small else measurement.cases)):
+        with subprocess.Popen(
+            command_of(name, case, small), stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        ) as child:
+            for line in child.stdout:
+                if not line.startswith("{"):  # a library's own output
+                    print(line, end="", flush=True)
+                    continue
+                print(measurement.row(json.loads(line)), flush=True)
+                if out:
+                    with out.open("a", encoding="utf-8") as file:
+                        file.write(line)
+        codes.append(child.returncode)
+        if child.returncode:
+            print(f"{name}, case {case}: failed with code {child.returncode}", flush=True)
+    return not any(codes)
+
+
+def command_of(name, case, small):
+    return [sys.executable, "-m", __package__, name, "--case", str(case)] + ["--small"] * small
+
+
+def measure_here(name, small, case):
+    """Print the rows of one case, one JSON object a line."""
+    from .device import described
+
+    measurement = measurement_named(name)
+    sizes = (measurement.small if small else measurement.cases)[case]
+    about = {"what": name, "small": small, **described()}
+    for row in measurement.measure(**sizes):
+        print(json.dumps(about | row), flush=True)
+
+
+if __name__ == "__main__":
+    main()

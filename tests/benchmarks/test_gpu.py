@@ -1,0 +1,85 @@
+"""`python -m benchmarks.gpu` without a device: what it refuses, and how it goes on after a failure."""
+
+import json
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.gpu import __main__ as command
+from benchmarks.gpu.measurements import NAMES, Measurement, measurement_named
+
+
+def run(*arguments):
+    return CliRunner().invoke(command.main, arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["stepp"], "no measurement 'stepp'; there are: step"), (["--smal"], "No such option"), (["--out", "."], "--out")],
+)
+def test_a_wrong_word_is_one_line(arguments, said):
+    done = run(*arguments)
+    assert done.exit_code == 2 and said in done.output and done.output.count("\n") == 1
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setattr(command, "LIBRARIES", ("sys", "no_such_library"))
+    done = run()
+    assert done.exit_code == 2 and done.output.startswith("Error: no_such_library not installed: pip install")
+
+
+def test_without_a_device_the_command_is_one_line(monkeypatch):
+    monkeypatch.setattr(command, "LIBRARIES", ())
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    done = run()
+    assert done.exit_code == 2 and "needs CuPy" in done.output and done.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_is_a_measurement_with_cases_and_a_rehearsal_of_its_function(name):
+    import inspect
+
+    measurement = measurement_named(name)
+    assert measurement.cases and measurement.small and measurement.head
+    for case in measurement.cases + measurement.small:
+        inspect.signature(measurement.measure).bind(**case)
+
+
+@pytest.fixture
+def processes(monkeypatch, tmp_path):
+    """processes({"name": ["code of a process", ...]}) replaces the measurements: each case runs that code instead."""
+
+    def replace(codes):
+        found = {
+            name: Measurement(None, f"head of {name}", lambda row: f"row {row['figure']}", [{}] * len(texts), [])
+            for name, texts in codes.items()
+        }
+        monkeypatch.setattr(command, "LIBRARIES", ())
+        monkeypatch.setattr(command, "NAMES", dict.fromkeys(codes))
+        monkeypatch.setattr(command, "require_device", lambda: None)
+        monkeypatch.setattr(command, "measurement_named", found.__getitem__)
+        monkeypatch.setattr(command, "command_of", lambda name, case, small: [sys.executable, "-c", codes[name][case]])
+        return tmp_path / "gpu.jsonl"
+
+    return replace
+
+
+def test_a_failure_is_said_and_the_rest_is_measured(processes):
+    good = "print('{\"figure\": 1}')"
+    out = processes({"first": [good, "print('{\"figure\": 2}'); raise SystemExit(3)", good], "second": [good]})
+    done = run("--out", str(out))
+    assert done.exit_code == 1
+    assert done.output.split("\n") == [
+        "", "first", "head of first", "row 1", "row 2", "first, case 1: failed with code 3", "row 1",
+        "", "second", "head of second", "row 1", "Error: not measured in full: first", "",
+    ]  # fmt: skip
+    assert [json.loads(line)["figure"] for line in out.read_text().splitlines()] == [1, 2, 1, 1]
+
+
+def test_rows_are_appended_and_other_output_is_printed(processes):
+    out = processes({"only": ["print('a library says'); print('{\"figure\": 1}')"]})
+    out.write_text('{"figure": 0}\n')
+    done = run("only", "--out", str(out))
+    assert done.exit_code == 0 and "a library says\nrow 1" in done.output
+    assert out.read_text() == '{"figure": 0}\n{"figure": 1}\n'
