@@ -21,6 +21,24 @@ REDUCE, AT = {"add", "multiply"}, {"add", "subtract", "maximum", "minimum"}
 CONSTRUCTORS = {"array", "asarray"}  # the explicit uploads
 WAITING = {"nonzero", "flatnonzero", "argwhere", "unique", "tolist", "item", "get", "asnumpy"}  # the host needs values
 _syncs = []
+_watchers = []
+
+
+@contextlib.contextmanager
+def watched_by(watcher):
+    """Inside the block watcher(name, operands, result) is called after each operation; launches.py counts with it."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+def _done(name, operands, result):  # -> result
+    if not _fusing:
+        for watcher in _watchers:
+            watcher(name, operands, result)
+    return result
 
 
 @contextlib.contextmanager
@@ -101,7 +119,7 @@ class ndarray:
                 return self._host.copy()
             keywords = {k: unbox(v) for k, v in keywords.items()}
             result = getattr(self._host, name)(*(unbox(a) for a in args), **keywords)
-            return result if name in WAITING else box(result, self)
+            return result if name in WAITING else _done(name, (self, *args), box(result, self))
 
         return method
 
@@ -152,7 +170,9 @@ class ndarray:
         key = self._key(key)
         if any(isinstance(k, np.ndarray) and k.dtype == bool for k in key):
             _syncs.append("mask")  # how many elements there are must be known
-        return box(self._host[key], self)
+        result = box(self._host[key], self)
+        arrays = [k for k in key if isinstance(k, np.ndarray)]
+        return _done("take", (self, *map(ndarray, arrays)), result) if arrays else result
 
     def __setitem__(self, key, value):
         key = self._key(key)
@@ -164,6 +184,10 @@ class ndarray:
         if arrays and arrays[0].dtype == bool and isinstance(value, ndarray) and value.ndim:
             _syncs.append("mask")
         self._host[key] = unbox(value, lists=False)
+        if arrays:
+            _done("scatter", (value, *map(ndarray, arrays)), self)
+        else:
+            _done("assign", (value,), box(self._host[key], self))
 
 
 class Ufunc:
@@ -181,19 +205,22 @@ class Ufunc:
         out = keywords.pop("out", args[self.ufunc.nin] if len(args) > self.ufunc.nin else None)
         if out is not None and not isinstance(out, ndarray):
             raise TypeError("out= must be a device array")
-        args = [unbox(a, lists=False) for a in args[: self.ufunc.nin]]
-        result = self.ufunc(*args, **keywords, **({} if out is None else {"out": out._host}))
-        return box(result) if out is None else out
+        args = args[: self.ufunc.nin]
+        given = [unbox(a, lists=False) for a in args]
+        result = self.ufunc(*given, **keywords, **({} if out is None else {"out": out._host}))
+        return _done(self.name, args, box(result) if out is None else out)
 
     def reduce(self, x, axis=0, dtype=None, out=None, keepdims=False):
         if self.name not in REDUCE:
             raise NotImplementedError(f"{self.name}.reduce")
-        return box(self.ufunc.reduce(unbox(x), axis=axis, dtype=dtype, out=unbox(out), keepdims=keepdims))
+        result = self.ufunc.reduce(unbox(x), axis=axis, dtype=dtype, out=unbox(out), keepdims=keepdims)
+        return _done(f"{self.name}.reduce", (x,), box(result))
 
     def at(self, target, index, *values):
         if self.name not in AT:
             raise NotImplementedError(f"{self.name}.at")
         self.ufunc.at(target._host, target._key(index), *(unbox(v, lists=False) for v in values))
+        _done(f"{self.name}.at", (index, *values), target)
 
 
 def _binary(ufunc, swap):
@@ -250,9 +277,10 @@ def fuse(kernel_name=None):
                     raise TypeError(f"{type(a).__name__} given to a fused function: a number becomes float64 there")
             _fusing = True
             try:
-                return function(*args)
+                result = function(*args)
             finally:
                 _fusing = False
+            return _done(f"fused {kernel_name or function.__name__}", args, result)
 
         return fused
 
@@ -274,9 +302,10 @@ def _function(name, function):
         if name in WAITING or (name == "where" and len(args) == 1):
             _syncs.append(name)
         if name in CONSTRUCTORS and not isinstance(args[0], ndarray):
-            return ndarray(np.array(args[0], **keywords))  # a copy, on another device
+            return _done("upload", (), ndarray(np.array(args[0], **keywords)))  # a copy, on another device
         result = function(*(unbox(a) for a in args), **{k: unbox(v) for k, v in keywords.items()})
-        return box(result, *args, *(args[0] if args and isinstance(args[0], list | tuple) else ()))
+        operands = (*args, *(args[0] if args and isinstance(args[0], list | tuple) else ()))
+        return _done(name, (*operands, *keywords.values()), box(result, *operands))
 
     return call
 
