@@ -2,7 +2,6 @@
 
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -58,30 +57,36 @@ def adapted(kind, size, targets, r=8):
 
 
 def in_both(kind, size, config):
-    """(PeftModel here, the same in PEFT): the values are handed over as files. A B that starts at zero is made random.
-
-    PiSSA and OLoRA start in PEFT anew, because their files hold the finished update as a plain LoRA.
-    """
-    import peft
+    """(PeftModel here, the same in PEFT): the values are handed over as files."""
     import torch
     from transformers import AutoModelForCausalLM
 
     with tempfile.TemporaryDirectory() as folder:
-        base, adapter = Path(folder) / "base", Path(folder) / "adapter"
         model = build(kind, size)
-        model.save_pretrained(base)
-        model = ml.get_peft_model(model, config)
-        rng = np.random.default_rng(1)
-        for name, p in model.named_parameters():
-            if ".lora_B." in name and not p.data.any():
-                p.data = (rng.standard_normal(p.shape) * 0.01).astype(np.float32)
+        model.save_pretrained(folder)
         no_dropout = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0} if kind == "gpt2" else {}
-        theirs = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, **no_dropout)
-        fields = vars(model.peft_config["default"])
-        theirs = peft.get_peft_model(theirs, getattr(peft, type(config).__name__)(**fields))
-        if fields.get("init_lora_weights") not in ("pissa", "olora"):
-            model.save_pretrained(adapter)
-            peft.set_peft_model_state_dict(theirs, peft.load_peft_weights(adapter))
+        theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **no_dropout)
+    return with_adapter(model, theirs, config)
+
+
+def with_adapter(model, theirs, config):
+    """(PeftModel here, the same in PEFT) of two equal bases. A B that starts at zero is made random.
+
+    PiSSA and OLoRA start in PEFT anew, because their files hold the finished update as a plain LoRA.
+    """
+    import peft
+
+    model = ml.get_peft_model(model, config)
+    rng = np.random.default_rng(1)
+    for name, p in model.named_parameters():
+        if ".lora_B." in name and not p.data.any():
+            p.data = (rng.standard_normal(p.shape) * 0.01).astype(np.float32)
+    fields = vars(model.peft_config["default"])
+    theirs = peft.get_peft_model(theirs, getattr(peft, type(config).__name__)(**fields))
+    if fields.get("init_lora_weights") not in ("pissa", "olora"):
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_pretrained(folder)
+            peft.set_peft_model_state_dict(theirs, peft.load_peft_weights(folder))
     return model.train(), theirs.train()
 
 

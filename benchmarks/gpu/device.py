@@ -1,5 +1,6 @@
 """The device: what it is, waiting for it, and timing two sides on it in turns."""
 
+import gc
 import importlib.metadata
 import platform
 import time
@@ -51,3 +52,53 @@ def in_turns(functions, seconds, warm=3, least=5):  # {name: function} -> {name:
             times[name].append(time.perf_counter() - start)
         rounds += 1
     return {name: np.array(t) for name, t in times.items()}
+
+
+def tf32_products(on):
+    """Let CuPy and torch multiply float32 matrices in TF32, or not. CuPy reads CUPY_TF32 at its first product only."""
+    import cupy
+    import torch
+
+    TF32, DEFAULT = 7, 1  # COMPUTE_TYPE_TF32 and COMPUTE_TYPE_DEFAULT in cupy/_core/_routines_linalg.pyx
+    cupy._core.set_compute_type(np.float32, TF32 if on else DEFAULT)
+    torch.backends.cuda.matmul.allow_tf32 = on
+
+
+def free_memory():
+    """Give back the memory of the device that no array needs any more."""
+    import cupy
+    import torch
+
+    gc.collect()
+    cupy.get_default_memory_pool().free_all_blocks()
+    torch.cuda.empty_cache()
+
+
+def peak_here(function):  # -> bytes
+    """The most bytes of CuPy's pool that were in use during a call."""
+    import cupy
+
+    in_use = cupy.get_default_memory_pool().used_bytes()
+
+    class Peak(cupy.cuda.MemoryHook):
+        used = peak = in_use
+
+        def malloc_postprocess(self, **fields):
+            self.used += fields["mem_size"]
+            self.peak = max(self.peak, self.used)
+
+        def free_postprocess(self, **fields):
+            self.used -= fields["mem_size"]
+
+    with Peak() as hook:
+        function()
+    return hook.peak
+
+
+def peak_there(function):  # -> bytes
+    """The most bytes of torch's allocator that were in use during a call."""
+    import torch
+
+    torch.cuda.reset_peak_memory_stats()
+    function()
+    return torch.cuda.max_memory_allocated()
