@@ -76,7 +76,8 @@ def test_a_portability_mistake_passes_on_numpy_and_is_refused_by_the_stand_in(na
 NOT_FUSED = {
     "an index": lambda x: x[0],
     "a method": lambda x: x.sum(),
-    "a function that is no ufunc": lambda x: strict_cupy.where(x > 0, x, 0),
+    "a function that is no ufunc": lambda x: strict_cupy.tril(x),
+    "where without values": lambda x: strict_cupy.where(x > 0),
     "a matrix product": lambda x: x @ x.T,
 }
 
@@ -86,6 +87,11 @@ def test_a_fused_function_that_does_more_than_arithmetic_is_refused(name):
     with pytest.raises(TypeError, match="only element-wise"):
         strict_cupy.fuse()(NOT_FUSED[name])(boxed(x64))
     NOT_FUSED[name](boxed(x64))  # afterwards, and outside of it, it is allowed
+
+
+def test_a_fused_function_may_choose_between_values_and_change_their_type():
+    chosen = strict_cupy.fuse()(lambda x: strict_cupy.where(x > 0, x, 0).astype(np.float32))(boxed(x64))
+    assert chosen.dtype == np.float32 and np.array_equal(chosen.get(), np.where(x64 > 0, x64, 0).astype(np.float32))
 
 
 def test_a_python_number_given_to_a_fused_function_is_refused_because_it_would_be_float64():

@@ -27,9 +27,11 @@ def normalize(x, size: int):  # (n,) float32 -> v (n,) float32 in [-1, 1], absma
 def scale(x, absmax, size: int) -> None:  # (n,), (ceil(n / size),)
     """x_i · absmax of its block, in place."""
     full = len(x) - len(x) % size
-    blocks = x[:full].reshape(-1, size)
-    blocks *= absmax[: len(blocks), None]
-    x[full:] *= absmax[len(blocks) :]
+    blocks, rest = x[:full].reshape(-1, size), x[full:]
+    if full:
+        blocks *= absmax[: len(blocks), None]
+    if len(rest):
+        rest *= absmax[len(blocks) :]
 
 
 def midpoints(table):  # (k,) sorted -> (k - 1,)

@@ -17,7 +17,8 @@ from functools import cache
 import numpy as np
 
 from ..backend import array_module, like
-from .blockwise import midpoints, normalize
+from .blockwise import midpoints, normalize, scale
+from .stored import table
 
 SIZE = 256  # absmaxes of a block
 
@@ -51,10 +52,9 @@ def quantize_absmax(absmax):  # (m,) float32 -> code8 (m,) uint8, absmax2 (ceil(
     return code8, absmax2, xp.asarray(offset)
 
 
-def dequantize_absmax(code8, absmax2, offset, start=0):  # (m,), (...), () -> (m,) float32
-    """The absmaxes of the blocks from number `start` on; absmax2 is that of all blocks."""
-    xp = array_module(code8)
-    absmax = like(dynamic_map(), code8)[code8]
-    absmax *= absmax2[xp.arange(start, start + len(code8)) // SIZE]
+def dequantize_absmax(code8, absmax2, offset):  # (m,), (ceil(m / 256),), () -> (m,) float32
+    """The absmaxes."""
+    absmax = table(dynamic_map, beside=code8)[code8]
+    scale(absmax, absmax2, SIZE)
     absmax += offset
     return absmax

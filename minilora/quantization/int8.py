@@ -10,7 +10,8 @@ import numpy as np
 
 from ..backend import array_module
 from ..rounding import round_to
-from .stored import Stored, blocks_of_rows, check_finite
+from .kernels import eight_bits, kernel
+from .stored import Stored, blocks_of_rows, check_finite, operand_type
 
 TO_ONE = np.float32(7.874015718698502e-3)  # 1 / 127 in the digits of bitsandbytes
 
@@ -49,8 +50,12 @@ class Int8(Stored):
         """Another weight in the same format."""
         return Int8.of(W)
 
-    def rows(self, start, stop):
-        W = self.codes[start:stop].astype(np.float32)
-        W *= self.scale[start:stop, None]
+    def rows(self, start, stop, kind="float32"):
+        codes, scale, xp = self.codes[start:stop], self.scale[start:stop, None], array_module(self.codes)
+        if xp is not np:
+            W = kernel(xp, eight_bits, TO_ONE, operand_type(codes, kind))(codes, scale)
+            return W if W.dtype == np.float16 else round_to(W, kind)
+        W = codes.astype(np.float32)
+        W *= scale
         W *= TO_ONE
-        return W
+        return round_to(W, kind)

@@ -3,13 +3,15 @@
 y = x W'ᵀ + b        dx = g W'        W' is the stored weight, read a block of rows at a time and forgotten
 """
 
+import numpy as np
+
 from ..autograd import Tensor, as_tensor, record
 from ..backend import array_module, like, to_host
 from ..errors import ShapeError
 from ..nn import Embedding, Linear, Parameter, some_values
 from ..ops.linear import check_ids
 from ..rounding import round_to
-from .stored import Stored
+from .stored import Stored, operand
 
 
 class StoredParameter(Parameter):
@@ -64,24 +66,38 @@ def stored_linear(x, stored: Stored, b=None, compute: str = "float32") -> Tensor
     shape, (n_out, n_in) = x.shape, stored.shape
     if shape[-1] != n_in:
         raise ShapeError(f"linear: x has {shape[-1]} features, W of shape {stored.shape} expects {n_in}")
-    xp = array_module(x.data)
-    x2 = round_to(x.data.reshape(-1, n_in), compute)  # (N, in)
+    x2 = operand(x.data.reshape(-1, n_in), compute)  # (N, in)
+    xp = array_module(x2)
     y = xp.empty((len(x2), n_out), x2.dtype)
-    for rows, W in stored.blocks():
-        xp.matmul(x2, round_to(W, compute).T, out=y[:, rows])
+    for rows, W in stored.blocks(compute):
+        xp.matmul(x2, W.T, out=y[:, rows])
     if b is not None:
+        y = wide(y)
         y += round_to(b.data, compute)
     to_x = shape if x.requires_grad else None
 
     def backward(g):
-        g2, dx = round_to(g.reshape(-1, n_out), compute), None
-        for rows, W in stored.blocks() if to_x is not None else ():
-            part = g2[:, rows] @ round_to(W, compute)  # (N, in)
-            dx = part if dx is None else xp.add(dx, part, out=dx)
-        dx = None if dx is None else round_to(dx, compute).reshape(to_x)
-        return (dx,) if b is None else (dx, g2.sum(axis=0) if b.requires_grad else None)
+        g2, dx = operand(g.reshape(-1, n_out), compute), None
+        for rows, W in stored.blocks(compute) if to_x is not None else ():
+            part = g2[:, rows] @ W  # (N, in)
+            if dx is not None:
+                part = wide(part)
+                part += dx
+            dx = part
+        dx = None if dx is None else result(dx, compute).reshape(to_x)
+        return (dx,) if b is None else (dx, wide(g2).sum(axis=0) if b.requires_grad else None)
 
-    return record(round_to(y, compute).reshape(shape[:-1] + (n_out,)), (x,) if b is None else (x, b), backward)
+    return record(result(y, compute).reshape(shape[:-1] + (n_out,)), (x,) if b is None else (x, b), backward)
+
+
+def wide(y):
+    """y itself, or a float16 product of a GPU in float32."""
+    return y.astype(np.float32) if y.dtype == np.float16 else y
+
+
+def result(y, kind):
+    """What a product gives: y in float32, rounded to `kind`. A GPU has rounded float16 already."""
+    return wide(y) if y.dtype == np.float16 else round_to(y, kind)
 
 
 class StoredLinear(Linear):

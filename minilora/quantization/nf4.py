@@ -20,8 +20,9 @@ from ..backend import array_module, like
 from ..errors import ConfigError
 from ..rounding import round_to
 from .blockwise import midpoints, normalize, scale
-from .double_quantization import dequantize_absmax, quantize_absmax
-from .stored import Stored, blocks_of_rows, check_finite
+from .double_quantization import SIZE, dequantize_absmax, quantize_absmax
+from .kernels import four_bits, kernel
+from .stored import Stored, blocks_of_rows, check_finite, operand, operand_type, table
 
 SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # numbers of a block
 NF4 = (
@@ -49,6 +50,11 @@ def _pairs(kind):  # -> (256,) of 8 bytes each
     return np.stack([VALUES[kind][high], VALUES[kind][low]], axis=1).view(np.float64)[:, 0]
 
 
+@cache
+def _shifts():  # -> (2,), how far the codes of a byte are from its lowest bit
+    return np.array([4, 0], np.uint8)
+
+
 def quantize(x, kind: str = "nf4", size: int = 64):  # (n,) float32 -> packed (ceil(n / 2),) uint8, absmax (m,) float32
     """Codes, two in a byte, and the absmax of each of the m = ceil(n / size) blocks. Raises FormatError: not finite."""
     xp = array_module(x)
@@ -65,17 +71,18 @@ def quantize(x, kind: str = "nf4", size: int = 64):  # (n,) float32 -> packed (c
     return (code[::2] << 4) | code[1::2], absmax
 
 
-def dequantize(packed, absmax, n: int, kind: str = "nf4", size: int = 64):  # (ceil(n / 2),), (m,) -> (n,) float32
-    """The n numbers."""
+def dequantize(packed, absmax, n: int, kind: str = "nf4", size: int = 64, dtype=np.float32):  # (ceil(n / 2),), (m,)
+    """The n numbers, (n,). dtype: on a GPU also np.float16."""
     xp = array_module(packed)
+    if xp is not np and n % size == 0:
+        read = kernel(xp, four_bits, tuple(VALUES[kind].tolist()), dtype)
+        return read(packed.reshape(-1, size // 2, 1), table(_shifts, beside=packed), absmax[:, None, None]).reshape(-1)
     pairs = xp.empty(len(packed), np.float64)
-    if xp is np:
-        np.take(_pairs(kind), packed, out=pairs, mode="clip")  # "raise", the default, would copy all of `pairs`
-    else:
-        xp.take(like(_pairs(kind), packed), packed, out=pairs)
+    options = {"mode": "clip"} if xp is np else {}  # NumPy's default, "raise", would copy all of `pairs`
+    xp.take(table(_pairs, kind, beside=packed), packed, out=pairs, **options)
     x = pairs.view(np.float32)[:n]
     scale(x, absmax, size)
-    return x
+    return x.astype(dtype, copy=False)
 
 
 class FourBit(Stored):
@@ -116,18 +123,23 @@ class FourBit(Stored):
         """Another weight in the same format."""
         return FourBit.of(W, self.kind, self.size, self.absmax2 is not None, self.rounded)
 
-    def rows(self, start, stop):
+    def rows(self, start, stop, kind="float32"):
         width = self.shape[1]
         first, n = start * width, (stop - start) * width
-        packed, blocks = (
-            self.packed[first // 2 : -(-(first + n) // 2)],
-            slice(first // self.size, -(-(first + n) // self.size)),
-        )
-        absmax = self.absmax[blocks]
-        if self.absmax2 is not None:
-            absmax = dequantize_absmax(absmax, self.absmax2, self.offset, blocks.start)
-        x = dequantize(packed, absmax, n, self.kind, self.size)
-        return round_to(x, self.rounded).reshape(stop - start, width)
+        packed = self.packed[first // 2 : -(-(first + n) // 2)]
+        absmax = self._absmax(first // self.size, -(-(first + n) // self.size))
+        dtype = np.float32 if self.rounded == "bfloat16" else operand_type(packed, kind)
+        x = dequantize(packed, absmax, n, self.kind, self.size, dtype)
+        if dtype == np.float32:
+            x = operand(round_to(x, self.rounded), kind)
+        return x.reshape(stop - start, width)
+
+    def _absmax(self, start, stop):  # -> (stop - start,) float32
+        if self.absmax2 is None:
+            return self.absmax[start:stop]
+        first = start // SIZE * SIZE  # where a block of absmaxes begins
+        scales = self.absmax2[start // SIZE : -(-stop // SIZE)]
+        return dequantize_absmax(self.absmax[first:stop], scales, self.offset)[start - first :]
 
 
 def _whole_blocks(shape, size):  # -> int

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .stored import Stored
+from .stored import Stored, operand
 
 
 class Part(NamedTuple):
@@ -44,10 +44,10 @@ class Residual(Stored):
         """Another weight in the format of the rest, without a part."""
         return self.rest.again(W)
 
-    def rows(self, start, stop):
+    def rows(self, start, stop, kind="float32"):
         W = self.rest.rows(start, stop)
         W += (self.B[start:stop] * np.float32(self.scaling)) @ self.A
-        return W
+        return operand(W, kind)
 
     @property
     def nbytes(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backend import array_module
 from ..rounding import narrow, widen
-from .stored import Stored, blocks_of_rows, check_finite
+from .stored import Stored, blocks_of_rows, check_finite, operand
 
 KINDS = ("bfloat16", "float16")
 
@@ -38,8 +38,8 @@ class SixteenBit(Stored):
             check_finite(widen(bits[rows]), kind)
         return cls(bits)
 
-    def rows(self, start, stop):
-        return widen(self.bits[start:stop])
+    def rows(self, start, stop, kind="float32"):
+        return operand(widen(self.bits[start:stop]), kind)
 
     def __getitem__(self, index):  # (...) int -> (..., in) float32
         """Rows by their numbers: an embedding in 16 bits."""

@@ -67,3 +67,4 @@ def test_a_gpu_computes_the_same():
     W, there = Int8.of(normal(13, 70)), Int8.of(strict_cupy.asarray(normal(13, 70)))
     np.testing.assert_array_equal(to_host(there.codes), W.codes)
     np.testing.assert_array_equal(to_host(there.dense()), W.dense())
+    np.testing.assert_array_equal(to_host(there.rows(0, 13, "float16")).astype(np.float32), W.rows(0, 13, "float16"))

@@ -5,6 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import strict_cupy
+from strict_cupy import watched_by
 
 from minilora import ops
 from minilora.autograd import Tensor
@@ -130,8 +131,10 @@ def test_the_repr_says_format_shape_and_bytes():
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_gpu_computes_the_same(monkeypatch, format):
-    monkeypatch.setattr(stored, "BLOCK", 1000)
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_a_gpu_computes_the_same(monkeypatch, format, blocks):
+    for size in ("BLOCK", "GPU_BLOCK"):
+        monkeypatch.setattr(stored, size, 40 * 70 // blocks)
     results = []
     for to in (lambda a: a, strict_cupy.asarray):
         x = Tensor(to(normal(3, 70)), requires_grad=True)
@@ -140,3 +143,23 @@ def test_a_gpu_computes_the_same(monkeypatch, format):
         results.append((to_host(y.data), to_host(x.grad)))
     for here, there in zip(*results, strict=True):
         np.testing.assert_allclose(here, there, rtol=1e-6)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("blocks", [1, 4])
+def test_a_gpu_multiplies_float16_arrays_where_float16_is_asked_for(monkeypatch, format, bias, blocks):
+    for size in ("BLOCK", "GPU_BLOCK"):
+        monkeypatch.setattr(stored, size, 40 * 64 // blocks)
+    results, products = [], []
+    for to in (lambda a: a, strict_cupy.asarray):
+        x = Tensor(to(normal(3, 64)), requires_grad=True)
+        b = Tensor(to(normal(40)), requires_grad=True) if bias else None
+        with watched_by(lambda name, operands, _: products.append(operands) if name == "matmul" else None):
+            y = stored_linear(x, FORMATS[format](to(normal(40, 64))), b, "float16")
+            y.backward(to(normal(3, 40, seed=2)))
+        assert y.dtype == x.grad.dtype == np.float32
+        results.append((to_host(y.data), to_host(x.grad)) + ((to_host(b.grad),) if bias else ()))
+    assert [{a.dtype for a in operands} for operands in products] == [{np.dtype(np.float16)}] * 2 * blocks
+    for here, there in zip(*results, strict=True):
+        np.testing.assert_allclose(here, there, rtol=2e-3, atol=0.02)

@@ -96,6 +96,11 @@ def test_a_weight_read_by_blocks_of_rows_is_the_weight_read_at_once(monkeypatch,
     np.testing.assert_array_equal(W4.dense(), dequantize(packed, absmax, W.size, "nf4", size).reshape(shape))
 
 
+def test_rows_in_the_middle_of_a_block_of_absmaxes_are_those_of_the_whole():
+    W = FourBit.of(normal(300, 128), double=True)
+    np.testing.assert_array_equal(W.rows(130, 290), W.dense()[130:290])
+
+
 @pytest.mark.parametrize("kind", ["nf4", "fp4", "int4"])
 @pytest.mark.parametrize("double", [False, True])
 def test_the_numbers_that_are_read_are_read_again_when_they_are_stored_again(kind, double):
@@ -141,10 +146,22 @@ def test_the_error_of_nf4_is_below_those_of_fp4_and_int4_for_normal_weights():
     assert errors["nf4"] < errors["int4"] < errors["fp4"]
 
 
-@pytest.mark.parametrize("kind", ["nf4", "fp4"])
+@pytest.mark.parametrize("kind", ["nf4", "fp4", "int4"])
 @pytest.mark.parametrize("double", [False, True])
-def test_a_gpu_computes_the_same(kind, double):
-    W = normal(13, 70)
+@pytest.mark.parametrize("shape", [(13, 70), (26, 192)])  # a last block that is not full, and whole blocks
+def test_a_gpu_computes_the_same(kind, double, shape):
+    W = normal(*shape)
     W4, there = FourBit.of(W, kind, double=double), FourBit.of(strict_cupy.asarray(W), kind, double=double)
     np.testing.assert_array_equal(to_host(there.packed), W4.packed)
     np.testing.assert_array_equal(to_host(there.dense()), W4.dense())
+
+
+@pytest.mark.parametrize("rounded", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("shape", [(13, 70), (26, 192)])
+def test_an_operand_in_float16_has_the_numbers_of_the_host(rounded, shape):
+    W, there = normal(*shape), FourBit.of(strict_cupy.asarray(normal(*shape)), rounded=rounded)
+    read = there.rows(0, shape[0], "float16")
+    assert read.dtype == np.float16
+    here = FourBit.of(W, rounded=rounded).rows(0, shape[0], "float16")
+    assert here.dtype == np.float32
+    np.testing.assert_array_equal(to_host(read).astype(np.float32), here)

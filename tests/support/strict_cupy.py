@@ -109,7 +109,8 @@ class ndarray:
     def __getattr__(self, name):
         if name not in METHODS:
             raise AttributeError(f"'cupy.ndarray' object has no attribute '{name}'")
-        refuse_while_fusing(f".{name}()")
+        if name != "astype":
+            refuse_while_fusing(f".{name}()")
 
         def method(*args, **keywords):
             check_keywords(name, keywords, METHODS[name])
@@ -297,7 +298,8 @@ def refuse_while_fusing(what):
 
 def _function(name, function):
     def call(*args, **keywords):
-        refuse_while_fusing(name)
+        if name != "where" or len(args) == 1:
+            refuse_while_fusing(name)
         check_keywords(name, keywords, API[name])
         if name in WAITING or (name == "where" and len(args) == 1):
             _syncs.append(name)

@@ -1,0 +1,46 @@
+"""Reading codes on a GPU: each function below is one expression, which `cupy.fuse` makes into one kernel.
+
+Such a kernel reads the codes and the scales, and writes the numbers. Step by step, as int8.py and nf4.py do it on a
+CPU, every step would read and write the whole weight in float32. The numbers are the same to the bit.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+@functools.cache
+def kernel(xp: Any, make: Callable, *about) -> Callable:
+    """The function that make(xp, *about) returns, fused by CuPy, which compiles it at its first call with a type."""
+    function = make(xp, *about)
+    return xp.fuse(kernel_name=function.__name__)(function)
+
+
+def four_bits(xp: Any, values: tuple, dtype) -> Callable:
+    """values: the 16 numbers of the codes. dtype: of the result, which is rounded to it."""
+
+    def read_four_bits(packed, shift, absmax):  # (m, size / 2, 1) uint8, (2,) = 4 and 0, (m, 1, 1) -> (m, size / 2, 2)
+        code = packed >> shift
+        value = chosen(xp, [np.float32(v) for v in values], [(code & bit) > 0 for bit in (8, 4, 2, 1)])
+        return (value * absmax).astype(dtype)
+
+    return read_four_bits
+
+
+def chosen(xp: Any, values, bits):  # 2^k numbers, k arrays of bool -> an array
+    """values[the number with these bits], by k choices between two: a fused kernel has no tables."""
+    half = len(values) // 2
+    if not half:
+        return values[0]
+    return xp.where(bits[0], chosen(xp, values[half:], bits[1:]), chosen(xp, values[:half], bits[1:]))
+
+
+def eight_bits(xp: Any, step, dtype) -> Callable:
+    """step: by which a code times its scale is multiplied. dtype: of the result, which is rounded to it."""
+
+    def read_eight_bits(codes, scale):  # (rows, in) int8, (rows, 1) -> (rows, in)
+        return (codes * scale * np.float32(step)).astype(dtype)
+
+    return read_eight_bits
