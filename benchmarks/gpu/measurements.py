@@ -26,6 +26,8 @@ class Measurement:
 NAMES = {  # name on the command line -> where the Measurement is, in the order of a whole run
     "rates": "rates:RATES",
     "step": "step:STEP",
+    "generation": "generation:GENERATION",
+    "profile": "profile:PROFILE",
 }
 
 

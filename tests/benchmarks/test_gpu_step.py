@@ -5,9 +5,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("peft")
 
-import torch
-
-from benchmarks.gpu import device, step
+from benchmarks.gpu import step
 from benchmarks.gpu.rates import PRECISIONS
 from benchmarks.models import Size, config_of
 from minilora.models.llama import LlamaForCausalLM
@@ -18,11 +16,7 @@ TINY = {"width": 32, "layers": 1, "heads": 2, "vocab": 64, "rows": 2, "tokens": 
 
 @pytest.fixture
 def rows(card):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield list(step.measure(**TINY))
-    torch.set_num_threads(threads)
-    device.tf32_products(False)
+    return list(step.measure(**TINY))
 
 
 def test_each_way_to_train_is_measured_in_each_precision_and_both_sides_do_the_same(rows, card):

@@ -5,8 +5,7 @@
 
 import contextlib
 import sys
-import time
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -39,28 +38,28 @@ def card(monkeypatch):
     monkeypatch.setattr(runtime, "driverGetVersion", lambda: 13000, raising=False)
     monkeypatch.setattr(runtime, "runtimeGetVersion", lambda: 13000, raising=False)
     monkeypatch.setattr(strict_cupy.cuda, "MemoryHook", MemoryHook, raising=False)
-    cupyx, profiler = ModuleType("cupyx"), ModuleType("cupyx.profiler")
-    cupyx.empty_pinned, cupyx.profiler, profiler.benchmark = np.empty, profiler, benchmark
-    monkeypatch.setitem(sys.modules, "cupyx", cupyx)
-    monkeypatch.setitem(sys.modules, "cupyx.profiler", profiler)
-    with contextlib.suppress(ImportError):
-        import torch
+    monkeypatch.setitem(sys.modules, "cupyx", SimpleNamespace(empty_pinned=np.empty))
+    with calm_torch(monkeypatch):
+        yield state
 
-        monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)  # a build for a CPU has none
-    return state
+
+@contextlib.contextmanager
+def calm_torch(monkeypatch):
+    """torch, where it is installed, on one thread and in float32, and with what only a build for a card has."""
+    try:
+        import torch
+    except ImportError:
+        yield
+        return
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = tf32
 
 
 class MemoryHook(contextlib.AbstractContextManager):
     def __exit__(self, *error):
         self.malloc_postprocess(device_id=0, size=2 << 20, mem_size=3 << 20, mem_ptr=1, pmem_id=1)
         self.free_postprocess(device_id=0, mem_size=3 << 20, mem_ptr=1, pmem_id=1)
-
-
-def benchmark(function, n_repeat, n_warmup):  # as cupyx.profiler.benchmark: times of the host and of the device
-    times = []
-    for _ in range(n_warmup + n_repeat):
-        began = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - began)
-    times = np.array(times[n_warmup:])
-    return SimpleNamespace(cpu_times=times, gpu_times=times[None])
