@@ -72,9 +72,11 @@ class Stack(NamedTuple):
     @classmethod
     def of(cls, part, n):
         """n empty slots for updates like `part`, a Product."""
-        (r, n_in), out = part.A.shape, len(part.B)
-        sizes = [(r, n_in), (r, out), (1, 1)] + ([] if part.g is None else [(1, out)])
-        return cls(*(array_module(part.A).zeros((n, *size), dtype=part.A.dtype) for size in sizes))
+        (r, n_in), out, xp, dtype = part.A.shape, len(part.B), array_module(part.A), part.A.dtype
+        # CuPy copies an operand of a batched product unless it is C-contiguous: there Aᵀ is stored
+        A = xp.zeros((n, r, n_in), dtype) if xp is np else xp.zeros((n, n_in, r), dtype).swapaxes(1, 2)
+        g = None if part.g is None else xp.zeros((n, 1, out), dtype)
+        return cls(A, xp.zeros((n, r, out), dtype), xp.zeros((n, 1, 1), dtype), g)
 
     def fits(self, part):
         """Whether `part` can be in a slot here."""
@@ -131,10 +133,10 @@ class SharedStack(NamedTuple):
     def add(self, y, x, segment, bias):
         """y += b ⊙ ((d ⊙ (x Aᵀ)) Bᵀ): one product with A for all rows of the segment, and one with B."""
         k = segment.slots.stop - segment.slots.start
-        u = (x[segment.rows] @ self.A.T).reshape(k, -1, len(self.A))  # (k, c T, r)
-        u *= self.d[segment.slots]
-        v = u @ self.B.T  # (k, c T, out)
-        v *= self.b[segment.slots]
+        u = x[segment.rows].reshape(-1, x.shape[-1]) @ self.A.T  # (k c T, r)
+        u = u.reshape(k, -1, u.shape[-1]) * self.d[segment.slots]  # (k, c T, r)
+        v = u.reshape(-1, u.shape[-1]) @ self.B.T  # (k c T, out)
+        v = v.reshape(k, -1, v.shape[-1]) * self.b[segment.slots]
         y[segment.rows] += v.reshape(-1, *y.shape[1:])
 
 
@@ -190,6 +192,7 @@ class Rows:
         self.resident: Any = resident
         self.segments = self.resident.segments(stacked) if stacked else []
         self.groups = [(name, as_slice(rows)) for name, rows in of.items() if name not in stacked]
+        self._uploaded = {}  # id of a host array of rows -> the same on a GPU
         if scales is not None and any(scale != 1 for scale in scales):
             factors = np.array(scales, dtype=np.float32)
             self.segments = [segment._replace(scale=factors[segment.rows]) for segment in self.segments]
@@ -203,13 +206,13 @@ class Rows:
         y = layer.base_layer(x, context)
         bias = None if layer.base_layer.bias is None else layer.base_layer.bias.data
         for stack, segment in stacks:
-            stack.add(y.data, x.data, segment, bias)
+            stack.add(y.data, x.data, segment._replace(rows=self._index(segment.rows, y.data)), bias)
         for method, rows in own:
-            y.data[rows] = method.update(Tensor(y.data[rows]), picked(x, rows), layer.base_layer, context).data
+            at = self._index(rows, y.data)
+            y.data[at] = method.update(Tensor(y.data[at]), self._picked(x, rows), layer.base_layer, context).data
         return y
 
-    @staticmethod
-    def _inputs(own, stacks, x, context):
+    def _inputs(self, own, stacks, x, context):
         """x as every row's method gives it to the frozen layer: IA3 scales the input of some."""
         changing = [(method, rows) for method, rows in own if type(method).input is not Method.input]
         scaling = [(stack, segment) for stack, segment in stacks if stack.on_input]
@@ -217,10 +220,24 @@ class Rows:
             return x
         changed = x.data.copy()
         for method, rows in changing:
-            changed[rows] = method.input(picked(x, rows), context).data
+            changed[self._index(rows, changed)] = method.input(self._picked(x, rows), context).data
         for stack, segment in scaling:
-            stack.change(changed, segment)
+            stack.change(changed, segment._replace(rows=self._index(segment.rows, changed)))
         return Tensor(changed)
+
+    def _picked(self, x, rows):  # a Tensor, or an array of token ids
+        """These rows of a batch."""
+        array = x.data if isinstance(x, Tensor) else x
+        array = array[self._index(rows, array)]
+        return Tensor(array) if isinstance(x, Tensor) else array
+
+    def _index(self, rows, x):  # slice or host array
+        """`rows` as an index of the array x: on a GPU, where a host array would be uploaded in every layer."""
+        if isinstance(rows, slice) or array_module(x) is np:
+            return rows
+        if id(rows) not in self._uploaded:
+            self._uploaded[id(rows)] = like(rows, x)
+        return self._uploaded[id(rows)]
 
     def select(self, saved, x, context):  # a SavedModule, its input -> its output
         """What the frozen module makes of x, and for rows whose adapter has a copy of it, what the copy makes."""
@@ -228,7 +245,8 @@ class Rows:
         y = saved.original_module(x, context)
         for name, rows in self.groups:
             if name in saved.modules_to_save:
-                y.data[rows] = saved.modules_to_save[name](picked(x, rows), context).data
+                copied = saved.modules_to_save[name](self._picked(x, rows), context)
+                y.data[self._index(rows, y.data)] = copied.data
         return y
 
     def check(self, x):
@@ -263,11 +281,6 @@ def check_mixable(name, adapter):
 def is_equal(one, other) -> bool:
     """Whether two arrays have the same shape and numbers."""
     return one is other or one.shape == other.shape and bool((one == other).all())
-
-
-def picked(x, rows):  # a Tensor, or an array of token ids
-    """These rows of a batch."""
-    return Tensor(x.data[rows]) if isinstance(x, Tensor) else x[rows]
 
 
 def as_slice(rows):  # [int] -> slice where they follow each other, else an index array

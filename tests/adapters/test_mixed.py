@@ -1,14 +1,21 @@
 """An adapter for each row of a batch: a row is what it is alone, whatever its neighbours are."""
 
+import sys
+
 import numpy as np
 import pytest
+import strict_cupy
 from many_adapters import IDS, NAMES, many_adapters
+from strict_cupy import watched_by
 from tiny import tiny_gpt2, tiny_llama
 
 import minilora as ml
-from minilora.adapters.mixed import BASE, Segment, Stack, as_slice, gather, loop
+from minilora.adapters.mixed import BASE, Rows, Segment, Stack, as_slice, gather, loop
+from minilora.adapters.resident import Resident
 from minilora.autograd import no_grad
+from minilora.backend import to_host
 from minilora.errors import ConfigError, ShapeError, UnknownNameError
+from minilora.methods.base import Product
 
 
 def alone(model, name, ids):
@@ -52,6 +59,36 @@ def test_a_batch_of_base_rows_is_the_base_to_the_bit(llama):
         expected = llama(IDS).numpy()
     with no_grad():
         assert np.array_equal(llama(IDS, adapter_names=[BASE] * len(IDS)).numpy(), expected)
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_a_gpu_gives_each_row_what_it_gets_here(monkeypatch, llama, resident):
+    monkeypatch.setitem(sys.modules, "cupy", strict_cupy)
+    there, results = many_adapters().to("cuda"), []
+    for model in (llama, there):
+        slots, layers = Resident(20), {layer.path: layer for layer in model.base_model.layers}
+        for name in dict.fromkeys(NAMES) if resident else ():
+            if name not in (BASE, "saved"):
+                slots.put(name, model.base_model.adapters[name].methods, layers)
+        with no_grad():
+            results.append(to_host(model(IDS, rows=Rows(NAMES, slots)).data))
+    np.testing.assert_allclose(*results, rtol=1e-9)
+
+
+def test_a_gpu_copies_no_adapter_in_a_step():
+    def random(*shape):
+        return strict_cupy.asarray(np.random.default_rng(0).standard_normal(shape))
+
+    part, multiplied = Product(random(3, 8), random(5, 3), 2.0), []
+    stack = Stack.of(part, 4)
+    stack.put(1, part)
+    x, y = random(2, 1, 8), random(2, 1, 5)
+    before = y.copy()
+    with watched_by(lambda name, operands, _: multiplied.extend(operands) if name == "matmul" else None):
+        stack.add(y, x, Segment(slice(1, 2), slice(0, 2), 2, 0), None)
+    assert len(multiplied) == 4 and all(a.flags.c_contiguous for a in multiplied)
+    expected = 2 * x.get() @ part.A.get().T @ part.B.get().T
+    np.testing.assert_allclose((y - before).get(), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("T", [1, 3])
