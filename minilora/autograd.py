@@ -156,6 +156,8 @@ class Tensor:
         if not self.requires_grad:
             raise GraphError("backward() on a tensor that depends on nothing with requires_grad=True")
         xp = array_module(self.data)
+        if xp is not np:
+            self.data.device.use()  # another model may have computed on another device since the forward
         if gradient is None:
             if self.size != 1:
                 raise GraphError(f"backward() without a gradient needs a single number; this tensor is {self.shape}")

@@ -35,19 +35,33 @@ def to_host(x) -> np.ndarray:
 def to_device(x, device: str = "cpu"):
     """The array `x` (NumPy or CuPy) on `device`: "cpu", "cuda" or "cuda:1". Raises ConfigError for an unknown device.
 
-    Moving an array to a GPU makes it CuPy's current device: CuPy makes new arrays there and computes there.
+    Moving an array to a GPU makes it this thread's current device, see `use_device`.
     """
     if device == "cpu":
         return to_host(x)
-    cupy = require_cupy(device)
-    cupy.cuda.Device(device_index(device)).use()
-    return cupy.asarray(x)
+    use_device(device)
+    return require_cupy(device).asarray(x)
+
+
+def use_device(device: str) -> None:
+    """Let this thread compute and make arrays on `device`; "cpu" changes nothing. Raises ConfigError as `to_device`.
+
+    CUDA has a current device for each thread, which is at first 0. A kernel runs there, and takes arrays of no other.
+    """
+    if device != "cpu":
+        require_cupy(device).cuda.Device(device_index(device)).use()
 
 
 def like(host, x):
-    """The NumPy array `host` in the memory where `x` is: `host` itself, or a copy on the GPU."""
+    """The NumPy array `host` in the memory where `x` is: `host` itself, or a copy on the GPU.
+
+    The GPU of `x` becomes this thread's current device: every forward uploads its tokens first, and computes there.
+    """
     xp = array_module(x)
-    return host if xp is np else xp.asarray(host)
+    if xp is np:
+        return host
+    x.device.use()
+    return xp.asarray(host)
 
 
 def working_type(dtype) -> np.dtype:

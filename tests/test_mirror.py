@@ -43,7 +43,7 @@ NO_SOURCE_FILE = {  # a test of several files, or of the repository
     "serving/test_page.py",  # page.html
     "serving/test_complaints.py",  # the whole server
     "ops/test_ops.py", "course/checks/test_checks.py",  # every file of the room
-    "test_cupy_names.py", "test_strict_cupy.py", "test_gpu.py",  # every file that computes
+    "test_cupy_names.py", "test_strict_cupy.py",  # every file that computes
     "test_docs_project.py", "test_house.py", "test_mirror.py", "test_package.py", "test_readme.py",
     "test_without_libraries.py",  # what a browser has
 }  # fmt: skip
@@ -53,7 +53,8 @@ OTHER_ROOMS = (
     "benchmarks",
     "data",
     "hostile",
-)  # comparisons, what is not in the package, fuzzing
+    "gpu",
+)  # comparisons, what is not in the package, fuzzing, the package on a device
 
 
 def files_tested_by(test):  # test_b_subject.py -> b_subject.py, b.py

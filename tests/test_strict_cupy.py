@@ -1,7 +1,12 @@
 """The stand-in for CuPy refuses what a GPU would; every operation and the whole model run on it as they do on NumPy."""
 
+import copy
 import itertools
+import pickle
+import sys
+import threading
 
+import ml_dtypes
 import numpy as np
 import pytest
 import strict_cupy
@@ -63,6 +68,18 @@ MISTAKES = {
     "a device number as a key": lambda xp, x: {x.argmax(): 1},
     "the host's random numbers": lambda xp, x: xp.random.default_rng(0).permutation(3),
     "words": lambda xp, x: xp.asarray(["a", "b"]),
+    "bfloat16 of ml_dtypes": lambda xp, x: xp.asarray(np.ones(2, ml_dtypes.bfloat16)),
+    "casting= of astype": lambda xp, x: x.astype(np.float32, casting="same_kind"),
+    "a place in item": lambda xp, x: x.item(0),
+    "a part assigned to a part that overlaps": lambda xp, x: x[0].__setitem__(slice(1, 3), x[0, :2]),
+    "rows assigned from the same rows": lambda xp, x: x.__setitem__(xp.asarray([0, 1]), x[::-1]),
+    "add.at into 8 bits": lambda xp, x: xp.add.at(xp.zeros(3, np.int8), xp.asarray([0]), 1),
+    "subtract.at of floats": lambda xp, x: xp.subtract.at(x, xp.asarray([0]), 1.0),
+    "a number of NumPy in searchsorted": lambda xp, x: xp.searchsorted(x[0], np.float32(1)),
+    "a condition that is no array": lambda xp, x: xp.where(True, x, 0.0),
+    "a list in take": lambda xp, x: xp.take(x, [0, 1]),
+    "a list in a function that is no ufunc": lambda xp, x: xp.clip([1.0, 2.0], 0, 1),
+    "pickle": lambda xp, x: pickle.dumps(x),
 }
 
 
@@ -112,6 +129,8 @@ WAITS = {
     "a mask as an index": lambda xp, x: x[x > 1],
     "where with one argument": lambda xp, x: xp.where(x > 1),
     "nonzero": lambda xp, x: xp.nonzero(x),
+    "tobytes": lambda xp, x: x.tobytes(),
+    "a number assigned by a mask": lambda xp, x: x.__setitem__(x > 1, 0.0),
 }
 
 
@@ -154,6 +173,79 @@ def test_views_share_a_base_and_copies_do_not():
     assert x.copy().base is None
     assert boxed(x) is x
     assert boxed(x64).get() is not x64
+
+
+def test_an_element_is_a_view_and_not_a_number_of_its_own():
+    x, plain = boxed(x64), x64.copy()
+    for array in (x, plain):
+        element = array[0, 1]
+        element += 10
+    assert plain[0, 1] == 1  # NumPy's number changed alone
+    assert x.get()[0, 1] == 11
+    assert x[0, 1].base is x
+
+
+def test_a_result_is_in_the_order_of_c_also_where_numpy_keeps_another():
+    assert (x64.T + 1).flags.f_contiguous and not (x64.T + 1).flags.c_contiguous
+    assert (boxed(x64).T + 1).flags.c_contiguous
+
+
+def test_a_copy_of_an_array_is_one_on_the_device():
+    x = boxed(x64)
+    for other in (copy.copy(x), copy.deepcopy(x)):
+        assert isinstance(other, strict_cupy.ndarray) and other is not x and other.base is None
+
+
+# ---- two devices: a kernel runs on the current device of its thread, and takes arrays from there alone
+
+
+@pytest.fixture
+def two_devices(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", strict_cupy)
+    monkeypatch.setattr(strict_cupy.cuda.runtime, "getDeviceCount", lambda: 2)
+    yield
+    strict_cupy.Device(0).use()
+
+
+USES = {
+    "arithmetic": lambda x: x + 1,
+    "a ufunc": lambda x: xp.exp(x),
+    "a function": lambda x: xp.concatenate([x, x]),
+    "a reduction": lambda x: x.sum(),
+    "an index array": lambda x: x[xp.asarray([0])],
+    "an assignment": lambda x: x.__setitem__(0, 1.0),
+    "an assignment from there": lambda x: xp.zeros((2, 3)).__setitem__(..., x),
+    "in place": lambda x: x.__iadd__(1),
+    "out=": lambda x: xp.exp(xp.zeros((2, 3)), out=x),
+    "add.at": lambda x: xp.add.at(x, xp.asarray([0]), 1.0),
+}
+
+
+@pytest.mark.parametrize("name", USES)
+def test_an_array_of_another_device_than_the_current_one_is_refused(name, two_devices):
+    x = boxed(x64)
+    strict_cupy.Device(1).use()
+    with pytest.raises(ValueError, match=r"resides \(0\) is different from the current device \(1\)"):
+        USES[name](x)
+    with x.device:
+        USES[name](x)
+    assert strict_cupy.Device().id == 1
+
+
+def test_views_and_copies_of_an_array_of_another_device_are_allowed(two_devices):
+    x = boxed(x64)
+    strict_cupy.Device(1).use()
+    assert [v.device.id for v in (x[0], x.T, x.reshape(-1))] == [0, 0, 0]
+    assert [v.device.id for v in (x.copy(), xp.asarray(x))] == [1, 1]
+    assert np.array_equal(x.get(), x64) and float(x[0, 1]) == 1.0
+
+
+def test_another_thread_starts_with_device_0(two_devices):
+    strict_cupy.Device(1).use()
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(boxed(x64).device.id))
+    thread.start(), thread.join()
+    assert seen == [0] and boxed(x64).device.id == 1
 
 
 # ---- minilora on it

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..adapters.mixed import BASE, Rows, as_slice
 from ..autograd import Tensor, no_grad
-from ..backend import to_host
+from ..backend import to_host, use_device
 from ..errors import BusyError, ConfigError, MiniloraError
 from ..models.context import Context
 from ..models.generation import sample_tokens
@@ -108,6 +108,7 @@ class Engine:
 
     def _run(self):
         try:
+            use_device(self.model.device)  # it is this thread's from now on: slots are made before the first forward
             while self.take(wait=not self.is_busy):
                 with self.pool.turn():
                     self.step()

@@ -10,6 +10,7 @@ from CuPy's source and documentation.
 import contextlib
 import json
 import operator
+import threading
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -17,11 +18,24 @@ import numpy as np
 
 API = json.loads((Path(__file__).parents[1] / "golden" / "cupy_14_2_api.json").read_text(encoding="utf-8"))
 METHODS = API["ndarray_methods"]
-REDUCE, AT = {"add", "multiply"}, {"add", "subtract", "maximum", "minimum"}
+REDUCE = {"add", "multiply"}
+AT = {  # ufunc.at -> the types that it has atomics for
+    "add": "i4 i8 u4 u8 f2 f4 f8", "subtract": "i4 u4", "maximum": "i4 i8 u4 u8 f4 f8", "minimum": "i4 i8 u4 u8 f4 f8"
+}  # fmt: skip
 CONSTRUCTORS = {"array", "asarray"}  # the explicit uploads
-WAITING = {"nonzero", "flatnonzero", "argwhere", "unique", "tolist", "item", "get", "asnumpy"}  # the host needs values
+WAITING = {"nonzero", "flatnonzero", "argwhere", "unique", "tolist", "tobytes", "item", "get", "asnumpy"}  # for values
+VIEWS = {"reshape", "ravel", "transpose", "swapaxes", "squeeze", "view", "diagonal"}  # no kernel runs for them
+FROM_ANYWHERE = VIEWS | {"get", "tolist", "tobytes", "item", "copy"}  # methods that take an array of another device
+VARIADIC = {"reshape", "transpose"}  # x.reshape(2, 3)
+SIZES = {"zeros", "ones", "empty", "full", "broadcast_to", "reshape", "tile", "transpose"}  # take a list of numbers
 _syncs = []
 _watchers = []
+_thread = threading.local()  # .device: the current device of a thread, which starts with 0, as in CUDA
+
+
+def current_device():
+    """The number of the device on which this thread computes and makes arrays."""
+    return getattr(_thread, "device", 0)
 
 
 @contextlib.contextmanager
@@ -55,7 +69,7 @@ def count_syncs():
 def unbox(x, lists=True):
     """The NumPy arrays inside `x`. Numbers pass, Python's and NumPy's; a host array does not."""
     if isinstance(x, ndarray):
-        return x._host
+        return x.here()
     if isinstance(x, np.ndarray):
         raise TypeError("Unsupported type <class 'numpy.ndarray'>: upload it with xp.asarray")
     if isinstance(x, list | tuple):
@@ -81,6 +95,18 @@ def box(result, *sources):
     return ndarray(np.asarray(result), base)
 
 
+def whole(key):  # a tuple
+    """The same index with an ellipsis: one number is then a view, as on CuPy, and not a copy."""
+    return key if any(k is ... for k in key) else (*key, ...)
+
+
+def overlap(a, b):  # host arrays
+    """Whether a copy from `b` to `a` would read what it has written. A copy of an array onto itself does not."""
+    if _root(a) is not _root(b) or not np.shares_memory(a, b):
+        return False
+    return (a.__array_interface__["data"], a.shape, a.strides) != (b.__array_interface__["data"], b.shape, b.strides)
+
+
 def _root(a):
     return a if a.base is None else _root(a.base)
 
@@ -96,15 +122,23 @@ class ndarray:
     __array_priority__ = 100
 
     def __init__(self, host, base=None):
-        if host.dtype.kind in "OSU":
+        if host.dtype.kind in "OSUV":  # V: bfloat16 of ml_dtypes, which CuPy knows, and refuses in a batched product
             raise TypeError(f"Unsupported dtype {host.dtype}")
         self._host, self.base = host, base
+        self._device = current_device() if base is None else base._device
+
+    def here(self):
+        """The array as a kernel of this thread reads and writes it: CuPy runs it on the thread's current device."""
+        if self._device != (current := current_device()):
+            resides = f"The device where the array resides ({self._device})"
+            raise ValueError(f"{resides} is different from the current device ({current}).")
+        return self._host
 
     shape, dtype, ndim = (property(operator.attrgetter("_host." + n)) for n in ("shape", "dtype", "ndim"))
     size, nbytes, strides = (property(operator.attrgetter("_host." + n)) for n in ("size", "nbytes", "strides"))
     flags = property(operator.attrgetter("_host.flags"))
     T = property(lambda self: box(self._host.T, self))
-    device = SimpleNamespace(id=0)
+    device = property(lambda self: Device(self._device))
 
     def __getattr__(self, name):
         if name not in METHODS:
@@ -114,6 +148,12 @@ class ndarray:
 
         def method(*args, **keywords):
             check_keywords(name, keywords, METHODS[name])
+            if len(args) > len(METHODS[name]) and name not in VARIADIC:
+                raise TypeError(f"{name}() takes at most {len(METHODS[name])} arguments ({len(args)} given)")
+            if name == "astype" and keywords.keys() & {"casting", "subok"}:
+                raise TypeError("casting and subok are not supported yet")
+            if name not in FROM_ANYWHERE:
+                self.here()
             if name in WAITING:
                 _syncs.append(name)
             if name == "get":
@@ -123,6 +163,15 @@ class ndarray:
             return result if name in WAITING else _done(name, (self, *args), box(result, self))
 
         return method
+
+    def __copy__(self):
+        return self.copy()
+
+    def __deepcopy__(self, memo):
+        return self.copy()
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError("pickling a device array copies it to the host: use .get()")
 
     # ---- nothing becomes a host array by itself
 
@@ -169,26 +218,28 @@ class ndarray:
     def __getitem__(self, key):
         refuse_while_fusing("an index")
         key = self._key(key)
-        if any(isinstance(k, np.ndarray) and k.dtype == bool for k in key):
-            _syncs.append("mask")  # how many elements there are must be known
-        result = box(self._host[key], self)
         arrays = [k for k in key if isinstance(k, np.ndarray)]
+        if arrays:
+            self.here()
+        if any(a.dtype == bool for a in arrays):
+            _syncs.append("mask")  # how many elements there are must be known
+        result = box(self._host[whole(key)], self)
         return _done("take", (self, *map(ndarray, arrays)), result) if arrays else result
 
     def __setitem__(self, key, value):
-        key = self._key(key)
+        key, target = self._key(key), self.here()
         arrays = [k for k in key if isinstance(k, np.ndarray)]
         if arrays and all(a.dtype.kind in "iu" for a in arrays):
             places = np.stack([a.ravel() for a in np.broadcast_arrays(*arrays)], axis=1)
             if len(np.unique(places, axis=0)) < len(places):
                 raise ValueError("duplicate indices in an assignment: the result is undefined")
-        if arrays and arrays[0].dtype == bool and isinstance(value, ndarray) and value.ndim:
+        if any(a.dtype == bool for a in arrays):
             _syncs.append("mask")
-        self._host[key] = unbox(value, lists=False)
-        if arrays:
-            _done("scatter", (value, *map(ndarray, arrays)), self)
-        else:
-            _done("assign", (value,), box(self._host[key], self))
+        given, part = unbox(value, lists=False), self if arrays else box(target[whole(key)], self)
+        if isinstance(given, np.ndarray) and overlap(part._host, given):
+            raise ValueError("an assignment from a part of the array that overlaps: the result is undefined")
+        target[key] = given
+        _done("scatter" if arrays else "assign", (value, *map(ndarray, arrays)), part)
 
 
 class Ufunc:
@@ -208,7 +259,8 @@ class Ufunc:
             raise TypeError("out= must be a device array")
         args = args[: self.ufunc.nin]
         given = [unbox(a, lists=False) for a in args]
-        result = self.ufunc(*given, **keywords, **({} if out is None else {"out": out._host}))
+        place = {"order": "C"} if out is None else {"out": out.here()}  # NumPy keeps the order of transposed arrays
+        result = self.ufunc(*given, **keywords, **place)
         return _done(self.name, args, box(result) if out is None else out)
 
     def reduce(self, x, axis=0, dtype=None, out=None, keepdims=False):
@@ -220,7 +272,9 @@ class Ufunc:
     def at(self, target, index, *values):
         if self.name not in AT:
             raise NotImplementedError(f"{self.name}.at")
-        self.ufunc.at(target._host, target._key(index), *(unbox(v, lists=False) for v in values))
+        if target.dtype.str[1:] not in AT[self.name].split():
+            raise TypeError(f"cupy.{self.name}.at only supports {AT[self.name]} as data type")
+        self.ufunc.at(target.here(), target._key(index), *(unbox(v, lists=False) for v in values))
         _done(f"{self.name}.at", (index, *values), target)
 
 
@@ -305,11 +359,26 @@ def _function(name, function):
             _syncs.append(name)
         if name in CONSTRUCTORS and not isinstance(args[0], ndarray):
             return _done("upload", (), ndarray(np.array(args[0], **keywords)))  # a copy, on another device
+        if name in CONSTRUCTORS and args[0]._device != current_device():
+            args = (args[0].copy(), *args[1:])
+        check_arguments(name, args)
         result = function(*(unbox(a) for a in args), **{k: unbox(v) for k, v in keywords.items()})
         operands = (*args, *(args[0] if args and isinstance(args[0], list | tuple) else ()))
         return _done(name, (*operands, *keywords.values()), box(result, *operands))
 
     return call
+
+
+def check_arguments(name, args):
+    """Refuse what NumPy makes an array of, and CuPy does not or by an upload."""
+    if any(isinstance(a, list) and not all(isinstance(x, ndarray) for x in a) for a in args) and name not in SIZES:
+        raise TypeError(f"{name} of a list: upload it with xp.asarray")
+    if name == "where" and len(args) == 3 and not isinstance(args[0], ndarray):
+        raise AttributeError(f"'{type(args[0]).__name__}' object has no attribute 'astype'")
+    if name == "searchsorted" and not isinstance(args[1], ndarray | int | float):
+        raise NotImplementedError("Only python scalars or ndarrays are supported for v")
+    if name == "take" and len(args) > 1 and not isinstance(args[1], ndarray | int):
+        raise TypeError("take: upload the indices with xp.asarray")
 
 
 def asnumpy(x):
@@ -322,13 +391,21 @@ linalg = SimpleNamespace(
 )  # fmt: skip
 
 
-class Device(contextlib.nullcontext):
-    def __init__(self, index=0):
-        super().__init__()
-        self.id = index
+class Device:
+    def __init__(self, index=None):
+        self.id = current_device() if index is None else index
+        self._before = []
 
     def use(self):
+        _thread.device = self.id
         return self
+
+    def __enter__(self):
+        self._before.append(current_device())
+        return self.use()
+
+    def __exit__(self, *_):
+        _thread.device = self._before.pop()
 
 
 cuda = SimpleNamespace(is_available=lambda: True, Device=Device, runtime=SimpleNamespace(getDeviceCount=lambda: 1))

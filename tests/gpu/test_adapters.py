@@ -1,10 +1,6 @@
-"""The life of adapters on a device: a stand-in for CuPy that refuses what a GPU would, and a GPU where there is one."""
-
-import sys
+"""The life of adapters on a device."""
 
 import numpy as np
-import pytest
-import strict_cupy
 from tiny import random_ids, tiny_llama
 
 import minilora as ml
@@ -14,22 +10,6 @@ from minilora.files.safetensors import read_tensors
 IDS = random_ids()
 CONFIG = {"r": 3, "lora_alpha": 5, "init_lora_weights": False}
 TARGETS = ["q_proj", "down_proj", "embed_tokens", "lm_head"]
-
-
-def gpu():
-    cupy = pytest.importorskip("cupy")
-    if not cupy.cuda.is_available():
-        pytest.skip("no CUDA device")
-
-
-@pytest.fixture(params=["stand-in", pytest.param("gpu", marks=pytest.mark.gpu)])
-def device(request, monkeypatch):
-    """The name of a device that is not the CPU."""
-    if request.param == "gpu":
-        gpu()
-    else:
-        monkeypatch.setitem(sys.modules, "cupy", strict_cupy)
-    return "cuda"
 
 
 def life(model, folder):

@@ -1,0 +1,22 @@
+"""Each test here runs in two ways: on a stand-in for CuPy that refuses what a GPU would, and on a card.
+
+python -m pytest tests/gpu              the stand-in
+python -m pytest -m gpu tests/gpu       a CUDA device: pip install "minilora[cuda12]", or cuda13
+"""
+
+import sys
+
+import pytest
+import strict_cupy
+
+
+@pytest.fixture(params=["stand-in", pytest.param("card", marks=pytest.mark.gpu)])
+def device(request, monkeypatch):
+    """The name of a device that is not the CPU."""
+    if request.param == "card":
+        cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+        if not cupy.cuda.is_available():
+            pytest.skip("no CUDA device")
+    else:
+        monkeypatch.setitem(sys.modules, "cupy", strict_cupy)
+    return "cuda"
