@@ -39,6 +39,8 @@ def attention(q, k, v, bias=None) -> Tensor:  # (B, T, H, hd), (B, S, K, hd), (B
         raise ShapeError(f"attention: q {q.shape}, k {k.shape}, v {v.shape}; expected (B, T, H, hd), (B, S, K, hd)")
     G, scale, xp = H // K, 1 / math.sqrt(hd), array_module(q.data)
 
+    if xp is not np:
+        return attention_on_device(q, k, v, bias)
     if T == 1 and not is_recording():  # generating one token: few scores, so the plain equation
         P = (q.data.reshape(B, K, G, hd) * scale) @ k.data.transpose(0, 2, 3, 1)  # (B, K, G, S)
         if bias is not None:
@@ -57,15 +59,16 @@ def attention(q, k, v, bias=None) -> Tensor:  # (B, T, H, hd), (B, S, K, hd), (B
     def heads(x):  # (B, s, K, hd) <-> (B, K, s, hd)
         return x.transpose(0, 2, 1, 3)
 
-    o, kept = xp.empty(q.shape, dtype=q.dtype), []
+    o, kept = np.empty(q.shape, dtype=q.dtype), []
     # slices: t a block of queries, s the keys that it can see, biased the keys within s whose bias is not 0
     for t, s, biased in visible_blocks(bias, T, S):
         qs = group(q.data[:, t] * scale)  # (B, K, Gt, hd)
         E = heads(k.data[:, s]) @ qs.swapaxes(-1, -2)  # the scores  (B, K, s, Gt)
         if bias is not None:
             scores = E.reshape(B, K, E.shape[2], G, qs.shape[2] // G)[:, :, biased]  # a view: E changes with it
-            scores += xp.ascontiguousarray(bias[:, :, t, s].swapaxes(-1, -2)[:, :, biased])[:, :, :, None]
-        E = exponentials(E, E.max(axis=-2, keepdims=True))
+            scores += np.ascontiguousarray(bias[:, :, t, s].swapaxes(-1, -2)[:, :, biased])[:, :, :, None]
+        E -= E.max(axis=-2, keepdims=True)
+        np.exp(E, out=E)
         inv = (1 / E.sum(axis=-2))[..., None]  # 1/z  (B, K, Gt, 1)
         y = E.swapaxes(-1, -2) @ heads(v.data[:, s])  # (B, K, Gt, hd)
         y *= inv
@@ -75,7 +78,7 @@ def attention(q, k, v, bias=None) -> Tensor:  # (B, T, H, hd), (B, S, K, hd), (B
     keys, values = k.data, v.data  # q is not kept: qs is enough
 
     def backward(g):
-        dq, dk, dv = (None if shape is None else xp.zeros(shape, dtype=g.dtype) for shape in shapes)
+        dq, dk, dv = (None if shape is None else np.zeros(shape, dtype=g.dtype) for shape in shapes)
         for t, s, qs, E, inv, y in kept:
             gz = group(g[:, t])  # (B, K, Gt, hd)
             gz = gz * inv  # g / z
@@ -84,7 +87,9 @@ def attention(q, k, v, bias=None) -> Tensor:  # (B, T, H, hd), (B, S, K, hd), (B
             if dq is None and dk is None:
                 continue
             dP = heads(values[:, s]) @ gz.swapaxes(-1, -2)  # divided by z  (B, K, s, Gt)
-            dS = softmax_backward(dP, E, inner(gz, y)[:, :, None])
+            dP -= inner(gz, y)[:, :, None]
+            dP *= E
+            dS = dP
             if dq is not None:
                 dq[:, t] = ungroup(dS.swapaxes(-1, -2) @ heads(keys[:, s])) * scale
             if dk is not None:
@@ -94,19 +99,48 @@ def attention(q, k, v, bias=None) -> Tensor:  # (B, T, H, hd), (B, S, K, hd), (B
     return record(o, (q, k, v), backward)
 
 
-def exponentials(scores, largest):  # e^(scores - largest), in the memory of scores
-    if (xp := array_module(scores)) is not np:
-        return kernels(xp).exponentials(scores, largest)
-    scores -= largest
-    return np.exp(scores, out=scores)
+def attention_on_device(q, k, v, bias) -> Tensor:
+    """The same on a GPU, where a launch and a copy of the scores take long: no blocks, a row of scores for each query.
 
+    CuPy's product of many matrices copies every operand that is not stored in rows. So no scores are transposed:
+    dv and dk are computed as (gᵀ E)ᵀ and (qᵀ dS)ᵀ, which transposes arrays of width hd.
+    """
+    (B, T, H, hd), (S, K) = q.shape, k.shape[1:3]
+    G, xp, kind = H // K, array_module(q.data), q.dtype.type
+    fused, scale = kernels(xp), kind(1 / math.sqrt(hd))
 
-def softmax_backward(dP, E, shift):  # (dP - shift) · E, in the memory of dP
-    if (xp := array_module(E)) is not np:
-        return kernels(xp).softmax_backward(dP, E, shift)
-    dP -= shift
-    dP *= E
-    return dP
+    def group(x):  # (B, T, H, hd) -> (B, K, G*T, hd)
+        return x.transpose(0, 2, 1, 3).reshape(B, K, G * T, hd)
+
+    def ungroup(x):  # (B, K, G*T, hd) -> (B, T, H, hd), a view
+        return x.reshape(B, H, T, hd).transpose(0, 2, 1, 3)
+
+    rows, columns = (0, 2, 1, 3), (0, 2, 3, 1)  # (B, s, K, hd) -> (B, K, s, hd) and (B, K, hd, s)
+    queries, keys, values = group(q.data), k.data, v.data
+    E = queries @ keys.transpose(columns)  # (B, K, GT, S)
+    if bias is None:
+        E *= scale
+    else:
+        fused.mask_scores(E.reshape(B, K, G, T, S), bias[:, :, None], scale)
+    fused.exponentials(E, E.max(axis=-1, keepdims=True))
+    z = E.sum(axis=-1, keepdims=True)  # (B, K, GT, 1)
+    o = xp.empty(q.shape, dtype=q.dtype)
+    xp.divide(ungroup(E @ values.transpose(rows)), z.reshape(B, H, T, 1).transpose(0, 2, 1, 3), out=o)
+    to_q, to_k, to_v = (x.requires_grad for x in (q, k, v))
+
+    def backward(g):
+        dq = dk = dv = None
+        gz = group(g) / z  # (B, K, GT, hd)
+        if to_v:
+            dv = (gz.swapaxes(-1, -2) @ E).transpose(0, 3, 1, 2)  # (B, K, hd, S) -> (B, S, K, hd)
+        if to_q or to_k:
+            dS = gz @ values.transpose(columns)  # dP / z  (B, K, GT, S)
+            fused.softmax_backward(dS, E, fused.sum_2(gz, group(o))[..., None], scale)
+            dq = ungroup(dS @ keys.transpose(rows)) if to_q else None
+            dk = (queries.swapaxes(-1, -2) @ dS).transpose(0, 3, 1, 2) if to_k else None
+        return dq, dk, dv
+
+    return record(o, (q, k, v), backward)
 
 
 def visible_blocks(bias, T: int, S: int) -> list[tuple[slice, slice, slice]]:
@@ -114,9 +148,8 @@ def visible_blocks(bias, T: int, S: int) -> list[tuple[slice, slice, slice]]:
 
     The second slice runs from the first to the last key that some query of the block sees. The third, counted within
     the second, runs from the first key whose bias is not 0 for some query of the block to the end.
-    On a GPU there is one block with all keys: reading the bias would make the host wait.
     """
-    if not isinstance(bias, np.ndarray) or T <= QUERY_BLOCK:
+    if bias is None or T <= QUERY_BLOCK:
         return [(slice(0, T), slice(0, S), slice(0, S))]
     blocks = []
     for start in range(0, T, QUERY_BLOCK):
@@ -170,17 +203,34 @@ def rotary(x, cos, sin) -> Tensor:  # (B, T, H, hd), (B or 1, T, 1, hd), (B or 1
     cos, sin: the two arrays of rotary_angles.
     """
     x = as_tensor(x)
-    xp, (B, T, H, hd) = array_module(x.data), x.shape
-    if T > 1 and xp is np:  # repeated for each head: NumPy then multiplies long rows instead of short ones
+    if array_module(x.data) is not np:
+        return rotary_on_device(x, cos, sin)
+    B, T, H, hd = x.shape
+    if T > 1:  # repeated for each head: NumPy then multiplies long rows instead of short ones
         cos, sin = np.repeat(cos, H, axis=2), np.repeat(sin, H, axis=2)
 
     def rotate_pairs(a, sin):  # [x1, x2] · [c, c] + [x2, x1] · [-s, s]
-        y = xp.empty(a.shape, dtype=a.dtype)
+        y = np.empty(a.shape, dtype=a.dtype)
         y.reshape(B, T, H, 2, hd // 2)[...] = a.reshape(B, T, H, 2, hd // 2)[..., ::-1, :]
-        if xp is not np:
-            return kernels(xp).rotate_pairs(a, y, cos, sin)
         y *= sin
         y += a * cos
         return y
 
     return record(rotate_pairs(x.data, sin), (x,), lambda g: (rotate_pairs(g, -sin),))
+
+
+def rotary_on_device(x, cos, sin) -> Tensor:
+    """The same on a GPU, in one kernel. The result lies in memory as (B, H, T, hd): attention need not copy it.
+
+    The backward exchanges the halves, which turns the other way: dx2 = g2 c - g1 s, dx1 = g1 c + g2 s.
+    """
+    (B, T, H, hd), xp = x.shape, array_module(x.data)
+    low, high = (..., slice(hd // 2)), (..., slice(hd // 2, hd))
+    cos, sin = cos[high], sin[high]
+
+    def turn(a, first, second):
+        y = xp.empty((B, H, T, hd), dtype=a.dtype).transpose(0, 2, 1, 3)
+        kernels(xp).rotate_pairs(a[first], a[second], cos, sin, y[first], y[second])
+        return y
+
+    return record(turn(x.data, low, high), (x,), lambda g: (turn(g, high, low),))

@@ -1,9 +1,10 @@
-"""Element-wise arithmetic for a GPU: each function below is one expression, which `cupy.fuse` makes into one kernel.
+"""Arithmetic for a GPU in few kernels: `cupy.fuse` makes each function below into one.
 
 The other files of this folder compute the same in place, which suits a CPU; on a GPU each of their steps would be a
 kernel of its own, and launching it would take longer than the arithmetic. A test holds the two forms together.
-A number passed as an argument must be np.float32: a Python float would become float64 in the kernel and turn the whole
-expression into float64. A number written in an expression takes its array's type.
+A function is arithmetic element by element, and may end with one sum over the last axis. One that returns nothing
+writes into its arguments. A number passed as an argument must be np.float32: a Python float would become float64 in the
+kernel and turn the whole expression into float64. A number written in an expression takes its array's type.
 """
 
 import functools
@@ -39,20 +40,50 @@ def chains(xp: Any) -> dict[str, Callable]:
         t = xp.tanh((x + K * x * x * x) * C)
         return g * 0.5 * (1 + t + x * (1 - t * t) * (C + 3 * K * C * x * x))
 
-    def rotate_pairs(x, swapped, cos, sin):  # as in attention.py: x = [x1, x2], swapped = [x2, x1]
-        return x * cos + swapped * sin
+    def rotate_pairs(x1, x2, cos, sin, y1, y2):  # writes y1 and y2
+        y1[...] = x1 * cos - x2 * sin
+        y2[...] = x2 * cos + x1 * sin
 
-    def exponentials(scores, largest):
-        return xp.exp(scores - largest)
+    def mask_scores(scores, bias, scale):  # changes scores
+        scores *= scale
+        scores += bias
 
-    def softmax_backward(dP, E, shift):
-        return (dP - shift) * E
+    def exponentials(scores, largest):  # changes scores
+        scores[...] = xp.exp(scores - largest)
 
-    def rms_norm_backward(u, h, rho, product):  # as in norm.py: u = g · w, h = x / ρ, product = mean(u · h)
-        return (u - h * product) / rho
+    def softmax_backward(dP, E, shift, scale):  # changes dP
+        dP -= shift
+        dP *= E
+        dP *= scale
 
-    def layer_norm_backward(u, h, sigma, mean, product):  # as in norm.py: mean = mean(u), product = mean(u · h)
-        return (u - mean - h * product) / sigma
+    def sum_2(a, b):  # Σ a · b over the last axis
+        return xp.sum(a * b, axis=-1)
+
+    def sum_3(a, b, c):  # Σ a · b · c over the last axis
+        return xp.sum(a * b * c, axis=-1)
+
+    # as in norm.py: squares = Σ x², along = Σ u · x, n = 1/d
+
+    def rms_norm(x, w, squares, n, eps):
+        return x / xp.sqrt(squares * n + eps) * w
+
+    def rms_norm_backward(g, w, x, squares, along, n, eps):
+        rho2 = squares * n + eps
+        return (g * w - x * (along * n / rho2)) / xp.sqrt(rho2)
+
+    # as in norm.py: sums = Σ x, squares = Σ (x - μ)², n = 1/d
+
+    def sum_of_squares(x, sums, n):
+        return xp.sum((x - sums * n) * (x - sums * n), axis=-1)
+
+    def layer_norm(x, w, b, sums, squares, n, eps):
+        return (x - sums * n) / xp.sqrt(squares * n + eps) * w + b
+
+    def normalized(x, sums, squares, n, eps):
+        return (x - sums * n) / xp.sqrt(squares * n + eps)
+
+    def layer_norm_backward(g, w, h, sigma2, u_sums, product, n, eps):
+        return (g * w - u_sums * n - h * (product * n)) / xp.sqrt(sigma2 * n + eps)
 
     def adamw(p, m, v, g, beta1, rest1, beta2, rest2, eps, rate, keep):  # changes p, m and v
         # as in optim.py: rest = 1 - beta; eps and rate include the bias corrections, keep includes the weight decay
@@ -62,10 +93,9 @@ def chains(xp: Any) -> dict[str, Callable]:
         v += g * g * rest2
         p *= keep
         p -= rate * m / (xp.sqrt(v) + eps)
-        return p
 
     arithmetic = (
-        swiglu, swiglu_backward, gelu, gelu_backward, rotate_pairs, exponentials, softmax_backward, rms_norm_backward,
-        layer_norm_backward, adamw,
+        swiglu, swiglu_backward, gelu, gelu_backward, rotate_pairs, mask_scores, exponentials, softmax_backward, sum_2,
+        sum_3, rms_norm, rms_norm_backward, sum_of_squares, layer_norm, normalized, layer_norm_backward, adamw,
     )  # fmt: skip
     return {function.__name__: function for function in arithmetic}

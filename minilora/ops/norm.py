@@ -18,9 +18,11 @@ def layer_norm(x, w, b, eps: float = 1e-5) -> Tensor:  # (..., d), (d,), (d,) ->
     with u = g · w:   dx = (u - mean(u) - h · mean(u · h)) / σ        dw = Σ g · h        db = Σ g
     """
     x = as_tensor(x)
+    if array_module(x.data) is not np:
+        return layer_norm_on_device(x, w, b, eps)
     h = x.data - _mean(x.data)
-    to_x, xp = x.requires_grad, array_module(h)
-    sigma = xp.sqrt(_mean_product(h, h) + eps)  # (..., 1)
+    to_x = x.requires_grad
+    sigma = np.sqrt(_mean_product(h, h) + eps)  # (..., 1)
     h /= sigma
 
     def backward(g):
@@ -28,18 +30,32 @@ def layer_norm(x, w, b, eps: float = 1e-5) -> Tensor:  # (..., d), (d,), (d,) ->
         if to_x:
             u = g * w.data
             mean, product = _mean(u), _mean_product(u, h)
-            if xp is not np:
-                dx = kernels(xp).layer_norm_backward(u, h, sigma, mean, product)
-            else:
-                dx = h * product
-                dx += mean
-                dx = np.subtract(u, dx, out=dx)
-                dx /= sigma
+            dx = h * product
+            dx += mean
+            dx = np.subtract(u, dx, out=dx)
+            dx /= sigma
         return dx, _sum_rows(g * h) if w.requires_grad else None, _sum_rows(g) if b.requires_grad else None
 
     y = h * w.data
     y += b.data
     return record(y, (x, w, b), backward)
+
+
+def layer_norm_on_device(x, w, b, eps) -> Tensor:
+    """The same on a GPU, in five kernels; h is computed again in the backward."""
+    a, to_x, xp = x.data, x.requires_grad, array_module(x.data)
+    fused, numbers = kernels(xp), (a.dtype.type(1 / a.shape[-1]), a.dtype.type(eps))
+    sums = a.sum(axis=-1, keepdims=True)  # (..., 1)
+    squares = fused.sum_of_squares(a, sums, numbers[0])[..., None]
+
+    def backward(g):
+        h, dx = fused.normalized(a, sums, squares, *numbers), None
+        if to_x:
+            along, u = fused.sum_3(g, w.data, h)[..., None], fused.sum_2(g, w.data)[..., None]
+            dx = fused.layer_norm_backward(g, w.data, h, squares, u, along, *numbers)
+        return dx, _sum_rows(g * h) if w.requires_grad else None, _sum_rows(g) if b.requires_grad else None
+
+    return record(fused.layer_norm(a, w.data, b.data, sums, squares, *numbers), (x, w, b), backward)
 
 
 def rms_norm(x, w, eps: float = 1e-6) -> Tensor:  # (..., d), (d,) -> (..., d)
@@ -48,29 +64,43 @@ def rms_norm(x, w, eps: float = 1e-6) -> Tensor:  # (..., d), (d,) -> (..., d)
     with u = g · w:   dx = (u - h · mean(u · h)) / ρ        dw = Σ g · h
     """
     x = as_tensor(x)
-    a, to_x, xp = x.data, x.requires_grad, array_module(x.data)
-    rho = xp.sqrt(_mean_product(a, a) + eps)  # (..., 1)
+    if array_module(x.data) is not np:
+        return rms_norm_on_device(x, w, eps)
+    a, to_x = x.data, x.requires_grad
+    rho = np.sqrt(_mean_product(a, a) + eps)  # (..., 1)
 
     def backward(g):
         dx = None
         h = a / rho  # computed again, which is cheaper than keeping a copy of every activation
         if to_x:
             u = g * w.data
-            product = _mean_product(u, h)
-            if xp is not np:
-                dx = kernels(xp).rms_norm_backward(u, h, rho, product)
-            else:
-                dx = h * -product
-                dx += u
-                dx /= rho
+            dx = h * -_mean_product(u, h)
+            dx += u
+            dx /= rho
         return dx, _sum_rows(g * h) if w.requires_grad else None
 
     return record(a / rho * w.data, (x, w), backward)
 
 
+def rms_norm_on_device(x, w, eps) -> Tensor:
+    """The same on a GPU, in two kernels; a frozen w needs two more for dx = (u - x · Σ(u · x) / (d ρ²)) / ρ."""
+    a, to_x, xp = x.data, x.requires_grad, array_module(x.data)
+    fused, numbers = kernels(xp), (a.dtype.type(1 / a.shape[-1]), a.dtype.type(eps))
+    squares = fused.sum_2(a, a)[..., None]  # (..., 1)
+
+    def backward(g):
+        dx = dw = None
+        if to_x:
+            along = fused.sum_3(g, w.data, a)[..., None]
+            dx = fused.rms_norm_backward(g, w.data, a, squares, along, *numbers)
+        if w.requires_grad:
+            dw = _sum_rows(fused.rms_norm(a, g, squares, *numbers))
+        return dx, dw
+
+    return record(fused.rms_norm(a, w.data, squares, *numbers), (x, w), backward)
+
+
 def _mean(a):  # (..., d) -> (..., 1)
-    if not isinstance(a, np.ndarray):
-        return a.mean(axis=-1, keepdims=True)
     return (inner(a, _ones(a.shape[-1], a.dtype)) / a.shape[-1])[..., None]  # three times as fast as NumPy's mean
 
 

@@ -250,6 +250,7 @@ class Ufunc:
 
     def __call__(self, *args, **keywords):
         check_keywords(self.name, keywords, API.get(self.name))
+        refuse_behind_a_sum()
         if self.name == "matmul":
             refuse_while_fusing("a matrix product")
         if isinstance(keywords.get("out"), tuple):
@@ -322,7 +323,7 @@ def __getattr__(name):
 
 
 def fuse(kernel_name=None):
-    """The function as it stands, which may do element-wise arithmetic on device arrays and nothing else."""
+    """The function as it stands, which may do element-wise arithmetic on device arrays, and end with one sum."""
 
     def decorator(function):
         def fused(*args):
@@ -330,11 +331,11 @@ def fuse(kernel_name=None):
             for a in args:
                 if not isinstance(a, ndarray | np.floating):
                     raise TypeError(f"{type(a).__name__} given to a fused function: a number becomes float64 there")
-            _fusing = True
+            _fusing = "elements"
             try:
                 result = function(*args)
             finally:
-                _fusing = False
+                _fusing = ""
             return _done(f"fused {kernel_name or function.__name__}", args, result)
 
         return fused
@@ -342,7 +343,7 @@ def fuse(kernel_name=None):
     return decorator
 
 
-_fusing = False
+_fusing = ""  # inside a fused function: "elements", then "sum" when it has summed
 
 
 def refuse_while_fusing(what):
@@ -350,9 +351,17 @@ def refuse_while_fusing(what):
         raise TypeError(f"{what} inside a fused function: only element-wise arithmetic")
 
 
+def refuse_behind_a_sum():
+    if _fusing == "sum":
+        raise TypeError("arithmetic behind the sum of a fused function: its sum is the end")
+
+
 def _function(name, function):
     def call(*args, **keywords):
-        if name != "where" or len(args) == 1:
+        global _fusing
+        if name == "sum" and _fusing == "elements" and keywords.keys() == {"axis"}:  # CuPy drops keepdims
+            _fusing = "sum"
+        elif name != "where" or len(args) == 1:
             refuse_while_fusing(name)
         check_keywords(name, keywords, API[name])
         if name in WAITING or (name == "where" and len(args) == 1):
