@@ -111,6 +111,11 @@ def inner_columns(a, b):  # (N, d), (N, d) -> (d,)
     return np.einsum("nd,nd->d", a, b) if isinstance(a, np.ndarray) else (a * b).sum(axis=0)
 
 
+def sum_rows(g):  # (..., d) -> (d,)
+    """The sum over all leading axes."""
+    return g.reshape(-1, g.shape[-1]).sum(axis=0)
+
+
 def product(a, b):  # (n, k), (k, m) -> (n, m)
     """a b. On a GPU a float16 matrix makes it a product of float16 numbers, which is faster; its sums are float32."""
     if a.dtype == b.dtype or isinstance(a, np.ndarray):

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..autograd import Tensor, as_tensor, record
 from ..backend import array_module, like
+from ..device.fused import kernels
 from ..errors import ConfigError
-from .fused import kernels
 
 
 def sigmoid(x):  # array -> array

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..autograd import Tensor, as_tensor, is_recording, record
 from ..backend import array_module, inner
+from ..device.attention import attention_on_device, rotary_on_device
 from ..errors import ShapeError
 from .activation import softmax_
-from .fused import kernels
 
 QUERY_BLOCK = 64  # queries that `attention` processes at a time
 MASKED_SCORE = -1e30  # added to the score of a hidden key: e^MASKED_SCORE is exactly 0; -inf could make a row nan
@@ -99,50 +99,6 @@ def attention(q, k, v, bias=None) -> Tensor:  # (B, T, H, hd), (B, S, K, hd), (B
     return record(o, (q, k, v), backward)
 
 
-def attention_on_device(q, k, v, bias) -> Tensor:
-    """The same on a GPU, where a launch and a copy of the scores take long: no blocks, a row of scores for each query.
-
-    CuPy's product of many matrices copies every operand that is not stored in rows. So no scores are transposed:
-    dv and dk are computed as (gᵀ E)ᵀ and (qᵀ dS)ᵀ, which transposes arrays of width hd.
-    """
-    (B, T, H, hd), (S, K) = q.shape, k.shape[1:3]
-    G, xp, kind = H // K, array_module(q.data), q.dtype.type
-    fused, scale = kernels(xp), kind(1 / math.sqrt(hd))
-
-    def group(x):  # (B, T, H, hd) -> (B, K, G*T, hd)
-        return x.transpose(0, 2, 1, 3).reshape(B, K, G * T, hd)
-
-    def ungroup(x):  # (B, K, G*T, hd) -> (B, T, H, hd), a view
-        return x.reshape(B, H, T, hd).transpose(0, 2, 1, 3)
-
-    rows, columns = (0, 2, 1, 3), (0, 2, 3, 1)  # (B, s, K, hd) -> (B, K, s, hd) and (B, K, hd, s)
-    queries, keys, values = group(q.data), k.data, v.data
-    E = queries @ keys.transpose(columns)  # (B, K, GT, S)
-    if bias is None:
-        E *= scale
-    else:
-        fused.mask_scores(E.reshape(B, K, G, T, S), bias[:, :, None], scale)
-    fused.exponentials(E, E.max(axis=-1, keepdims=True))
-    z = E.sum(axis=-1, keepdims=True)  # (B, K, GT, 1)
-    o = xp.empty(q.shape, dtype=q.dtype)
-    xp.divide(ungroup(E @ values.transpose(rows)), z.reshape(B, H, T, 1).transpose(0, 2, 1, 3), out=o)
-    to_q, to_k, to_v = (x.requires_grad for x in (q, k, v))
-
-    def backward(g):
-        dq = dk = dv = None
-        gz = group(g) / z  # (B, K, GT, hd)
-        if to_v:
-            dv = (gz.swapaxes(-1, -2) @ E).transpose(0, 3, 1, 2)  # (B, K, hd, S) -> (B, S, K, hd)
-        if to_q or to_k:
-            dS = gz @ values.transpose(columns)  # dP / z  (B, K, GT, S)
-            fused.softmax_backward(dS, E, fused.sum_2(gz, group(o))[..., None], scale)
-            dq = ungroup(dS @ keys.transpose(rows)) if to_q else None
-            dk = (queries.swapaxes(-1, -2) @ dS).transpose(0, 3, 1, 2) if to_k else None
-        return dq, dk, dv
-
-    return record(o, (q, k, v), backward)
-
-
 def visible_blocks(bias, T: int, S: int) -> list[tuple[slice, slice, slice]]:
     """Blocks of QUERY_BLOCK queries: a slice of the T queries, a slice of the S keys, and a slice of those keys.
 
@@ -217,20 +173,3 @@ def rotary(x, cos, sin) -> Tensor:  # (B, T, H, hd), (B or 1, T, 1, hd), (B or 1
         return y
 
     return record(rotate_pairs(x.data, sin), (x,), lambda g: (rotate_pairs(g, -sin),))
-
-
-def rotary_on_device(x, cos, sin) -> Tensor:
-    """The same on a GPU, in one kernel. The result lies in memory as (B, H, T, hd): attention need not copy it.
-
-    The backward exchanges the halves, which turns the other way: dx2 = g2 c - g1 s, dx1 = g1 c + g2 s.
-    """
-    (B, T, H, hd), xp = x.shape, array_module(x.data)
-    low, high = (..., slice(hd // 2)), (..., slice(hd // 2, hd))
-    cos, sin = cos[high], sin[high]
-
-    def turn(a, first, second):
-        y = xp.empty((B, H, T, hd), dtype=a.dtype).transpose(0, 2, 1, 3)
-        kernels(xp).rotate_pairs(a[first], a[second], cos, sin, y[first], y[second])
-        return y
-
-    return record(turn(x.data, low, high), (x,), lambda g: (turn(g, high, low),))

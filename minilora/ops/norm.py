@@ -8,8 +8,8 @@ import functools
 import numpy as np
 
 from ..autograd import Tensor, as_tensor, record
-from ..backend import array_module, inner
-from .fused import kernels
+from ..backend import array_module, inner, sum_rows
+from ..device.norm import layer_norm_on_device, rms_norm_on_device
 
 
 def layer_norm(x, w, b, eps: float = 1e-5) -> Tensor:  # (..., d), (d,), (d,) -> (..., d)
@@ -34,28 +34,11 @@ def layer_norm(x, w, b, eps: float = 1e-5) -> Tensor:  # (..., d), (d,), (d,) ->
             dx += mean
             dx = np.subtract(u, dx, out=dx)
             dx /= sigma
-        return dx, _sum_rows(g * h) if w.requires_grad else None, _sum_rows(g) if b.requires_grad else None
+        return dx, sum_rows(g * h) if w.requires_grad else None, sum_rows(g) if b.requires_grad else None
 
     y = h * w.data
     y += b.data
     return record(y, (x, w, b), backward)
-
-
-def layer_norm_on_device(x, w, b, eps) -> Tensor:
-    """The same on a GPU, in five kernels; h is computed again in the backward."""
-    a, to_x, xp = x.data, x.requires_grad, array_module(x.data)
-    fused, numbers = kernels(xp), (a.dtype.type(1 / a.shape[-1]), a.dtype.type(eps))
-    sums = a.sum(axis=-1, keepdims=True)  # (..., 1)
-    squares = fused.sum_of_squares(a, sums, numbers[0])[..., None]
-
-    def backward(g):
-        h, dx = fused.normalized(a, sums, squares, *numbers), None
-        if to_x:
-            along, u = fused.sum_3(g, w.data, h)[..., None], fused.sum_2(g, w.data)[..., None]
-            dx = fused.layer_norm_backward(g, w.data, h, squares, u, along, *numbers)
-        return dx, _sum_rows(g * h) if w.requires_grad else None, _sum_rows(g) if b.requires_grad else None
-
-    return record(fused.layer_norm(a, w.data, b.data, sums, squares, *numbers), (x, w, b), backward)
 
 
 def rms_norm(x, w, eps: float = 1e-6) -> Tensor:  # (..., d), (d,) -> (..., d)
@@ -77,27 +60,9 @@ def rms_norm(x, w, eps: float = 1e-6) -> Tensor:  # (..., d), (d,) -> (..., d)
             dx = h * -_mean_product(u, h)
             dx += u
             dx /= rho
-        return dx, _sum_rows(g * h) if w.requires_grad else None
+        return dx, sum_rows(g * h) if w.requires_grad else None
 
     return record(a / rho * w.data, (x, w), backward)
-
-
-def rms_norm_on_device(x, w, eps) -> Tensor:
-    """The same on a GPU, in two kernels; a frozen w needs two more for dx = (u - x · Σ(u · x) / (d ρ²)) / ρ."""
-    a, to_x, xp = x.data, x.requires_grad, array_module(x.data)
-    fused, numbers = kernels(xp), (a.dtype.type(1 / a.shape[-1]), a.dtype.type(eps))
-    squares = fused.sum_2(a, a)[..., None]  # (..., 1)
-
-    def backward(g):
-        dx = dw = None
-        if to_x:
-            along = fused.sum_3(g, w.data, a)[..., None]
-            dx = fused.rms_norm_backward(g, w.data, a, squares, along, *numbers)
-        if w.requires_grad:
-            dw = _sum_rows(fused.rms_norm(a, g, squares, *numbers))
-        return dx, dw
-
-    return record(fused.rms_norm(a, w.data, squares, *numbers), (x, w), backward)
 
 
 def _mean(a):  # (..., d) -> (..., 1)
@@ -111,7 +76,3 @@ def _ones(d, dtype):
 
 def _mean_product(a, b):  # (..., d), (..., d) -> (..., 1)
     return (inner(a, b) / a.shape[-1])[..., None]
-
-
-def _sum_rows(g):  # (..., d) -> (d,)
-    return g.reshape(-1, g.shape[-1]).sum(axis=0)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ..backend import array_module, like, to_host
+from ..device.fused import kernels
 from ..errors import ConfigError, FormatError, UnknownNameError, listed, nearest
-from ..ops.fused import kernels
 
 
 class Optimizer:

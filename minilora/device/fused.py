@@ -1,6 +1,6 @@
 """Arithmetic for a GPU in few kernels: `cupy.fuse` makes each function below into one.
 
-The other files of this folder compute the same in place, which suits a CPU; on a GPU each of their steps would be a
+The files of ops/ compute the same in place, which suits a CPU; on a GPU each of their steps would be a
 kernel of its own, and launching it would take longer than the arithmetic. A test holds the two forms together.
 A function is arithmetic element by element, and may end with one sum over the last axis. One that returns nothing
 writes into its arguments. A number passed as an argument must be np.float32: a Python float would become float64 in the
