@@ -28,6 +28,10 @@ NAMES = {  # name on the command line -> where the Measurement is, in the order 
     "step": "step:STEP",
     "generation": "generation:GENERATION",
     "profile": "profile:PROFILE",
+    "layers": "quantized:LAYERS",
+    "qlora": "quantized:QLORA",
+    "adapters": "adapters:ADAPTERS",
+    "resident": "resident:RESIDENT",
 }
 
 

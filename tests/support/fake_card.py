@@ -32,6 +32,7 @@ def card(monkeypatch):
         "_core": SimpleNamespace(set_compute_type=lambda *given: state.compute_types.append(given)),
     }.items():
         monkeypatch.setattr(strict_cupy, name, value, raising=False)
+    monkeypatch.setattr(strict_cupy.Device, "mem_info", (10**6, 10**9), raising=False)  # free, total
     properties = {"name": b"a stand-in"}
     runtime = strict_cupy.cuda.runtime
     monkeypatch.setattr(runtime, "getDeviceProperties", lambda index: properties, raising=False)

@@ -1,0 +1,67 @@
+"""Many adapters in one batch on a card, rehearsed: the stand-in as CuPy, tiny sizes."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from strict_cupy import watched_by
+
+import minilora as ml
+from benchmarks.gpu import adapters, device
+from benchmarks.gpu.bases import SMALL, random_base
+from minilora.adapters.inject import AdaptedModel
+from minilora.adapters.resident import Resident
+
+pytestmark = pytest.mark.reference
+
+
+@pytest.fixture(autouse=True)
+def float32_again(card):
+    yield
+    device.tf32_products(False)
+
+
+@pytest.mark.parametrize(("base", "each"), [("float32", [1, 2]), ("nf4", [1])])
+def test_every_way_is_measured_in_decoding_and_in_reading_prompts(base, each):
+    shape = SMALL | {"num_hidden_layers": 1}
+    found = list(adapters.measure(shape, base, "all-linear", 2, adapters=3, each=each, prompt=2, seconds=0))
+    assert [(r["rows"], r["tokens"]) for r in found] == [(3 * count, tokens) for count in each for tokens in (1, 2)]
+    assert len({len(adapters.row(r)) for r in found}) == 1
+    assert all(list(r["ms"]) == list(adapters.WAYS) and min(r["ms"].values()) > 0 for r in found)
+
+
+@pytest.fixture
+def model_and_slots():
+    model, resident = AdaptedModel(random_base(SMALL)), Resident(4)
+    config = model.complete(ml.LoraConfig(r=2, target_modules=["q_proj", "v_proj"]))
+    for number in range(4):
+        adapter = adapters.random_adapter(model, config, number)
+        for p in adapter.own_parameters().values():
+            p.data *= 20  # so that each adapter gives another token
+        adapters.put(model, resident, str(number), adapter)
+    return model, resident
+
+
+def test_the_ways_give_each_row_the_token_of_its_adapter(model_and_slots):
+    batches = adapters.batches_of(*model_and_slots, 4, 1, 6)
+    read = {way: batch.read(6) for way, batch in batches.items()}
+    tokens = {way: batch.decode() for way, batch in batches.items()}
+    for found in (read, tokens):
+        assert np.array_equal(found["own"], found["loop"])
+        assert not np.array_equal(found["own"], found["base"])
+    again = {way: batch.decode() for way, batch in batches.items()}
+    assert all(np.array_equal(tokens[way], again[way]) for way in batches)  # a step leaves the rows as they were
+
+
+def test_an_adapter_of_its_own_for_each_row_takes_four_launches_in_an_adapted_layer(model_and_slots):
+    batches, launches = adapters.batches_of(*model_and_slots, 4, 1, 6), {}
+    for way in ("base", "own"):
+        batches[way].read(6)
+        names = []
+        with watched_by(lambda name, operands, result, names=names: names.append(name)):
+            batches[way].decode()
+        launches[way] = [name for name in names if name not in ("reshape", "swapaxes")]
+    adapted = 2 * SMALL["num_hidden_layers"]
+    more = len(launches["own"]) - len(launches["base"]) - launches["own"].count("assign")
+    assert more + launches["base"].count("assign") == 4 * adapted  # y[...] += v assigns y to itself: no launch
