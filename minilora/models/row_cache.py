@@ -1,9 +1,11 @@
 """The keys and values of many sequences at once, each of its own length: a server's sequences come and go."""
 
+from typing import Any
+
 import numpy as np
 
 from ..autograd import Tensor
-from ..backend import array_module
+from ..backend import array_module, like
 
 
 class RowCache:
@@ -43,7 +45,9 @@ class RowCache:
         n = int(self.lengths[[one, other]].max())
         for pair in self.buffers.values():
             for buffer in pair:
-                buffer[[one, other], :n] = buffer[[other, one], :n]
+                kept = buffer[one, :n].copy()
+                buffer[one, :n] = buffer[other, :n]
+                buffer[other, :n] = kept
         self.lengths[[one, other]] = self.lengths[[other, one]]
 
     def clear(self, row):
@@ -58,23 +62,31 @@ class _Rows:
         self.whole, self.rows = whole, rows
         self.starts = whole.lengths[rows].copy()  # (B,)
         self.length = int(self.starts.max())
+        self._read: Any = None  # these rows, and where the new tokens are written: for every layer, on its device
+        self._write: Any = None
 
     def extend(self, layer, k, v):  # (B, T, K, hd) twice -> (B, S, K, hd) twice
         """Write what layer `layer` just computed behind each row; returns all keys and values so far."""
         if layer not in self.whole.buffers:
             xp, size = array_module(k.data), (len(self.whole.lengths), self.whole.places, *k.shape[2:])
             self.whole.buffers[layer] = xp.zeros(size, dtype=k.dtype), xp.zeros(size, dtype=v.dtype)
+        if self._read is None:
+            self._upload(k.data)
         return tuple(self._written(b, new.data) for b, new in zip(self.whole.buffers[layer], (k, v), strict=True))
 
-    def _written(self, buffer, new):  # (rows, places, K, hd), (B, T, K, hd) -> (B, S, K, hd)
-        T, xp = new.shape[1], array_module(buffer)
+    def _upload(self, new):  # (B, T, K, hd)
+        T = new.shape[1]
+        self._read = self.rows if isinstance(self.rows, slice) else like(self.rows, new)
         if (self.starts == self.length).all():
-            buffer[self.rows, self.length : self.length + T] = new
+            self._write = self._read, slice(self.length, self.length + T)
         else:
-            rows = xp.arange(len(buffer), dtype=np.int64)[self.rows]
-            places = xp.asarray(self.starts)[:, None] + xp.arange(T, dtype=np.int64)
-            buffer[rows[:, None], places] = new
-        return Tensor(buffer[self.rows, : self.length + T])
+            rows = np.arange(len(self.whole.lengths), dtype=np.int64)[self.rows]
+            places = self.starts[:, None] + np.arange(T, dtype=np.int64)
+            self._write = like(rows[:, None], new), like(places, new)
+
+    def _written(self, buffer, new):  # (rows, places, K, hd), (B, T, K, hd) -> (B, S, K, hd)
+        buffer[self._write] = new
+        return Tensor(buffer[self._read, : self.length + new.shape[1]])
 
     def mask(self, T):  # -> (B, S) bool host array or None
         """Which keys a query of each row sees, of the S that `extend` returns. For T = 1, or rows of one length."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..adapters.mixed import BASE, Rows, as_slice
 from ..autograd import Tensor, no_grad
-from ..backend import to_host, use_device
+from ..backend import like, to_host, use_device
 from ..errors import BusyError, ConfigError, MiniloraError
 from ..models.context import Context
 from ..models.generation import sample_tokens
@@ -191,7 +191,7 @@ class Engine:
                     ended.append(i)
         self.counts["prompt_tokens"] += int(counts.sum())
         if ended:
-            self._give_out([sequences[i] for i in ended], h[ended, counts[ended] - 1])
+            self._give_out([sequences[i] for i in ended], h[like(np.array(ended), h), like(counts[ended] - 1, h)])
 
     def _answer(self, sequences):
         """One token more for every row that answers: rows 0 ... B - 1 of the cache."""

@@ -20,3 +20,15 @@ def device(request, monkeypatch):
     else:
         monkeypatch.setitem(sys.modules, "cupy", strict_cupy)
     return "cuda"
+
+
+@pytest.fixture
+def second(device, monkeypatch):
+    """The name of a second device."""
+    cupy = sys.modules["cupy"]
+    if cupy is strict_cupy:
+        monkeypatch.setattr(strict_cupy.cuda.runtime, "getDeviceCount", lambda: 2)
+    if cupy.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("one CUDA device")
+    yield "cuda:1"
+    cupy.cuda.Device(0).use()

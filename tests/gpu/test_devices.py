@@ -4,7 +4,6 @@ import sys
 
 import numpy as np
 import pytest
-import strict_cupy
 from places import assert_all_close, is_all_on
 from tiny import random_ids, tiny_llama, with_lora
 
@@ -15,18 +14,6 @@ from minilora.training.optim import AdamW
 from minilora.training.resume import trained
 
 IDS = random_ids()
-
-
-@pytest.fixture
-def second(device, monkeypatch):
-    """The name of a second device."""
-    cupy = sys.modules["cupy"]
-    if cupy is strict_cupy:
-        monkeypatch.setattr(strict_cupy.cuda.runtime, "getDeviceCount", lambda: 2)
-    if cupy.cuda.runtime.getDeviceCount() < 2:
-        pytest.skip("one CUDA device")
-    yield "cuda:1"
-    cupy.cuda.Device(0).use()
 
 
 def test_two_models_train_in_turns_each_on_its_device(device, second):

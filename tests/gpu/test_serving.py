@@ -90,12 +90,20 @@ def test_an_adapter_acts_at_another_strength_in_one_row_as_on_the_cpu(device, fo
     assert answers[1] == answers[0]
 
 
-def test_an_engine_in_a_thread_of_its_own_answers_on_the_device(device, folder):
+def answer_of_a_thread(device, folder):
     engine, ended = engine_on(device, folder), threading.Event()
     engine.start()
     try:
         sequence, _ = asked(engine, PROMPTS[0], "a", ended, max_tokens=4)
-        assert ended.wait(60)
+        assert ended.wait(20)
     finally:
         engine.stop()
-    assert sequence.tokens == expected(folder, PROMPTS[0], "a", 4, np.float32)
+    return sequence.tokens
+
+
+def test_an_engine_in_a_thread_of_its_own_answers_on_the_device(device, folder):
+    assert answer_of_a_thread(device, folder) == expected(folder, PROMPTS[0], "a", 4, np.float32)
+
+
+def test_an_engine_in_a_thread_of_its_own_answers_on_a_device_that_is_not_the_first(second, folder):
+    assert answer_of_a_thread(second, folder) == expected(folder, PROMPTS[0], "a", 4, np.float32)
