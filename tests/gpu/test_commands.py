@@ -7,6 +7,7 @@ import commands
 import numpy as np
 import pytest
 from commands import make_adapter, make_base, refused
+from places import slow_but
 
 from minilora import backend
 from minilora.files.safetensors import read_tensors
@@ -79,6 +80,7 @@ def test_train_learns_on_a_device_what_it_learns_on_the_cpu(device, used, minilo
     assert_same_run(tmp_path / "there", tmp_path / "here", 3e-2 if name == "float16" else 1e-4)
 
 
+@slow
 def test_train_goes_on_on_a_device_with_a_run_of_the_cpu(device, used, minilora, made, tmp_path):
     trained(minilora, made, tmp_path / "run")
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
@@ -123,7 +125,7 @@ ASKS = {
 }
 
 
-@pytest.mark.parametrize("name", ASKS)
+@pytest.mark.parametrize("name", slow_but(["an adapter"], ASKS))
 def test_generate_writes_on_a_device_what_it_writes_on_the_cpu(device, used, minilora, made, name, monkeypatch):
     monkeypatch.chdir(made)
     here, there = printed(minilora, made, used, device, "generate", *ASKS[name], "--plain", "--max-new-tokens", 9)
@@ -136,6 +138,7 @@ def test_eval_measures_on_a_device_what_it_measures_on_the_cpu(device, used, min
     assert there.keys() == here.keys() and there["loss"] == pytest.approx(here["loss"], rel=1e-4)
 
 
+@slow
 def test_chat_answers_on_a_device_as_on_the_cpu(device, used, minilora, made):
     pytest.importorskip("jinja2")
     args = ("--adapter", made / "adapter", "--max-new-tokens", 5)
@@ -143,9 +146,9 @@ def test_chat_answers_on_a_device_as_on_the_cpu(device, used, minilora, made):
     assert there == here and here.strip()
 
 
-@pytest.mark.parametrize("more", [[], ["--quantize", "nf4", "--how", "dequantize"],
-                                  ["--quantize", "nf4", "--how", "requantize"]], ids=str)  # fmt: skip
-def test_merge_writes_on_a_device_the_model_of_the_cpu(device, used, minilora, made, tmp_path, more):
+@pytest.mark.parametrize("how", slow_but(["float32"], ["float32", "dequantize", "requantize"]))
+def test_merge_writes_on_a_device_the_model_of_the_cpu(device, used, minilora, made, tmp_path, how):
+    more = [] if how == "float32" else ["--quantize", "nf4", "--how", how]
     for out, place in (("here", []), ("there", ["--device", device])):
         args = ("--base", made / "base", "--adapter", made / "adapter", "--out", tmp_path / out)
         result = minilora("merge", *args, *more, *place)

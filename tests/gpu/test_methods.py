@@ -91,6 +91,7 @@ def test_merging_on_a_device_keeps_the_function_and_unmerging_the_bits(device, n
     assert np.array_equal(to_host(model(IDS).data), before)
 
 
+@pytest.mark.slow
 @each_method
 def test_what_is_saved_on_a_device_is_what_the_cpu_saves_and_loads(device, name, tmp_path):
     model = adapted(name, device)

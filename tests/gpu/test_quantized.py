@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from places import assert_all_close, assert_close, is_all_on
+from places import assert_all_close, assert_close, is_all_on, slow_but
 from tiny import random_ids, tiny_gpt2, tiny_llama
 from training_cases import labelled
 
@@ -47,7 +47,7 @@ BASES = {
 LORA = ml.LoraConfig(r=3, lora_alpha=5, target_modules="all-linear", init_lora_weights=False)
 IDS = random_ids()
 each_format = pytest.mark.parametrize("format", FORMATS)
-each_base = pytest.mark.parametrize("name", BASES)
+each_base = pytest.mark.parametrize("name", slow_but(("nf4, double", "int8", "bfloat16"), BASES))
 
 
 def normal(*shape, seed=0):
@@ -138,15 +138,22 @@ def test_an_adapter_learns_on_a_base_in_fewer_bits_as_on_the_cpu(device, folder,
     assert_all_close(there, here, 1e-3 if "computing" in name else 1e-4)
 
 
-@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+@pytest.mark.parametrize("precision", slow_but(["float16"], ["float16", "bfloat16"]))
 def test_mixed_precision_on_a_base_in_4_bits_learns_as_on_the_cpu(device, folder, precision):
     (here, _), (there, _) = (steps(folder / "llama", to, BASES["nf4"], precision) for to in ("cpu", device))
     assert_all_close(there, here, 2e-2)
 
 
-@pytest.mark.parametrize("start", ["pissa", "olora"])
-def test_the_residual_of_pissa_in_4_bits_moves_to_a_device_with_its_part(device, folder, start):
-    config = ml.LoraConfig(r=3, lora_alpha=5, target_modules="all-linear", init_lora_weights=start)
+MORE = {
+    "pissa": {"init_lora_weights": "pissa"},  # a residual in 4 bits, and a part in float32
+    "olora": {"init_lora_weights": "olora"},
+    "dora": {"use_dora": True},
+}
+
+
+@pytest.mark.parametrize("name", slow_but(["pissa"], MORE))
+def test_a_relative_of_lora_learns_on_a_base_in_4_bits_as_on_the_cpu(device, folder, name):
+    config = ml.LoraConfig(r=3, lora_alpha=5, target_modules="all-linear", **MORE[name])
     (here, _), (there, model) = (steps(folder / "llama", to, BASES["nf4"], config=config) for to in ("cpu", device))
     assert is_all_on(model, "cuda:0")
     assert_all_close(there, here)
@@ -158,6 +165,7 @@ def test_gpt2_in_4_bits_computes_on_a_device_what_it_does_on_the_cpu(device, fol
     assert [r.tolist() for r in there.generate(IDS, 4)] == [r.tolist() for r in here.generate(IDS, 4)]
 
 
+@pytest.mark.slow
 @each_base
 def test_merging_into_a_base_in_fewer_bits_gives_the_function_of_the_cpu(device, folder, name):
     def merged(to):
@@ -170,6 +178,7 @@ def test_merging_into_a_base_in_fewer_bits_gives_the_function_of_the_cpu(device,
     assert_all_close(merged(device), merged("cpu"), 1e-3 if "computing" in name else 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nf4", "nf4, double", "int8"])
 def test_a_quantized_base_is_saved_on_a_device_with_the_bits_of_the_cpu(device, folder, name, tmp_path):
     for to in ("cpu", device):

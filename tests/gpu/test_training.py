@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from places import assert_all_close, assert_close, is_all_on
+from places import assert_all_close, assert_close, is_all_on, slow_but
 from tiny import SIZES, random_ids, tiny_llama, with_lora
 from training_cases import endless, labelled
 
@@ -25,10 +25,12 @@ from minilora.training.precision import precision_named
 from minilora.training.resume import FILE, trained
 from minilora.training.run import RunFolder, run_training
 
+DORA = ml.LoraConfig(r=3, lora_alpha=5, target_modules="all-linear", use_dora=True)
 MODELS = {
     "full": tiny_llama,
     "lora": lambda: with_lora(tiny_llama(), "all-linear"),
     "dropout": lambda: with_lora(tiny_llama(), "all-linear", dropout=0.3),
+    "dora": lambda: ml.get_peft_model(tiny_llama(), DORA, seed=1),
 }
 
 
@@ -47,9 +49,12 @@ def learned(device, make="dropout", steps=3, optimizer=None, **options):
     return [*found, *(to_host(p.data) for p in optimizer.params)]
 
 
-@pytest.mark.parametrize("make", MODELS)
-@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
-def test_mixed_precision_learns_as_on_the_cpu(device, make, precision):
+MIXED = list(itertools.product(MODELS, ["float16", "bfloat16"]))
+
+
+@pytest.mark.parametrize("case", slow_but([("full", "bfloat16"), ("dropout", "float16")], MIXED), ids="-".join)
+def test_mixed_precision_learns_as_on_the_cpu(device, case):
+    make, precision = case
     here, there = (learned(to, make, precision=precision_named(precision)) for to in ("cpu", device))
     assert_all_close(there, here, 3e-2)
 
@@ -99,7 +104,7 @@ def test_the_mask_of_dropout_is_that_of_the_cpu(device, shape):
     assert np.array_equal(to_host(there), here) and (here == 0).any()
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("precision", slow_but(["float32"], ["float32", "float16"]))
 def test_recomputation_gives_the_bits_of_a_run_without_it(device, precision):
     def bits(recompute):
         model = MODELS["dropout"]().to(device)
@@ -143,6 +148,7 @@ def test_an_evaluation_and_the_history_have_the_numbers_of_the_cpu(device):
         assert all(type(x) in (int, float) for x in np.ravel(np.array(there[name], dtype=object)))
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_brings_the_last_good_weights_back_on_a_device(device):
     model = MODELS["lora"]().to(device)
     optimizer = AdamW([p for _, p in trained(model)], lr=1e-2)
@@ -180,17 +186,25 @@ def go_on(name, device, folder, steps, precision="float32", resume=False):
     return [to_host(p.data) for p in optimizer.params]
 
 
-@pytest.mark.parametrize(("name", "precision"), [("lora", "float32"), ("lora", "float16"), ("adalora", "float32")])
-def test_a_run_that_goes_on_on_the_device_has_the_bits_of_one_without_a_stop(device, name, precision, tmp_path):
+KINDS = [("lora", "float32"), ("lora", "float16"), ("adalora", "float32")]
+
+
+@pytest.mark.parametrize("kind", slow_but([("lora", "float32")], KINDS), ids="-".join)
+def test_a_run_that_goes_on_on_the_device_has_the_bits_of_one_without_a_stop(device, kind, tmp_path):
+    name, precision = kind
     straight = go_on(name, device, None, 6, precision)
     go_on(name, device, tmp_path, 3, precision)
     resumed = go_on(name, device, tmp_path, 6, precision, resume=True)
     assert all(np.array_equal(a, b) for a, b in zip(resumed, straight, strict=True))
 
 
-@pytest.mark.parametrize("name", RUNS)
-@pytest.mark.parametrize("places", [("cpu", "device"), ("device", "cpu")], ids="-".join)
-def test_a_run_goes_on_on_another_device_than_it_began(device, name, places, tmp_path):
+PLACES = list(itertools.product(RUNS, ["cpu", "device"]))
+
+
+@pytest.mark.parametrize("case", slow_but([("lora", "cpu")], PLACES), ids=" from ".join)
+def test_a_run_goes_on_on_another_device_than_it_began(device, case, tmp_path):
+    name, begins = case
+    places = ("cpu", "device") if begins == "cpu" else ("device", "cpu")
     first, second = (device if place == "device" else "cpu" for place in places)
     straight = go_on(name, "cpu", None, 6)
     go_on(name, first, tmp_path, 3)

@@ -1,8 +1,14 @@
 """What the tests of tests/gpu compare: numbers of a device with those of the CPU."""
 
 import numpy as np
+import pytest
 
 from minilora.backend import device_of, to_host
+
+
+def slow_but(fast, names):
+    """The values of a parameter: those that are not in `fast` are left to the slow run."""
+    return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def arrays_of(model):
