@@ -160,6 +160,8 @@ def folded(text: str, before: str, indent: int) -> str:
 def working(case) -> list:
     """The lines to redo by hand: how each function's number is made, then the formula, unless it is that function or a
     number alone."""
+    if case.value is None:  # no card has measured it
+        return []
     if case.steps and case.steps[0].startswith(f"{case.formula} = ") or re.fullmatch(r"[\d.]+", case.formula):
         return case.steps
     return [*case.steps, f"{case.formula} = {number_text(case.value, digits=6)}"]

@@ -3,14 +3,15 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from checkpoints import GOLDEN
 from click.testing import CliRunner
 
-from minilora.cli.claims import FIELDS
+from minilora.cli.claims import FIELDS, in_detail
 from minilora.cli.claims import claims as command
-from minilora.counting.ledger.judge import VERDICTS
+from minilora.counting.ledger.judge import VERDICTS, Case
 from minilora.counting.ledger.ledger import claims
 from minilora.errors import ConfigError, UnknownNameError
 
@@ -91,6 +92,12 @@ def test_a_row_that_is_alone_shows_its_details():
 def test_a_long_sum_is_shown_once_in_a_row():
     text = run("lora-10000x-parameters")
     assert text.count("base('gpt3-175b') = ") == 1
+
+
+def test_what_no_card_has_measured_has_no_arithmetic(rows):
+    case = Case("a token with another adapter", "on_card('a', 'b', {})", None, [], "not measured on a card", None)
+    text = in_detail(replace(rows["switched-in-milliseconds"], evidence=[case]))
+    assert "besides    not measured on a card: a token with another adapter\n" in text and "on_card" not in text
 
 
 def test_an_assumption_is_printed_whether_the_row_holds_or_not(rows):

@@ -17,7 +17,7 @@ from ..architectures.catalog import load
 from ..count import count, count_method
 from ..flops import flops
 from ..memory import budget, four_bit
-from .measured import best_rate, seeds_where, share
+from .measured import best_rate, on_card, seeds_where, share
 
 
 def power(base, exponent):
@@ -174,6 +174,6 @@ FUNCTIONS = {
     for f in (
         base, layer, biases, trainable, percent, trained, trained_percent, file_bytes,
         nf4_bytes, adapted_weights, training_bytes, training_bytes_chunked,
-        speedup, speedup_recomputed, share, best_rate, seeds_where,
+        speedup, speedup_recomputed, share, best_rate, seeds_where, on_card,
     )
 }  # fmt: skip

@@ -64,11 +64,11 @@ SEEDS = Published(Decimal(100), Decimal(100), 0, "", "% of seeds", "")
 
 @dataclass(frozen=True)
 class Case:
-    """A configuration, computed. value: in the plain unit (parameters, bytes, percent, seconds)."""
+    """A configuration, computed. value: in the plain unit (parameters, bytes, percent, seconds); None: not measured."""
 
     when: str
     formula: str
-    value: float
+    value: float | None
     steps: list
     shown: str  # in the published figure's unit
     holds: bool | None  # None for evidence

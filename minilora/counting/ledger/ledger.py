@@ -17,7 +17,8 @@ data/ledger.toml has one [[claim]] per row:
                     source = true: the formula has the source's own numbers alone
     results         the experiment whose committed results the cases read: its file and command are printed
     assumption      what the cases take for granted that the source does not say; always printed
-    evidence        numbers that inform but do not decide: {when, formula}, and `unit` when it is not the published one
+    evidence        numbers that inform but do not decide: {when, formula}, and `unit` when it is not the published one.
+                    on_card(...) in a formula is what `python -m benchmarks.gpu` measured, once a card ran it
     note            what is known besides
 
 The ledger contains no verdict. It follows from the numbers: see judge.py.
@@ -47,6 +48,7 @@ from .judge import (
     significant,
 )
 from .judge import VERDICTS as VERDICTS
+from .measured import NotMeasured
 
 TEXTS = ("id", "says", "source", "published", "counted", "results", "note")
 KEYS = {*TEXTS, "also", "compare", "factor", "cases", "assumption", "evidence"}
@@ -144,7 +146,14 @@ def _figure(row, compare, where) -> Published:
 def _case(case, figure, compare, factor, where) -> Case:
     if not {"when", "formula"} <= case.keys() <= CASE_KEYS:
         raise FormatError(f"{where}: a case has {', '.join(sorted(CASE_KEYS))}; found {', '.join(sorted(case))}")
-    value, steps = evaluate(case["formula"])
+    try:
+        value, steps = evaluate(case["formula"])
+    except NotMeasured:
+        if compare:
+            raise FormatError(
+                f"{where}: what a card measured is evidence, not a case: no card may have run it"
+            ) from None
+        return Case(case["when"], case["formula"], None, [], "not measured on a card", None)
     binary = case.get("binary", False)
     ours = Decimal(value) / figure.scale(binary)
     holds = compare and compares(ours, figure, compare, factor, case.get("truncated", False))

@@ -3,12 +3,15 @@ has a row for every training, with what was trained, how, from which seed, and w
 
 Rows are chosen by settings such as {"targets": "mlp", "r": 8}: those of all seeds that have them. r is 0 in full
 fine-tuning.
+
+What a card measured (`python -m benchmarks.gpu`) is in benchmarks/results/gpu.jsonl, which is there once a card ran it.
 """
 
+import json
 from functools import cache
 from statistics import mean
 
-from ...errors import FormatError
+from ...errors import FormatError, MissingFileError
 from ...files.atomic import read_json
 from ...files.shipped import shipped
 
@@ -64,3 +67,24 @@ def seeds_where(name, metric, more, less, more_then=None, less_then=None):
         texts = [f"{a:.4g} - {b:.4g} > {c:.4g} - {d:.4g}" for a, b, c, d in zip(*terms, strict=True)]
         holds = [a - b > c - d for a, b, c, d in zip(*terms, strict=True)]
     return 100 * sum(holds) / len(holds), f"100 x ({' + '.join(f'({t})' for t in texts)}) / {len(holds)}"
+
+
+class NotMeasured(Exception):
+    """No card has measured this yet."""
+
+
+def on_card(what, figure, which):
+    """A figure of `python -m benchmarks.gpu WHAT`, of the latest row with these settings. Raises NotMeasured."""
+    found = [row for row in card_rows() if row["what"] == what and which.items() <= row.items()]
+    if not found:
+        raise NotMeasured
+    return found[-1][figure], f"{found[-1][figure]!r}, measured on {found[-1]['card']}"
+
+
+@cache
+def card_rows():  # -> [dict], without rehearsals
+    try:
+        text = shipped("benchmarks/results/gpu.jsonl").read_text(encoding="utf-8")
+    except MissingFileError:
+        return []
+    return [row for row in map(json.loads, text.splitlines()) if not row["small"]]

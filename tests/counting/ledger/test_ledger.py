@@ -1,8 +1,10 @@
 """The ledger: every row is recomputed, its verdict follows from the numbers, and no verdict changes unnoticed."""
 
+import ast
 import json
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from checkpoints import GOLDEN
@@ -24,8 +26,9 @@ from minilora.counting.ledger.judge import (
     parse,
 )
 from minilora.counting.ledger.ledger import claims
-from minilora.counting.ledger.measured import best_rate, seeds_where, share, where
+from minilora.counting.ledger.measured import best_rate, card_rows, seeds_where, share, where
 from minilora.errors import FormatError, MiniloraError
+from minilora.files import shipped as shipped_data
 from minilora.files.shipped import shipped
 
 EXPECTED = json.loads((GOLDEN / "ledger_verdicts.json").read_text(encoding="utf-8"))
@@ -93,6 +96,7 @@ def test_every_step_can_be_redone_by_hand_from_what_is_printed(rows):
 
 
 def redone(working):
+    working = working.partition(", measured on")[0]
     if working.startswith("lowest of "):
         return float(min(re.findall(r"([\d.]+) at ([\d.]+)", working), key=lambda pair: float(pair[0]))[1])
     return eval(re.sub("[A-Za-wyz,]", "", working).replace("x", "*"))  # words such as "tokens" taken out
@@ -296,9 +300,65 @@ def test_evidence_informs_and_does_not_decide(tmp_path):
     assert (made.verdict, made.evidence[0].holds, made.evidence[0].shown) == (UNTESTED, None, "128x")
 
 
+@pytest.fixture
+def from_a_card(tmp_path, monkeypatch):
+    """from_a_card([row, ...]) is the evidence of a row of the ledger where a card measured these; None: no file."""
+
+    def made(rows):
+        folder = tmp_path / "benchmarks" / "results"
+        folder.mkdir(parents=True)
+        if rows is not None:
+            (folder / "gpu.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        monkeypatch.setattr(shipped_data, "places", lambda: [tmp_path])
+        evidence = [
+            {"when": "x", "formula": "2 * on_card('resident', 'switch_ms', {'targets': ['q_proj'], 'rank': 16})"}
+        ]
+        return ledger(tmp_path, published="10 ms", evidence=evidence).evidence[0]
+
+    card_rows.cache_clear()
+    yield made
+    card_rows.cache_clear()
+
+
+CARD = {"what": "resident", "card": "H0", "small": False, "targets": ["q_proj"], "rank": 16, "switch_ms": 0.25}
+
+
+@pytest.mark.parametrize(
+    "rows", [None, [], [CARD | {"small": True}], [CARD | {"rank": 8}], [CARD | {"targets": "all-linear"}]]
+)
+def test_what_no_card_has_measured_is_shown_as_that(from_a_card, rows):
+    case = from_a_card(rows)
+    assert (case.shown, case.value, case.steps) == ("not measured on a card", None, [])
+
+
+def test_what_a_card_measured_is_the_latest_row_and_names_the_card(from_a_card):
+    case = from_a_card([CARD | {"switch_ms": 7.0}, CARD, CARD | {"what": "adapters"}, CARD | {"small": True}])
+    assert (case.shown, case.holds) == ("0.5 ms", None)
+    assert case.steps[0].endswith(" = 0.25, measured on H0 = 0.25")
+
+
+def test_a_figure_below_zero_is_shown(from_a_card):
+    assert from_a_card([CARD | {"switch_ms": -0.0125}]).shown == "-0.02500 ms"
+
+
+@pytest.mark.parametrize("name", ["hundreds-of-adapters", "switched-in-milliseconds"])
+def test_rows_about_many_adapters_carry_what_a_card_measures(rows, name):
+    from benchmarks.gpu import resident
+
+    formulas = " ".join(case.formula for case in rows[name].evidence)
+    asked = set(re.findall(r"on_card\('resident', '(\w+)'", formulas))
+    assert asked and asked <= set(re.findall(r'"(\w+)":', Path(resident.__file__).read_text(encoding="utf-8")))
+    settings = [ast.literal_eval(text) for text in re.findall(r"\{.*?\}", formulas)]
+    assert all(any(which.items() <= case.items() for case in resident.RESIDENT.cases) for which in settings)
+
+
 @pytest.mark.parametrize(
     ("row", "line"),
     [
+        (
+            {"cases": [CASE | {"formula": "on_card('resident', 'switch_ms', {'rank': -1})"}]},
+            "what a card measured is evidence, not a case",
+        ),
         ({"published": "about ten", "cases": [CASE]}, "'about ten' is not a figure"),
         ({"compare": "roughly"}, "compare is one of"),
         ({"compare": "within"}, "`factor` belongs to within and footprint"),
