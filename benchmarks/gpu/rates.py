@@ -84,5 +84,5 @@ RATES = Measurement(
     " float32     TF32  float16  device GB/s  pageable GB/s  pinned GB/s  launch µs  torch launch µs  synchronize µs",
     row,
     [{"square": 8192, "mib": 1024, "calls": 2000}],
-    [{"square": 512, "mib": 4, "calls": 20}],
+    [{"square": 128, "mib": 4, "calls": 20}],
 )

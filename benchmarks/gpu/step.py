@@ -118,5 +118,5 @@ STEP = Measurement(
          "seconds": 3}
         for width in (768, 2048, 4096)
     ],
-    [{"width": 64, "layers": 2, "heads": 4, "vocab": 128, "rows": 2, "tokens": 32, "square": 512, "seconds": 0.1}],
+    [{"width": 64, "layers": 2, "heads": 4, "vocab": 128, "rows": 2, "tokens": 32, "square": 128, "seconds": 0.1}],
 )  # fmt: skip

@@ -83,3 +83,18 @@ def test_rows_are_appended_and_other_output_is_printed(processes):
     done = run("only", "--out", str(out))
     assert done.exit_code == 0 and "a library says\nrow 1" in done.output
     assert out.read_text() == '{"figure": 0}\n{"figure": 1}\n'
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("name", NAMES)
+def test_the_rehearsal_prints_a_row_a_line_which_the_table_shows(name, card, capsys):
+    pytest.importorskip("peft")
+    measurement = measurement_named(name)
+    for case in range(len(measurement.small)):
+        command.measure_here(name, True, case)
+    lines = capsys.readouterr().out.splitlines()
+    rows = [json.loads(line) for line in lines if line.startswith("{")]
+    assert len(rows) >= len(measurement.small)
+    for row in rows:
+        assert row["what"] == name and row["small"] and row["card"] == "a stand-in"
+        assert "nan" not in measurement.row(row)
