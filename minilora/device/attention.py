@@ -31,7 +31,7 @@ def attention_on_device(q, k, v, bias) -> Tensor:
         E *= scale
     else:
         fused.mask_scores(E.reshape(B, K, G, T, S), bias[:, :, None], scale)
-    fused.exponentials(E, E.max(axis=-1, keepdims=True))
+    fused.exponentials(E, E.max(axis=-1, keepdims=True), E)
     z = E.sum(axis=-1, keepdims=True).reshape(B, H, T, 1)
     o = xp.empty(q.shape, dtype=q.dtype)
     xp.divide(heads_first((E @ values.transpose(rows)).reshape(B, H, T, hd)), heads_first(z), out=o)
@@ -52,6 +52,19 @@ def attention_on_device(q, k, v, bias) -> Tensor:
         return dq, dk, dv
 
     return record(o, (q, k, v), backward)
+
+
+def one_query_on_device(q, k, v, bias) -> Tensor:  # (B, 1, H, hd), (B, S, K, hd), (B, S, K, hd) -> (B, 1, H, hd)
+    """The same for one new token: sums of products, which read the keys and values as they lie in the cache."""
+    (B, _, H, hd), K, fused = q.shape, k.shape[2], kernels(array_module(q.data))
+    queries, keys = q.data.reshape(B, K, H // K, 1, hd), k.data.transpose(0, 2, 1, 3)[:, :, None]  # (B, K, 1, S, hd)
+    E = fused.sum_3(queries, keys, q.dtype.type(1 / math.sqrt(hd)))  # the scores  (B, K, G, S)
+    if bias is not None:
+        E += bias
+    fused.exponentials(E, E.max(axis=-1, keepdims=True), E)
+    o = fused.sum_2(E[:, :, :, None], v.data.transpose(0, 2, 3, 1)[:, :, None])  # (B, K, G, hd)
+    o /= E.sum(axis=-1, keepdims=True)
+    return Tensor(o.reshape(q.shape))
 
 
 def rotary_on_device(x, cos, sin) -> Tensor:

@@ -48,8 +48,8 @@ def chains(xp: Any) -> dict[str, Callable]:
         scores *= scale
         scores += bias
 
-    def exponentials(scores, largest):  # changes scores
-        scores[...] = xp.exp(scores - largest)
+    def exponentials(z, largest, E):  # writes E, which may be z
+        E[...] = xp.exp(z - largest)
 
     def softmax_backward(dP, E, shift, scale):  # changes dP
         dP -= shift
@@ -61,6 +61,16 @@ def chains(xp: Any) -> dict[str, Callable]:
 
     def sum_3(a, b, c):  # Σ a · b · c over the last axis
         return xp.sum(a * b * c, axis=-1)
+
+    def losses(total, picked, largest, loss):  # writes loss: log Σ e^z - z_t, where total is Σ e^(z - largest)
+        loss[...] = xp.log(total) - (picked - largest)
+
+    def loss_gradient(dh, row, weight, total):  # changes dh; as in loss.py: E W -> dh, row = W[t]
+        dh *= weight / total
+        dh -= weight * row
+
+    def probabilities(E, weight, total, g):  # softmax(z) · weight · g
+        return E * (weight * g / total)
 
     # as in norm.py: squares = Σ x², along = Σ u · x, n = 1/d
 
@@ -94,8 +104,9 @@ def chains(xp: Any) -> dict[str, Callable]:
         p *= keep
         p -= rate * m / (xp.sqrt(v) + eps)
 
-    arithmetic = (
-        swiglu, swiglu_backward, gelu, gelu_backward, rotate_pairs, mask_scores, exponentials, softmax_backward, sum_2,
-        sum_3, rms_norm, rms_norm_backward, sum_of_squares, layer_norm, normalized, layer_norm_backward, adamw,
+    functions = (
+        swiglu, swiglu_backward, gelu, gelu_backward, rotate_pairs, mask_scores, exponentials, softmax_backward, losses,
+        loss_gradient, probabilities, sum_2, sum_3, rms_norm, rms_norm_backward, sum_of_squares, layer_norm, normalized,
+        layer_norm_backward, adamw,
     )  # fmt: skip
-    return {function.__name__: function for function in arithmetic}
+    return {function.__name__: function for function in functions}

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, replace
 
 from .. import ops
-from ..backend import like
 from ..nn import Embedding, Linear, Parameter, RMSNorm, zeros
 from .llama import LlamaAttention, LlamaBlock, LlamaConfig, LlamaForCausalLM, LlamaMLP, inverse_frequencies
+from .places import angles
 
 
 @dataclass
@@ -115,5 +115,5 @@ class GemmaForCausalLM(LlamaForCausalLM):
     def positions_and_masks(self, positions, S, mask, x):  # -> {window: (cos, sin, bias or None)}
         """What the layers of each window share. Shapes as in Llama's."""
         cos, sin, biases = super().positions_and_masks(positions, S, mask, x)
-        near = [like(angle, x) for angle in ops.rotary_angles(positions, self.near_inv_freq, x.dtype)]
+        near = angles(positions, self.near_inv_freq, x)
         return {w: (cos, sin, bias) if w is None else (*near, bias) for w, bias in biases.items()}

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from .. import ops
 from ..arguments import check_arguments
-from ..backend import like
 from ..errors import ConfigError, ShapeError
 from ..nn import Embedding, LayerNorm, Linear, Module, Parameter, zeros
 from .causal_lm import CausalLM
+from .places import causal_bias
 
 
 @dataclass
@@ -137,8 +137,7 @@ class GPT2LMHeadModel(CausalLM):
         if positions.size and positions.max() >= self.config.n_positions:
             raise ShapeError(f"{positions.max() + 1} tokens: this model has {self.config.n_positions} positions")
         x = x + self.transformer.wpe(positions, context)
-        bias = ops.causal_bias(x.shape[1], S, mask, x.dtype)
-        bias = None if bias is None else like(bias, x.data)
+        bias = causal_bias(x.shape[1], S, mask, x.data)
         for block in self.transformer.h:
             x = self.run(block, x, bias, context)
         return self.transformer.ln_f(x, context)

@@ -13,10 +13,10 @@ import numpy as np
 
 from .. import ops
 from ..arguments import check_arguments
-from ..backend import like
 from ..errors import ConfigError
 from ..nn import Embedding, Linear, Module, RMSNorm
 from .causal_lm import CausalLM
+from .places import angles, causal_bias
 
 
 @dataclass
@@ -173,12 +173,10 @@ class LlamaForCausalLM(CausalLM):
         return self.lm_head(h, context)
 
     def positions_and_masks(self, positions, S, mask, x):  # -> cos, sin, {window: bias or None}
-        """What all layers share, made once a forward, on the host: the angles of the positions and the masks.
+        """What all layers share, made once a forward: the angles of the positions and the masks.
 
         cos, sin (B or 1, T, 1, hd); bias (B or 1, 1, T, S), None when every query sees every key.
         """
-        cos, sin = ops.rotary_angles(positions, self.inv_freq, x.dtype)
+        cos, sin = angles(positions, self.inv_freq, x)
         windows = {layer.self_attn.window for layer in self.model.layers}
-        biases = {w: ops.causal_bias(positions.shape[1], S, mask, x.dtype, w) for w in windows}
-        biases = {w: None if bias is None else like(bias, x) for w, bias in biases.items()}
-        return like(cos, x), like(sin, x), biases
+        return cos, sin, {w: causal_bias(positions.shape[1], S, mask, x, w) for w in windows}

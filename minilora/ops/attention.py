@@ -10,7 +10,7 @@ import numpy as np
 
 from ..autograd import Tensor, as_tensor, is_recording, record
 from ..backend import array_module, inner
-from ..device.attention import attention_on_device, rotary_on_device
+from ..device.attention import attention_on_device, one_query_on_device, rotary_on_device
 from ..errors import ShapeError
 from .activation import softmax_
 
@@ -37,11 +37,10 @@ def attention(q, k, v, bias=None) -> Tensor:  # (B, T, H, hd), (B, S, K, hd), (B
     (B, T, H, hd), (S, K) = q.shape, k.shape[1:3]
     if H % K or not k.shape == v.shape == (B, S, K, hd):
         raise ShapeError(f"attention: q {q.shape}, k {k.shape}, v {v.shape}; expected (B, T, H, hd), (B, S, K, hd)")
-    G, scale, xp = H // K, 1 / math.sqrt(hd), array_module(q.data)
-
-    if xp is not np:
-        return attention_on_device(q, k, v, bias)
-    if T == 1 and not is_recording():  # generating one token: few scores, so the plain equation
+    G, scale, one_new = H // K, 1 / math.sqrt(hd), T == 1 and not is_recording()
+    if array_module(q.data) is not np:
+        return (one_query_on_device if one_new else attention_on_device)(q, k, v, bias)
+    if one_new:  # generating one token: few scores, so the plain equation
         P = (q.data.reshape(B, K, G, hd) * scale) @ k.data.transpose(0, 2, 3, 1)  # (B, K, G, S)
         if bias is not None:
             P += bias

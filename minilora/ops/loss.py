@@ -6,7 +6,8 @@
 import numpy as np
 
 from ..autograd import Tensor, as_tensor, is_recording, record
-from ..backend import array_module, like
+from ..backend import array_module
+from ..device.loss import cross_entropy_on_device, linear_cross_entropy_on_device
 from ..errors import ShapeError
 from .linear import check_ids
 
@@ -28,17 +29,18 @@ def cross_entropy(logits, targets, ignore_index: int = IGNORE) -> Tensor:  # (..
     V = logits.shape[-1]
     if tuple(targets.shape) != logits.shape[:-1]:
         raise ShapeError(f"targets of shape {tuple(targets.shape)} for logits of shape {logits.shape}")
-    t, weight = _target_weights(targets, ignore_index, V, logits.data)
+    t, weight, some = _target_weights(targets, ignore_index, V, logits.dtype)
+    if array_module(logits.data) is not np:
+        return cross_entropy_on_device(logits, t, weight, some)
     p = logits.data.reshape(-1, V).copy()
     total, losses = _exponentials_(p, t)
-    loss = _weighted_sum(losses, weight)
 
     def backward(g):
         dz = p * (weight * g / total)[:, None]
-        dz[array_module(dz).arange(len(t)), t] -= weight * g
+        dz[np.arange(len(t)), t] -= weight * g
         return (dz.reshape(logits.shape),)
 
-    return record(loss, (logits,), backward)
+    return record(_weighted_sum(losses, weight, some), (logits,), backward)
 
 
 def linear_cross_entropy(h, W, targets, ignore_index: int = IGNORE) -> Tensor:  # (N, d), (V, d), (N,) int -> ()
@@ -52,48 +54,43 @@ def linear_cross_entropy(h, W, targets, ignore_index: int = IGNORE) -> Tensor:  
     if tuple(targets.shape) != h.shape[:-1] or h.ndim != 2 or W.requires_grad:
         raise ShapeError(f"targets of shape {tuple(targets.shape)} for h of shape {h.shape}; W must be frozen")
     V, x = len(W), h.data
-    t, weight = _target_weights(targets, ignore_index, V, x)
-    xp = array_module(x)
-    losses = xp.empty(len(t), dtype=x.dtype)
-    dh = xp.empty(x.shape, dtype=x.dtype) if h.requires_grad and is_recording() else None
-    logits = xp.empty((min(ROW_BLOCK, len(t)), V), dtype=x.dtype)  # every block uses this memory
+    t, weight, some = _target_weights(targets, ignore_index, V, x.dtype)
+    if array_module(x) is not np:
+        return linear_cross_entropy_on_device(h, W, t, weight, some)
+    losses = np.empty(len(t), dtype=x.dtype)
+    dh = np.empty(x.shape, dtype=x.dtype) if h.requires_grad and is_recording() else None
+    logits = np.empty((min(ROW_BLOCK, len(t)), V), dtype=x.dtype)  # every block uses this memory
     for start in range(0, len(t), ROW_BLOCK):
         rows = slice(start, start + ROW_BLOCK)
         z = logits[: len(x[rows])]
-        xp.matmul(x[rows], W.data.T, out=z)
+        np.matmul(x[rows], W.data.T, out=z)
         total, losses[rows] = _exponentials_(z, t[rows])
         if dh is not None:
-            xp.matmul(z, W.data, out=dh[rows])
+            np.matmul(z, W.data, out=dh[rows])
             dh[rows] *= (weight[rows] / total)[:, None]
             dh[rows] -= weight[rows][:, None] * W.data[t[rows]]
-    return record(_weighted_sum(losses, weight), (h,), lambda g: (dh * g,))
+    return record(_weighted_sum(losses, weight, some), (h,), lambda g: (dh * g,))
 
 
-def _target_weights(targets, ignore_index, V, logits):
-    """t (N,) int64, and weight (N,): 1/n for each of the n targets that count; an ignored target is 0 in both.
-
-    Both have the device of `logits`; weight has its type.
-    """
+def _target_weights(targets, ignore_index, V, dtype):  # -> (N,) int64, (N,), bool
+    """t; weight, 1/n for each of the n targets that count; whether one does. An ignored target is 0 in both arrays."""
     t = targets.reshape(-1)
     counts = t != ignore_index
-    t = check_ids(array_module(t).where(counts, t, 0), V, "target")
-    if isinstance(t, np.ndarray):
-        t, counts = like(t, logits), like(counts, logits)
-    weight = counts.astype(logits.dtype)
-    weight /= array_module(logits).maximum(weight.sum(), 1)
-    return t, weight
+    xp = array_module(t)
+    weight = counts.astype(dtype)
+    n = weight.sum()
+    weight /= xp.maximum(n, 1)
+    return check_ids(xp.where(counts, t, 0), V, "target"), weight, bool(n > 0) if xp is np else n > 0
 
 
 def _exponentials_(z, t):  # (N, V), (N,) -> Σ e^(z - max z) (N,), log Σ e^z - z_t (N,); z becomes e^(z - max z)
-    xp = array_module(z)
     if z.size:
         z -= z.max(axis=-1, keepdims=True)
-    picked = z[xp.arange(len(t)), t]
-    xp.exp(z, out=z)
+    picked = z[np.arange(len(t)), t]
+    np.exp(z, out=z)
     total = z.sum(axis=-1)
-    return total, xp.log(total) - picked
+    return total, np.log(total) - picked
 
 
-def _weighted_sum(losses, weight):  # (N,), (N,) -> (); nan when no target counts
-    xp = array_module(losses)
-    return xp.where(weight.sum() > 0, (losses * weight).sum(), xp.asarray(np.nan, dtype=losses.dtype))
+def _weighted_sum(losses, weight, some):  # (N,), (N,) -> (); nan when no target counts
+    return (losses * weight).sum() if some else losses.dtype.type(np.nan)

@@ -2,8 +2,10 @@
 
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import strict_cupy
 
 import minilora
@@ -24,3 +26,62 @@ def test_every_chain_is_used_and_is_the_same_on_numpy_arrays(rng):
             ours, expected = tuple(on_device), tuple(arrays)
         for a, b in zip(*(r if isinstance(r, tuple) else [r] for r in (ours, expected)), strict=True):
             assert a.dtype == np.float32 and np.array_equal(a.get(), b)
+
+
+# ---- in CuPy itself, which traces a chain without a card
+
+
+class Traced:
+    """All that CuPy's tracer asks of an array."""
+
+    def __init__(self, dtype):
+        self.dtype, self.ndim = np.dtype(dtype), 2
+
+
+@pytest.fixture
+def trace(monkeypatch):
+    cupy = pytest.importorskip("cupy")
+    from cupy._core import core, fusion
+
+    pieces = SimpleNamespace(elementwise_copy=core.elementwise_copy, create_ufunc=core.create_ufunc)
+    monkeypatch.setattr(fusion, "core", SimpleNamespace(ndarray=Traced, **vars(pieces)))
+
+    def traced(chain, dtype):  # -> ElementwiseKernel or ReductionKernel, its history
+        history, names = fusion._FusionHistory(), inspect.signature(chain).parameters
+        kinds = [np.dtype(dtype).type(0.5) if name in NUMBERS else Traced(dtype) for name in names]
+        monkeypatch.setattr(fusion._thread_local, "history", history, raising=False)
+        monkeypatch.setattr(fusion._thread_local, "is_old_fusing", True, raising=False)
+        return history.get_fusion(chain, kinds, chain.__name__)[0], history
+
+    return lambda name, dtype: traced(fused.chains(cupy)[name], dtype)
+
+
+NUMBERS = set("scale n beta1 rest1 beta2 rest2 rate keep".split())
+each_chain = pytest.mark.parametrize("name", fused.chains(np))
+
+
+@each_chain
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+def test_cupy_makes_one_kernel_of_a_chain_in_the_type_of_its_arrays(trace, name, dtype):
+    kernel, history = trace(name, dtype)  # raises for what CuPy's first tracer cannot put in one kernel
+    steps = history.op_list + history.postmap_op_list
+    assert {np.dtype(t).name for step in steps for t in step.dtypes} == {dtype}
+    assert {p.dtype.name for p in kernel.in_params + kernel.out_params} == {dtype}
+    assert type(kernel).__name__ == ("ReductionKernel" if name.startswith("sum_") else "ElementwiseKernel")
+
+
+@each_chain
+def test_the_compiler_of_cuda_accepts_a_chain(trace, name):
+    nvrtc = pytest.importorskip("cupy_backends.cuda.libs.nvrtc")
+    kernel, history = trace(name, "float32")
+    given = [f"{'float' if p.is_const else 'float &'} {p.name}" for p in kernel.in_params + kernel.out_params]
+    if hasattr(kernel, "operation"):
+        code = f"__device__ void chain({', '.join(given)}) {{ {kernel.operation} }}"
+    else:  # the sum itself is CuPy's
+        code = f"__device__ float chain({', '.join(given[: len(kernel.in_params)])}) {{ return {kernel.map_expr}; }}"
+    source = kernel.preamble.replace('#include "cupy/float16.cuh"', "") + code
+    try:
+        program = nvrtc.createProgram(source, f"{name}.cu", (), ())
+    except Exception as error:  # CuPy raises its own when the library is not there
+        pytest.skip(str(error))
+    nvrtc.compileProgram(program, ("-arch=compute_90",))
