@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from .. import ops
-from ..backend import device_of, like, to_device
+from ..backend import array_module, device_of, like
 
 
 def angles(positions, inv_freq, x):  # (B or 1, T) int64 host array, (hd/2,) -> cos, sin (B or 1, T, 1, hd)
@@ -16,15 +16,15 @@ def angles(positions, inv_freq, x):  # (B or 1, T) int64 host array, (hd/2,) -> 
     if not (positions == np.arange(start, start + T, dtype=np.int64)).all():  # padded, or rows at different places
         return tuple(like(a, x) for a in ops.rotary_angles(positions, inv_freq, x.dtype))
     places = 1 << (start + T - 1).bit_length()  # the next power of 2: a longer text makes a new table now and then
-    table = _table(device_of(x), inv_freq.astype(np.float32).tobytes(), x.dtype, places)
+    table = _table(array_module(x), device_of(x), inv_freq.astype(np.float32).tobytes(), x.dtype, places)
     return tuple(a[:, start : start + T] for a in table)
 
 
 @functools.lru_cache(8)
-def _table(device, frequencies, dtype, places):
+def _table(xp, device, frequencies, dtype, places):
     positions = np.arange(places, dtype=np.int64)[None]
     host = ops.rotary_angles(positions, np.frombuffer(frequencies, np.float32), dtype)
-    return tuple(to_device(a, device) for a in host)
+    return tuple(xp.asarray(a) for a in host)
 
 
 def causal_bias(T, S, mask, x, window=None):  # -> (B or 1, 1, T, S) or None
@@ -32,10 +32,10 @@ def causal_bias(T, S, mask, x, window=None):  # -> (B or 1, 1, T, S) or None
     if isinstance(x, np.ndarray) or mask is not None:
         bias = ops.causal_bias(T, S, mask, x.dtype, window)
         return None if bias is None else like(bias, x)
-    return _bias(device_of(x), T, S, x.dtype, window)
+    return _bias(array_module(x), device_of(x), T, S, x.dtype, window)
 
 
 @functools.lru_cache(4)
-def _bias(device, T, S, dtype, window):
+def _bias(xp, device, T, S, dtype, window):
     bias = ops.causal_bias(T, S, None, dtype, window)
-    return None if bias is None else to_device(bias, device)
+    return None if bias is None else xp.asarray(bias)
