@@ -40,7 +40,7 @@ def show(width, rows, tokens, rank, highest, repeats):
     W, x, y = random(width, width), random(rows, tokens, width), random(rows, tokens, width)
     A, B, s = random(rows, rank, width), random(rows, rank, width), np.ones(rows, np.float32)
     slots = np.arange(rows)
-    stack, segment = Stack(A, B, s[:, None, None]), Segment(slice(0, rows), slice(0, rows), 1, 0)
+    stack, segment = Stack(A, B * s[:, None, None]), Segment(slice(0, rows), slice(0, rows), 1, 0)
     times = interleaved(
         {
             "layer": lambda: x.reshape(-1, width) @ W.T,

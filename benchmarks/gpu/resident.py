@@ -105,21 +105,22 @@ def step_times(base, resident, batch_sizes, prompt, seconds):  # -> dict of mill
     names = list(resident.slots)
     batches = {f"base {n}": Batch(base, resident, [BASE] * n, prompt + 1) for n in batch_sizes}
     batches |= {f"own {n}": Batch(base, resident, own_names(names, n), prompt + 1) for n in batch_sizes}
-    batches["same"] = Batch(base, resident, names[:1], prompt + 1)
-    switched, following = Batch(base, resident, names[:1], prompt + 1), itertools.cycle(names[1:] + names[:1])
-    for batch in (*batches.values(), switched):
+    same, switched = (Batch(base, resident, names[:1], prompt + 1) for _ in range(2))
+    following = itertools.cycle(names[1:] + names[:1])
+    for batch in (*batches.values(), same, switched):
         batch.read(prompt)
 
     def switch():
         switched.names = [next(following)]
         switched.decode()
 
-    times = in_turns({name: batch.decode for name, batch in batches.items()} | {"switched": switch}, seconds)
-    ms = {name: 1e3 * float(np.median(t)) for name, t in times.items()}
+    steps = in_turns({name: batch.decode for name, batch in batches.items()}, seconds)
+    times = in_turns({"same": same.decode, "switched": switch}, seconds)
+    more = 1e3 * (times["switched"] - times["same"])
     return {
-        "same_ms": ms.pop("same"), "switched_ms": ms.pop("switched"), "step_ms": ms,
-        "switch_ms": 1e3 * float(np.median(times["switched"] - times["same"])),
-        "switch_quartiles": [1e3 * float(q) for q in np.percentile(times["switched"] - times["same"], (25, 75))],
+        "step_ms": {name: 1e3 * float(np.median(t)) for name, t in steps.items()},
+        **{f"{name}_ms": 1e3 * float(np.median(t)) for name, t in times.items()},
+        "switch_ms": float(np.median(more)), "switch_quartiles": [float(q) for q in np.percentile(more, (25, 75))],
     }  # fmt: skip
 
 

@@ -63,8 +63,7 @@ class Stack(NamedTuple):
     """The adapters of one layer and rank. A slot is a place for one adapter."""
 
     A: np.ndarray  # (n, r, in)
-    B: np.ndarray  # (n, r, out)
-    s: np.ndarray  # (n, 1, 1)
+    B: np.ndarray  # (n, r, out), s · B transposed
     g: np.ndarray | None = None  # (n, 1, out), DoRA's m / n; None: every adapter here is LoRA
 
     on_input = False  # a ScaleStack alone may change the input of the layer
@@ -76,7 +75,7 @@ class Stack(NamedTuple):
         # CuPy copies an operand of a batched product unless it is C-contiguous: there Aᵀ is stored
         A = xp.zeros((n, r, n_in), dtype) if xp is np else xp.zeros((n, n_in, r), dtype).swapaxes(1, 2)
         g = None if part.g is None else xp.zeros((n, 1, out), dtype)
-        return cls(A, xp.zeros((n, r, out), dtype), xp.zeros((n, 1, 1), dtype), g)
+        return cls(A, xp.zeros((n, r, out), dtype), g)
 
     def fits(self, part):
         """Whether `part` can be in a slot here."""
@@ -84,16 +83,15 @@ class Stack(NamedTuple):
 
     def put(self, slot, part):
         """Copy an update into a slot."""
-        self.A[slot], self.B[slot], self.s[slot] = part.A, part.B.T, part.s
+        self.A[slot], self.B[slot] = part.A, part.B.T * part.s
         if self.g is not None:
             self.g[slot] = part.g
 
     def add(self, y, x, segment, bias):  # (B, T, out), (B, T, in): y is written into
-        """y += s · (x Aᵀ) B for the rows of a segment; with DoRA y = g ⊙ (y - b + s · (x Aᵀ) B) + b."""
+        """y += (x Aᵀ) (s · B) for the rows of a segment; with DoRA y = g ⊙ (y - b + (x Aᵀ) (s · B)) + b."""
         slots, k = segment.slots, segment.slots.stop - segment.slots.start
         xs = x[segment.rows].reshape(k, -1, x.shape[-1])  # (k, c T, in)
         u = xs @ self.A[slots].swapaxes(1, 2)  # (k, c T, r)
-        u *= self.s[slots]
         if segment.scale is not None:
             u = u.reshape(k, segment.each, -1, u.shape[-1]) * like(segment.scale.reshape(k, -1, 1, 1), u)
             u = u.reshape(k, -1, u.shape[-1])

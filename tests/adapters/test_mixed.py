@@ -101,7 +101,7 @@ def test_loop_gather_and_segments_add_the_same(T, r):
     one, two, three = y.copy(), y.copy(), y.copy()
     loop(one, x, slots, A, B, s)
     gather(two, x, slots, A, B, s)
-    Stack(A, B, s[:, None, None]).add(three, x, Segment(slice(1, 4), np.array([2, 7, 3, 5, 0, 6]), 2, 0), None)
+    Stack(A, B * s[:, None, None]).add(three, x, Segment(slice(1, 4), np.array([2, 7, 3, 5, 0, 6]), 2, 0), None)
     assert np.abs(one - y).max() > 0.1
     assert np.array_equal(one[[1, 4]], y[[1, 4]])
     assert np.allclose(one, two, rtol=0, atol=1e-12) and np.allclose(one, three, rtol=0, atol=1e-12)
