@@ -37,8 +37,12 @@ def synchronize():
         torch.cuda.synchronize()
 
 
-def in_turns(functions, seconds, warm=3, least=5):  # {name: function} -> {name: array of seconds}
-    """Time the functions in turns for about `seconds`: each call from an idle device to an idle device."""
+def in_turns(functions, seconds, warm=3, least=5, calls=1):  # {name: function} -> {name: array of seconds of a call}
+    """Time the functions in turns for about `seconds`: from an idle device to an idle device.
+
+    calls: of a function in one turn. More than one show what a stream of them takes: the launch and the wait of a
+    single call take longer than a small kernel.
+    """
     for function in list(functions.values()) * warm:  # compiles, and fills the pools of memory
         function()
     times = {name: [] for name in functions}
@@ -47,9 +51,10 @@ def in_turns(functions, seconds, warm=3, least=5):  # {name: function} -> {name:
         for name, function in functions.items():
             synchronize()
             start = time.perf_counter()
-            function()
+            for _ in range(calls):
+                function()
             synchronize()
-            times[name].append(time.perf_counter() - start)
+            times[name].append((time.perf_counter() - start) / calls)
         rounds += 1
     return {name: np.array(t) for name, t in times.items()}
 

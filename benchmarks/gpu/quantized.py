@@ -42,7 +42,7 @@ def layers(shapes, rows, square, mib, seconds):
             sides = sides_of(weights, n)
             timed = {(side, 0): forward for side, (forward, _) in sides.items()}
             timed |= {(side, 1): both for side, (_, both) in sides.items()}
-            times = in_turns(timed, seconds)
+            times = in_turns(timed, seconds, calls=5 if n < 64 else 1)
             for name, precision in sides:
                 size = 2 if precision == "bfloat16" or (name, precision) == ("dense", "float16") else 4
                 weight = weights[name].nbytes if isinstance(weights.get(name), Stored) else size * n_out * n_in

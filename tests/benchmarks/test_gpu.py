@@ -1,13 +1,18 @@
 """`python -m benchmarks.gpu` without a device: what it refuses, and how it goes on after a failure."""
 
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu.measurements import NAMES, Measurement, measurement_named
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments):
@@ -98,3 +103,19 @@ def test_the_rehearsal_prints_a_row_a_line_which_the_table_shows(name, card, cap
     for row in rows:
         assert row["what"] == name and row["small"] and row["card"] == "a stand-in"
         assert "nan" not in measurement.row(row)
+
+
+@pytest.mark.reference
+def test_the_whole_command_runs_with_the_stand_in_as_cupy(tmp_path):
+    pytest.importorskip("peft")
+    (tmp_path / "cupy.py").write_text("import fake_card, pytest\nfake_card.install(pytest.MonkeyPatch())\n")
+    path = os.pathsep.join(map(str, (tmp_path, ROOT / "tests" / "support", ROOT)))
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", "generation", "--small", "--out", "rows.jsonl"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, encoding="utf-8",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 2 and {row["card"] for row in rows} == {"a stand-in"}
+    for row in rows:
+        assert measurement_named("generation").row(row) in done.stdout

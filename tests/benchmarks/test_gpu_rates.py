@@ -31,6 +31,14 @@ def test_sides_are_timed_in_turns_between_two_waits(card):
     assert card.synchronized == 2 * 2 * 3
 
 
+def test_the_time_of_several_calls_in_a_turn_is_that_of_one(card, monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(device.time, "perf_counter", lambda: next(clock))
+    done = []
+    times = device.in_turns({"a": lambda: done.append("a")}, seconds=0, warm=0, least=2, calls=5)
+    assert len(done) == 10 and times["a"].tolist() == [0.2, 0.2]
+
+
 def test_the_peak_of_memory_is_what_was_in_use_before_and_what_a_call_took_at_most(card):
     card.bytes = 7 << 20
     assert device.peak_here(lambda: None) == (7 + 3) << 20

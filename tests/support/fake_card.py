@@ -15,6 +15,12 @@ import strict_cupy
 @pytest.fixture
 def card(monkeypatch):
     """sys.modules has the stand-in as cupy; torch computes on the CPU."""
+    with calm_torch():
+        yield install(monkeypatch)
+
+
+def install(monkeypatch):  # -> what a test looks at
+    """Put the stand-in in CuPy's place, with what the measurements ask a device."""
     state = SimpleNamespace(bytes=5 << 20, compute_types=[], synchronized=0)
     monkeypatch.setitem(sys.modules, "cupy", strict_cupy)
     pool = SimpleNamespace(
@@ -40,19 +46,21 @@ def card(monkeypatch):
     monkeypatch.setattr(runtime, "runtimeGetVersion", lambda: 13000, raising=False)
     monkeypatch.setattr(strict_cupy.cuda, "MemoryHook", MemoryHook, raising=False)
     monkeypatch.setitem(sys.modules, "cupyx", SimpleNamespace(empty_pinned=np.empty))
-    with calm_torch(monkeypatch):
-        yield state
+    with contextlib.suppress(ImportError):
+        import torch
+
+        monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)  # a build for a CPU has none
+    return state
 
 
 @contextlib.contextmanager
-def calm_torch(monkeypatch):
-    """torch, where it is installed, on one thread and in float32, and with what only a build for a card has."""
+def calm_torch():
+    """torch, where it is installed, on one thread, and in float32 afterwards."""
     try:
         import torch
     except ImportError:
         yield
         return
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
     threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
     torch.set_num_threads(1)
     yield
