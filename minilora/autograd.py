@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .backend import array_module, device_of, to_device, to_host
+from .backend import add_up, array_module, device_of, to_device, to_host
 from .errors import GraphError, ShapeError
 
 _recording = contextvars.ContextVar("recording", default=True)
@@ -183,6 +183,9 @@ def leaf_gradients(root: Tensor, gradient, retain_graph: bool = False) -> Iterat
         g = gradients.pop(place, None)
         if g is None:
             continue
+        if isinstance(g, Parts):
+            g = add_up(g)
+            owned.add(place)
         if isinstance(place, Tensor):
             yield place, g if place in owned else g.copy()
             continue
@@ -197,6 +200,8 @@ def _add_gradient(gradients, owned, key, pg, g):
     """Add `pg`, which a backward computed from `g`, to the sum in `gradients` for the node or leaf `key`."""
     if isinstance(pg, SlicedGradient):
         before, xp = gradients.get(key), array_module(g)
+        if isinstance(before, Parts):
+            before = add_up(before)
         if key not in owned:
             before = xp.zeros(pg.shape, dtype=g.dtype) if before is None else before.copy()
             owned.add(key)
@@ -206,11 +211,21 @@ def _add_gradient(gradients, owned, key, pg, g):
         gradients[key] = pg
         if _owner(pg) is not _owner(g):  # otherwise pg is g itself (add) or a view of it (reshape)
             owned.add(key)
+    elif array_module(pg) is not np:  # added up in one kernel when all are there
+        before = gradients[key]
+        parts = before if isinstance(before, Parts) else [before]
+        gradients[key] = Parts([*parts, pg] if len(parts) < Parts.most else [add_up(parts), pg])
     elif key in owned:
         gradients[key] += pg
     else:
         gradients[key] = gradients[key] + pg
         owned.add(key)
+
+
+class Parts(list):
+    """Arrays of a GPU whose sum is a gradient."""
+
+    most = 8
 
 
 def _owner(a):

@@ -5,6 +5,7 @@ libraries have. Random numbers are drawn by NumPy on the host and uploaded, so t
 """
 
 import functools
+import operator
 import re
 import sys
 from typing import Any
@@ -114,6 +115,16 @@ def inner_columns(a, b):  # (N, d), (N, d) -> (d,)
 def sum_rows(g):  # (..., d) -> (d,)
     """The sum over all leading axes."""
     return g.reshape(-1, g.shape[-1]).sum(axis=0)
+
+
+def add_up(arrays: list):
+    """The sum of arrays of one shape on a GPU, in one kernel."""
+    return _adder(array_module(arrays[0]), len(arrays))(*arrays)
+
+
+@functools.cache
+def _adder(xp, n):
+    return xp.fuse(kernel_name=f"add_{n}")(lambda *arrays: functools.reduce(operator.add, arrays))
 
 
 def product(a, b):  # (n, k), (k, m) -> (n, m)

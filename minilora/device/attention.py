@@ -76,9 +76,9 @@ def rotary_on_device(x, cos, sin) -> Tensor:
     low, high = (..., slice(hd // 2)), (..., slice(hd // 2, hd))
     cos, sin = cos[high], sin[high]
 
-    def turn(a, first, second):
-        y = xp.empty((B, H, T, hd), dtype=a.dtype).transpose(0, 2, 1, 3)
+    def turn(a, first, second, y):
         kernels(xp).rotate_pairs(a[first], a[second], cos, sin, y[first], y[second])
         return y
 
-    return record(turn(x.data, low, high), (x,), lambda g: (turn(g, high, low),))
+    y = xp.empty((B, H, T, hd), dtype=x.dtype).transpose(0, 2, 1, 3)
+    return record(turn(x.data, low, high, y), (x,), lambda g: (turn(g, high, low, xp.empty(g.shape, dtype=g.dtype)),))

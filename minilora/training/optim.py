@@ -4,6 +4,7 @@ An optimizer changes the arrays of its parameters in place. It keeps only arrays
 saved and resumed with the same bits. A schedule is a function of the step; its value multiplies the learning rate.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -12,6 +13,8 @@ import numpy as np
 from ..backend import array_module, like, to_host
 from ..device.fused import kernels
 from ..errors import ConfigError, FormatError, UnknownNameError, listed, nearest
+
+SMALL = 2**20  # numbers of a parameter for which a launch takes longer than the arithmetic
 
 
 class Optimizer:
@@ -171,7 +174,7 @@ def clip_grad_norm_(params, max_norm: float):  # -> 0-d array
     Returns the norm before, sqrt(Σ g²) over all gradients together: a 0-d array where the gradients are, so that the
     host does not wait for a device. The factor is max_norm / (norm + 1e-6), at most 1, as in torch.
     """
-    gradients = [p.grad for p in params if p.grad is not None]
+    gradients = side_by_side([p for p in params if p.grad is not None])
     if not gradients:
         return np.zeros((), dtype=np.float32)
     xp = array_module(gradients[0])
@@ -180,6 +183,26 @@ def clip_grad_norm_(params, max_norm: float):  # -> 0-d array
     for g in gradients:
         g *= factor
     return norm
+
+
+def side_by_side(params) -> list:
+    """The gradients of these parameters, for arithmetic that is the same on all of them.
+
+    On a GPU those of up to SMALL numbers are put into one array first, so that a kernel reads or changes all of them.
+    """
+    small = [p for p in params if array_module(p.grad) is not np and p.grad.size <= SMALL]
+    if len(small) < 2:
+        return [p.grad for p in params]
+    xp = array_module(small[0].grad)
+    joined = xp.concatenate([p.grad.reshape(-1) for p in small])
+    for p, part in zip(small, parts_of(joined, small), strict=True):
+        p.grad = part
+    return [joined, *(p.grad for p in params if array_module(p.grad) is np or p.grad.size > SMALL)]
+
+
+def parts_of(joined, params) -> list:  # (n,) -> arrays of the shapes of `params`, views
+    ends = itertools.accumulate(p.size for p in params)
+    return [joined[end - p.size : end].reshape(p.shape) for p, end in zip(params, ends, strict=True)]
 
 
 # ---- schedules: functions step -> factor; steps count from 1

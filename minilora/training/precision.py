@@ -18,10 +18,10 @@ values are those of the hardware, the speed is not. On a GPU the products with f
 """
 
 import contextlib
+import functools
 import math
 import operator
 from collections.abc import Iterator, Mapping
-from functools import partial
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from ..autograd import rounded_by
 from ..backend import array_module
 from ..errors import TrainingError, UnknownNameError, nearest
 from ..rounding import round_to
+from .optim import side_by_side
 
 START, GROWTH_INTERVAL = 2.0**16, 2000
 SMALLEST = 2.0**-14  # a loss scale below this cannot help: float16 itself overflows
@@ -69,7 +70,7 @@ class BFloat16(Precision):
         """Inside this block the weights of `model` have 16 bits, and every operation rounds to 16 bits."""
         masters = [(p, p.data) for p in model.parameters() if hasattr(p.data, "astype")]  # not: stored in fewer bits
         with (
-            rounded_by(partial(round_to, kind=self.name)),
+            rounded_by(functools.partial(round_to, kind=self.name)),
             np.errstate(over="ignore", invalid="ignore"),
         ):  # `unscale_` looks
             try:
@@ -110,8 +111,8 @@ class Float16(BFloat16):
 
         On a GPU the host waits here: it must know whether a gradient is infinite.
         """
-        gradients = [p.grad for p in params if p.grad is not None]
-        if not all(array_module(g).isfinite(g).all() for g in gradients):
+        gradients = side_by_side([p for p in params if p.grad is not None])
+        if not _finite(gradients):
             self.scale, self.good_steps = self.scale / 2, 0
             if self.scale < SMALLEST:
                 raise TrainingError("numbers above 65,504 occur: float16 cannot hold them; use bfloat16 or float32")
@@ -131,6 +132,11 @@ class Float16(BFloat16):
         if not SMALLEST <= scale < math.inf or not 0 <= good_steps < GROWTH_INTERVAL:
             raise ValueError
         self.scale, self.good_steps = float(scale), operator.index(good_steps)
+
+
+def _finite(arrays) -> bool:
+    """Whether all numbers are finite. The host waits for a GPU once, not for each array."""
+    return bool(functools.reduce(operator.and_, (array_module(a).isfinite(a).all() for a in arrays), True))
 
 
 PRECISIONS = {p.name: p for p in (Precision, Float16, BFloat16)}
