@@ -4,7 +4,6 @@ An optimizer changes the arrays of its parameters in place. It keeps only arrays
 saved and resumed with the same bits. A schedule is a function of the step; its value multiplies the learning rate.
 """
 
-import itertools
 import math
 from collections.abc import Callable
 
@@ -12,9 +11,8 @@ import numpy as np
 
 from ..backend import array_module, like, to_host
 from ..device.fused import kernels
+from ..device.joined import WORTH_JOINING, JoinedParameters, is_small, join, side_by_side
 from ..errors import ConfigError, FormatError, UnknownNameError, listed, nearest
-
-SMALL = 2**20  # numbers of a parameter for which a launch takes longer than the arithmetic
 
 
 class Optimizer:
@@ -33,20 +31,43 @@ class Optimizer:
             raise ConfigError("a parameter is in the optimizer twice")
         self.steps = [0] * len(self.params)  # how often each parameter was updated
         self.state = [{} for _ in self.params]  # its buffers, made when it is first updated
+        self._joined = {}  # on a GPU: index of the first -> small parameters that are updated as one array
 
     def step(self, factor: float = 1.0) -> None:
         """Update every parameter that has a gradient, with `factor` times the learning rate of its group."""
         index = 0
         for group in self.param_groups:
             lr = float(group["lr"] * factor)  # a Python number: a NumPy one would turn float32 arrays into float64
+            ready = []
             for p in group["params"]:
                 if p.grad is not None:
                     if not self.state[index]:
                         zeros_like = array_module(p.data).zeros_like
                         self.state[index] = {name: zeros_like(p.data) for name in self.buffers}
                     self.steps[index] += 1
-                    self.update(p.data, p.grad, self.steps[index], self.state[index], lr, group)
+                    ready.append(index)
                 index += 1
+            for p, g, t, state in self._updates(ready):
+                self.update(p, g, t, state, lr, group)
+
+    def _updates(self, indices):  # -> iterator of what `update` takes
+        """The arrays of these parameters; on a GPU small ones of a type, updated equally often, are one array."""
+        together = {}
+        for i in indices:
+            p, t = self.params[i], self.steps[i]
+            if is_small(p.data):
+                together.setdefault((t, p.dtype), []).append(i)
+            else:
+                yield p.data, p.grad, t, self.state[i]
+        for (t, _), chosen in together.items():
+            if len(chosen) < WORTH_JOINING:
+                yield from ((self.params[i].data, self.params[i].grad, t, self.state[i]) for i in chosen)
+                continue
+            params, states = [self.params[i] for i in chosen], [self.state[i] for i in chosen]
+            joined = self._joined.get(chosen[0])
+            if joined is None or not joined.holds(params, states):
+                joined = self._joined[chosen[0]] = JoinedParameters(params, states)
+            yield joined.data, join([p.grad for p in params])[0], t, joined.buffers
 
     def update(self, p, g, t, state, lr, group):
         """Change the array `p` in place. g: its gradient; t: how often it was updated, this time included."""
@@ -183,26 +204,6 @@ def clip_grad_norm_(params, max_norm: float):  # -> 0-d array
     for g in gradients:
         g *= factor
     return norm
-
-
-def side_by_side(params) -> list:
-    """The gradients of these parameters, for arithmetic that is the same on all of them.
-
-    On a GPU those of up to SMALL numbers are put into one array first, so that a kernel reads or changes all of them.
-    """
-    small = [p for p in params if array_module(p.grad) is not np and p.grad.size <= SMALL]
-    if len(small) < 2:
-        return [p.grad for p in params]
-    xp = array_module(small[0].grad)
-    joined = xp.concatenate([p.grad.reshape(-1) for p in small])
-    for p, part in zip(small, parts_of(joined, small), strict=True):
-        p.grad = part
-    return [joined, *(p.grad for p in params if array_module(p.grad) is np or p.grad.size > SMALL)]
-
-
-def parts_of(joined, params) -> list:  # (n,) -> arrays of the shapes of `params`, views
-    ends = itertools.accumulate(p.size for p in params)
-    return [joined[end - p.size : end].reshape(p.shape) for p, end in zip(params, ends, strict=True)]
 
 
 # ---- schedules: functions step -> factor; steps count from 1

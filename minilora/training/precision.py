@@ -27,9 +27,9 @@ import numpy as np
 
 from ..autograd import rounded_by
 from ..backend import array_module
+from ..device.joined import side_by_side
 from ..errors import TrainingError, UnknownNameError, nearest
 from ..rounding import round_to
-from .optim import side_by_side
 
 START, GROWTH_INTERVAL = 2.0**16, 2000
 SMALLEST = 2.0**-14  # a loss scale below this cannot help: float16 itself overflows
