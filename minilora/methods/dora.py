@@ -12,6 +12,8 @@ every term that m or B A changes, and not from the frozen x Wᵀ, as in PEFT.
 
 import copy
 
+import numpy as np
+
 from ..autograd import Tensor, record
 from ..backend import array_module, inner, inner_columns, narrow_product, to_host
 from . import trainable_tokens
@@ -54,7 +56,8 @@ def dora_update(y, x, A, B, m, n, s, bias):  # (..., out), (..., in), (r, in), (
 
 
 def row_norms(V):  # (out, in) -> (out,)
-    """The Euclidean norm of each row."""
+    """The Euclidean norm of each row, in float32 at least: the square of a small weight has no digits in float16."""
+    V = V.astype(np.result_type(V.dtype, np.float32), copy=False)
     return array_module(V).sqrt(inner(V, V))
 
 

@@ -59,6 +59,18 @@ def test_mixed_precision_learns_as_on_the_cpu(device, case):
     assert_all_close(there, here, 3e-2)
 
 
+def test_the_norm_of_dora_has_the_digits_of_float32_also_where_weights_have_16_bits(device):
+    """The square of 0.001 is 1e-6, which has four bits in float16."""
+    norms = []
+    for to in ("cpu", device):
+        model = tiny_llama(spread=0.05)
+        model = ml.get_peft_model(model, DORA, seed=1).to(to)
+        with precision_named("float16").computing(model):
+            norms.append([to_host(m.norm(layer.base_layer)) for layer in model.base_model.layers for m in
+                          layer.adapters.values()])  # fmt: skip
+    assert_all_close(norms[1], norms[0], 1e-3)
+
+
 OPTIMIZERS = {
     "adamw": partial(AdamW, lr=1e-2, eps=1e-2, betas=(0.7, 0.9), weight_decay=0.2),
     "sgd": partial(SGD, lr=1e-2),
