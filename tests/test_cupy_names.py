@@ -10,6 +10,7 @@ import inspect
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import minilora
@@ -17,12 +18,28 @@ import minilora
 API = json.loads((Path(__file__).parent / "golden" / "cupy_14_2_api.json").read_text(encoding="utf-8"))
 OBJECTS = {name: API.pop(name) for name in ("ndarray", "ndarray_methods", "Generator")}
 UFUNC_KEYWORDS = ["out", "dtype", "casting"]
+CUDA = {"cuda.Device", "cuda.is_available", "cuda.runtime.getDeviceCount", "cuda.runtime.getDeviceProperties"}
 UFUNC_METHODS = {"add.at", "subtract.at", "maximum.at", "minimum.at", "add.reduce", "add.accumulate"}
-SOURCES = sorted(Path(minilora.__file__).parent.rglob("*.py"))
+KNOWN = {*API, *UFUNC_METHODS, *CUDA}
+KNOWN |= {name.rpartition(".")[0] for name in KNOWN} | {"cuda"}  # "linalg" of "linalg.svd"
+PACKAGE = Path(minilora.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+COMPUTING = ("ops", "methods", "quantization", "device", "adapters")  # rooms whose arrays may be on a device
+ON_A_DEVICE = [
+    path for path in SOURCES if path.relative_to(PACKAGE).parts[0] in
+    (*COMPUTING, "models", "training", "autograd.py", "nn.py", "rounding.py", "backend.py", "gradcheck.py")
+]  # fmt: skip
+METHODS = {  # of arrays, whose names no other object here has
+    name: OBJECTS["ndarray_methods"][name] for name in
+    "all any argmax argmin argpartition argsort astype clip cumprod cumsum item max mean min nonzero prod ravel repeat "
+    "searchsorted squeeze std sum swapaxes tobytes tolist trace var".split()
+}  # fmt: skip
+MISSING = {name for name in dir(np.ndarray) if not name.startswith("_")} - set(OBJECTS["ndarray"])
 
 
-def is_array_module(node):  # array_module(...)
-    return isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "array_module"
+def is_array_module(node):  # array_module(...), require_cupy(...)
+    called = getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
+    return called in ("array_module", "require_cupy")
 
 
 def dotted(node, aliases):
@@ -36,13 +53,13 @@ def dotted(node, aliases):
 
 
 def portable(name):
-    return name in API or name in UFUNC_METHODS or any(known.startswith(name + ".") for known in API)
+    return name in KNOWN
 
 
 def mistakes(source):
     """What of `source` CuPy does not have, one line each."""
     tree = ast.parse(source)
-    aliases = {"xp"}
+    aliases = {"xp", "cupy"}
     for node in ast.walk(tree):  # lib = array_module(x)
         if isinstance(node, ast.Assign) and is_array_module(node.value):
             aliases |= {target.id for target in node.targets if isinstance(target, ast.Name)}
@@ -56,9 +73,97 @@ def mistakes(source):
             found += [
                 f"line {node.lineno}: {name} of CuPy takes no {k.arg}="
                 for k in node.keywords
-                if known is not None and k.arg not in known
+                if known is not None and k.arg and k.arg not in known
             ]
     return found
+
+
+def is_of(node, names):  # np.sum(...), of the module np
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names
+
+
+def on_the_host(node):
+    """Whether the value of an expression was fetched: to_host(x.data)."""
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "to_host"
+
+
+def values_of_tensors(node):  # -> whether x.data or p.grad is read in it, outside of to_host(...)
+    if on_the_host(node):
+        return False
+    own = isinstance(node, ast.Attribute) and node.attr in ("data", "grad")
+    return own or any(values_of_tensors(child) for child in ast.iter_child_nodes(node))
+
+
+def mistakes_with_arrays(source, lists=True):
+    """What of `source` an array on a device would refuse, one line each. lists: whether a list as an index counts."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        where = f"line {getattr(node, 'lineno', 0)}:"
+        if isinstance(node, ast.Attribute) and node.attr in MISSING and not is_of(node, ("np",)):
+            found.append(f"{where} an array of CuPy has no {node.attr}")
+        if isinstance(node, ast.Subscript) and lists:
+            keys = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            if any(isinstance(key, ast.List) for key in keys) and not is_annotation(node):
+                found.append(f"{where} a list as an index is uploaded at every use")
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        if is_of(node.func, ("np",)):
+            if any(values_of_tensors(a) for a in node.args):
+                found.append(f"{where} np.{node.func.attr} of the values of a Tensor")
+        elif node.func.attr in METHODS and not is_of(node.func, ("xp", "ops", "cupy")):
+            known = METHODS[node.func.attr]
+            wrong = [k.arg for k in node.keywords if k.arg and k.arg not in known]
+            found += [f"{where} .{node.func.attr}() of CuPy takes no {name}=" for name in wrong]
+            if len(node.args) > len(known):
+                found.append(f"{where} .{node.func.attr}() of CuPy takes at most {len(known)} arguments")
+    return found
+
+
+def is_annotation(node):  # Callable[[Any], None]
+    return getattr(node.value, "id", "") == "Callable"
+
+
+@pytest.mark.parametrize("path", ON_A_DEVICE, ids=lambda p: p.name)
+def test_methods_and_indices_of_arrays_are_those_that_a_device_has(path):
+    lists = path.relative_to(PACKAGE).parts[0] != "models"  # its caches and samples count on the host
+    assert mistakes_with_arrays(path.read_text(encoding="utf-8"), lists) == []
+
+
+def test_every_room_that_computes_is_among_the_files_that_are_looked_at():
+    assert {path.parent.name for path in ON_A_DEVICE} >= set(COMPUTING)
+    assert {"setflags", "resize", "ctypes"} <= MISSING and not MISSING & set(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("x.sum(axis=0, where=m)", "no where="),
+        ("y = x.max(initial=0)", "no initial="),
+        ("x.data.item(3)", "at most 0 arguments"),
+        ("x.setflags(write=False)", "no setflags"),
+        ("n = x.data.ctypes.data", "no ctypes"),
+        ("y = x[[0, 1]]", "a list as an index"),
+        ("x[:, [0, 2]] = 1", "a list as an index"),
+        ("np.sum(p.grad)", "np.sum of the values"),
+        ("np.stack([t.data for t in tensors])", "np.stack of the values"),
+    ],
+)
+def test_a_planted_mistake_with_an_array_is_found(source, said):
+    assert [m for m in mistakes_with_arrays(source) if said in m]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "np.sum(to_host(p.grad))",
+        "x.sum(axis=0, keepdims=True)",
+        "each: Callable[[Any], None]",
+        "x[:, 0]",
+        "np.resize(a, 3)",
+    ],
+)
+def test_what_a_device_has_is_let_through(source):
+    assert mistakes_with_arrays(source) == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.name)
@@ -84,6 +189,8 @@ def test_the_check_sees_the_names_that_the_operations_use():
         ("lib = array_module(x)\nlib.unstack(x)", "no unstack"),
         ("xp.maximum.reduce(x)", "no maximum.reduce"),
         ("f = xp.frompyfunc", "no frompyfunc"),
+        ("require_cupy(device).errstate()", "no errstate"),
+        ("cupy.cuda.setDevice(0)", "no cuda.setDevice"),
         ("xp.einsum('ij->i', x, out=y)", "einsum of CuPy takes no out="),
         ("xp.sum(x, where=m)", "sum of CuPy takes no where="),
         ("xp.exp(x, where=m)", "exp of CuPy takes no where="),
@@ -108,7 +215,7 @@ def test_the_table_agrees_with_an_installed_cupy():
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
     if not cupy.__version__.startswith("14.2"):
         pytest.skip(f"the table is of CuPy 14.2, installed is {cupy.__version__}")
-    for name, keywords in API.items():
+    for name, keywords in (API | dict.fromkeys(CUDA)).items():
         thing = cupy
         for part in name.split("."):
             thing = getattr(thing, part)
