@@ -86,7 +86,8 @@ def table(make, *about, beside):
 
 @functools.cache
 def _uploaded(xp, device, make, *about):
-    return xp.asarray(make(*about))
+    with xp.cuda.Device(device):
+        return xp.asarray(make(*about))
 
 
 def blocks_of_rows(shape, step: int = 1, xp: Any = np):  # (out, in) -> iterator of slices of rows

@@ -9,8 +9,10 @@ import sys
 import pytest
 import strict_cupy
 
+CARD = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]  # what CuPy warns of is shown, and fails nothing
 
-@pytest.fixture(params=["stand-in", pytest.param("card", marks=pytest.mark.gpu)])
+
+@pytest.fixture(params=["stand-in", pytest.param("card", marks=CARD)])
 def device(request, monkeypatch):
     """The name of a device that is not the CPU."""
     if request.param == "card":

@@ -10,6 +10,7 @@ from tiny import random_ids, tiny_llama, with_lora
 from minilora.autograd import Tensor
 from minilora.backend import device_of, to_device, to_host, use_device
 from minilora.errors import ConfigError
+from minilora.quantization.stored import table
 from minilora.training.optim import AdamW
 from minilora.training.resume import trained
 
@@ -42,6 +43,15 @@ def test_arrays_are_made_on_the_device_that_a_thread_uses(device, second):
     assert device_of(sys.modules["cupy"].zeros(2)) == "cuda:1"
     use_device("cpu")  # changes nothing
     assert device_of(sys.modules["cupy"].zeros(2)) == "cuda:1"
+
+
+def test_a_table_is_kept_on_the_device_of_its_codes_whatever_the_current_one_is(device, second):
+    def make():
+        return np.arange(16.0)
+
+    there = to_device(np.zeros(3, np.uint8), second)
+    use_device(device)
+    assert device_of(table(make, beside=there)) == "cuda:1"
 
 
 # ---- one line
