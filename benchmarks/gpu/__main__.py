@@ -20,13 +20,12 @@ from .measurements import NAMES, measurement_named
 LIBRARIES = ("torch", "transformers", "peft")
 
 
-@click.command(cls=OneLine)
+@click.command(cls=OneLine, help=f"Measure WHAT, or all: {', '.join(NAMES)}.")
 @click.argument("names", metavar="[WHAT]...", nargs=-1)
 @click.option("--small", is_flag=True, help="A rehearsal: the same code at sizes that take seconds.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Append the rows to this file, as JSON.")
 @click.option("--case", type=int, hidden=True, help="Measure this case in this process, and print its rows.")
 def main(names, small, out, case):
-    """Measure WHAT: all, or some by name."""
     if unknown := [name for name in names if name not in NAMES]:
         raise Refused(f"no measurement {unknown[0]!r}; there are: {nearest(unknown[0], NAMES)}")
     if case is not None:
