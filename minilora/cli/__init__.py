@@ -125,7 +125,7 @@ def main() -> None:
     try:
         cli.main(standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):  # Abort: inside click
         end("interrupted", 130)
     except Terminated as ended:
         end("terminated", int(ended.code or 0))

@@ -1,8 +1,10 @@
 """What no command may do, whatever it is given: run on with numbers that are no numbers, take an empty path for the
 current folder, or print what a foreign file dictates."""
 
+import io
 import json
 import os
+import sys
 import threading
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from checkpoints import edit_json
 from commands import make_adapter, make_base, refused
 
+from minilora import cli
 from minilora.cli import printable
 from minilora.files.safetensors import read_tensors, write_tensors
 
@@ -103,3 +106,19 @@ def test_rows_are_read_from_a_pipe(minilora, tmp_path, monkeypatch, command):
     result = minilora(*command, "rows.jsonl", "--base", make_base(tmp_path / "base"))
     writer.join()
     assert result.code == 0, result.err
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "said"),
+    [(KeyboardInterrupt(), 130, "interrupted"), (cli.Terminated(143), 143, "terminated")],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_signal_while_the_last_line_is_written_ends_in_one_line(minilora, monkeypatch, stop, code, said):
+    class Stopped(io.StringIO):
+        def flush(self):
+            raise stop
+
+    monkeypatch.setattr(cli.cli, "main", lambda standalone_mode: None)
+    monkeypatch.setattr(sys, "stdout", Stopped())
+    result = minilora("params", "gpt2")
+    assert (result.code, result.err.strip()) == (code, said)

@@ -266,6 +266,7 @@ def run_in_child(case, root, ready):
     except BaseException:
         traceback.print_exc()
     finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # the command is over
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
