@@ -18,13 +18,14 @@ def kernel(xp: Any, make: Callable, *about) -> Callable:
     return xp.fuse(kernel_name=function.__name__)(function)
 
 
-def four_bits(xp: Any, values: tuple, dtype) -> Callable:
-    """values: the 16 numbers of the codes. dtype: of the result, which is rounded to it."""
+def four_bits(xp: Any, values: tuple) -> Callable:
+    """values: the 16 numbers of the codes."""
+    numbers = [np.float32(v) for v in values]
 
-    def read_four_bits(packed, shift, absmax):  # (m, size / 2, 1) uint8, (2,) = 4 and 0, (m, 1, 1) -> (m, size / 2, 2)
-        code = packed >> shift
-        value = chosen(xp, [np.float32(v) for v in values], [(code & bit) > 0 for bit in (8, 4, 2, 1)])
-        return (value * absmax).astype(dtype)
+    def read_four_bits(packed, absmax, high, low):  # (m, size / 2) uint8, (m, 1) -> twice (m, size / 2), written into
+        # a thread for each byte: one for each number would find its place in the arrays twice as often
+        high[...] = chosen(xp, numbers, [(packed & bit) > 0 for bit in (128, 64, 32, 16)]) * absmax
+        low[...] = chosen(xp, numbers, [(packed & bit) > 0 for bit in (8, 4, 2, 1)]) * absmax
 
     return read_four_bits
 

@@ -50,11 +50,6 @@ def _pairs(kind):  # -> (256,) of 8 bytes each
     return np.stack([VALUES[kind][high], VALUES[kind][low]], axis=1).view(np.float64)[:, 0]
 
 
-@cache
-def _shifts():  # -> (2,), how far the codes of a byte are from its lowest bit
-    return np.array([4, 0], np.uint8)
-
-
 def quantize(x, kind: str = "nf4", size: int = 64):  # (n,) float32 -> packed (ceil(n / 2),) uint8, absmax (m,) float32
     """Codes, two in a byte, and the absmax of each of the m = ceil(n / size) blocks. Raises FormatError: not finite."""
     xp = array_module(x)
@@ -75,8 +70,11 @@ def dequantize(packed, absmax, n: int, kind: str = "nf4", size: int = 64, dtype=
     """The n numbers, (n,). dtype: on a GPU also np.float16."""
     xp = array_module(packed)
     if xp is not np and n % size == 0:
-        read = kernel(xp, four_bits, tuple(VALUES[kind].tolist()), dtype)
-        return read(packed.reshape(-1, size // 2, 1), table(_shifts, beside=packed), absmax[:, None, None]).reshape(-1)
+        x = xp.empty(n, dtype)
+        pairs = x.reshape(-1, size // 2, 2)
+        read = kernel(xp, four_bits, tuple(VALUES[kind].tolist()))
+        read(packed.reshape(-1, size // 2), absmax[:, None], pairs[:, :, 0], pairs[:, :, 1])
+        return x
     pairs = xp.empty(len(packed), np.float64)
     options = {"mode": "clip"} if xp is np else {}  # NumPy's default, "raise", would copy all of `pairs`
     xp.take(table(_pairs, kind, beside=packed), packed, out=pairs, **options)
