@@ -56,5 +56,5 @@ def dequantize_absmax(code8, absmax2, offset):  # (m,), (ceil(m / 256),), () -> 
     """The absmaxes."""
     absmax = table(dynamic_map, beside=code8)[code8]
     scale(absmax, absmax2, SIZE)
-    absmax += offset
+    absmax += offset  # not in one kernel with the product: its compiler makes a fused multiply-add, which rounds once
     return absmax

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
+import strict_cupy
 
 from minilora.quantization.double_quantization import dequantize_absmax, dynamic_map, quantize_absmax
 
@@ -49,3 +51,11 @@ def test_absmaxes_from_a_place_in_the_middle_are_those_of_the_whole():
 def test_equal_absmaxes_are_read_exactly():
     absmax = np.full(300, 0.75, np.float32)
     np.testing.assert_array_equal(dequantize_absmax(*quantize_absmax(absmax)), absmax)
+
+
+@pytest.mark.parametrize("n", [512, 700])  # whole blocks, and a last one that is not full
+def test_a_gpu_reads_the_same_absmaxes(n):
+    code8, absmax2, offset = quantize_absmax(absmaxes(n))
+    there = dequantize_absmax(*map(strict_cupy.asarray, (code8, absmax2, offset)))
+    assert there.dtype == np.float32
+    np.testing.assert_array_equal(there.get(), dequantize_absmax(code8, absmax2, offset))
