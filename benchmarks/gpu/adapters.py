@@ -33,7 +33,7 @@ def measure(shape, base, targets, rank, adapters, each, prompt, seconds):
     for count in each:
         free_memory()
         batches = batches_of(model, resident, adapters, count, prompt)
-        reading = in_turns({way: lambda b=b: b.read(prompt) for way, b in batches.items()}, seconds)
+        reading = in_turns({way: lambda b=b: b.read(prompt) for way, b in batches.items()}, seconds, 1, 3)
         decoding = in_turns({way: b.decode for way, b in batches.items()}, seconds)
         for tokens, times in ((1, decoding), (prompt, reading)):
             yield {
