@@ -26,6 +26,7 @@ class Measurement:
 NAMES = {  # name on the command line -> where the Measurement is, in the order of a whole run
     "rates": "rates:RATES",
     "step": "step:STEP",
+    "kernels": "kernels:KERNELS",
     "generation": "generation:GENERATION",
     "profile": "profile:PROFILE",
     "layers": "quantized:LAYERS",

@@ -30,7 +30,7 @@ def test_what_was_not_measured_is_said_not_to_be():
     assert f"**Not measured**, because we had no device: {names}." in text and "###" not in text
     assert text.count("| **not measured** |") == 2
     measured = page.page(EMPTY, [ABOUT | STEP | {"what": "step"}])
-    assert "### `python -m benchmarks.gpu step`" in measured and "no device: `rates`, `generation`" in measured
+    assert "### `python -m benchmarks.gpu step`" in measured and "no device: `rates`, `kernels`" in measured
 
 
 def test_a_row_is_shown_under_its_card_and_a_rehearsal_is_not():
