@@ -2,11 +2,11 @@
 
 import inspect
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import strict_cupy
+from tracer import Traced, traced, types_of
 
 import minilora
 from minilora.device import fused
@@ -31,29 +31,17 @@ def test_every_chain_is_used_and_is_the_same_on_numpy_arrays(rng):
 # ---- in CuPy itself, which traces a chain without a card
 
 
-class Traced:
-    """All that CuPy's tracer asks of an array."""
-
-    def __init__(self, dtype):
-        self.dtype, self.ndim = np.dtype(dtype), 2
-
-
 @pytest.fixture
 def trace(monkeypatch):
     cupy = pytest.importorskip("cupy")
-    from cupy._core import core, fusion
 
-    pieces = SimpleNamespace(elementwise_copy=core.elementwise_copy, create_ufunc=core.create_ufunc)
-    monkeypatch.setattr(fusion, "core", SimpleNamespace(ndarray=Traced, **vars(pieces)))
-
-    def traced(chain, dtype):  # -> ElementwiseKernel or ReductionKernel, its history
-        history, names = fusion._FusionHistory(), inspect.signature(chain).parameters
+    def trace(name, dtype):  # -> ElementwiseKernel or ReductionKernel, its history
+        chain = fused.chains(cupy)[name]
+        names = inspect.signature(chain).parameters
         kinds = [np.dtype(dtype).type(0.5) if name in NUMBERS else Traced(dtype) for name in names]
-        monkeypatch.setattr(fusion._thread_local, "history", history, raising=False)
-        monkeypatch.setattr(fusion._thread_local, "is_old_fusing", True, raising=False)
-        return history.get_fusion(chain, kinds, chain.__name__)[0], history
+        return traced(monkeypatch, chain, kinds)
 
-    return lambda name, dtype: traced(fused.chains(cupy)[name], dtype)
+    return trace
 
 
 NUMBERS = set("scale n beta1 rest1 beta2 rest2 rate keep".split())
@@ -64,8 +52,7 @@ each_chain = pytest.mark.parametrize("name", fused.chains(np))
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
 def test_cupy_makes_one_kernel_of_a_chain_in_the_type_of_its_arrays(trace, name, dtype):
     kernel, history = trace(name, dtype)  # raises for what CuPy's first tracer cannot put in one kernel
-    steps = history.op_list + history.postmap_op_list
-    assert {np.dtype(t).name for step in steps for t in step.dtypes} == {dtype}
+    assert types_of(history) == {dtype}
     assert {p.dtype.name for p in kernel.in_params + kernel.out_params} == {dtype}
     assert type(kernel).__name__ == ("ReductionKernel" if name.startswith("sum_") else "ElementwiseKernel")
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import strict_cupy
 from launches import count_launches
+from tracer import Traced, traced, types_of
 
-from minilora.quantization.int8 import Int8
-from minilora.quantization.kernels import chosen
-from minilora.quantization.nf4 import FourBit
+from minilora.quantization.int8 import TO_ONE, Int8
+from minilora.quantization.kernels import chosen, eight_bits, four_bits
+from minilora.quantization.nf4 import VALUES, FourBit
 
 FORMATS = {"nf4": FourBit.of, "nf4, double": lambda W: FourBit.of(W, double=True), "int8": Int8.of}
 
@@ -27,3 +28,18 @@ def test_a_gpu_reads_a_whole_weight_in_one_kernel(format, launches, kind):
         read = list(stored.blocks(kind))
     assert len(read) == 1 and read[0][1].dtype == kind
     assert len(found) == launches and not found.copies() and not found.uploads
+
+
+# ---- in CuPy itself, which traces them without a card
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_cupy_computes_in_float32_what_it_reads_and_rounds_once(monkeypatch, kind):
+    cupy = pytest.importorskip("cupy")
+    eight = eight_bits(cupy, TO_ONE, np.dtype(kind))
+    kernel, history = traced(monkeypatch, eight, [Traced("int8"), Traced("float32")])
+    assert types_of(history) == {"float32", kind} and kernel.out_params[0].dtype == kind
+    four = four_bits(cupy, tuple(VALUES["nf4"].tolist()))
+    kernel, history = traced(monkeypatch, four, [Traced(t) for t in ("uint8", "float32", kind, kind)])
+    assert types_of(history) - {kind} <= {"float32", "uint8", "int64", "bool"}
+    assert all(f" = {value!r}f;" in kernel.operation for value in VALUES["nf4"].tolist())
