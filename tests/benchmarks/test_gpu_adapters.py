@@ -54,7 +54,7 @@ def test_the_ways_give_each_row_the_token_of_its_adapter(model_and_slots):
     assert all(np.array_equal(tokens[way], again[way]) for way in batches)  # a step leaves the rows as they were
 
 
-@pytest.mark.parametrize(("way", "more"), [("own", 3), ("one", 3), ("shuffled", 6)])
+@pytest.mark.parametrize(("way", "more"), [("own", 3), ("one", 3), ("shuffled", 4)])
 def test_an_adapter_for_each_row_takes_a_few_launches_in_an_adapted_layer(model_and_slots, way, more):
     batches, found = adapters.batches_of(*model_and_slots, 4, 1, 6), {}
     for name in ("base", way):

@@ -30,6 +30,15 @@ def test_a_gpu_reads_a_whole_weight_in_one_kernel(format, launches, kind):
     assert len(found) == launches and not found.copies() and not found.uploads
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_gpu_makes_no_second_copy_of_a_whole_weight(format):
+    stored = FORMATS[format](strict_cupy.asarray(np.ones((256, 128), np.float32)))
+    stored.dense()  # uploads the tables
+    with count_launches() as found:
+        stored.dense()
+    assert not found.copies()
+
+
 # ---- in CuPy itself, which traces them without a card
 
 
