@@ -212,7 +212,7 @@ class AdaptedModel(Module):
     def _converted(self, array):  # host array -> array in the type and on the device of an adapter
         base = next(p for p in self._base.values() if p.is_filled)
         dtype = np.float64 if base.dtype == np.float64 else np.float32
-        return to_device(array.astype(dtype), base.device)
+        return to_device(array.astype(dtype, copy=base.device == "cpu"), base.device)  # an upload is a copy already
 
     def init(self, seed, dtype=np.float32):
         """Fill what is not filled: the base, then the adapters as their methods start. Returns self."""
