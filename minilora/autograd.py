@@ -70,13 +70,15 @@ class Node:
 
     parents   one per input: its Node when an operation computed it, the Tensor itself for a leaf, None when frozen
     backward  g -> one gradient (an array, a SlicedGradient or None) per parent; None once the graph is freed
+    rounding  of a sum of gradients that reach it (see `rounded_by`), or None
     """
 
-    __slots__ = ("parents", "backward")
+    __slots__ = ("parents", "backward", "rounding")
 
-    def __init__(self, tensors: "tuple[Tensor, ...]", backward: Callable):
+    def __init__(self, tensors: "tuple[Tensor, ...]", backward: Callable, rounding: Callable | None = None):
         self.parents = tuple((t.node or t) if t.requires_grad else None for t in tensors)
         self.backward: Callable | None = backward
+        self.rounding = rounding
 
     freed = property(lambda self: self.backward is None)
 
@@ -178,6 +180,7 @@ def leaf_gradients(root: Tensor, gradient, retain_graph: bool = False) -> Iterat
     order = _post_order(root.node or root)
     gradients = {order[-1]: gradient}  # the sum so far for each node and leaf
     owned = set()  # the nodes and leaves whose array in `gradients` nobody else holds: `+=` may change it
+    sums = {order[-1]}  # those whose gradient is a sum, or given: what a backward returns is rounded already
     while order:
         place = order.pop()  # the results computed from `place` were popped before it: its gradient is complete
         g = gradients.pop(place, None)
@@ -186,11 +189,15 @@ def leaf_gradients(root: Tensor, gradient, retain_graph: bool = False) -> Iterat
         if isinstance(g, Parts):
             g = add_up(g)
             owned.add(place)
+        if place in sums and getattr(place, "rounding", None) is not None:
+            g = _rounded(g, place.rounding)
         if isinstance(place, Tensor):
             yield place, g if place in owned else g.copy()
             continue
         for parent, pg in zip(place.parents, place.backward(g), strict=True):
             if parent is not None and pg is not None:
+                if parent in gradients or isinstance(pg, SlicedGradient):
+                    sums.add(parent)
                 _add_gradient(gradients, owned, parent, pg, g)
         if not retain_graph:
             place.free()
@@ -259,18 +266,20 @@ def _post_order(root):
     return order
 
 
-def record(data, parents: tuple[Tensor, ...], backward: Callable) -> Tensor:
+def record(data, parents: tuple[Tensor, ...], backward: Callable, exact: bool = False) -> Tensor:
     """The result of an operation as a Tensor, with a node when a gradient will be needed.
 
     data: the array that the operation computed. parents: the Tensors that it read.
     backward: g, the gradient of the result, -> one gradient per parent: an array, a SlicedGradient, or None for a
     frozen parent. It must not write to g. It may return g or a view of g, or a new array; it must not return an array
     that it, or anyone else, still uses.
+    exact: whether there is nothing to round: the operation only moves numbers, both ways, or has rounded them.
     """
-    if (rounding := _rounding.get()) is not None:
+    rounding = _rounding.get()
+    if rounding is not None and not exact:
         data, backward = _rounded(data, rounding), _with_rounded_gradients(backward, rounding)
     if _recording.get() and any(p.requires_grad for p in parents):
-        return Tensor(data, True, Node(parents, backward))
+        return Tensor(data, True, Node(parents, backward, rounding))
     return Tensor(data)
 
 
@@ -279,9 +288,8 @@ def _rounded(a, rounding):
 
 
 def _with_rounded_gradients(backward, rounding):
-    def rounded(g):  # g may be a sum of rounded gradients; a SlicedGradient has values of g
-        found = backward(_rounded(g, rounding))
-        return [pg if isinstance(pg, SlicedGradient) else _rounded(pg, rounding) for pg in found]
+    def rounded(g):  # a SlicedGradient has values of g
+        return [pg if isinstance(pg, SlicedGradient) or pg is g else _rounded(pg, rounding) for pg in backward(g)]
 
     return rounded
 

@@ -8,6 +8,8 @@
 NumPy has no bfloat16: here its 16 bits are a uint16, the upper half of a float32, so that nothing else is needed.
 """
 
+import functools
+
 import numpy as np
 
 from .backend import array_module
@@ -31,4 +33,36 @@ def widen(x):  # uint16 (bfloat16) or float16 -> float32
 
 def round_to(x, kind: str):  # float32 -> float32
     """x rounded to the numbers that `kind` has; x itself for "float32"."""
-    return x if kind == "float32" else widen(narrow(x, kind))
+    if kind == "float32":
+        return x
+    xp = array_module(x)
+    if xp is np:
+        return widen(narrow(x, kind))
+    if kind == "float16":
+        return _fused(xp, _by_float16)(x)
+    return _fused(xp, _bits_by_bfloat16)(x.view(np.uint32)).view(np.float32)
+
+
+# ---- the same on a GPU, in one kernel
+
+
+@functools.cache
+def _fused(xp, make):
+    function = make(xp)
+    return xp.fuse(kernel_name=function.__name__)(function)
+
+
+def _by_float16(xp):
+    def round_to_float16(x):
+        return x.astype(np.float16).astype(np.float32)
+
+    return round_to_float16
+
+
+def _bits_by_bfloat16(xp):  # as in `narrow`
+    def round_to_bfloat16(bits):  # uint32 -> uint32
+        carried = bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))
+        is_nan = (bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
+        return xp.where(is_nan, np.uint32(0x7FC00000), carried & np.uint32(0xFFFF0000))
+
+    return round_to_bfloat16

@@ -138,7 +138,7 @@ def reshape(x, *shape) -> Tensor:
     # y = the numbers of x in another shape        dx = the numbers of g in the shape of x
     x = as_tensor(x)
     before = x.shape
-    return record(x.data.reshape(*shape), (x,), lambda g: (g.reshape(before),))
+    return record(x.data.reshape(*shape), (x,), lambda g: (g.reshape(before),), exact=True)
 
 
 def transpose(x, *axes) -> Tensor:
@@ -152,7 +152,7 @@ def transpose(x, *axes) -> Tensor:
         order = [a % g.ndim for a in axes] or list(reversed(range(g.ndim)))
         return (g.transpose([order.index(i) for i in range(g.ndim)]),)
 
-    return record(y, (x,), backward)
+    return record(y, (x,), backward, exact=True)
 
 
 def getitem(x, key) -> Tensor:
@@ -163,7 +163,7 @@ def getitem(x, key) -> Tensor:
         wrong = next(type(k).__name__ for k in keys if type(k) not in INDICES)
         raise ShapeError(f"index with {wrong}: only integers and slices; ops.embedding picks rows")
     shape = x.shape
-    return record(x.data[key], (x,), lambda g: (SlicedGradient(shape, key, g),))
+    return record(x.data[key], (x,), lambda g: (SlicedGradient(shape, key, g),), exact=True)
 
 
 def pick_rows(x, index) -> Tensor:  # (N, d), (n,) int64 without repeats -> (n, d)
@@ -175,7 +175,7 @@ def pick_rows(x, index) -> Tensor:  # (N, d), (n,) int64 without repeats -> (n, 
         dx[index] = g
         return (dx,)
 
-    return record(x.data[index], (x,), backward)
+    return record(x.data[index], (x,), backward, exact=True)
 
 
 def concat(tensors: Iterable, axis: int = 0) -> Tensor:
@@ -193,7 +193,7 @@ def concat(tensors: Iterable, axis: int = 0) -> Tensor:
             gradients.append(g[tuple(key)] if requires_grad else None)
         return gradients
 
-    return record(y, tensors, backward)
+    return record(y, tensors, backward, exact=True)
 
 
 # Tensor's operators are attached here, so that autograd.py knows no operation.
