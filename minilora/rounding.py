@@ -39,7 +39,8 @@ def round_to(x, kind: str):  # float32 -> float32
     if xp is np:
         return widen(narrow(x, kind))
     if kind == "float16":
-        return _fused(xp, _by_float16)(x)
+        with np.errstate(over="ignore"):  # where a test's stand-in is the GPU
+            return _fused(xp, _by_float16)(x)
     return _fused(xp, _bits_by_bfloat16)(x.view(np.uint32)).view(np.float32)
 
 

@@ -292,3 +292,25 @@ def test_ids_that_are_on_the_device_already_need_no_upload_and_no_wait():
         ops.cross_entropy(logits, boxed(ids)).backward()
     assert not syncs
     assert np.array_equal(to_host(logits.data), to_host(model(ids).data))
+
+
+@pytest.mark.parametrize(
+    ("function", "refused"),
+    [
+        (lambda x: strict_cupy.sum(x * x, axis=-1), None),
+        (lambda x: strict_cupy.sum(x * x, axis=-1) + 1, "behind the sum"),
+        (
+            lambda x: strict_cupy.sum(x, axis=-1, keepdims=True),
+            "sum inside a fused function",
+        ),  # CuPy would drop keepdims
+        (lambda x: x.sum(axis=-1), "inside a fused function"),
+        (lambda x: strict_cupy.max(x, axis=-1), "max inside a fused function"),
+    ],
+)
+def test_a_fused_function_may_end_with_one_sum(function, refused):
+    x = strict_cupy.asarray(np.ones((2, 3), np.float32))
+    if refused is None:
+        assert strict_cupy.fuse()(function)(x).get().tolist() == [3, 3]
+    else:
+        with pytest.raises(TypeError, match=refused):
+            strict_cupy.fuse()(function)(x)

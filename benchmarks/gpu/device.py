@@ -66,6 +66,8 @@ def tf32_products(on):
 
     TF32, DEFAULT = 7, 1  # COMPUTE_TYPE_TF32 and COMPUTE_TYPE_DEFAULT in cupy/_core/_routines_linalg.pyx
     cupy._core.set_compute_type(np.float32, TF32 if on else DEFAULT)
+    TF32_MATH, DEFAULT_MATH = 3, 0  # cublasMath_t; CuPy's products of many matrices at once look at nothing else
+    cupy.cuda.cublas.setMathMode(cupy.cuda.get_cublas_handle(), TF32_MATH if on else DEFAULT_MATH)
     torch.backends.cuda.matmul.allow_tf32 = on
 
 

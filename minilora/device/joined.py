@@ -12,7 +12,7 @@ SMALL = 2**20  # numbers of an array for which a launch takes longer than the ar
 
 def is_small(a) -> bool:
     """Whether the array `a` is on a GPU, and so small that it is worth joining with others."""
-    return array_module(a) is not np and a.size <= SMALL
+    return type(a) is not np.ndarray and a.size <= SMALL
 
 
 def side_by_side(params) -> list:

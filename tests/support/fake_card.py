@@ -21,7 +21,7 @@ def card(monkeypatch):
 
 def install(monkeypatch):  # -> what a test looks at
     """Put the stand-in in CuPy's place, with what the measurements ask a device."""
-    state = SimpleNamespace(bytes=5 << 20, compute_types=[], synchronized=0)
+    state = SimpleNamespace(bytes=5 << 20, compute_types=[], math_modes=[], synchronized=0)
     monkeypatch.setitem(sys.modules, "cupy", strict_cupy)
     pool = SimpleNamespace(
         used_bytes=lambda: state.bytes, total_bytes=lambda: state.bytes, free_all_blocks=lambda: None
@@ -44,6 +44,9 @@ def install(monkeypatch):  # -> what a test looks at
     monkeypatch.setattr(runtime, "getDeviceProperties", lambda index: properties, raising=False)
     monkeypatch.setattr(runtime, "driverGetVersion", lambda: 13000, raising=False)
     monkeypatch.setattr(runtime, "runtimeGetVersion", lambda: 13000, raising=False)
+    cublas = SimpleNamespace(setMathMode=lambda handle, mode: state.math_modes.append(mode))
+    monkeypatch.setattr(strict_cupy.cuda, "cublas", cublas, raising=False)
+    monkeypatch.setattr(strict_cupy.cuda, "get_cublas_handle", lambda: 1, raising=False)
     monkeypatch.setattr(strict_cupy.cuda, "MemoryHook", MemoryHook, raising=False)
     monkeypatch.setitem(sys.modules, "cupyx", SimpleNamespace(empty_pinned=np.empty))
     with contextlib.suppress(ImportError):

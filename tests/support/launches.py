@@ -53,6 +53,10 @@ class Count:
     def __len__(self):
         return len(self.launches)
 
+    def seconds(self, launch=10e-6, bandwidth=3e12):
+        """How long the host takes to launch all this, and how long a card to read and write it, without products."""
+        return len(self) * launch, (self.read + self.written) / bandwidth
+
     def copies(self, least=0):
         """The hidden copies: launches that move numbers and compute nothing, of at least so many bytes."""
         return [e for e in self.launches if e.name.startswith("copy") and e.written >= least]
