@@ -93,7 +93,7 @@ class Stack(NamedTuple):
         xs = x[segment.rows].reshape(k, -1, x.shape[-1])  # (k, c T, in)
         u = xs @ self.A[slots].swapaxes(1, 2)  # (k, c T, r)
         if segment.scale is not None:
-            u = u.reshape(k, segment.each, -1, u.shape[-1]) * like(segment.scale.reshape(k, -1, 1, 1), u)
+            u = u.reshape(k, segment.each, -1, u.shape[-1]) * segment.scale.reshape(k, -1, 1, 1)
             u = u.reshape(k, -1, u.shape[-1])
         v = u @ self.B[slots]  # (k, c T, out)
         if self.g is None:
@@ -204,7 +204,7 @@ class Rows:
         y = layer.base_layer(x, context)
         bias = None if layer.base_layer.bias is None else layer.base_layer.bias.data
         for stack, segment in stacks:
-            stack.add(y.data, x.data, segment._replace(rows=self._index(segment.rows, y.data)), bias)
+            stack.add(y.data, x.data, self._placed(segment, y.data), bias)
         for method, rows in own:
             at = self._index(rows, y.data)
             y.data[at] = method.update(Tensor(y.data[at]), self._picked(x, rows), layer.base_layer, context).data
@@ -220,7 +220,7 @@ class Rows:
         for method, rows in changing:
             changed[self._index(rows, changed)] = method.input(self._picked(x, rows), context).data
         for stack, segment in scaling:
-            stack.change(changed, segment._replace(rows=self._index(segment.rows, changed)))
+            stack.change(changed, self._placed(segment, changed))
         return Tensor(changed)
 
     def _picked(self, x, rows):  # a Tensor, or an array of token ids
@@ -229,9 +229,15 @@ class Rows:
         array = array[self._index(rows, array)]
         return Tensor(array) if isinstance(x, Tensor) else array
 
-    def _index(self, rows, x):  # slice or host array
+    def _placed(self, segment, x):
+        """The segment with its arrays where x is."""
+        if array_module(x) is np:
+            return segment
+        return segment._replace(rows=self._index(segment.rows, x), scale=self._index(segment.scale, x))
+
+    def _index(self, rows, x):  # slice, host array or None
         """`rows` as an index of the array x: on a GPU, where a host array would be uploaded in every layer."""
-        if isinstance(rows, slice) or array_module(x) is np:
+        if rows is None or isinstance(rows, slice) or array_module(x) is np:
             return rows
         if id(rows) not in self._uploaded:
             self._uploaded[id(rows)] = like(rows, x)

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import strict_cupy
+from launches import count_launches
 from many_adapters import IDS, NAMES, many_adapters
 from strict_cupy import watched_by
 from tiny import tiny_gpt2, tiny_llama
@@ -73,6 +74,23 @@ def test_a_gpu_gives_each_row_what_it_gets_here(monkeypatch, llama, resident):
         with no_grad():
             results.append(to_host(model(IDS, rows=Rows(NAMES, slots)).data))
     np.testing.assert_allclose(*results, rtol=1e-9)
+
+
+def test_a_gpu_is_given_the_rows_and_their_scales_once_a_step(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", strict_cupy)
+    results = []
+    for device in ("cpu", "cuda"):
+        model = many_adapters().to(device)
+        slots, layers = Resident(2), {layer.path: layer for layer in model.base_model.layers}
+        for name in ("lora", "dora"):
+            slots.put(name, model.base_model.adapters[name].methods, layers)
+        names, scales = ["dora", "lora", "dora", "lora"], [1, 0.5, 1, 2]
+        with no_grad(), count_launches() as mixed:
+            results.append(to_host(model(IDS[:4], rows=Rows(names, slots, scales)).data))
+    np.testing.assert_allclose(*results, rtol=1e-9)
+    with no_grad(), count_launches() as base:
+        model(IDS[:4], adapters=())
+    assert len(mixed.uploads) - len(base.uploads) == 4  # the rows and the scales of two segments
 
 
 def test_a_gpu_copies_no_adapter_in_a_step():
