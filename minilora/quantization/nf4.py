@@ -66,8 +66,8 @@ def quantize(x, kind: str = "nf4", size: int = 64):  # (n,) float32 -> packed (c
     return (code[::2] << 4) | code[1::2], absmax
 
 
-def dequantize(packed, absmax, n: int, kind: str = "nf4", size: int = 64, dtype=np.float32):  # (ceil(n / 2),), (m,)
-    """The n numbers, (n,). dtype: on a GPU also np.float16."""
+def dequantize(packed, absmax, n: int, kind: str = "nf4", size: int = 64, dtype: type = np.float32):
+    """packed (ceil(n / 2),), absmax (m,) -> the n numbers, (n,). dtype: on a GPU also np.float16."""
     xp = array_module(packed)
     if xp is not np and n % size == 0:
         x = xp.empty(n, dtype)

@@ -76,8 +76,8 @@ def operand(x, kind: str):  # float32 -> float32, or float16
     return x.astype(np.float16) if operand_type(x, kind) == np.float16 else round_to(x, kind)
 
 
-def operand_type(x, kind: str):  # -> np.float16 or np.float32
-    """The type of an operand of this kind in the memory where `x` is."""
+def operand_type(x, kind: str) -> type:
+    """np.float16 or np.float32: the type of an operand of this kind in the memory where `x` is."""
     return np.float16 if kind == "float16" and array_module(x) is not np else np.float32
 
 
