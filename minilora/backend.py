@@ -8,6 +8,7 @@ import functools
 import operator
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,13 @@ def product(a, b):  # (n, k), (k, m) -> (n, m)
         return a @ b
     wide = np.result_type(a.dtype, b.dtype)
     return (a.astype(np.float16, copy=False) @ b.astype(np.float16, copy=False)).astype(wide)
+
+
+@functools.cache
+def fused(xp: Any, make: Callable, *about) -> Callable:
+    """The function that make(xp, *about) returns, as one kernel of CuPy, compiled at its first call with a type."""
+    function = make(xp, *about)
+    return xp.fuse(kernel_name=function.__name__)(function)
 
 
 @functools.cache

@@ -8,11 +8,9 @@
 NumPy has no bfloat16: here its 16 bits are a uint16, the upper half of a float32, so that nothing else is needed.
 """
 
-import functools
-
 import numpy as np
 
-from .backend import array_module
+from .backend import array_module, fused
 
 
 def narrow(x, kind: str):  # float32 -> uint16 (bfloat16) or float16, of the same shape
@@ -40,17 +38,11 @@ def round_to(x, kind: str):  # float32 -> float32
         return widen(narrow(x, kind))
     if kind == "float16":
         with np.errstate(over="ignore"):  # where a test's stand-in is the GPU
-            return _fused(xp, _by_float16)(x)
-    return _fused(xp, _bits_by_bfloat16)(x.view(np.uint32)).view(np.float32)
+            return fused(xp, _by_float16)(x)
+    return fused(xp, _bits_by_bfloat16)(x.view(np.uint32)).view(np.float32)
 
 
 # ---- the same on a GPU, in one kernel
-
-
-@functools.cache
-def _fused(xp, make):
-    function = make(xp)
-    return xp.fuse(kernel_name=function.__name__)(function)
 
 
 def _by_float16(xp):

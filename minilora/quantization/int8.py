@@ -8,9 +8,9 @@ product x stays as it is. LLM.int8 rounds x to 8 bits too when it does not train
 
 import numpy as np
 
-from ..backend import array_module
+from ..backend import array_module, fused
 from ..rounding import round_to
-from .kernels import eight_bits, kernel
+from .kernels import eight_bits
 from .stored import Stored, blocks_of_rows, check_finite, operand_type
 
 TO_ONE = np.float32(7.874015718698502e-3)  # 1 / 127 in the digits of bitsandbytes
@@ -53,7 +53,7 @@ class Int8(Stored):
     def rows(self, start, stop, kind="float32"):
         codes, scale, xp = self.codes[start:stop], self.scale[start:stop, None], array_module(self.codes)
         if xp is not np:
-            W = kernel(xp, eight_bits, TO_ONE, operand_type(codes, kind))(codes, scale)
+            W = fused(xp, eight_bits, TO_ONE, operand_type(codes, kind))(codes, scale)
             return W if W.dtype == np.float16 else round_to(W, kind)
         W = codes.astype(np.float32)
         W *= scale

@@ -4,18 +4,10 @@ Such a kernel reads the codes and the scales, and writes the numbers. Step by st
 CPU, every step would read and write the whole weight in float32. The numbers are the same to the bit.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-
-@functools.cache
-def kernel(xp: Any, make: Callable, *about) -> Callable:
-    """The function that make(xp, *about) returns, fused by CuPy, which compiles it at its first call with a type."""
-    function = make(xp, *about)
-    return xp.fuse(kernel_name=function.__name__)(function)
 
 
 def four_bits(xp: Any, values: tuple) -> Callable:

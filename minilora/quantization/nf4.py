@@ -16,12 +16,12 @@ from functools import cache
 
 import numpy as np
 
-from ..backend import array_module, like
+from ..backend import array_module, fused, like
 from ..errors import ConfigError
 from ..rounding import round_to
 from .blockwise import midpoints, normalize, scale
 from .double_quantization import SIZE, dequantize_absmax, quantize_absmax
-from .kernels import four_bits, kernel
+from .kernels import four_bits
 from .stored import Stored, blocks_of_rows, check_finite, operand, operand_type, table
 
 SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # numbers of a block
@@ -72,7 +72,7 @@ def dequantize(packed, absmax, n: int, kind: str = "nf4", size: int = 64, dtype:
     if xp is not np and n % size == 0:
         x = xp.empty(n, dtype)
         pairs = x.reshape(-1, size // 2, 2)
-        read = kernel(xp, four_bits, tuple(VALUES[kind].tolist()))
+        read = fused(xp, four_bits, tuple(VALUES[kind].tolist()))
         read(packed.reshape(-1, size // 2), absmax[:, None], pairs[:, :, 0], pairs[:, :, 1])
         return x
     pairs = xp.empty(len(packed), np.float64)
