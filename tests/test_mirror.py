@@ -42,7 +42,8 @@ NO_SOURCE_FILE = {  # a test of several files, or of the repository
     "cli/test_bad_files.py", "cli/test_hostile.py",  # every command
     "serving/test_page.py",  # page.html
     "serving/test_complaints.py",  # the whole server
-    "ops/test_ops.py", "device/test_step.py", "course/checks/test_checks.py",  # every file of the room
+    "ops/test_ops.py", "course/checks/test_checks.py",  # every file of the room
+    "device/test_step.py", "device/test_types.py",  # whatever computes on a device
     "test_cupy_names.py", "test_strict_cupy.py",  # every file that computes
     "test_docs_project.py", "test_house.py", "test_mirror.py", "test_package.py", "test_readme.py",
     "test_without_libraries.py",  # what a browser has
