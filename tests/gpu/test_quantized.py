@@ -79,21 +79,29 @@ def test_a_weight_stored_on_a_device_has_the_bits_of_the_host(device, format, bl
 
 
 @each_format
-def test_a_weight_stored_on_the_host_is_read_with_the_same_bits_on_a_device(device, format):
-    here, there = FORMATS[format](normal(37, 70)), FORMATS[format](normal(37, 70))
+@pytest.mark.parametrize("shape", [(37, 70), (256, 192)], ids=["a part of a block", "whole blocks"])
+def test_a_weight_stored_on_the_host_is_read_with_the_same_bits_on_a_device(device, format, shape):
+    here, there = FORMATS[format](normal(*shape)), FORMATS[format](normal(*shape))
     there.move(device)
     assert np.array_equal(to_host(there.dense()), here.dense())
+    half = there.rows(0, shape[0], "float16")
+    assert half.dtype == np.float16
+    assert np.array_equal(to_host(half).astype(np.float32), here.rows(0, shape[0], "float16"))
     there.move("cpu")
     assert all(np.array_equal(getattr(there, name), getattr(here, name)) for name in here.arrays)
 
 
 @each_format
 @pytest.mark.parametrize("compute", ["float32", "bfloat16", "float16"])
-def test_a_product_with_a_stored_weight_and_its_gradients_are_those_of_the_cpu(device, format, compute, monkeypatch):
-    monkeypatch.setattr(stored, "BLOCK", 1000)
+@pytest.mark.parametrize(("n_in", "block"), [(70, 1000), (64, 1000), (64, 2**20)])
+def test_a_product_with_a_stored_weight_and_its_gradients_are_those_of_the_cpu(
+    device, format, compute, n_in, block, monkeypatch
+):
+    monkeypatch.setattr(stored, "BLOCK", block)
+    monkeypatch.setattr(stored, "GPU_BLOCK", block)
     numbers = []
     for to in ("cpu", device):
-        W, x, b = FORMATS[format](normal(40, 70)), to_device(normal(3, 70), to), to_device(normal(40), to)
+        W, x, b = FORMATS[format](normal(40, n_in)), to_device(normal(3, n_in), to), to_device(normal(40), to)
         W.move(to)
         x, b = Tensor(x, requires_grad=True), Tensor(b, requires_grad=True)
         y = stored_linear(x, W, b, compute)
