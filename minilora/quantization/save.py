@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 
+from ..backend import to_host
 from ..errors import ConfigError
 from ..nn import Module
 from .config import BitsAndBytesConfig
@@ -35,13 +36,14 @@ def _tensors(name, parameter, config):
             "the base before it was quantized"
         )
     if isinstance(stored, SixteenBit):
-        bits = stored.bits.T if parameter.transposed else stored.bits
+        bits = to_host(stored.bits.T if parameter.transposed else stored.bits)
         return {name: bits if stored.kind == "float16" else np.ascontiguousarray(bits).view(_bfloat16())}
     if isinstance(stored, Int8):
         stem = name.removesuffix(".weight")
         return {name: stored.codes, f"{stem}.SCB": stored.scale, f"{stem}.weight_format": np.zeros((), np.uint8)}
     state = {"quant_type": stored.kind, "blocksize": stored.size, "dtype": stored.rounded, "shape": list(stored.shape)}
-    tensors = {name: _viewed(name, stored.packed, config.bnb_4bit_quant_storage), f"{name}.absmax": stored.absmax}
+    codes = _viewed(name, to_host(stored.packed), config.bnb_4bit_quant_storage)
+    tensors = {name: codes, f"{name}.absmax": stored.absmax}
     tensors[f"{name}.quant_map"] = VALUES[stored.kind]
     if stored.absmax2 is not None:
         tensors |= {f"{name}.nested_absmax": stored.absmax2, f"{name}.nested_quant_map": dynamic_map()}
