@@ -44,10 +44,9 @@ def layers(shapes, rows, square, mib, seconds):
             timed |= {(side, 1): both for side, (_, both) in sides.items()}
             times = in_turns(timed, seconds, calls=5 if n < 64 else 1)
             for name, precision in sides:
-                size = 2 if precision == "bfloat16" or (name, precision) == ("dense", "float16") else 4
-                weight = weights[name].nbytes if isinstance(weights.get(name), Stored) else size * n_out * n_in
+                weight = weight_bytes(weights, name, precision)
                 forward, both = (float(np.median(times[(name, precision), i])) for i in (0, 1))
-                moved = weight + 4 * n * (n_in + n_out)
+                moved = weight + (2 if precision == "bfloat16" else 4) * n * (n_in + n_out)
                 yield {
                     "out": n_out, "in": n_in, "rows": n, "format": name, "precision": precision,
                     "forward": forward * 1e3, "both": both * 1e3,
@@ -55,6 +54,11 @@ def layers(shapes, rows, square, mib, seconds):
                     "bytes": weight, "rate_share": 2 * n * n_in * n_out / forward / rates[precision],
                     "bandwidth_share": moved / forward / bandwidth, "same_bits": same.get(name),
                 }  # fmt: skip
+
+
+def weight_bytes(weights, name, precision):  # -> int
+    stored = weights["nf4" if name == "bitsandbytes" else "dense" if name == "torch" else name]
+    return stored.nbytes // 2 if stored is weights["dense"] and precision in ("float16", "bfloat16") else stored.nbytes
 
 
 def stored_weights(n_out, n_in):  # -> {name: array or Stored}, {name: whether the host reads the same numbers}

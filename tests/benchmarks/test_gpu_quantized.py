@@ -32,8 +32,10 @@ def test_every_format_is_measured_in_each_precision_beside_torch():
     assert all(r["same_bits"] is (True if r["format"] in quantized.FORMATS else None) for r in rows)
     assert {len(quantized.layer_row(r)) for r in rows} == {len(quantized.LAYERS.head)}
     bytes_of = {(r["format"], r["precision"]): r["bytes"] for r in rows if r["out"] == 128}
-    assert bytes_of["dense", "float32"] == 2 * bytes_of["dense", "float16"] == 4 * 128 * 64
-    assert bytes_of["nf4", "float32"] == 128 * 64 // 2 + 4 * 128
+    assert bytes_of["dense", "float32"] == 4 * 128 * 64
+    assert bytes_of["dense", "float16"] == bytes_of["torch", "bfloat16"] == 2 * 128 * 64
+    assert bytes_of["nf4", "float32"] == bytes_of["nf4", "float16"] == 128 * 64 // 2 + 4 * 128
+    assert bytes_of.get(("bitsandbytes", "bfloat16"), bytes_of["nf4", "tf32"]) == bytes_of["nf4", "tf32"]
     assert bytes_of["int8", "tf32"] == 128 * 64 + 4 * 128
 
 
