@@ -110,7 +110,7 @@ def launches_of(name, operands, result):  # -> list of (kernel, shape, dtype, by
 
     def launch(kernel, reads=arrays, written=None, array=first):
         written = sum(a.nbytes for a in made or arrays) if written is None else written
-        return kernel, array.shape, array.dtype, sum(a.nbytes for a in reads), written
+        return kernel, array.shape, array.dtype, sum({_memory(a): a.nbytes for a in reads}.values()), written
 
     if name == "upload":
         return [launch("upload", ())]
@@ -168,7 +168,7 @@ def _product(launch, a, b, result):
 
 
 def _memory(a):
-    return a._host.__array_interface__["data"], a.shape, a.strides
+    return a._host.__array_interface__["data"][0], a.shape, a.strides
 
 
 def _owner(a):
