@@ -4,7 +4,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 import strict_cupy
+from launches import count_launches
+from tracer import Traced, traced, types_of
 
+from minilora import rounding
 from minilora.backend import to_host
 from minilora.rounding import round_to
 
@@ -33,3 +36,24 @@ def test_views_and_empty_arrays_and_arrays_on_a_gpu_are_rounded_too(kind, dtype)
     assert np.array_equal(round_to(x.T[::2], kind), round_to(x, kind).T[::2])
     assert round_to(x[:0], kind).shape == (0, 6)
     assert np.array_equal(to_host(round_to(strict_cupy.asarray(x), kind)), round_to(x, kind))
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("kind", [kind for kind, _ in TYPES])
+def test_the_kernel_of_a_gpu_gives_the_bits_of_the_host(kind):
+    with count_launches() as found:
+        there = round_to(strict_cupy.asarray(EVERY_KIND), kind)
+    assert len(found) == 1
+    assert np.array_equal(there.get().view(np.uint32), round_to(EVERY_KIND, kind).view(np.uint32))
+
+
+@pytest.mark.parametrize(("make", "of", "types"), [
+    (rounding._by_float16, "float32", {"float32", "float16"}),
+    (rounding._bits_by_bfloat16, "uint32", {"uint32", "int64", "bool"}),  # it compares in int64
+])  # fmt: skip
+def test_cupy_makes_one_kernel_of_a_rounding(monkeypatch, make, of, types):
+    cupy = pytest.importorskip("cupy")
+    kernel, history = traced(monkeypatch, make(cupy), [Traced(of)])
+    assert type(kernel).__name__ == "ElementwiseKernel"
+    assert types_of(history) == types
+    assert [p.dtype.name for p in kernel.out_params] == [of]
