@@ -11,6 +11,7 @@ import json
 from functools import cache
 from statistics import mean
 
+from ...display.numbers import number_text
 from ...errors import FormatError, MissingFileError
 from ...files.atomic import read_json
 from ...files.shipped import shipped
@@ -78,7 +79,8 @@ def on_card(what, figure, which):
     found = [row for row in card_rows() if row["what"] == what and which.items() <= row.items()]
     if not found:
         raise NotMeasured
-    return found[-1][figure], f"{found[-1][figure]!r}, measured on {found[-1]['card']}"
+    value = found[-1][figure]
+    return value, f"{number_text(value, digits=6)}, measured on {found[-1]['card']}"
 
 
 @cache

@@ -337,6 +337,10 @@ def test_what_a_card_measured_is_the_latest_row_and_names_the_card(from_a_card):
     assert case.steps[0].endswith(" = 0.25, measured on H0 = 0.25")
 
 
+def test_a_measured_figure_has_six_digits_in_the_arithmetic(from_a_card):
+    assert " = 0.491241, measured on" in from_a_card([CARD | {"switch_ms": 0.491240993142128}]).steps[0]
+
+
 def test_a_figure_below_zero_is_shown(from_a_card):
     assert from_a_card([CARD | {"switch_ms": -0.0125}]).shown == "-0.02500 ms"
 
