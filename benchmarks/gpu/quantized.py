@@ -1,7 +1,7 @@
 """A linear layer in 4 and 8 bits at the shapes of an 8B model beside dense products, and a QLoRA step.
 
-LAYERS   forward, and forward with backward to x, of one layer; beside it a dense one of torch in bfloat16, and that of
-         bitsandbytes where it is installed
+LAYERS   forward, and forward with backward to x, of one layer, and the reading of its weight, which is a part of both;
+         beside it a dense one of torch in bfloat16, and that of bitsandbytes where it is installed
 QLORA    a step of LoRA on a base in NF4 and on the same base in float32
 """
 
@@ -38,6 +38,7 @@ def layers(shapes, rows, square, mib, seconds):
     for n_out, n_in in shapes:
         free_memory()
         weights, same = stored_weights(n_out, n_in)
+        reading = in_turns(readers_of(weights), seconds, calls=5)
         for n in rows:
             sides = sides_of(weights, n)
             timed = {(side, 0): forward for side, (forward, _) in sides.items()}
@@ -50,6 +51,7 @@ def layers(shapes, rows, square, mib, seconds):
                 yield {
                     "out": n_out, "in": n_in, "rows": n, "format": name, "precision": precision,
                     "forward": forward * 1e3, "both": both * 1e3,
+                    "read": 1e3 * float(np.median(reading[name, kind_of(precision)])) if name in FORMATS else None,
                     "quartiles": [1e3 * float(q) for q in np.percentile(times[(name, precision), 0], (25, 75))],
                     "bytes": weight, "rate_share": 2 * n * n_in * n_out / forward / rates[precision],
                     "bandwidth_share": moved / forward / bandwidth, "same_bits": same.get(name),
@@ -81,6 +83,17 @@ def reads_the_same(stored) -> bool:
     )
 
 
+def kind_of(precision):  # -> what a stored weight is read as
+    return "float16" if precision == "float16" else "float32"
+
+
+def readers_of(weights):  # -> {(format, kind): function that reads the whole weight}
+    def reader(stored, kind):
+        return lambda: [block.shape for _, block in stored.blocks(kind)]
+
+    return {(name, kind): reader(weights[name], kind) for name in FORMATS for kind in ("float32", "float16")}
+
+
 def sides_of(weights, n):  # -> {(format, precision): (forward, forward and backward)}
     rng, (n_out, n_in) = np.random.default_rng(1), weights["dense"].shape
     x, g = (rng.standard_normal((n, size), dtype=np.float32) for size in (n_in, n_out))
@@ -98,13 +111,13 @@ def sides_of(weights, n):  # -> {(format, precision): (forward, forward and back
 def side_here(weight, x, g, precision):
     import cupy
 
-    x, g, half = cupy.asarray(x), cupy.asarray(g), precision == "float16"
+    x, g, kind = cupy.asarray(x), cupy.asarray(g), kind_of(precision)
     if not isinstance(weight, Stored):
-        dense = Tensor(weight.astype(np.float16) if half else weight)
+        dense = Tensor(weight.astype(kind, copy=False))
 
     def multiply(x):
         if isinstance(weight, Stored):
-            return stored_linear(x, weight, compute="float16" if half else "float32")
+            return stored_linear(x, weight, compute=kind)
         return ops.linear(x, dense)
 
     def forward():
@@ -156,14 +169,16 @@ def bitsandbytes_layer(W):
 
 def layer_row(r):
     same = {None: "", True: "same", False: "OTHER"}[r["same_bits"]]
+    read = "" if r["read"] is None else f"{r['read']:.3f}"
     return (f"{r['out']:>6} {r['in']:>6} {r['rows']:>5}  {r['format']:12} {r['precision']:9} {r['forward']:10.3f}"
-            f" {r['both']:15.3f} {r['bytes'] / 2**20:7.1f} {r['rate_share']:8.0%} {r['bandwidth_share']:12.0%}"
-            f"  {same:5}")  # fmt: skip
+            f" {r['both']:15.3f} {read:>7} {r['bytes'] / 2**20:7.1f} {r['rate_share']:8.0%}"
+            f" {r['bandwidth_share']:12.0%}  {same:5}")  # fmt: skip
 
 
 LAYERS = Measurement(
     layers,
-    "   out     in  rows  format       precision forward ms  and backward ms     MiB  of rate of bandwidth bits ",
+    "   out     in  rows  format       precision forward ms  and backward ms read ms     MiB  of rate of bandwidth"
+    " bits ",
     layer_row,
     [{"shapes": [shape], "rows": [1, 8, 2048], "square": 8192, "mib": 1024, "seconds": 1} for shape in SHAPES],
     [{"shapes": [(256, 128), (128, 70)], "rows": [1, 8], "square": 256, "mib": 4, "seconds": 0.05}],

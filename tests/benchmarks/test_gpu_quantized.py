@@ -30,6 +30,7 @@ def test_every_format_is_measured_in_each_precision_beside_torch():
     assert [(r["format"], r["precision"]) for r in rows] == expected * 4
     assert all(r["both"] > 0 and r["rate_share"] > 0 and r["bandwidth_share"] > 0 for r in rows)
     assert all(r["same_bits"] is (True if r["format"] in quantized.FORMATS else None) for r in rows)
+    assert all((r["read"] or 0) > 0 if r["format"] in quantized.FORMATS else r["read"] is None for r in rows)
     assert {len(quantized.layer_row(r)) for r in rows} == {len(quantized.LAYERS.head)}
     bytes_of = {(r["format"], r["precision"]): r["bytes"] for r in rows if r["out"] == 128}
     assert bytes_of["dense", "float32"] == 4 * 128 * 64
