@@ -2,6 +2,10 @@
 
 python -m pytest tests/gpu              the stand-in
 python -m pytest -m gpu tests/gpu       a CUDA device: pip install "minilora[cuda12]", or cuda13
+
+On a card the first run compiles some 700 kernels, which a process for each file does sooner:
+
+for file in tests/gpu/test_*.py; do python -m pytest -q -m gpu $file & done; wait
 """
 
 import sys
