@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import sys
 
 import commands
 import numpy as np
 import pytest
+import strict_cupy
 from commands import make_adapter, make_base, refused
 from places import slow_but
 
@@ -219,3 +221,19 @@ def test_a_device_that_cannot_be_is_one_line(device, minilora, made, tmp_path, c
     }[command]
     assert refused(minilora(command, *args, "--device", place), said)
     assert not (tmp_path / "out").exists()
+
+
+@slow
+def test_the_doctor_names_the_card_and_times_a_step_on_it(device, used, minilora, monkeypatch):
+    from minilora.cli import doctor
+
+    if sys.modules["cupy"] is strict_cupy:
+        card = {"name": b"a stand-in", "totalGlobalMem": 2**33}
+        monkeypatch.setattr(strict_cupy.cuda.runtime, "getDeviceProperties", lambda index: card, raising=False)
+    monkeypatch.setattr(doctor, "WARM_UP", 1)
+    monkeypatch.setattr(doctor, "TIMED", 2)
+    monkeypatch.setattr(doctor, "step_with_one_thread", lambda device: None)
+    result = minilora("doctor", "--device", device, "--json")
+    report = json.loads(result.out)
+    assert used == {"cuda"} and report["step"]["device"] == "cuda:0" and report["step"]["seconds"] > 0
+    assert [d["device"] for d in report["devices"]][:1] == ["cuda:0"] and report["devices"][0]["bytes"] > 2**30
