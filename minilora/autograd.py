@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .backend import add_up, array_module, device_of, to_device, to_host
+from .backend import add_up, array_module, compute_beside, device_of, to_device, to_host
 from .errors import GraphError, ShapeError
 
 _recording = contextvars.ContextVar("recording", default=True)
@@ -158,8 +158,7 @@ class Tensor:
         if not self.requires_grad:
             raise GraphError("backward() on a tensor that depends on nothing with requires_grad=True")
         xp = array_module(self.data)
-        if xp is not np:
-            self.data.device.use()  # another model may have computed on another device since the forward
+        compute_beside(self.data)
         if gradient is None:
             if self.size != 1:
                 raise GraphError(f"backward() without a gradient needs a single number; this tensor is {self.shape}")

@@ -54,6 +54,12 @@ def use_device(device: str) -> None:
         require_cupy(device).cuda.Device(device_index(device)).use()
 
 
+def compute_beside(x) -> None:
+    """Let this thread compute on the device of the array `x`: another model may have computed elsewhere before."""
+    if array_module(x) is not np:
+        x.device.use()
+
+
 def like(host, x):
     """The NumPy array `host` in the memory where `x` is: `host` itself, or a copy on the GPU.
 

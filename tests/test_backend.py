@@ -14,6 +14,7 @@ from tiny import tiny_llama
 from minilora.autograd import Tensor
 from minilora.backend import (
     array_module,
+    compute_beside,
     device_index,
     device_of,
     inner_columns,
@@ -109,6 +110,15 @@ def test_importing_minilora_loads_neither_cupy_nor_matplotlib_nor_tokenizers():
     code = "import minilora, sys; print(sorted({'cupy', 'matplotlib', 'tokenizers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_to_compute_beside_an_array_makes_its_device_current_and_the_host_has_none():
+    x = strict_cupy.asarray(np.ones(2))
+    strict_cupy.Device(1).use()
+    compute_beside(np.ones(2))
+    assert strict_cupy.Device().id == 1
+    compute_beside(x)
+    assert strict_cupy.Device().id == 0
 
 
 # ---- scatter_add

@@ -4,7 +4,7 @@ import contextlib
 
 import numpy as np
 
-from ..backend import to_host
+from ..backend import to_host, use_device
 from ..errors import ConfigError
 
 
@@ -31,6 +31,7 @@ def in_order(adapted, names, active, merged):  # -> those of `names` and `merged
 def merge(adapted, names):
     """Merge these adapters, in this order, into every layer. When one fails, none is merged."""
     check_mergeable(adapted, names)
+    use_device(adapted.device)
     try:
         for layer in adapted.layers:
             layer.merge(names)

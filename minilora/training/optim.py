@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..backend import array_module, like, to_host
+from ..backend import array_module, compute_beside, like, to_host
 from ..device.fused import kernels
 from ..device.joined import WORTH_JOINING, JoinedParameters, is_small, join, side_by_side
 from ..errors import ConfigError, FormatError, UnknownNameError, listed, nearest
@@ -41,6 +41,7 @@ class Optimizer:
             ready = []
             for p in group["params"]:
                 if p.grad is not None:
+                    compute_beside(p.data)
                     if not self.state[index]:
                         zeros_like = array_module(p.data).zeros_like
                         self.state[index] = {name: zeros_like(p.data) for name in self.buffers}
@@ -195,9 +196,11 @@ def clip_grad_norm_(params, max_norm: float):  # -> 0-d array
     Returns the norm before, sqrt(Σ g²) over all gradients together: a 0-d array where the gradients are, so that the
     host does not wait for a device. The factor is max_norm / (norm + 1e-6), at most 1, as in torch.
     """
-    gradients = side_by_side([p for p in params if p.grad is not None])
-    if not gradients:
+    learning = [p for p in params if p.grad is not None]
+    if not learning:
         return np.zeros((), dtype=np.float32)
+    compute_beside(learning[0].grad)
+    gradients = side_by_side(learning)
     xp = array_module(gradients[0])
     norm = xp.sqrt(sum(xp.vdot(g, g) for g in gradients))
     factor = xp.minimum(max_norm / (norm + 1e-6), 1)

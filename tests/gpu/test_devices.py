@@ -11,22 +11,26 @@ from minilora.autograd import Tensor
 from minilora.backend import device_of, to_device, to_host, use_device
 from minilora.errors import ConfigError
 from minilora.quantization.stored import table
-from minilora.training.optim import AdamW
+from minilora.training.optim import AdamW, clip_grad_norm_
 from minilora.training.resume import trained
 
 IDS = random_ids()
 
 
-def test_two_models_train_in_turns_each_on_its_device(device, second):
+def test_two_models_train_and_merge_in_turns_each_on_its_device(device, second):
     models = [with_lora(tiny_llama(seed), "all-linear").to(to) for seed, to in ((0, device), (1, second))]
     alone = [with_lora(tiny_llama(seed), "all-linear") for seed in (0, 1)]
     assert is_all_on(models[0], "cuda:0") and is_all_on(models[1], "cuda:1")
     for model in (*models, *alone):
         model.losses = [model.loss(IDS, IDS)]
+        model.optimizer = AdamW([p for _, p in trained(model)], lr=1e-2, eps=1e-2)
     for model in (*models, *alone):
-        optimizer = AdamW([p for _, p in trained(model)], lr=1e-2, eps=1e-2)
         model.losses[0].backward()
-        optimizer.step()
+    for model in (*models, *alone):
+        clip_grad_norm_(model.optimizer.params, 1.0)
+        model.optimizer.step()
+    for model in (*models, *alone):
+        model.merge_adapter()
     for there, here in zip(models, alone, strict=True):
         assert_all_close([p.data for p in there.parameters()], [p.data for p in here.parameters()])
 
