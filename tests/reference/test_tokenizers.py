@@ -4,6 +4,7 @@ import json
 import random
 
 import pytest
+from packaging.version import Version
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from minilora.text.tokenizer import load_tokenizer
@@ -158,6 +159,8 @@ def folder_of_class(folder, name, model_type, rng):
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_the_ids_of_a_folder_of_any_class_are_those_of_autotokenizer(tmp_path, name, model_type):
+    if name == "LlamaTokenizer" and Version(transformers.__version__) < Version("5.18"):
+        pytest.skip("up to 5.17 this class splits text at spaces where tokenizer.json says bytes")
     for seed in range(3):
         folder_of_class(tmp_path, name, model_type, random.Random(f"{name} {model_type} {seed}"))
         theirs, ours = transformers.AutoTokenizer.from_pretrained(tmp_path), load_tokenizer(tmp_path)
