@@ -149,6 +149,15 @@ PLAIN = {
     "comparison": lambda xp, x: xp.where(x > 2, x, 0),
     "joining": lambda xp, x: xp.concatenate([x, x.reshape(3, 2).T], axis=1),
     "reduction": lambda xp, x: x.mean(axis=-1, keepdims=True) + x.max() - xp.linalg.norm(x),
+    "several axes": lambda xp, x: x[None].sum(axis=(0, 2), keepdims=True) + x.transpose([1, 0])[:1, :1],
+    "a reversed slice": lambda xp, x: x[::-1, ::2] * x[:, -1:0:-1],
+    "empty products": lambda xp, x: x[:, :0] @ x[:, :0].T + x[:0].sum(),
+    "numbers of 8 and 16 bits": lambda xp, x: (x.astype(np.uint8) << 4 | 3).astype(np.float16) + np.float16(1),
+    "a product into a part": lambda xp, x: xp.matmul(x, x.T, out=xp.zeros((2, 5))[:, 1:3]),
+    "the bits of a number": lambda xp, x: x.astype(np.float32).view(np.uint32) >> 16,
+    "sums by index": lambda xp, x: [y := x.copy(), xp.add.at(y, xp.asarray([1, 1, 0]), x[0])][0],
+    "an index for each of two axes": lambda xp, x: x[xp.asarray([[0], [1]]), xp.asarray([2, 0])],
+    "numpy's number in where": lambda xp, x: xp.where(x > 2, np.float32(1), x.astype(np.float32)),
     "singular values": lambda xp, x: xp.linalg.svd(x, full_matrices=False)[1],
 }
 
