@@ -11,7 +11,7 @@ from ..backend import array_module, like
 class RowCache:
     """A row for each sequence: keys and values of its tokens, from the front of a buffer (rows, places, K, hd) a layer.
 
-    rows, places  how many sequences, and how many tokens of each; a buffer takes memory as it is written
+    rows, places  how many sequences, and how many tokens of each; a buffer takes memory as it is needed
     lengths       (rows,) int64, tokens of each row so far
 
     `of(rows)` is what one forward over new tokens of these rows takes as its cache; `advance` follows it. Rows are a
@@ -54,6 +54,23 @@ class RowCache:
         """Row `row` holds nothing."""
         self.lengths[row] = 0
 
+    def with_room(self, layer, new, end):  # two arrays (B, T, K, hd) -> two buffers with places for `end` tokens
+        """The buffers of a layer. The system gives a host buffer its memory as it is written.
+
+        A GPU gives all of it at once, which can be more than it has: there a buffer begins small, and is doubled.
+        """
+        before = self.buffers.get(layer)
+        if before is not None and before[0].shape[1] >= end:
+            return before
+        xp = array_module(new[0])
+        places = self.places if xp is np else min(self.places, 1 << (end - 1).bit_length())
+        buffers = tuple(xp.zeros((len(self.lengths), places, *x.shape[2:]), dtype=x.dtype) for x in new)
+        if before is not None:
+            for buffer, old in zip(buffers, before, strict=True):
+                buffer[:, : old.shape[1]] = old
+        self.buffers[layer] = buffers
+        return buffers
+
 
 class _Rows:
     """What the model knows as its cache, see `KVCache`. Rows shorter than the longest are hidden by the mask."""
@@ -67,12 +84,10 @@ class _Rows:
 
     def extend(self, layer, k, v):  # (B, T, K, hd) twice -> (B, S, K, hd) twice
         """Write what layer `layer` just computed behind each row; returns all keys and values so far."""
-        if layer not in self.whole.buffers:
-            xp, size = array_module(k.data), (len(self.whole.lengths), self.whole.places, *k.shape[2:])
-            self.whole.buffers[layer] = xp.zeros(size, dtype=k.dtype), xp.zeros(size, dtype=v.dtype)
+        buffers = self.whole.with_room(layer, (k.data, v.data), self.length + k.shape[1])
         if self._read is None:
             self._upload(k.data)
-        return tuple(self._written(b, new.data) for b, new in zip(self.whole.buffers[layer], (k, v), strict=True))
+        return tuple(self._written(b, new.data) for b, new in zip(buffers, (k, v), strict=True))
 
     def _upload(self, new):  # (B, T, K, hd)
         T = new.shape[1]

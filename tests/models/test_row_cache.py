@@ -1,7 +1,10 @@
 """A cache with a row for each sequence: rows of different length do not see each other's places."""
 
+import sys
+
 import numpy as np
 import pytest
+import strict_cupy
 from tiny import tiny_llama
 
 from minilora.autograd import no_grad
@@ -92,3 +95,15 @@ def test_rows_anywhere_are_read_at_once_and_shorter_ones_padded_behind(filled):
     assert np.allclose(h[1, 1], last_alone(model, ids[0][:2]), rtol=0, atol=1e-12)
     h = step(model, cache, 1, 2, ids[0][None, 2:3])  # the padding is overwritten
     assert np.allclose(h[0, 0], last_alone(model, ids[0][:3]), rtol=0, atol=1e-12)
+
+
+def test_on_a_device_buffers_double_as_sequences_grow_and_keep_what_they_hold(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", strict_cupy)
+    model, cache, ids = tiny_llama().to("cuda"), RowCache(2, 12), np.random.default_rng(0).integers(0, 29, (2, 9))
+    whole = step(tiny_llama(), RowCache(2, 12), 0, 2, ids)
+    sizes = []
+    for start, end in ((0, 3), (3, 4), (4, 5), (5, 9)):
+        h = step(model, cache, 0, 2, ids[:, start:end])
+        assert np.allclose(h.get(), whole[:, start:end], rtol=0, atol=1e-5)
+        sizes.append({buffer.shape[1] for pair in cache.buffers.values() for buffer in pair})
+    assert sizes == [{4}, {4}, {8}, {12}]  # 12, the most, and not 16
