@@ -296,7 +296,7 @@ class AdaLoraAdapter(Adapter):
     def _apply(self):
         for path, left in (self.pattern or {}).items():
             E = self.methods[path].E
-            E.data = E.data * like(left[:, None], E.data)
+            E.data *= like(left[:, None], E.data)  # in place: on a GPU it is a part of the optimizer's array
 
     def ranks(self):  # -> {path: int}
         """How many triplets each layer has now."""

@@ -1,10 +1,13 @@
 """AdaLoRA: the equation, the scores and prunings of PEFT step by step, the penalty, files and resume."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
+import strict_cupy
 from checkpoints import GOLDEN, read_npz
+from launches import count_launches
 from tiny import random_ids, tiny_llama
 
 from minilora import AdaLoraConfig, AdamW, PeftModel, Tensor, get_peft_model
@@ -107,6 +110,19 @@ def test_after_training_the_ranks_add_up_to_the_target():
     model = trained(model_of(), 12)
     ranks = adapter_of(model).ranks()
     assert len(ranks) == 4 and sum(ranks.values()) <= 2 * 4 and sum(ranks.values()) >= 6
+
+
+def test_a_pruned_vector_is_still_a_part_of_what_the_optimizer_has_joined_on_a_device(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", strict_cupy)
+    model = model_of(total_step=4, tfinal=1).to("cuda")
+    optimizer = AdamW(trainable(model))
+    for step in range(1, 6):
+        model.loss(IDS, IDS).backward()
+        with count_launches() as found:
+            optimizer.step()
+        model.update_and_allocate(step)
+        optimizer.zero_grad()
+    assert adapter_of(model).is_final and [e.name for e in found.launches] == ["concatenate", "fused adamw"]
 
 
 def test_the_ranks_are_fixed_even_when_the_step_that_fixes_them_is_skipped():
