@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from minilora.cli import end_tidily
 from minilora.errors import nearest
 
 from ..options import OneLine, Refused
@@ -34,13 +35,15 @@ def main(names, small, out, case):
     if missing := [name for name in LIBRARIES if importlib.util.find_spec(name) is None]:
         raise Refused(f"{', '.join(missing)} not installed: pip install '.[reference]'")
     require_device()
-    failed = [name for name in names or NAMES if not measured(name, small, out)]
+    if out:
+        make_ready(out)
+    failed = [name for name in dict.fromkeys(names or NAMES) if not measured(name, small, out)]
     if failed:
         raise click.ClickException(f"not measured in full: {', '.join(failed)}")
 
 
 def require_device():
-    """Raises Refused in one line where CuPy sees no device."""
+    """Raises Refused in one line where CuPy sees no device, or PyTorch is built for none."""
     from minilora.backend import require_cupy
     from minilora.errors import ConfigError
 
@@ -48,10 +51,24 @@ def require_device():
         require_cupy("cuda")
     except ConfigError as error:
         raise Refused(str(error)) from None
+    import torch
+
+    if torch.version.cuda is None:
+        raise Refused("PyTorch is built without CUDA, so the other side would run on the CPU; install a CUDA build")
+
+
+def make_ready(out):
+    """End the last line of the file `out`, which a killed process may have begun. Raises OSError before the first case
+    is measured when the file cannot be written."""
+    with out.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, 2)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
 
 
 def measured(name, small, out):  # -> whether every case ran to its end
-    """Measure each case in a process, print its rows as a table, and append them to the file `out`."""
+    """Measure each case in a process, append its rows to the file `out`, and print them as a table."""
     measurement = measurement_named(name)
     print(f"\n{name}\n{measurement.head}", flush=True)
     codes = []
@@ -59,18 +76,31 @@ def measured(name, small, out):  # -> whether every case ran to its end
         with subprocess.Popen(
             command_of(name, case, small), stdout=subprocess.PIPE, text=True, encoding="utf-8"
         ) as child:
-            for line in child.stdout:
-                if not line.startswith("{"):  # a library's own output
-                    print(line, end="", flush=True)
-                    continue
-                print(measurement.row(json.loads(line)), flush=True)
-                if out:
-                    with out.open("a", encoding="utf-8") as file:
-                        file.write(line)
+            try:
+                for line in child.stdout:
+                    show(line, measurement, out)
+            except BaseException:  # Ctrl-C, SIGTERM, a full disk: the device is free for the next command
+                child.kill()
+                raise
         codes.append(child.returncode)
         if child.returncode:
             print(f"{name}, case {case}: failed with code {child.returncode}", flush=True)
     return not any(codes)
+
+
+def show(line, measurement, out):
+    """Save a row, then print its line of the table; print a library's own output as it is."""
+    try:
+        row = json.loads(line) if line.startswith("{") else None
+    except ValueError:  # a library's, or the half of a row whose process was killed
+        row = None
+    if row is None:
+        print(line.rstrip("\n"), flush=True)
+        return
+    if out:
+        with out.open("a", encoding="utf-8") as file:
+            file.write(line)
+    print(measurement.row(row), flush=True)
 
 
 def command_of(name, case, small):
@@ -89,4 +119,5 @@ def measure_here(name, small, case):
 
 
 if __name__ == "__main__":
+    end_tidily()
     main()

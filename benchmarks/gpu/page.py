@@ -7,7 +7,7 @@ import click
 
 from minilora.files.atomic import read_utf8, write_text
 
-from ..options import OneLine
+from ..options import OneLine, Refused
 from ..paper import with_table
 from .measurements import NAMES, measurement_named
 
@@ -18,12 +18,26 @@ PAGE, RESULTS = HERE / "RESULTS.md", HERE / "results" / "gpu.jsonl"
 @click.command(cls=OneLine)
 def main():
     """Put the rows of results/gpu.jsonl into the section GPU of RESULTS.md."""
-    write_text(PAGE, page(read_utf8(PAGE), read_rows()))
+    rows = read_rows(RESULTS)
+    try:
+        text = page(read_utf8(PAGE), rows)
+    except KeyError as error:
+        raise Refused(f"{RESULTS.name}: a row has no {error}; it is of another version, delete it") from None
+    write_text(PAGE, text)
 
 
-def read_rows(path=RESULTS) -> list[dict]:
-    """The rows that were measured on a card; none where there is no such file yet."""
-    return [json.loads(line) for line in read_utf8(path).splitlines()] if path.is_file() else []
+def read_rows(path) -> list[dict]:
+    """The rows that were measured on a card; none where there is no such file yet.
+
+    Raises Refused for a line that is no row: half of one is left when a process is killed.
+    """
+    rows = []
+    for number, line in enumerate(read_utf8(path).splitlines() if path.is_file() else [], 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            raise Refused(f"{path.name}, line {number}: not a whole row; delete the line") from None
+    return rows
 
 
 def page(text: str, rows: list[dict]) -> str:
@@ -36,7 +50,7 @@ def tables(rows):
     measured = {row["what"] for row in rows}
     found = [table(name, [row for row in rows if row["what"] == name]) for name in NAMES if name in measured]
     missing = [f"`{name}`" for name in NAMES if name not in measured]
-    return "\n\n".join(found + [f"**Not measured**, because we had no device: {', '.join(missing)}."] * bool(missing))
+    return "\n\n".join(found + [f"**Not measured on a device yet**: {', '.join(missing)}."] * bool(missing))
 
 
 def table(name, rows):  # -> the command, then for each card and set of versions a head and its rows
@@ -53,24 +67,28 @@ def machine(row):  # -> the card and the versions, in words
     return f"{row['card']}, driver {row['driver']}, CUDA {row['cuda']} (torch: {row['torch_cuda']}); {versions}."
 
 
-def targets(rows):  # -> a table: what, target, measured and verdict
-    steps = [row for row in rows if row["what"] == "step"]
-    lora = [row for row in steps if row["trained"] != "full"]
-    ratios = [row["here/torch"] for row in lora if row["width"] == 768 and row["precision"] != "float16"]
-    shares = [row["share"] for row in lora if row["width"] == 4096 and row["precision"] != "float16"]
+def targets(rows):  # -> a table: what, target, measured and verdict; of a step measured again, the last
+    steps = [
+        row for row in rows if row["what"] == "step" and row["trained"] != "full" and row["precision"] != "float16"
+    ]
+    last = {(row["card"], row["trained"], row["precision"], row["width"]): row for row in steps}
     lines = [
         ("step of LoRA / torch eager + PEFT, width 768, float32 and TF32", "at most 1.0",
-         verdict(ratios, lambda ratio: ratio, "{:.2f}")),
+         verdicts(last, 768, lambda row: row["here/torch"], lambda ratio: ratio, "{:.2f}")),
         ("step of LoRA, width 4096, float32 and TF32: share of the card's measured matrix rate", "at least 60%",
-         verdict(shares, lambda share: 0.6 / share, "{:.0%}")),
+         verdicts(last, 4096, lambda row: row["share"], lambda share: 0.6 / share, "{:.0%}")),
     ]  # fmt: skip
     return "\n".join(["| what | target | measured |", "| --- | --- | --- |", *(f"| {' | '.join(x)} |" for x in lines)])
 
 
-def verdict(figures, against, form):  # against: figure -> 1 at the target, more when it is missed
-    if not figures:
-        return "**not measured**"
-    return ", ".join(f"{form.format(figure)}: {judged(against(figure))}" for figure in figures)
+def verdicts(steps, width, figure, against, form):  # against: figure -> 1 at the target, more when it is missed
+    several = len({card for card, *_ in steps}) > 1
+    found = [
+        f"{f'{card}, ' * several}{trained} {precision} {form.format(figure(row))}: {judged(against(figure(row)))}"
+        for (card, trained, precision, its_width), row in steps.items()
+        if its_width == width
+    ]
+    return "; ".join(found) or "**not measured**"
 
 
 def judged(ratio):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from benchmarks.gpu import device
 from benchmarks.gpu.measurements import NAMES, Measurement, measurement_named
 
 ROOT = Path(__file__).parents[2]
+GOOD = "print('{\"figure\": 1}', flush=True)"  # a process that measures
 
 
 def run(*arguments):
@@ -40,6 +42,15 @@ def test_without_a_device_the_command_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     done = run()
     assert done.exit_code == 2 and "needs CuPy" in done.output and done.output.count("\n") == 1
+
+
+@pytest.mark.reference
+def test_a_torch_without_cuda_is_one_line(card, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(command, "LIBRARIES", ())
+    monkeypatch.setattr(torch.version, "cuda", None)
+    done = run()
+    assert done.exit_code == 2 and "PyTorch is built without CUDA" in done.output and done.output.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -72,8 +83,7 @@ def processes(monkeypatch, tmp_path):
 
 
 def test_a_failure_is_said_and_the_rest_is_measured(processes):
-    good = "print('{\"figure\": 1}')"
-    out = processes({"first": [good, "print('{\"figure\": 2}'); raise SystemExit(3)", good], "second": [good]})
+    out = processes({"first": [GOOD, "print('{\"figure\": 2}'); raise SystemExit(3)", GOOD], "second": [GOOD]})
     done = run("--out", str(out))
     assert done.exit_code == 1
     assert done.output.split("\n") == [
@@ -89,6 +99,47 @@ def test_rows_are_appended_and_other_output_is_printed(processes):
     done = run("only", "--out", str(out))
     assert done.exit_code == 0 and "a library says\nrow 1" in done.output
     assert out.read_text() == '{"figure": 0}\n{"figure": 1}\n'
+
+
+def test_a_file_that_cannot_be_written_is_one_line_before_anything_is_measured(processes, tmp_path):
+    processes({"only": [GOOD]})
+    done = run("--out", str(tmp_path / "missing" / "gpu.jsonl"))
+    assert done.exit_code == 2 and "No such file" in done.output and done.output.count("\n") == 1
+
+
+def test_a_row_is_not_written_behind_the_half_of_another(processes):
+    out = processes({"only": [GOOD]})
+    out.write_text('{"figure": 0}\n{"fig')
+    assert run("--out", str(out)).exit_code == 0
+    assert out.read_text() == '{"figure": 0}\n{"fig\n{"figure": 1}\n'
+
+
+def test_half_a_row_of_a_killed_process_is_printed_and_the_rest_is_measured(processes):
+    out = processes({"only": ["import os; print('{\"fig', end='', flush=True); os._exit(9)", GOOD]})
+    done = run("--out", str(out))
+    assert done.exit_code == 1 and '{"fig\nonly, case 0: failed with code 9\nrow 1\n' in done.output
+    assert out.read_text() == '{"figure": 1}\n'
+
+
+def test_a_row_is_saved_before_it_is_printed(processes, monkeypatch):
+    out = processes({"only": [GOOD]})
+    monkeypatch.setattr("builtins.print", lambda *text, **options: "row 1" in text and sys.exit(7))
+    assert run("--out", str(out)).exit_code == 7
+    assert out.read_text() == '{"figure": 1}\n'
+
+
+def test_the_end_of_the_command_ends_the_process_that_measures(processes, monkeypatch):
+    processes({"only": [f"{GOOD}; import time; time.sleep(60)"]})
+    monkeypatch.setattr(command, "show", lambda *given: (_ for _ in ()).throw(OSError("the disk is full")))
+    began = time.perf_counter()
+    done = run()
+    assert done.exit_code == 2 and done.output.endswith("Error: the disk is full\n")
+    assert time.perf_counter() - began < 30
+
+
+def test_a_name_given_twice_is_measured_once(processes):
+    processes({"only": [GOOD]})
+    assert run("only", "only").output.count("row 1") == 1
 
 
 @pytest.mark.reference

@@ -52,6 +52,7 @@ def install(monkeypatch):  # -> what a test looks at
     with contextlib.suppress(ImportError):
         import torch
 
+        monkeypatch.setattr(torch.version, "cuda", "13.0")
         monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)  # a build for a CPU has none
     return state
 
