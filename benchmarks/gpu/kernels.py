@@ -1,6 +1,7 @@
 """Is it worth fusing? Each fused function beside the same expression that CuPy computes step by step.
 
-Also attention, for many queries and for one, beside torch's and beside the products that the equation says.
+Also attention, for many queries and for one, beside torch's and beside the products that the equation says; and the sum
+over the rows of a matrix, of which CuPy gives 32 columns to a block of threads, beside a product with a row of ones.
 A fused function that takes longer than its steps, or moves few bytes a second, is a reason to change it.
 """
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from minilora import ops
 from minilora.autograd import Tensor, no_grad
+from minilora.backend import sum_rows
 from minilora.device import fused
 from minilora.ops.activation import softmax_
 
@@ -22,7 +24,7 @@ CHANGED = {"mask_scores": 1, "softmax_backward": 1, "loss_gradient": 1, "adamw":
 
 
 def measure(width, heads, batch, length, inner, vocab, calls, seconds, mib):
-    """A row for each fused function, then for attention."""
+    """A row for each fused function, then for attention and for the sums of columns."""
     import cupy
 
     bandwidth = copy_rates(mib)["device_copy"]
@@ -33,7 +35,8 @@ def measure(width, heads, batch, length, inner, vocab, calls, seconds, mib):
         sides = {"here": partial(getattr(kernels, name), *given), "steps": partial(steps[name], *given)}
         times = in_turns(sides, seconds, calls=calls)
         yield row_of(name, width, times, moved(name, given, sides["here"]()), bandwidth)
-    for name, (sides, moves) in attentions(width, heads, batch, length).items():
+    others = attentions(width, heads, batch, length) | column_sums(width, batch, length)
+    for name, (sides, moves) in others.items():
         yield row_of(name, width, in_turns(sides, seconds, calls=calls), moves, bandwidth)
 
 
@@ -121,6 +124,14 @@ def attentions(width, heads, batch, length):  # -> {name: (sides, bytes moved at
         "attention": ({"here": here, "torch": there}, 9 * array),  # q k v o, then also g and three gradients, q k v
         "one query": ({"here": one_here, "products": one_by_products}, 2 * array),
     }
+
+
+def column_sums(width, batch, length):  # -> the same
+    """The gradient of a bias, or of a norm's weight."""
+    import cupy
+
+    g, ones = drawn((batch * length, width)), cupy.ones((1, batch * length), dtype=np.float32)
+    return {"sum_rows": ({"here": partial(sum_rows, g), "product": partial(cupy.matmul, ones, g)}, g.nbytes)}
 
 
 def row(r):

@@ -11,11 +11,11 @@ from minilora.device import fused
 pytestmark = pytest.mark.reference
 
 
-def test_every_fused_function_and_both_attentions_have_a_row(card):
+def test_every_fused_function_both_attentions_and_the_sum_over_rows_have_a_row(card):
     rows = list(kernels.measure(**kernels.SMALL[0]))
-    assert [r["name"] for r in rows] == [*fused.chains(np), "attention", "one query"]
+    assert [r["name"] for r in rows] == [*fused.chains(np), "attention", "one query", "sum_rows"]
     assert all(r["here"] > 0 and r["other"] > 0 and r["bytes"] > 0 for r in rows)
-    assert [r["beside"] for r in rows[-3:]] == ["steps", "torch", "products"]
+    assert [r["beside"] for r in rows[-4:]] == ["steps", "torch", "products", "product"]
     assert len({len(kernels.row(r)) for r in rows}) == 1
 
 
