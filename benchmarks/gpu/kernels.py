@@ -89,7 +89,10 @@ def moved(name, given, result):  # -> bytes read and written, each array once
 
 
 def attentions(width, heads, batch, length):  # -> {name: (sides, bytes moved at least)}
-    """Many queries, forward and backward, beside torch; one query beside the two products of the equation."""
+    """Many queries, forward and backward, beside torch; one query beside the two products of the equation.
+
+    Also rotary positions, which read and write halves of rows, beside the same on arrays of their own.
+    """
     import cupy
     import torch
     from torch.nn.functional import scaled_dot_product_attention
@@ -119,8 +122,15 @@ def attentions(width, heads, batch, length):  # -> {name: (sides, bytes moved at
         q = one.data.reshape(batch, heads, 1, hd) * np.float32(hd**-0.5)
         softmax_(q @ keys.transpose(0, 2, 3, 1)) @ values.transpose(0, 2, 1, 3)
 
+    pairs, angle = [drawn((batch, length, heads, hd // 2)) for _ in range(4)], drawn((1, length, 1, hd))
+    half = angle[..., hd // 2 :]
+
+    def rotary_of_halves():
+        fused.kernels(cupy).rotate_pairs(*pairs[:2], half, half, *pairs[2:])
+
     array = host[0].nbytes
     return {
+        "rotary": ({"here": partial(ops.rotary, ours[0], angle, angle), "halves": rotary_of_halves}, 2 * array),
         "attention": ({"here": here, "torch": there}, 9 * array),  # q k v o, then also g and three gradients, q k v
         "one query": ({"here": one_here, "products": one_by_products}, 2 * array),
     }

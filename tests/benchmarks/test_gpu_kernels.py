@@ -13,9 +13,9 @@ pytestmark = pytest.mark.reference
 
 def test_every_fused_function_both_attentions_and_the_sum_over_rows_have_a_row(card):
     rows = list(kernels.measure(**kernels.SMALL[0]))
-    assert [r["name"] for r in rows] == [*fused.chains(np), "attention", "one query", "sum_rows"]
+    assert [r["name"] for r in rows] == [*fused.chains(np), "rotary", "attention", "one query", "sum_rows"]
     assert all(r["here"] > 0 and r["other"] > 0 and r["bytes"] > 0 for r in rows)
-    assert [r["beside"] for r in rows[-4:]] == ["steps", "torch", "products", "product"]
+    assert [r["beside"] for r in rows[-5:]] == ["steps", "halves", "torch", "products", "product"]
     assert len({len(kernels.row(r)) for r in rows}) == 1
 
 
