@@ -33,9 +33,14 @@ def side_by_side(params) -> list:
     return arrays
 
 
+def flattened(arrays):  # -> (n,)
+    """The numbers of arrays of one type, one array behind the other, in a new one."""
+    return array_module(arrays[0]).concatenate([a.reshape(-1) for a in arrays])
+
+
 def join(arrays):  # -> (n,), and the arrays as views of it
     """Arrays of one type side by side in a new one."""
-    joined = array_module(arrays[0]).concatenate([a.reshape(-1) for a in arrays])
+    joined = flattened(arrays)
     ends = itertools.accumulate(a.size for a in arrays)
     return joined, [joined[end - a.size : end].reshape(a.shape) for a, end in zip(arrays, ends, strict=True)]
 

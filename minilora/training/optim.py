@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backend import array_module, compute_beside, like, to_host
 from ..device.fused import kernels
-from ..device.joined import WORTH_JOINING, JoinedParameters, is_small, join, side_by_side
+from ..device.joined import WORTH_JOINING, JoinedParameters, flattened, is_small, side_by_side
 from ..errors import ConfigError, FormatError, UnknownNameError, listed, nearest
 
 
@@ -68,7 +68,7 @@ class Optimizer:
             joined = self._joined.get(chosen[0])
             if joined is None or not joined.holds(params, states):
                 joined = self._joined[chosen[0]] = JoinedParameters(params, states)
-            yield joined.data, join([p.grad for p in params])[0], t, joined.buffers
+            yield joined.data, flattened([p.grad for p in params]), t, joined.buffers
 
     def update(self, p, g, t, state, lr, group):
         """Change the array `p` in place. g: its gradient; t: how often it was updated, this time included."""
