@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 from engine_cases import CASES
+from places import assert_all_same_bits
 from tiny import random_ids, tiny_llama, with_lora
 
 from minilora.autograd import Tensor
@@ -90,4 +91,4 @@ def test_a_model_comes_back_from_a_device_with_the_same_bits(device):
     model = with_lora(tiny_llama())
     before = [p.data.copy() for p in model.parameters()]
     model.to(device).to("cpu")
-    assert all(np.array_equal(p.data, b) for p, b in zip(model.parameters(), before, strict=True))
+    assert_all_same_bits([p.data for p in model.parameters()], before)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from places import assert_all_close, assert_close, is_all_on, slow_but
+from places import assert_all_close, assert_all_same_bits, assert_close, assert_same_bits, is_all_on, slow_but
 from tiny import random_ids, tiny_gpt2, tiny_llama
 from training_cases import labelled
 
@@ -76,7 +76,7 @@ def test_a_weight_stored_on_a_device_has_the_bits_of_the_host(device, format, bl
         if "double" in format and name != "packed":  # the mean of the scales is a sum, whose last bit has no order
             assert_close(a.astype(np.float32), b.astype(np.float32), 2 / 255 if name == "absmax" else 1e-5)
         else:
-            assert np.array_equal(a, b), name
+            assert_same_bits(a, b)
 
 
 @each_format
@@ -84,12 +84,12 @@ def test_a_weight_stored_on_a_device_has_the_bits_of_the_host(device, format, bl
 def test_a_weight_stored_on_the_host_is_read_with_the_same_bits_on_a_device(device, format, shape):
     here, there = FORMATS[format](normal(*shape)), FORMATS[format](normal(*shape))
     there.move(device)
-    assert np.array_equal(to_host(there.dense()), here.dense())
+    assert_same_bits(there.dense(), here.dense())
     half = there.rows(0, shape[0], "float16")
     assert half.dtype == np.float16
-    assert np.array_equal(to_host(half).astype(np.float32), here.rows(0, shape[0], "float16"))
+    assert_same_bits(to_host(half).astype(np.float32), here.rows(0, shape[0], "float16"))
     there.move("cpu")
-    assert all(np.array_equal(getattr(there, name), getattr(here, name)) for name in here.arrays)
+    assert_all_same_bits(*([getattr(stored, name) for name in here.arrays] for stored in (there, here)))
 
 
 @each_format
@@ -117,7 +117,7 @@ def test_numbers_of_16_bits_are_rounded_on_a_device_as_on_the_host(device, kind)
     upper = upper[(upper & 0x7F80) != 0x7F80]  # finite ones, with lower halves around the ties
     x = np.concatenate([(upper << 16 | low).view(np.float32) for low in (0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF)])
     x = np.concatenate([x, np.array([np.inf, -np.inf], np.float32)])
-    assert np.array_equal(to_host(round_to(to_device(x, device), kind)), round_to(x, kind))
+    assert_same_bits(round_to(to_device(x, device), kind), round_to(x, kind))
 
 
 @pytest.mark.parametrize("format", ["nf4", "int8", "bfloat16"])

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from places import assert_all_close, assert_close, is_all_on, slow_but
+from places import assert_all_close, assert_all_same_bits, assert_close, is_all_on, slow_but
 from tiny import SIZES, random_ids, tiny_llama, with_lora
 from training_cases import endless, labelled
 
@@ -127,7 +127,7 @@ def test_recomputation_gives_the_bits_of_a_run_without_it(device, precision):
         train(model, endless(), optimizer, 2, rng=rng, precision=precision_named(precision))
         return [to_host(p.data) for p in optimizer.params]
 
-    assert all(np.array_equal(a, b) for a, b in zip(bits(True), bits(False), strict=True))
+    assert_all_same_bits(bits(True), bits(False))
 
 
 def test_a_loss_in_parts_of_a_trained_head_is_the_whole_loss(device):
@@ -207,7 +207,7 @@ def test_a_run_that_goes_on_on_the_device_has_the_bits_of_one_without_a_stop(dev
     straight = go_on(name, device, None, 6, precision)
     go_on(name, device, tmp_path, 3, precision)
     resumed = go_on(name, device, tmp_path, 6, precision, resume=True)
-    assert all(np.array_equal(a, b) for a, b in zip(resumed, straight, strict=True))
+    assert_all_same_bits(resumed, straight)
 
 
 PLACES = list(itertools.product(RUNS, ["cpu", "device"]))

@@ -42,3 +42,15 @@ def assert_close(there, here, tolerance=1e-4):
 def assert_all_close(there, here, tolerance=1e-4):
     for a, b in zip(there, here, strict=True):
         assert_close(a, b, tolerance)
+
+
+def assert_same_bits(there, here):
+    """Equal arrays; a failure says in how many places they differ, and by how much at most."""
+    there, here = to_host(there), to_host(here)
+    np.testing.assert_array_equal(there, here, strict=True)
+    assert np.array_equal(there, here)  # the line above takes a nan for equal to a nan
+
+
+def assert_all_same_bits(there, here):
+    for a, b in zip(there, here, strict=True):
+        assert_same_bits(a, b)
