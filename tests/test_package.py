@@ -42,3 +42,11 @@ def test_the_version_has_one_place():
 
 def test_type_checkers_of_other_projects_read_the_hints():
     assert (Path(ml.__file__).parent / "py.typed").is_file()
+
+
+def test_the_tests_are_collected_without_the_libraries_of_the_server():
+    hide = "import sys, pytest; sys.modules.update(dict.fromkeys(['fastapi', 'uvicorn', 'prometheus_client']))"
+    places = ["minilora/serving", "tests/benchmarks/test_serving.py", "tests/gpu/test_devices.py"]
+    code = f"{hide}; sys.exit(pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider', '-m', 'gpu', *{places}]))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

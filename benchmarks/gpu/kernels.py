@@ -160,7 +160,7 @@ SMALL = [
 ]
 KERNELS = Measurement(
     measure,
-    "width  function               here µs   other µs  other     ratio  quartiles       MB moved  of copy's rate",
+    "width  function               here µs   other µs  other     ratio  middle half     MB moved  of copy's rate",
     row,
     CASES,
     SMALL,

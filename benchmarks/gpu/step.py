@@ -110,7 +110,7 @@ def row(r):
 
 STEP = Measurement(
     measure,
-    "width  trained    type      here ms  torch ms  here/torch  middle half  tokens/s  TFLOP/s  of the card's"
+    "width  trained    type      here ms  torch ms  here/torch  middle half  tokens/s  TFLOP/s  share of rate"
     "  here MiB  torch MiB  loss diff",
     row,
     [

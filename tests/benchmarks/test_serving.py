@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+pytest.importorskip("uvicorn")  # soak serves
+
 from benchmarks import real, serving, serving_http, serving_traffic, serving_ways, soak
 from minilora.adapters.mixed import loop
 

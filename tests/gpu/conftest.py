@@ -3,9 +3,8 @@
 python -m pytest tests/gpu              the stand-in
 python -m pytest -m gpu tests/gpu       a CUDA device: pip install "minilora[cuda12]", or cuda13
 
-On a card the first run compiles some 700 kernels, which a process for each file does sooner:
-
-for file in tests/gpu/test_*.py; do python -m pytest -q -m gpu $file & done; wait
+On a card the first run compiles some 700 kernels, which a process for each file does sooner (the command is in
+benchmarks/RESULTS.md). A kernel that breaks the device for its process fails every test behind it: look at the first.
 """
 
 import sys
