@@ -323,3 +323,11 @@ def test_a_fused_function_may_end_with_one_sum(function, refused):
     else:
         with pytest.raises(TypeError, match=refused):
             strict_cupy.fuse()(function)(x)
+
+
+def test_a_fused_sum_over_rows_beside_a_column_is_refused():
+    product = strict_cupy.fuse()(lambda a, b: strict_cupy.sum(a * b, axis=-1))
+    rows, columns, column, row = (strict_cupy.asarray(np.ones(n, np.float32)) for n in ((4, 3), (3, 4), (4, 1), (3,)))
+    assert product(rows, row).get().tolist() == product(column, columns.T).get().tolist() == [3] * 4
+    with pytest.raises(ValueError, match="beside a column"):
+        product(rows, column)

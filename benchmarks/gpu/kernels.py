@@ -65,8 +65,7 @@ def arguments(d, H, B, T, m, V):  # -> {name of a fused function: shapes of its 
         "probabilities": [(rows, V), (rows, 1), (rows, 1), (1,)],
         "sum_2": [x, x], "sum_3": [x, w, x],
         "rms_norm": [x, w, column, n, eps], "rms_norm_backward": [x, w, x, column, column, n, eps],
-        "sum_of_squares": [x, column, n], "layer_norm": [x, w, w, column, column, n, eps],
-        "normalized": [x, column, column, n, eps],
+        "centred": [x, column, n], "layer_norm": [x, w, w, column, n, eps],
         "layer_norm_backward": [x, w, x, column, column, column, n, eps],
         "adamw": [(d, d)] * 4 + [half] * 7,
     }  # fmt: skip

@@ -5,6 +5,8 @@ kernel of its own, and launching it would take longer than the arithmetic. A tes
 A function is arithmetic element by element, and may end with one sum over the last axis. One that returns nothing
 writes into its arguments. A number passed as an argument must be np.float32: a Python float would become float64 in the
 kernel and turn the whole expression into float64. A number written in an expression takes its array's type.
+No sum is over rows beside a column (..., 1): CuPy gives neighbours in memory to neighbouring threads, and looks at the
+column too, so that each thread would read a row of its own.
 """
 
 import functools
@@ -81,19 +83,17 @@ def chains(xp: Any) -> dict[str, Callable]:
         rho2 = squares * n + eps
         return (g * w - x * (along * n / rho2)) / xp.sqrt(rho2)
 
-    # as in norm.py: sums = Σ x, squares = Σ (x - μ)², n = 1/d
+    # as in norm.py: sums = Σ x, c = x - μ, squares = Σ c², u_sums = Σ u, along = Σ u · c, n = 1/d
 
-    def sum_of_squares(x, sums, n):
-        return xp.sum((x - sums * n) * (x - sums * n), axis=-1)
+    def centred(x, sums, n):
+        return x - sums * n
 
-    def layer_norm(x, w, b, sums, squares, n, eps):
-        return (x - sums * n) / xp.sqrt(squares * n + eps) * w + b
+    def layer_norm(c, w, b, squares, n, eps):
+        return c / xp.sqrt(squares * n + eps) * w + b
 
-    def normalized(x, sums, squares, n, eps):
-        return (x - sums * n) / xp.sqrt(squares * n + eps)
-
-    def layer_norm_backward(g, w, h, sigma2, u_sums, product, n, eps):
-        return (g * w - u_sums * n - h * (product * n)) / xp.sqrt(sigma2 * n + eps)
+    def layer_norm_backward(g, w, c, squares, u_sums, along, n, eps):
+        sigma2 = squares * n + eps
+        return (g * w - u_sums * n - c * (along * n / sigma2)) / xp.sqrt(sigma2)
 
     def adamw(p, m, v, g, beta1, rest1, beta2, rest2, eps, rate, keep):  # changes p, m and v
         # as in optim.py: rest = 1 - beta; eps and rate include the bias corrections, keep includes the weight decay
@@ -106,7 +106,7 @@ def chains(xp: Any) -> dict[str, Callable]:
 
     functions = (
         swiglu, swiglu_backward, gelu, gelu_backward, rotate_pairs, mask_scores, exponentials, softmax_backward, losses,
-        loss_gradient, probabilities, sum_2, sum_3, rms_norm, rms_norm_backward, sum_of_squares, layer_norm, normalized,
+        loss_gradient, probabilities, sum_2, sum_3, rms_norm, rms_norm_backward, centred, layer_norm,
         layer_norm_backward, adamw,
     )  # fmt: skip
     return {function.__name__: function for function in functions}

@@ -9,20 +9,22 @@ from .fused import kernels
 
 
 def layer_norm_on_device(x, w, b, eps) -> Tensor:
-    """The same on a GPU, in five kernels; h is computed again in the backward."""
+    """The same on a GPU, in four kernels; a frozen w needs three for dx = (u - Σ u / d - c · Σ(u · c) / (d σ²)) / σ."""
     a, to_x, xp = x.data, x.requires_grad, array_module(x.data)
     fused, numbers = kernels(xp), (a.dtype.type(1 / a.shape[-1]), a.dtype.type(eps))
-    sums = a.sum(axis=-1, keepdims=True)  # (..., 1)
-    squares = fused.sum_of_squares(a, sums, numbers[0])[..., None]
+    c = fused.centred(a, a.sum(axis=-1, keepdims=True), numbers[0])  # x - μ
+    squares = fused.sum_2(c, c)[..., None]  # (..., 1)
 
     def backward(g):
-        h, dx = fused.normalized(a, sums, squares, *numbers), None
+        dx = dw = None
         if to_x:
-            along, u = fused.sum_3(g, w.data, h)[..., None], fused.sum_2(g, w.data)[..., None]
-            dx = fused.layer_norm_backward(g, w.data, h, squares, u, along, *numbers)
-        return dx, sum_rows(g * h) if w.requires_grad else None, sum_rows(g) if b.requires_grad else None
+            along, u = fused.sum_3(g, w.data, c)[..., None], fused.sum_2(g, w.data)[..., None]
+            dx = fused.layer_norm_backward(g, w.data, c, squares, u, along, *numbers)
+        if w.requires_grad:
+            dw = sum_rows(fused.rms_norm(c, g, squares, *numbers))  # of c it is h
+        return dx, dw, sum_rows(g) if b.requires_grad else None
 
-    return record(fused.layer_norm(a, w.data, b.data, sums, squares, *numbers), (x, w, b), backward)
+    return record(fused.layer_norm(c, w.data, b.data, squares, *numbers), (x, w, b), backward)
 
 
 def rms_norm_on_device(x, w, eps) -> Tensor:

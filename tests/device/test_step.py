@@ -51,7 +51,7 @@ def counted(kind, layers, precision="float32"):
 KINDS = {"q and v": ["q_proj", "v_proj"], "all-linear": "all-linear"}
 
 
-A_STEP = {"q and v": (73, 20), "all-linear": (120, 22), "full": (65, 39), "gpt2": (71, 27)}  # a layer, besides
+A_STEP = {"q and v": (73, 20), "all-linear": (120, 22), "full": (65, 39), "gpt2": (71, 28)}  # a layer, besides
 A_TOKEN = 132
 
 

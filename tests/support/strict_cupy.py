@@ -334,6 +334,8 @@ def fuse(kernel_name=None):
             _fusing = "elements"
             try:
                 result = function(*args)
+                if _fusing == "sum":
+                    refuse_scattered_rows(args)
             finally:
                 _fusing = ""
             return _done(f"fused {kernel_name or function.__name__}", args, result)
@@ -354,6 +356,15 @@ def refuse_while_fusing(what):
 def refuse_behind_a_sum():
     if _fusing == "sum":
         raise TypeError("arithmetic behind the sum of a fused function: its sum is the end")
+
+
+def refuse_scattered_rows(args):
+    """CuPy gives neighbouring results to neighbouring threads if one array has them side by side, as a column has."""
+    arrays = np.broadcast_arrays(*(a._host for a in args if isinstance(a, ndarray)))
+    axes = [axis for axis, n in enumerate(arrays[0].shape[:-1]) if n > 1]
+    steps = {a.strides[axes[-1]] // a.itemsize for a in arrays} if axes else set()
+    if arrays[0].shape[-1] > 1 and 1 in steps and steps - {0, 1}:
+        raise ValueError("a sum over rows beside a column: its threads would read numbers that lie far apart")
 
 
 def _function(name, function):
