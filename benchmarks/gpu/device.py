@@ -13,7 +13,7 @@ LIBRARIES = ("numpy", "torch", "transformers", "peft")
 
 
 def described():  # -> dict
-    """The card and the versions, for a row."""
+    """The time, the card and the versions, for a row."""
     import cupy
     import torch
 
@@ -21,6 +21,7 @@ def described():  # -> dict
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     versions["minilora"] = minilora.__version__  # it may run from a folder, not installed
     return {
+        "measured": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "card": runtime.getDeviceProperties(0)["name"].decode(),
         "driver": runtime.driverGetVersion(), "cuda": runtime.runtimeGetVersion(), "torch_cuda": torch.version.cuda,
         "versions": versions | {"cupy": cupy.__version__, "python": platform.python_version()},
