@@ -6,6 +6,7 @@ import click
 
 from ..display.tables import console, new_table, show_facts
 from ..errors import ConfigError, FormatError, MiniloraError, MissingFileError, listed, printable, shortened
+from ..files.atomic import is_taken
 from ..files.hub import adapter_folder
 from .common import json_option, show_json
 
@@ -125,7 +126,7 @@ def draw_ranks(adapter, plot):
 
     if adapter.config.peft_type != "ADALORA":
         raise ConfigError(f"--plot draws the ranks of AdaLoRA; {adapter.folder} is {method_name(adapter.config)}")
-    if plot.suffix.lower() != ".png" or plot.exists():
+    if plot.suffix.lower() != ".png" or is_taken(plot):
         raise ConfigError(f"--plot {plot}: expected a new file whose name ends in .png")
     ends = ".lora_E"
     ranks = {name.removesuffix(ends): len(array) for name, array in adapter.others.items() if name.endswith(ends)}

@@ -15,7 +15,7 @@ from ..course.handed_in import answers, state_of
 from ..course.runner import LESSONS, exercise, file_name, find_folder, verdict_lines
 from ..display.tables import console, new_table
 from ..errors import ConfigError
-from ..files.atomic import write_text
+from ..files.atomic import is_taken, write_text
 from ..files.shipped import shipped
 from ..launcher import cores
 
@@ -30,7 +30,7 @@ NO_SANDBOX = (
 def exercises(folder):
     """Write the exercises into DIR: one file of functions to fill in for each lesson. Existing files are kept."""
     for source in sorted(shipped("lessons/exercises").glob("*.py")):
-        if (folder / source.name).exists():
+        if is_taken(folder / source.name):
             click.echo(f"kept     {folder / source.name}")
         else:
             write_text(folder / source.name, source.read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import ConfigError, DataError
-from ..files.atomic import check_writable, write_text
+from ..files.atomic import check_writable, is_taken, write_text
 from ..text.examples import check_one_source, read_jsonl
 from .common import (
     NEW_TOKENS,
@@ -62,7 +62,7 @@ def eval(base, adapter, task, text, jsonl, framed, chat, predictions, max_new_to
         raise ConfigError("--predictions goes with --jsonl")
     if max_new_tokens and not predictions:
         raise ConfigError("--max-new-tokens goes with --predictions")
-    if predictions and predictions.exists():
+    if predictions and is_taken(predictions):
         raise ConfigError(f"--predictions {predictions} exists; choose another name")
     examples = [example for file in jsonl for example in read_jsonl(file)]  # once: a pipe cannot be read again
     if predictions:

@@ -13,6 +13,7 @@ from ..counting.architectures.presets import PRESETS
 from ..counting.cards import CARDS
 from ..counting.methods import LABELS as METHODS
 from ..errors import ConfigError
+from ..files.atomic import is_taken
 from ..quantization.config import QUANTIZE
 
 COLUMNS = (
@@ -182,7 +183,7 @@ def check_plot(plot, overwrite):
         raise ConfigError(f"--plot {plot}: figures are PNG files, expected a name that ends in .png")
     if not plot.parent.is_dir():
         raise ConfigError(f"--plot {plot}: there is no folder {plot.parent}")
-    if plot.exists() and not overwrite:
+    if is_taken(plot) and not overwrite:
         raise ConfigError(f"--plot {plot}: the file exists; --overwrite replaces it")
 
 

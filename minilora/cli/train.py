@@ -6,6 +6,7 @@ import click
 from click.core import ParameterSource
 
 from ..errors import ConfigError
+from ..files.atomic import is_taken
 from ..finetuning import KEPT, RATE_TIMES_WIDTH, TURNS, finetune
 from ..text.examples import check_one_source
 from ..training.optim import SCHEDULES
@@ -229,6 +230,6 @@ def default_folder(options: dict, writes: bool = True) -> Path:
     if name is None:
         raise ConfigError("name your data, as in `minilora train data.jsonl`; to go on with a run, name its --out")
     folder = Path(f"{name}-{options['method'].replace('_', '-')}")
-    if writes and folder.exists() and not (options["resume"] or options["overwrite"]):
+    if writes and is_taken(folder) and not (options["resume"] or options["overwrite"]):
         raise ConfigError(f"{folder} exists; choose another folder with --out, or pass --overwrite to replace its run")
     return folder

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 
 from ..errors import ConfigError
-from ..files.atomic import write_text
+from ..files.atomic import is_taken, write_text
 from ..files.shipped import shipped
 from .alike import alike
 from .judge import Verdict, judge, with_lines
@@ -164,7 +164,7 @@ def save_answers(folder: str | Path, overwrite: bool = False) -> None:
     if not lessons:
         raise ConfigError("no answers to save: check your functions first")
     texts = {folder / file_name(lesson): as_file(lesson) for lesson in lessons}
-    if not overwrite and (there := [str(path) for path in texts if path.exists()]):
+    if not overwrite and (there := [str(path) for path in texts if is_taken(path)]):
         raise ConfigError(f"{', '.join(there)} exists: save_answers({str(folder)!r}, overwrite=True) replaces it")
     for path, text in texts.items():
         write_text(path, text)

@@ -42,6 +42,11 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def is_taken(path: str | Path) -> bool:
+    """Whether something has this name: also a link that leads nowhere, which a new file would replace."""
+    return os.path.lexists(path)
+
+
 def same_place(first: str | Path, second: str | Path) -> bool:
     """Whether two paths lead to the same file or folder. A link that leads to itself leads nowhere."""
     try:

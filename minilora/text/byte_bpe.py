@@ -109,9 +109,6 @@ class ByteBPE:
     def get_vocab(self) -> dict[str, int]:
         return dict(self.vocab)
 
-    def get_vocab_size(self) -> int:
-        return len(self.vocab)
-
     def token_to_id(self, token: str) -> int | None:
         return self.vocab.get(token)
 

@@ -27,6 +27,7 @@ END, PAD = "<|endoftext|>", "<|pad|>"
 END_NAMES = (END, "</s>", "<|end_of_text|>", "<|im_end|>")  # of end tokens, for a tokenizer that does not say which
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")  # of an added token, beside its text
+MOST_ROWS = 2**24  # of a vocabulary: the library takes 4 bytes for each id that a file leaves out
 LONGEST = 2**21  # characters of a word: the library takes 150 to 300 bytes of memory for each
 LONGER = 1000  # times: no tokenizer needs it
 SEQUENCES = ("normalizers", "pretokenizers", "processors", "decoders")
@@ -40,7 +41,7 @@ class TextTokenizer:
     """Text to token ids and back. `<|endoftext|>` in a text becomes the end token when the vocabulary has that name.
 
     inner       tokenizers.Tokenizer, the library's object; its truncation and padding are switched off
-    vocab_size  number of ids
+    vocab_size  rows that a model needs: the largest id and 1
     eos_id      id of the end token: of the name `end` if it exists, else of the first of END_NAMES; None without any
     pad_id      id for padding: of the name `pad`, else of the file's padding, else of `<|pad|>`; else eos_id, or 0
     start       ids that tokenizer.json puts in front of every text, such as the BOS of many models
@@ -51,7 +52,7 @@ class TextTokenizer:
         inner.no_truncation()  # a trainer saves both in tokenizer.json: they would cut a text, or fill it up
         inner.no_padding()
         self.inner = inner
-        self.vocab_size = inner.get_vocab_size()
+        self.vocab_size = max(inner.get_vocab().values(), default=-1) + 1  # a file may leave out some ids
         self.eos_id: int | None = _first_known(inner, (end, *END_NAMES))
         pad_id = _first_known(inner, (pad, filled_with, PAD))
         self.pad_id: int = (self.eos_id or 0) if pad_id is None else pad_id  # any id will do: the loss masks padding
@@ -136,9 +137,10 @@ def load_tokenizer(path: str | Path) -> TextTokenizer:
         check_growth(inner)
         settings = build_by_class(inner, settings, config)
         add_listed_tokens(inner, settings)
-        if (largest := max(inner.get_vocab().values(), default=0)) >= 2**31:
-            raise ValueError(f"it has the id {largest:,}, and no model has so many rows")
-        return TextTokenizer(inner, token_text(settings.get("eos_token")), token_text(settings.get("pad_token")))
+        tokenizer = TextTokenizer(inner, token_text(settings.get("eos_token")), token_text(settings.get("pad_token")))
+        if tokenizer.vocab_size > MOST_ROWS:
+            raise ValueError(f"it has the id {tokenizer.vocab_size - 1:,}, and no model has so many rows")
+        return tokenizer
 
 
 def _inner(text) -> Any:  # of tokenizer.json -> tokenizers.Tokenizer, or in a browser, where there is none, our own

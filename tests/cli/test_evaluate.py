@@ -74,6 +74,13 @@ def test_rows_of_standard_input_are_scored_and_answered(run, base, files):
     assert len((files / "answers.jsonl").read_text(encoding="utf-8").splitlines()) == 2
 
 
+def test_predictions_never_replace_a_link_that_leads_nowhere(run, base, files):
+    link = files / "link"
+    link.symlink_to("link")
+    refused(run("eval", "--base", base, "--jsonl", files / "pairs.jsonl", "--predictions", link), "link exists")
+    assert link.is_symlink()
+
+
 def test_a_place_where_predictions_cannot_be_written_is_refused_before_the_work(run, files):
     ask = ("eval", "--base", files / "no-base", "--jsonl", files / "pairs.jsonl")
     refused(run(*ask, "--predictions", files / "a.txt/new"), "a.txt: it is a file, expected a folder")

@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilora.errors import FormatError, MiniloraError, MissingFileError
-from minilora.files.atomic import atomic_write, check_writable, read_json, read_utf8, same_place, write_json, write_text
+from minilora.files.atomic import (
+    atomic_write,
+    check_writable,
+    is_taken,
+    read_json,
+    read_utf8,
+    same_place,
+    write_json,
+    write_text,
+)
 
 
 def test_what_is_written_is_there_and_nothing_else(tmp_path):
@@ -245,3 +254,10 @@ def test_two_paths_to_one_place_are_found_and_a_loop_leads_nowhere(tmp_path):
     if hasattr(os, "mkfifo"):  # on Windows not everybody may make links
         (tmp_path / "loop").symlink_to("loop")
         assert not same_place(tmp_path / "loop", tmp_path / "a")
+
+
+def test_a_name_is_taken_by_a_file_a_folder_and_a_link_that_leads_nowhere(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("gone")
+    assert all(is_taken(tmp_path / name) for name in ("file", "loop", "nowhere", ".")) and not is_taken(tmp_path / "no")

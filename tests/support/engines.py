@@ -13,7 +13,7 @@ from minilora.text.streaming import TextStream
 from minilora.text.tokenizer import load_tokenizer
 
 TOKENIZER = load_tokenizer(shipped("base"))
-SIZES = {"vocab_size": TOKENIZER.inner.get_vocab_size(), "max_position_embeddings": 64}
+SIZES = {"vocab_size": TOKENIZER.vocab_size, "max_position_embeddings": 64}
 CONFIGS = {
     "a": ml.LoraConfig(r=3, lora_alpha=5, target_modules=["q_proj", "v_proj"], init_lora_weights=False),
     "b": ml.LoraConfig(r=3, lora_alpha=9, target_modules=["q_proj", "v_proj"], init_lora_weights=False),

@@ -231,9 +231,18 @@ def test_a_word_of_millions_of_letters_is_refused_before_it_takes_gigabytes(enco
         ask[encode](text)
 
 
-def test_an_id_that_no_model_can_have_is_refused(tmp_path):
-    model = {"type": "WordLevel", "vocab": {"a": 2**32 - 1}, "unk_token": "a"}
-    path = tmp_path / "tokenizer.json"
+@pytest.mark.parametrize("id", [2**32 - 1, 2**31 - 1, 2**24])
+def test_an_id_that_no_model_can_have_is_refused(tmp_path, id):
+    with pytest.raises(FormatError, match=f"it has the id {id:,}, and no model has so many rows"):
+        load_tokenizer(with_words(tmp_path, {"a": id}))
+
+
+def test_ids_that_are_left_out_count_as_rows(tmp_path):
+    tokenizer = load_tokenizer(with_words(tmp_path, {"a": 0, "b": 7}))
+    assert tokenizer.vocab_size == 8 and tokenizer.encode("b") == [7]
+
+
+def with_words(folder, vocab):  # -> a tokenizer.json
+    model, path = {"type": "WordLevel", "vocab": vocab, "unk_token": "a"}, folder / "tokenizer.json"
     path.write_text(json.dumps(json.loads(tokenizer_text()) | {"model": model, "added_tokens": []}), encoding="utf-8")
-    with pytest.raises(FormatError, match="it has the id 4,294,967,295, and no model has so many rows"):
-        load_tokenizer(path)
+    return path
