@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ..backend import device_index
 from ..errors import ConfigError, printable
 from ..files.hub import HUB_NAME, adapter_folder, name_of_folder
 from ..quantization.config import QUANTIZE
@@ -17,9 +18,18 @@ from ..text.forms import form_trained_on
 from ..training.run import settings_in_history
 
 NEW_TOKENS = 128  # most tokens of an answer, unless said otherwise
+
+
+def _device(ctx, param, value):  # before anything is read; whether the device is there is asked when it is used
+    if value != "cpu":
+        device_index(value)
+    return value
+
+
 device_option = click.option(
-    "--device", default="cpu", show_default=True, metavar="DEVICE", help="Where to compute: cpu, cuda or cuda:N (CuPy)."
-)
+    "--device", default="cpu", show_default=True, metavar="DEVICE", callback=_device,
+    help="Where to compute: cpu, cuda or cuda:N (CuPy).",
+)  # fmt: skip
 quantize_option = click.option(
     "--quantize", type=click.Choice(list(QUANTIZE)),
     help="Keep the base in fewer bits: 4 (nf4, with double quantization), 8, or 16.",

@@ -7,7 +7,7 @@ import sys
 import types
 
 import pytest
-from commands import make_base
+from commands import make_base, refused
 
 from minilora.cli import doctor as doctor_file
 from minilora.cli import tour as tour_file
@@ -70,6 +70,10 @@ def test_a_missing_base_is_a_warning_and_the_rest_is_told(minilora, tmp_path, mo
     result = minilora("doctor")
     assert result.code == 0 and "cores" in result.out
     assert "warning: no training step could be timed: shipped data 'base' not found" in result.out
+
+
+def test_a_name_that_is_no_device_is_refused(minilora):
+    assert refused(minilora("doctor", "--device", "gpu"), "unknown device 'gpu'; expected cpu, cuda or cuda:n")
 
 
 def test_a_device_that_is_not_there_is_a_warning(minilora, small_base):
