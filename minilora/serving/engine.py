@@ -156,10 +156,12 @@ class Engine:
         self.counts["step_seconds"] += time.perf_counter() - began
 
     def _guarded(self, sequences, work, *arguments):
-        """A mistake in the numbers of an adapter ends the sequences that have it, and no others."""
+        """A mistake in the numbers of an adapter, or a lack of memory, ends these sequences, and no others."""
         try:
             work(*arguments)
-        except MiniloraError as error:
+        except (MiniloraError, MemoryError) as error:
+            if isinstance(error, MemoryError):  # of the host, or of a GPU: CuPy's is one, too
+                error = BusyError("out of memory: shorter requests, or fewer at a time, need less")
             for sequence in sequences:
                 if sequence.row >= 0:
                     self._end(sequence, Delta("", (), finish_reason="error", error=error))

@@ -166,6 +166,19 @@ def test_an_adapter_whose_numbers_overflow_ends_its_own_requests_alone(folder, t
     assert good.tokens == expected(tmp_path, [5, 6], "b", 6, np.float32)
 
 
+def test_a_step_without_memory_ends_its_sequences_and_the_next_are_answered(folder, monkeypatch):
+    engine = engine_of(folder)
+    _, long = asked(engine, [5, 6, 7, 8], "a", max_tokens=4)
+    with monkeypatch.context() as patched:
+        patched.setattr(engine.model, "hidden", lambda *args: bytearray(2**62))
+        run(engine)
+    assert long[-1].finish_reason == "error" and isinstance(long[-1].error, BusyError)
+    assert str(long[-1].error).startswith("out of memory: shorter requests")
+    short, _ = asked(engine, [5, 6], "a", max_tokens=6)
+    run(engine)
+    assert short.tokens == expected(folder, [5, 6], "a", 6)
+
+
 def test_too_many_requests_are_refused(folder):
     engine = engine_of(folder, max_rows=1, max_waiting=2)
     for _ in range(3):
