@@ -24,6 +24,7 @@ def teacher(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_a_student_learns_the_teachers_answer_from_examples_with_other_responses(teacher):
     other = [pair | {"response": "Ahoy! At home."} for pair in PAIRS]
     settings = SHORT | {"examples": other, "steps": 12}

@@ -44,6 +44,7 @@ def test_type_checkers_of_other_projects_read_the_hints():
     assert (Path(ml.__file__).parent / "py.typed").is_file()
 
 
+@pytest.mark.slow
 def test_the_tests_are_collected_without_the_libraries_of_the_server():
     hide = "import sys, pytest; sys.modules.update(dict.fromkeys(['fastapi', 'uvicorn', 'prometheus_client']))"
     places = ["minilora/serving", "tests/benchmarks/test_serving.py", "tests/gpu/test_devices.py"]

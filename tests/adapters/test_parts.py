@@ -210,6 +210,7 @@ def test_conv1d_of_gpt2_is_decomposed_as_out_times_in(tmp_path):
 
 
 @each
+@pytest.mark.slow
 def test_memory_holds_the_parts_of_one_matrix_at_a_time(tmp_path, start):
     tiny_llama(hidden_size=256, intermediate_size=704, num_hidden_layers=3).save_pretrained(tmp_path)
     config = config_of(start, target_modules="all-linear")

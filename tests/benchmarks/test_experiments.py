@@ -177,6 +177,7 @@ def tiny(tmp_path, monkeypatch, measured):
     return lambda: CliRunner().invoke(main, ["tiny"])
 
 
+@pytest.mark.slow
 def test_the_command_draws_the_figure_and_puts_the_table_into_the_page(tiny):
     assert tiny().exit_code == 0
     page = paper.page_of("tiny").read_text(encoding="utf-8")

@@ -35,6 +35,7 @@ def test_adalora_counts_the_triplets_that_are_left():
     assert all(m.E.shape == (6, 1) for m in adapter(run).methods.values())
 
 
+@pytest.mark.slow
 def test_a_run_of_adalora_says_how_many_triplets_each_matrix_has_left():
     found = measure(replace(RUN, method="adalora", init_r=6))["ranks"]
     assert len(found) == 8 and "0.self_attn.q_proj" in found

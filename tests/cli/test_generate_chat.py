@@ -26,6 +26,7 @@ def work(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_what_is_trained_in_the_template_answers_in_the_template(minilora, work):
     options = ["--method", "full", "--steps", 120, "--batch-size", 4, "--lr", 0.01, "--no-plot", "--out", "tuned"]
     assert minilora("train", "--base", "base", "--jsonl", "chats.jsonl", "--chat", *options).code == 0

@@ -58,6 +58,7 @@ def test_another_precision_than_that_of_the_run_is_refused(run, base, files):
     refused(run(*shared, "--steps", 3, "--resume", "--precision", "float16"), "precision float16 contradicts")
 
 
+@pytest.mark.slow
 def test_16_bits_give_other_losses_than_32_but_close_ones(run, base, files):
     losses = {}
     for precision in ("float32", "float16", "bfloat16"):

@@ -20,6 +20,7 @@ def base():
     return ml.load_pretrained(shipped("base")), load_tokenizer(shipped("base"))
 
 
+@pytest.mark.slow
 def test_the_recorded_validation_loss_is_that_of_the_shipped_weights(base):
     from minilora.text.batches import text_windows
 

@@ -38,6 +38,7 @@ def test_a_sound_pattern_has_no_mistake():
     assert patterns.mistake(r".*\.(q|v)_proj") == ""
 
 
+@pytest.mark.slow
 def test_many_slow_matches_are_refused_together(monkeypatch):
     monkeypatch.setattr(patterns, "_slow", [])
     monkeypatch.setattr(patterns, "SLOW", 0.0)

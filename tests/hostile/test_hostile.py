@@ -154,6 +154,7 @@ def test_the_judge_ends_what_takes_too_long(monkeypatch, good, tmp_path):
     assert judged(monkeypatch, good, tmp_path, loop).startswith("too long")
 
 
+@pytest.mark.slow
 def test_the_judge_does_not_count_the_time_that_it_was_stopped(monkeypatch, good, tmp_path):
     monkeypatch.setattr(worker, "PATIENCE", 5)
     jumps = itertools.chain([0] * 3, itertools.repeat(100))  # of the clock, while the child sleeps

@@ -112,6 +112,7 @@ def test_the_loss_on_pairs_is_that_of_one_batch_of_them_all(loaded):
     assert (found.labels, found.examples, found.score) == (np.count_nonzero(labels != -100), 40, None)
 
 
+@pytest.mark.slow
 def test_a_task_has_a_score_and_one_with_labels_a_share_of_right_choices(loaded):
     found = measure(*loaded, task="reviews")
     assert found.examples == len(get_task("reviews").examples("test"))

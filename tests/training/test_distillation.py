@@ -97,6 +97,7 @@ def test_no_gradient_reaches_the_teacher():
     assert all(p.grad is None for p in teacher.parameters())
 
 
+@pytest.mark.slow
 def test_a_student_with_lora_comes_to_its_teacher_with_any_labels():
     """The labels are random: only the teacher can be learned."""
     teacher = with_lora(tiny_llama(1), "all-linear", seed=8)

@@ -88,6 +88,7 @@ def test_small_updates_vanish_in_bfloat16_weights_and_survive_in_float32_masters
     assert steps(lambda: None) == pytest.approx(2.0, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_training_learns_less_when_the_weights_themselves_are_bfloat16():
     def loss(pure):
         model, optimizer = fresh()
