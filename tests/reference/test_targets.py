@@ -185,7 +185,7 @@ def test_configs_at_random_give_the_ranks_scales_and_counts_that_peft_gives(kind
         seen[bool(saved)] += 1
 
     check()
-    assert seen[True] > 10 and seen[False] > 10, seen
+    assert seen[True] > 5 and seen[False] > 5, seen
 
 
 # a name that matches nothing, a rank above the smaller side, a copy of a module that holds others or has an adapter

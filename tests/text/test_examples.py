@@ -161,9 +161,10 @@ def test_any_bytes_give_pairs_or_one_line(tmp_path):
     path, seen = tmp_path / "f.jsonl", Counter()
     pair = st.fixed_dictionaries({"prompt": st.text(), "response": st.text()}).map(json.dumps)
     line = st.one_of(pair, pair, pair, json_values.map(json.dumps), st.text())
+    good, any_lines = st.lists(pair, min_size=1, max_size=4), st.lists(line, max_size=4)
 
     @settings(max_examples=300)
-    @given(lines=st.lists(line, max_size=4), junk=st.one_of(st.just(b""), st.binary(max_size=12)))
+    @given(lines=st.one_of(good, any_lines), junk=st.one_of(st.just(b""), st.binary(max_size=12)))
     def check(lines, junk):
         path.write_bytes("\n".join(lines).encode("utf-8", "surrogatepass") + junk)
         try:
@@ -176,7 +177,7 @@ def test_any_bytes_give_pairs_or_one_line(tmp_path):
             seen["read"] += 1
 
     check()
-    assert seen["refused"] > 20 and seen["read"] > 20, seen
+    assert seen["refused"] > 20 and seen["read"] > 20, seen  # far more of each: how many depends on the library
 
 
 @settings(max_examples=100, deadline=None)
