@@ -81,10 +81,12 @@ class History:
         """Go on from what `as_json` gave after `step` steps. Raises ValueError for anything else."""
         saved = {"penalty": []} | saved  # earlier versions wrote none
         loss, lr, norm, valid, penalty, seconds = (saved[name] for name in self.as_json())
+        if not all(isinstance(found, list) for found in (loss, lr, norm, valid, penalty)):
+            raise ValueError
         numbers = [*loss, *lr, *(x for pair in [*norm, *valid, *penalty] for x in pair), seconds]
         if not (len(loss) == len(lr) == step and all(isinstance(x, int | float) for x in numbers)):
             raise ValueError
-        if any(len(pair) != 2 for pair in [*norm, *valid, *penalty]):
+        if any(not isinstance(pair, list) or len(pair) != 2 for pair in [*norm, *valid, *penalty]):
             raise ValueError
         if not all(map(math.isfinite, [*loss, *lr, *(x for pair in valid for x in pair)])):
             raise ValueError

@@ -175,6 +175,8 @@ def count_labels(labels, model) -> int:  # (B, T) int
 def evaluate(model, batches, precision: Precision | None = None, workers: Workers = ALONE) -> float:
     """Mean loss over all labels, in nats, without dropout. Waits for the device once, at the end.
 
+    Raises DataError when no label is predicted.
+
     batches: iterable of (ids, labels). precision: of the forward; None: float32. workers: that share the batches.
     """
     precision = precision or Precision()
@@ -187,4 +189,6 @@ def evaluate(model, batches, precision: Precision | None = None, workers: Worker
             total, count = total + model.loss(ids, labels).data * n, count + n
     model.train(was_training)
     total, count = workers.sum(np.array([float(to_host(total)), count])).tolist()
+    if not count:
+        raise DataError("no token is predicted: every row has one token, or all of it is masked")
     return total / count

@@ -52,6 +52,12 @@ def test_the_orthogonality_of_adalora_is_kept_beside_the_loss_and_shown(capsys):
     assert again.penalty == []
 
 
+@pytest.mark.parametrize("wrong", [{"norm": {}}, {"valid": {}}, {"penalty": ""}, {"norm": [{"0": 1, "1": 2}]}])
+def test_a_saved_history_whose_parts_are_no_lists_is_refused(wrong):
+    with pytest.raises(ValueError):
+        History().restore(History().as_json() | wrong, 0)
+
+
 def test_a_saved_history_with_a_loss_that_is_not_finite_is_refused():
     saved = History().as_json() | {"loss": [1.0], "lr": [0.1]}
     History().restore(saved, 1)

@@ -5,7 +5,7 @@ import pytest
 from tiny import tiny_llama
 from training_cases import endless, fresh, labelled
 
-from minilora.errors import ConfigError, ShapeError
+from minilora.errors import ConfigError, DataError, ShapeError
 from minilora.training.loop import Run, add_gradients, evaluate, train
 from minilora.training.optim import SGD, clip_grad_norm_
 
@@ -92,6 +92,11 @@ def test_a_callback_can_end_the_run():
         run.stop = run.step == 2
 
     assert train(model, endless(), optimizer, 9, callbacks=[stop_at_2]).step == 2
+
+
+def test_an_evaluation_that_predicts_nothing_is_refused():
+    with pytest.raises(DataError, match="no token is predicted: every row has one token"):
+        evaluate(tiny_llama(), [])  # a context of one token makes no batch
 
 
 def test_evaluation_is_the_mean_over_all_labels_not_over_batches():
