@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autograd import Tensor, is_recording
-from ..backend import array_module, like
+from ..backend import array_module, like, scatter_add
 from ..errors import ConfigError, ShapeError
 from ..methods.base import Between, Method, Product, Scale
 
@@ -292,7 +292,7 @@ def add_to_rows(y, rows, v):  # (B, ...), slice or index array without repetitio
     if isinstance(rows, slice) or array_module(y) is np:
         y[rows] += v
     else:
-        array_module(y).add.at(y, rows, v)
+        scatter_add(y, rows, v)
 
 
 def as_slice(rows):  # [int] -> slice where they follow each other, else an index array

@@ -9,7 +9,7 @@ t and weight are on the host where the targets were: the device then waits for n
 import numpy as np
 
 from ..autograd import Tensor, is_recording, record
-from ..backend import array_module, like
+from ..backend import array_module, like, scatter_add
 from .fused import kernels
 
 LOGITS = 2**26  # numbers of logits in memory at a time: 256 MiB; a smaller block is more launches
@@ -25,7 +25,7 @@ def cross_entropy_on_device(logits, t, weight, some) -> Tensor:
 
     def backward(g):
         dz = fused.probabilities(E, weight[:, None], total[:, None], g)
-        xp.add.at(dz.reshape(-1), places, weight * -g)
+        scatter_add(dz.reshape(-1), places, weight * -g)
         return (dz.reshape(logits.shape),)
 
     return record(_sum(loss, weight, some), (logits,), backward)

@@ -8,18 +8,12 @@ pytest.importorskip("torch")
 from launches import count_launches
 
 import minilora as ml
-from benchmarks.gpu import adapters, device
+from benchmarks.gpu import adapters
 from benchmarks.gpu.bases import SMALL, random_base
 from minilora.adapters.inject import AdaptedModel
 from minilora.adapters.resident import Resident
 
-pytestmark = pytest.mark.reference
-
-
-@pytest.fixture(autouse=True)
-def float32_again(card):
-    yield
-    device.tf32_products(False)
+pytestmark = [pytest.mark.reference, pytest.mark.usefixtures("card")]  # card: torch is in float32 afterwards
 
 
 @pytest.mark.parametrize(("base", "each"), [("float32", [1, 2]), ("nf4", [1])])

@@ -8,17 +8,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks.gpu import device, quantized
+from benchmarks.gpu import quantized
 from benchmarks.gpu.bases import SMALL
 from benchmarks.gpu.rates import PRECISIONS
 
-pytestmark = pytest.mark.reference
-
-
-@pytest.fixture(autouse=True)
-def float32_again(card):
-    yield
-    device.tf32_products(False)
+pytestmark = [pytest.mark.reference, pytest.mark.usefixtures("card")]  # card: torch is in float32 afterwards
 
 
 def test_every_format_is_measured_in_each_precision_beside_torch():
