@@ -18,7 +18,7 @@ from .adapters.files import read_adapter_config
 from .adapters.model import PeftModel
 from .adapters.registry import NAMES, name_of
 from .arguments import check_arguments
-from .errors import ConfigError, UnknownNameError, nearest
+from .errors import ConfigError, UnknownNameError, counted, nearest
 from .files.atomic import same_place
 from .files.hub import adapter_folder
 from .finetuning_adapter import FIELDS, add_adapter, note_other_form, parts_for, saver, unused_settings
@@ -240,9 +240,8 @@ def finetune(
     model.chunked_loss = chunked_loss
     context = model.context_length - (virtual_tokens if method in ("prefix_tuning", "prompt_tuning") else 0)
     if context < 2:
-        raise ConfigError(
-            f"virtual_tokens {virtual_tokens} leaves no room for text in a context of {model.context_length} tokens"
-        )
+        what = "the base" if context == model.context_length else f"virtual_tokens {virtual_tokens}"
+        raise ConfigError(f"{what} leaves no room for text in a context of {counted(model.context_length, 'token')}")
     width = model.config.hidden_size
     asked = [folder] if adapter is None else [Path(adapter), folder]  # where the chat template is
     encode = pair_encoder("chat" if chat else "framed", *asked)

@@ -315,6 +315,12 @@ def test_places_in_front_are_taken_from_the_context_in_training_and_in_scoring(m
         finetune(examples=PAIRS, method=method, virtual_tokens=room, **SHORT)
 
 
+def test_a_base_with_a_context_of_one_token_is_refused_without_a_word_of_virtual_tokens(tmp_path):
+    base = make_base(tmp_path / "base", max_position_embeddings=1)
+    with pytest.raises(ConfigError, match="^the base leaves no room for text in a context of 1 token$"):
+        finetune(base, examples=PAIRS, **SHORT)
+
+
 def test_the_collector_rests_while_rows_are_read_and_works_again_afterwards(base, monkeypatch):
     seen = []
 
